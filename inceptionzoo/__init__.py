@@ -1,0 +1,96 @@
+"""inceptionzoo: every Inception network and VGG, faithful to their papers.
+
+import inceptionzoo as iz
+
+model = iz.create_model("googlenet", num_classes=2)
+history = iz.fit(model, train_loader, val_loader, epochs=20, out="run")
+iz.save_weights(model, "mine.safetensors")
+iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
+"""
+
+from . import errors, models, train, weights
+from .build import build, with_aux
+from .cost import Cost, Shape
+from .entry import DataConfig, Entry, Layout, Recipe
+from .errors import (
+    ArgumentError,
+    FileError,
+    InputError,
+    MismatchError,
+    SpecError,
+    TrainingError,
+    UnknownModelError,
+    WeightsError,
+    ZooError,
+)
+from .factory import create_model, load_model
+from .models.googlenet import inception
+from .net import Net
+from .network import Aux, Head, Network, Style, network
+from .predict import predict, transforms
+from .registry import ModelInfo, is_model, list_models, model_info, register_model
+from .spec import Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual, chain, concat
+from .summary import Summary, summary
+from .train import History, Result, evaluate, fit
+from .weights import Report, load_weights, save_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "Aux",
+    "Chain",
+    "Concat",
+    "Conv",
+    "Cost",
+    "DataConfig",
+    "Entry",
+    "FileError",
+    "Head",
+    "History",
+    "InputError",
+    "Layer",
+    "Layout",
+    "MismatchError",
+    "ModelInfo",
+    "Net",
+    "Network",
+    "Norm",
+    "Op",
+    "Pool",
+    "Recipe",
+    "Report",
+    "Residual",
+    "Result",
+    "Shape",
+    "SpecError",
+    "Style",
+    "Summary",
+    "TrainingError",
+    "UnknownModelError",
+    "WeightsError",
+    "ZooError",
+    "build",
+    "chain",
+    "concat",
+    "create_model",
+    "errors",
+    "evaluate",
+    "fit",
+    "inception",
+    "is_model",
+    "list_models",
+    "load_model",
+    "load_weights",
+    "model_info",
+    "models",
+    "network",
+    "predict",
+    "register_model",
+    "save_weights",
+    "summary",
+    "train",
+    "transforms",
+    "weights",
+    "with_aux",
+]

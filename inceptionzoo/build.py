@@ -1,0 +1,184 @@
+"""From a specification to modules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal, assert_never, overload
+
+import torch
+from torch import nn
+
+from .blocks import AuxHead, Branches, ClassifierHead, ConvNormAct, Shortcut, check_head, make_pool
+from .cost import projection, width
+from .entry import DataConfig, Entry
+from .errors import ArgumentError, SpecError, check_int
+from .net import Net
+from .network import Aux, GlobalPool, Network, Style
+from .spec import LAYERS, Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual
+
+
+@overload
+def build(
+    spec: Network,
+    in_channels: int = 3,
+    *,
+    norm: Literal["batch", "style"] | None = "style",
+    eps: float | None = None,
+    bias: bool | None = None,
+) -> Net: ...
+@overload
+def build(
+    spec: Layer,
+    in_channels: int,
+    *,
+    norm: Literal["batch", "style"] | None = "style",
+    eps: float | None = None,
+    bias: bool | None = None,
+) -> nn.Module: ...
+def build(
+    spec: Layer | Network,
+    in_channels: int = 3,
+    *,
+    norm: Literal["batch", "style"] | None = "style",
+    eps: float | None = None,
+    bias: bool | None = None,
+) -> nn.Module:
+    """Return the module of a layer, or the `Net` of a network, on `in_channels` channels.
+
+    `norm` ("batch" or None), `eps` and `bias` override the network's style; a layer on its own has batch normalisation
+    with an epsilon of 1e-3 and no bias.
+
+    Raises:
+        ArgumentError: `in_channels` is below 1, or `spec` is neither a layer nor a network.
+    """
+    check_int("in_channels", in_channels, 1)
+    if not isinstance(spec, (Network, *LAYERS)):
+        raise ArgumentError(f"spec={spec!r} must be a layer or a network, as inception(64, 96, 128, 16, 32, 32) is one")
+    style = spec.style if isinstance(spec, Network) else Style()
+    style = replace(
+        style,
+        norm=style.norm if norm == "style" else norm,
+        eps=style.eps if eps is None else eps,
+        bias=style.bias if bias is None else bias,
+    )
+    if isinstance(spec, Network):
+        return build_network(replace(spec, style=style), in_chans=in_channels)
+    return build_layer(spec, in_channels, style)
+
+
+def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
+    """Return the module of `layer` on `in_channels` channels."""
+    match layer:
+        case Conv():
+            if in_channels % layer.groups:
+                raise SpecError(f"{layer}: groups must divide the input's {in_channels} channels")
+            return ConvNormAct(in_channels, layer, style)
+        case Pool():
+            return make_pool(layer)
+        case Norm():
+            return _norm(layer, in_channels, style)
+        case Chain():
+            steps = nn.Sequential()
+            for step in layer.layers:
+                steps.append(build_layer(step, in_channels, style))
+                in_channels = width(step, in_channels)
+            return steps
+        case Concat():
+            return Branches({name: build_layer(branch, in_channels, style) for name, branch in layer.branches})
+        case Residual():
+            return _residual(layer, in_channels, style)
+        case Op():
+            module = layer.make(in_channels)
+            if not isinstance(module, nn.Module):
+                raise SpecError(f"{layer}: make({in_channels}) must return an nn.Module, not {module!r}")
+            return module
+    assert_never(layer)
+
+
+def _norm(layer: Norm, in_channels: int, style: Style) -> nn.Module:
+    if layer.kind == "lrn":
+        return nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
+    return nn.Identity() if style.norm is None else nn.BatchNorm2d(in_channels, eps=style.eps)
+
+
+def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
+    out = width(layer, in_channels)
+    inner = width(layer.body, in_channels)
+    if not layer.project and inner != out:
+        raise SpecError(f"{layer}: the body gives {inner} channels where the shortcut has {out}; set project=True")
+    return Shortcut(
+        build_layer(layer.body, in_channels, style),
+        build_layer(projection(out), inner, style) if layer.project else nn.Identity(),
+        nn.Identity() if layer.shortcut is None else build_layer(layer.shortcut, in_channels, style),
+        scale=layer.scale,
+        act=layer.act,
+    )
+
+
+def build_network(
+    network: Network,
+    *,
+    in_chans: int = 3,
+    num_classes: int = 1000,
+    global_pool: GlobalPool = "avg",
+    drop_rate: float | None = None,
+    entry: Entry | None = None,
+    arguments: dict[str, Any] | None = None,
+    data: DataConfig | None = None,
+) -> Net:
+    """Return the network with weights set at random, on torch's default device.
+
+    Raises:
+        ArgumentError: an argument lies outside its range; nothing is allocated then.
+        SpecError: the network fits no image.
+    """
+    check_int("in_chans", in_chans, 1)
+    drop = network.head.drop_rate if drop_rate is None else drop_rate
+    check_head(num_classes, global_pool, drop)
+    features, channels = nn.Sequential(), in_chans
+    for name, layer in network.stages:
+        features.add_module(name, build_layer(layer, channels, network.style))
+        channels = width(layer, channels)
+    head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)
+    return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)
+
+
+def with_aux(model: Net) -> Net:
+    """Return the model with its auxiliary heads, for training: it shares every other module with `model`.
+
+    `forward` stays the logits alone; `forward_aux` gives the heads' too, and `fit` adds their losses. The heads' weights
+    are random until trained or loaded; the model without them is still `model`.
+
+    Raises:
+        ArgumentError: the network has no auxiliary heads, or the model has no classes for them.
+    """
+    name = model.entry.name if model.entry else "this network"
+    if not model.network.aux:
+        raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it as it is")
+    if not model.num_classes:
+        raise ArgumentError("with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier first")
+    like = next(model.features.parameters())
+    with torch.device(like.device):
+        heads = {aux.tap: _aux_head(aux, model).to(like.dtype).train(model.training) for aux in model.network.aux}
+    copy = Net(
+        model.network,
+        model.features,
+        model.head,
+        in_chans=model.in_chans,
+        aux=heads,
+        entry=model.entry,
+        arguments=model.arguments,
+        data=model.data,
+    )
+    copy.class_names = model.class_names
+    return copy.train(model.training)
+
+
+def _aux_head(aux: Aux, model: Net) -> AuxHead:
+    channels = model.in_chans
+    for name, layer in model.network.stages:
+        channels = width(layer, channels)
+        if name == aux.tap:
+            break
+    head = ClassifierHead(aux.head, width(aux.layers, channels), model.num_classes, "avg", aux.head.drop_rate)
+    return AuxHead(build_layer(aux.layers, channels, model.network.style), head, aux.weight)

@@ -1,0 +1,248 @@
+"""Shapes, parameters and multiply-adds of a specification, from the value alone. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, assert_never
+
+from .errors import InputError, SpecError
+from .network import Head, Network, Style
+from .spec import Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual, half_padding, pair
+
+LARGEST_SIZE = 4096
+
+
+class Shape(NamedTuple):
+    """The shape of one image's feature map."""
+
+    channels: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.channels}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a layer gives and takes, for one image.
+
+    `weights` counts kernels alone, as the GoogLeNet paper does; `params` every learnable number; `macs` the
+    multiply-adds of convolutions and dense layers; `depth` the weight layers on the longest path. `normed` is the
+    fewest positions (h * w) that a batch normalisation sees. `complete` is False where an `Op` states no cost.
+    """
+
+    shape: Shape
+    weights: int = 0
+    params: int = 0
+    macs: int = 0
+    depth: int = 0
+    normed: int | None = None
+    complete: bool = True
+
+    def then(self, after: Cost) -> Cost:
+        """Return the cost of this and then `after`."""
+        return _join(after.shape, self.depth + after.depth, self, after)
+
+    def beside(self, *others: Cost, shape: Shape) -> Cost:
+        """Return the cost of this beside `others`, with the shape that they make together."""
+        return _join(shape, max(cost.depth for cost in (self, *others)), self, *others)
+
+
+def _join(shape: Shape, depth: int, *costs: Cost) -> Cost:
+    return Cost(
+        shape,
+        weights=sum(cost.weights for cost in costs),
+        params=sum(cost.params for cost in costs),
+        macs=sum(cost.macs for cost in costs),
+        depth=depth,
+        normed=min((cost.normed for cost in costs if cost.normed is not None), default=None),
+        complete=all(cost.complete for cost in costs),
+    )
+
+
+def width(layer: Layer, in_channels: int) -> int:
+    """Return the number of channels that `layer` gives from `in_channels`."""
+    match layer:
+        case Conv() | Op():
+            return layer.out
+        case Pool() | Norm():
+            return in_channels
+        case Chain():
+            for step in layer.layers:
+                in_channels = width(step, in_channels)
+            return in_channels
+        case Concat():
+            return sum(width(branch, in_channels) for _, branch in layer.branches)
+        case Residual():
+            return in_channels if layer.shortcut is None else width(layer.shortcut, in_channels)
+    assert_never(layer)
+
+
+def cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
+    """Return the cost of `layer` on an input of `shape`.
+
+    Raises:
+        InputError: the input is too small for the layer.
+        SpecError: branches give maps of different sizes, or groups do not divide the input's width.
+    """
+    style = style or Style()
+    match layer:
+        case Conv():
+            return _conv(layer, shape, style)
+        case Pool():
+            return Cost(shape._replace(height=_pooled(layer, shape, 0), width=_pooled(layer, shape, 1)))
+        case Norm():
+            if layer.kind == "lrn" or style.norm is None:
+                return Cost(shape)
+            return Cost(shape, params=2 * shape.channels, normed=shape.height * shape.width)
+        case Chain():
+            whole = Cost(shape)
+            for step in layer.layers:
+                whole = whole.then(cost(step, whole.shape, style))
+            return whole
+        case Concat():
+            return _concat(layer, shape, style)
+        case Residual():
+            return _residual(layer, shape, style)
+        case Op():
+            return _op(layer, shape)
+    assert_never(layer)
+
+
+def _conv(conv: Conv, shape: Shape, style: Style) -> Cost:
+    if shape.channels % conv.groups:
+        raise SpecError(f"{conv}: groups must divide the input's {shape.channels} channels")
+    after = Shape(conv.out, _slid(conv, shape, 0), _slid(conv, shape, 1))
+    height, wide = pair(conv.kernel)
+    weights = conv.out * (shape.channels // conv.groups) * height * wide
+    normed = conv.norm and style.norm is not None
+    bias = style.bias if conv.bias is None else conv.bias
+    positions = after.height * after.width
+    return Cost(
+        after,
+        weights=weights,
+        params=weights + conv.out * (bias + 2 * normed),
+        macs=weights * positions,
+        depth=1,
+        normed=positions if normed else None,
+    )
+
+
+def _concat(layer: Concat, shape: Shape, style: Style) -> Cost:
+    branches = [(name, cost(branch, shape, style)) for name, branch in layer.branches]
+    if len({branch.shape[1:] for _, branch in branches}) > 1:
+        sizes = ", ".join(f"{name}: {branch.shape}" for name, branch in branches)
+        raise SpecError(f"concat: the branches must give maps of one size (have {sizes}); check their strides and paddings")
+    first, *others = (branch for _, branch in branches)
+    channels = sum(branch.shape.channels for _, branch in branches)
+    return first.beside(*others, shape=first.shape._replace(channels=channels))
+
+
+def _residual(layer: Residual, shape: Shape, style: Style) -> Cost:
+    shortcut = Cost(shape) if layer.shortcut is None else cost(layer.shortcut, shape, style)
+    body = cost(layer.body, shape, style)
+    if layer.project:
+        body = body.then(cost(projection(shortcut.shape.channels), body.shape, style))
+    if body.shape != shortcut.shape:
+        raise SpecError(f"residual: the body gives {body.shape}, the shortcut {shortcut.shape}; they must agree")
+    return body.beside(shortcut, shape=shortcut.shape)
+
+
+def projection(out: int) -> Conv:
+    """Return the linear 1x1 convolution at the end of a residual body."""
+    return Conv(out, norm=False, act=False, bias=True)
+
+
+def _op(layer: Op, shape: Shape) -> Cost:
+    after = Shape(layer.out, *(-(-side // layer.stride) for side in shape[1:]))
+    if layer.cost is None:
+        return Cost(after, complete=False)
+    params, macs = layer.cost
+    return Cost(after, weights=params, params=params, macs=macs * after.height * after.width, depth=1)
+
+
+def _slid(layer: Conv | Pool, shape: Shape, axis: int) -> int:
+    """Return the output size along `axis` of a kernel that slides, rounded down."""
+    side, kernel, padding = shape[1 + axis], pair(layer.kernel)[axis], half_padding(layer.kernel, layer.padding)[axis]
+    if layer.padding == "same":
+        return -(-side // layer.stride)
+    if side + 2 * padding < kernel:
+        raise InputError(f"a map of {shape} is too small for {layer}")
+    return (side + 2 * padding - kernel) // layer.stride + 1
+
+
+def _pooled(pool: Pool, shape: Shape, axis: int) -> int:
+    if pool.kind == "adaptive_avg":
+        return pair(pool.kernel)[axis]
+    if not pool.ceil or pool.padding == "same":
+        return _slid(pool, shape, axis)
+    side, kernel, padding = shape[1 + axis], pair(pool.kernel)[axis], half_padding(pool.kernel, pool.padding)[axis]
+    out = (side + 2 * padding - kernel + pool.stride - 1) // pool.stride + 1
+    if (out - 1) * pool.stride >= side + padding:  # torch drops a window that would start in the padding
+        out -= 1
+    if out < 1:
+        raise InputError(f"a map of {shape} is too small for {pool}")
+    return out
+
+
+def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
+    """Return the cost of a head with average pooling on a map of `shape`; its shape is (num_classes, 1, 1)."""
+    positions = 1
+    if head.kind == "conv":
+        positions = (max(shape.height, head.size) - head.size + 1) * (max(shape.width, head.size) - head.size + 1)
+    fan_in = shape.channels * (head.size**2 if head.hidden else 1)
+    whole = Cost(shape)
+    for index, out in enumerate((*head.hidden, num_classes)):
+        slid = positions if index < len(head.hidden) else 1
+        dense = Cost(Shape(out, 1, 1), fan_in * out, fan_in * out + out, fan_in * out * slid, int(out > 0))
+        whole, fan_in = whole.then(dense), out
+    return whole
+
+
+def stage_costs(net: Network, shape: Shape) -> list[tuple[str, Layer, Cost]]:
+    """Return (name, layer, cost) of every stage on images of `shape`."""
+    rows = []
+    for name, layer in net.stages:
+        row = cost(layer, shape, net.style)
+        rows.append((name, layer, row))
+        shape = row.shape
+    return rows
+
+
+def network_cost(net: Network, shape: Shape, num_classes: int, *, aux: bool = False) -> Cost:
+    """Return the cost of the whole network, its auxiliary heads included where `aux`."""
+    whole, extra = Cost(shape), []
+    for name, layer in net.stages:
+        whole = whole.then(cost(layer, whole.shape, net.style))
+        for head in net.aux if aux else ():
+            if head.tap == name:
+                branch = cost(head.layers, whole.shape, net.style)
+                extra.append(branch.then(head_cost(head.head, branch.shape, num_classes)))
+    whole = whole.then(head_cost(net.head, whole.shape, num_classes))
+    return whole.beside(*extra, shape=whole.shape)
+
+
+@lru_cache(maxsize=256)
+def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> int:
+    """Return the side of the smallest square image that the network accepts, in pixels.
+
+    Raises:
+        SpecError: not even an image of LARGEST_SIZE pixels fits.
+    """
+
+    def fits(side: int) -> bool:
+        try:
+            network_cost(net, Shape(in_channels, side, side), 1, aux=aux)
+        except InputError:
+            return False
+        return True
+
+    if not fits(LARGEST_SIZE):
+        raise SpecError(f"network: not even an image of {LARGEST_SIZE} pixels fits; check its valid paddings and strides")
+    low, high = 0, LARGEST_SIZE  # too small, large enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high

@@ -1,0 +1,118 @@
+"""What the registry knows of a model, all of it data: network, paper, preprocessing, recipe, weight layouts. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from .errors import ArgumentError, MismatchError
+from .network import Network
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """How images are prepared: `input_size` is (channels, height, width); mean and std are of images in 0..1."""
+
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bilinear"
+    crop_pct: float = 0.875
+
+    def __post_init__(self) -> None:
+        if len(self.input_size) != 3 or any(type(side) is not int or side < 1 for side in self.input_size):
+            raise ArgumentError(f"input_size={self.input_size!r} must be (channels, height, width), each at least 1")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not values or any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+                raise ArgumentError(f"{name}={values!r} must be a tuple of numbers, one a channel")
+        if any(value <= 0 for value in self.std):
+            raise ArgumentError(f"std={self.std!r} must be above 0")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ArgumentError(f"interpolation={self.interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
+        if isinstance(self.crop_pct, bool) or not isinstance(self.crop_pct, int | float) or not 0 < self.crop_pct <= 1:
+            raise ArgumentError(f"crop_pct={self.crop_pct!r} must be a number with 0 < crop_pct <= 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as plain lists and numbers."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the configuration that `to_json` wrote.
+
+        Raises:
+            ArgumentError: a key is unknown or a value lies outside its range.
+        """
+        known = {item.name for item in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ArgumentError(f"data configuration: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return cls(**values)
+
+
+CIFAR = DataConfig(input_size=(3, 32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), crop_pct=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """SGD with these numbers and a cosine to 0: what `fit` uses where its caller says nothing else."""
+
+    lr: float = 0.025
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How another library names the same tensors.
+
+    `prefixes` are (ours, theirs): the first that starts a key is replaced. `inner` are (ours, theirs) replaced wherever
+    they stand after that.
+    """
+
+    name: str
+    prefixes: tuple[tuple[str, str], ...]
+    inner: tuple[tuple[str, str], ...] = ()
+
+    def theirs(self, key: str) -> str:
+        """Return their name of our `key`."""
+        for ours, theirs in self.prefixes:
+            if key.startswith(ours):
+                key = theirs + key.removeprefix(ours)
+                break
+        for ours, theirs in self.inner:
+            key = key.replace(ours, theirs)
+        return key
+
+    def table(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return {our key: their key}, a bijection.
+
+        Raises:
+            MismatchError: two keys of ours would share one of theirs.
+        """
+        table = {key: self.theirs(key) for key in keys}
+        if len(set(table.values())) != len(table):
+            raise MismatchError(f"layout {self.name!r} gives two tensors one name; mend its prefixes and inner rules")
+        return table
+
+
+NATIVE = Layout("inceptionzoo", ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A registered model. `network` is called with the model's own keyword arguments, or is the network itself."""
+
+    name: str
+    network: Callable[..., Network] | Network
+    paper: str
+    about: str = ""
+    num_classes: int = 1000
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: Recipe = field(default_factory=Recipe)
+    layouts: tuple[Layout, ...] = ()
+    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

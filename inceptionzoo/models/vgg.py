@@ -1,0 +1,116 @@
+"""VGG: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv:1409.1556."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..entry import CIFAR, Entry, Layout, Recipe
+from ..errors import check_choice
+from ..network import Head, HeadKind, Network, Style, network
+from ..spec import Conv, Layer, Norm, Pool
+
+PAPER = "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, arXiv:1409.1556"
+
+# Table 1, a block a column: widths of its 3x3 convolutions; "lrn" is local response normalisation, "1x1" a 1x1 convolution.
+TABLE1: dict[str, tuple[tuple[int | str, ...], ...]] = {
+    "A": ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+    "A-LRN": ((64, "lrn"), (128,), (256, 256), (512, 512), (512, 512)),
+    "B": ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512)),
+    "C": ((64, 64), (128, 128), (256, 256, "1x1"), (512, 512, "1x1"), (512, 512, "1x1")),
+    "D": ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+    "E": ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 512, 512), (512, 512, 512, 512)),
+}
+LRN = Norm("lrn", size=5, alpha=5e-4, beta=0.75, k=2.0)  # Krizhevsky's 1e-4 a neighbour; `Norm` divides by their number
+HEADS = {
+    "mlp": Head("mlp", hidden=(4096, 4096), size=7, drop_rate=0.5),
+    "conv": Head("conv", hidden=(4096, 4096), size=7, drop_rate=0.5),
+    "pool": Head("pool"),
+}
+
+
+def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp") -> Network:
+    """Return VGG of a column of Table 1: "A", "A-LRN", "B", "C", "D" or "E".
+
+    `head`: "mlp", the paper's dense layers on a map pooled to 7x7; "conv", the same slid over the map; "pool", a global
+    pool and one linear layer.
+    """
+    check_choice("configuration", configuration, TABLE1)
+    check_choice("head", head, HEADS)
+    stages: dict[str, Layer] = {}
+    for block, column in enumerate(TABLE1[configuration], 1):
+        for number, width in enumerate(column, 1):
+            if width == "lrn":
+                stages[f"norm{block}"] = LRN
+            elif width == "1x1":
+                stages[f"conv{block}_{number}"] = Conv(int(column[0]))
+            else:
+                stages[f"conv{block}_{number}"] = Conv(int(width), 3)
+        stages[f"pool{block}"] = Pool("max", 2, 2, "valid")
+    style = Style(norm="batch" if batch_norm else None, eps=1e-5, bias=True)
+    return network(stages, head=HEADS[head], style=style)
+
+
+def flat_features(net: Network) -> tuple[tuple[str, str], ...]:
+    """Return the prefixes of the peers' layout, where convolution, normalisation, ReLU and pool are numbered in one list."""
+    prefixes, index = [], 0
+    for name, layer in net.stages:
+        if not isinstance(layer, Conv):
+            index += 1
+            continue
+        prefixes.append((f"features.{name}.conv.", f"features.{index}."))
+        if net.style.norm is not None:
+            prefixes.append((f"features.{name}.bn.", f"features.{index + 1}."))
+        index += 2 if net.style.norm is None else 3
+    return tuple(prefixes)
+
+
+def layouts(net: Network) -> tuple[Layout, ...]:
+    """Return torchvision's layout and timm's."""
+    features = flat_features(net)
+    dense = (
+        ("head.hidden.fc1.", "classifier.0."),
+        ("head.hidden.fc2.", "classifier.3."),
+        ("head.fc.", "classifier.6."),
+    )
+    sliding = (("head.hidden.fc1.", "pre_logits.fc1."), ("head.hidden.fc2.", "pre_logits.fc2."))
+    return (
+        Layout("torchvision", (*features, *dense)),
+        Layout("timm", (*features, *sliding)),
+    )
+
+
+def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entry:
+    """Return the entry of a configuration as the paper trained it, at 224 px."""
+    build = partial(vgg, configuration, batch_norm=batch_norm)
+    return Entry(
+        name=name,
+        network=build,
+        paper=PAPER,
+        about=f"configuration {configuration}" + (" with batch normalisation" if batch_norm else ""),
+        recipe=Recipe() if batch_norm else Recipe(lr=0.01, weight_decay=5e-4),
+        layouts=layouts(build()),
+    )
+
+
+def cifar(name: str, configuration: str) -> Entry:
+    """Return the entry of a configuration for 32 px: batch normalisation and one linear layer (pytorch-cifar's)."""
+    build = partial(vgg, configuration, batch_norm=True, head="pool")
+    return Entry(
+        name=name,
+        network=build,
+        paper=PAPER,
+        about=f"configuration {configuration} for small images: batch normalisation, one linear layer (pytorch-cifar's)",
+        num_classes=10,
+        data=CIFAR,
+        layouts=(Layout("pytorch-cifar", (*flat_features(build()), ("head.fc.", "classifier."))),),
+    )
+
+
+DEPTHS = {"A": 11, "B": 13, "D": 16, "E": 19}
+ENTRIES = (
+    *(imagenet(f"vgg{depth}", column) for column, depth in DEPTHS.items()),
+    *(imagenet(f"vgg{depth}_bn", column, batch_norm=True) for column, depth in DEPTHS.items()),
+    imagenet("vgg11_lrn", "A-LRN"),
+    imagenet("vgg16_1x1", "C"),
+    *(cifar(f"vgg{depth}_bn_cifar", column) for column, depth in DEPTHS.items()),
+)

@@ -1,0 +1,105 @@
+"""A whole network as a value: named stages, the style of its convolutions, its head and its auxiliary heads. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import ArgumentError, SpecError, check_choice, check_int, check_rate
+from .spec import LAYERS, Layer
+
+GlobalPool = Literal["avg", "max", "avgmax", "catavgmax", ""]
+GLOBAL_POOLS: tuple[GlobalPool, ...] = ("avg", "max", "avgmax", "catavgmax", "")
+HeadKind = Literal["pool", "mlp", "conv"]
+HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What every convolution of a network shares: `norm` None leaves normalisation out, `eps` is its epsilon."""
+
+    norm: Literal["batch"] | None = "batch"
+    eps: float = 1e-3
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, ("batch", None))
+        if not self.eps > 0:
+            raise ArgumentError(f"eps={self.eps!r} must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """From the feature map (c, h, w) to the logits.
+
+    "pool": global pool, dropout, linear. "mlp": pool to `size` x `size`, flatten, `hidden` dense layers with ReLU and
+    dropout, linear: VGG's. "conv": the same layers slid over the map as convolutions, averaged after: timm's VGG.
+    """
+
+    kind: HeadKind = "pool"
+    hidden: tuple[int, ...] = ()
+    size: int = 1
+    drop_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("head", self.kind, HEAD_KINDS)
+        check_int("size", self.size, 1)
+        check_rate("drop_rate", self.drop_rate)
+        if (self.kind == "pool") != (not self.hidden):
+            raise SpecError(f"{self}: hidden layers belong to a head of kind 'mlp' or 'conv', which needs at least one")
+
+
+@dataclass(frozen=True, slots=True)
+class Aux:
+    """An auxiliary head on the output of stage `tap`; `weight` is its share in the training loss."""
+
+    tap: str
+    layers: Layer
+    head: Head
+    weight: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network as a table. Made by `network`."""
+
+    stages: tuple[tuple[str, Layer], ...]
+    head: Head
+    style: Style
+    aux: tuple[Aux, ...]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.stages]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise SpecError(f"network: stage {twice!r} stands twice; every stage needs a name of its own")
+        for name, layer in self.stages:
+            if not isinstance(layer, LAYERS):
+                raise SpecError(f"network: stage {name}={layer!r} must be a layer, made of {_kinds()}")
+        for aux in self.aux:
+            if aux.tap not in names:
+                raise SpecError(f"network: aux tap {aux.tap!r} must be one of the stages {', '.join(names)}")
+
+
+def _kinds() -> str:
+    return ", ".join(kind.__name__ for kind in LAYERS)
+
+
+def network(
+    *parts: Mapping[str, Layer],
+    head: Head | None = None,
+    style: Style | None = None,
+    aux: tuple[Aux, ...] = (),
+    **stages: Layer,
+) -> Network:
+    """Return the network of these stages, in order; their names become state-dict keys.
+
+    Stages are keyword arguments, or mappings that stand before them: `network(stem, table, last=Conv(64))`.
+
+    Raises:
+        SpecError: there is no stage, two share a name, one is no layer, or an auxiliary head taps none of them.
+    """
+    named = [item for part in (*parts, stages) for item in part.items()]
+    if not named:
+        raise SpecError("network() needs at least one stage, as in network(conv1=Conv(64, 7, 2))")
+    return Network(tuple(named), head or Head(), style or Style(), aux)

@@ -1,0 +1,84 @@
+"""From an image to class names, by the preprocessing that the model's weights were trained with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import ArgumentError
+from .net import Net
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def transforms(model: Net, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
+    """Return the preprocessing of the model's images: a PIL image -> (c, h, w), of the model's own input size.
+
+    It is `timm.data.create_transform` with the model's size, mean, std, interpolation and crop; `options` are further
+    arguments of that function, such as `scale=(0.5, 1.0)` or `vflip=0.5` for training.
+    """
+    from timm.data.transforms_factory import create_transform
+
+    data = model.data
+    settings = {
+        "input_size": data.input_size,
+        "mean": data.mean,
+        "std": data.std,
+        "interpolation": data.interpolation,
+        "crop_pct": data.crop_pct,
+        "is_training": training,
+    }
+    transform: Callable[[Any], Tensor] = create_transform(**{**settings, **options})
+    return transform
+
+
+def predict(model: Net, image: Any, *, topk: int | None = None) -> list[tuple[str, float]]:
+    """Return (class name, probability) of an image, the likeliest first; without names the class's number stands.
+
+    `image` is a path, a PIL image, or a Tensor (c, h, w) that `transforms(model)` has prepared. The model's mode is as it
+    was after the call.
+
+    Raises:
+        ArgumentError: the model has no classes, or the image is none of these.
+        InputError: a prepared Tensor does not fit the network.
+    """
+    if not model.num_classes:
+        raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
+    like = next(model.parameters())
+    x = _prepared(model, image).to(like.device, like.dtype)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            probabilities = model(x[None]).float().softmax(1)[0]
+    finally:
+        model.train(training)
+    names = model.class_names or tuple(map(str, range(model.num_classes)))
+    order = probabilities.argsort(descending=True)[:topk]
+    return [(names[index], float(probabilities[index])) for index in order.tolist()]
+
+
+def _prepared(model: Net, image: Any) -> Tensor:
+    from PIL import Image
+
+    if isinstance(image, Tensor):
+        if image.ndim != 3:
+            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass one at a time")
+        return image
+    if isinstance(image, str | os.PathLike):
+        with Image.open(Path(image)) as opened:
+            image = opened.convert(_mode(model))
+    if not isinstance(image, Image.Image):
+        raise ArgumentError(f"image is a {type(image).__name__}; predict takes a path, a PIL image or a prepared Tensor")
+    return transforms(model)(image.convert(_mode(model)))
+
+
+def _mode(model: Net) -> str:
+    if model.in_chans not in MODES:
+        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a prepared Tensor (c, h, w)")
+    return MODES[model.in_chans]

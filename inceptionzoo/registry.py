@@ -1,0 +1,162 @@
+"""Which models there are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .cost import Shape, min_input_size, network_cost
+from .entry import DataConfig, Entry, Layout, Recipe
+from .errors import ArgumentError, UnknownModelError, check_int, near
+from .models import ENTRIES
+from .network import Network
+
+REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a model is, computed from its table: `macs` are multiply-adds of one image of `input_size` (c, h, w).
+
+    `min_input_size` is the side in pixels of the smallest square image it takes; `complete` is False where an `Op` of
+    the network states no cost, which `params` and `macs` then leave out.
+    """
+
+    name: str
+    about: str
+    paper: str
+    params: int
+    macs: int
+    num_classes: int
+    input_size: tuple[int, int, int]
+    min_input_size: int
+    weights: Mapping[str, Mapping[str, Any]]
+    complete: bool
+
+
+def find(name: str) -> Entry:
+    """Return the entry of `name`.
+
+    Raises:
+        UnknownModelError: no such model; the message has the nearest name.
+    """
+    if not isinstance(name, str):
+        raise ArgumentError(f"name={name!r} must be a string, as 'googlenet' is one")
+    if name not in REGISTRY:
+        raise UnknownModelError(f"unknown model {name!r}{near(name, REGISTRY)} See list_models()")
+    return REGISTRY[name]
+
+
+def is_model(name: str) -> bool:
+    """Return whether a model of this name is registered."""
+    return name in REGISTRY
+
+
+def list_models(
+    filter: str | Iterable[str] = "", pretrained: bool = False, exclude_filters: str | Iterable[str] = ""
+) -> list[str]:
+    """Return the sorted names that match any pattern of `filter`, as in "*inception*", and none of `exclude_filters`.
+
+    With `pretrained`, the names with the tags of their published weights.
+    """
+    names = [f"{name}.{tag}" for name, entry in REGISTRY.items() for tag in entry.weights] if pretrained else REGISTRY
+    wanted, unwanted = _patterns(filter) or ["*"], _patterns(exclude_filters)
+    return sorted(name for name in names if _matches(name, wanted) and not _matches(name, unwanted))
+
+
+def model_info(name: str) -> ModelInfo:
+    """Return what the registry and the model's table say of `name`.
+
+    Raises:
+        UnknownModelError: no such model.
+    """
+    entry = find(name)
+    network = make_network(entry, {})
+    whole = network_cost(network, Shape(*entry.data.input_size), entry.num_classes)
+    return ModelInfo(
+        name=name,
+        about=entry.about,
+        paper=entry.paper,
+        params=whole.params,
+        macs=whole.macs,
+        num_classes=entry.num_classes,
+        input_size=entry.data.input_size,
+        min_input_size=min_input_size(network, in_channels=entry.data.input_size[0]),
+        weights=entry.weights,
+        complete=whole.complete,
+    )
+
+
+def register_model(
+    name: str,
+    network: Network | Callable[..., Network],
+    *,
+    paper: str = "",
+    about: str = "",
+    num_classes: int = 1000,
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    data: DataConfig | None = None,
+    recipe: Recipe | None = None,
+    layouts: tuple[Layout, ...] = (),
+) -> None:
+    """Add a model: `network` is one, or a function that returns one, whose keyword arguments `create_model` then takes.
+
+    `input_size` is (channels, height, width); `data` has the rest of the preprocessing.
+
+    Raises:
+        ArgumentError: the name is taken or no name, the network is none, or a number lies outside its range.
+    """
+    if not isinstance(name, str) or not name or not set(name) <= _NAME:
+        raise ArgumentError(f"name={name!r} must be made of letters, digits, '_' and '-'")
+    if name in REGISTRY:
+        raise ArgumentError(f"model {name!r} is registered already; choose another name")
+    check_int("num_classes", num_classes, 0)
+    entry = Entry(
+        name=name,
+        network=network,
+        paper=paper,
+        about=about,
+        num_classes=num_classes,
+        data=replace(data or DataConfig(), input_size=input_size),
+        recipe=recipe or Recipe(),
+        layouts=layouts,
+    )
+    make_network(entry, {})
+    REGISTRY[name] = entry
+
+
+def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:
+    """Return the entry's network with the model's own arguments.
+
+    Raises:
+        ArgumentError: what the entry holds is no network.
+    """
+    if isinstance(entry.network, Network):
+        return entry.network
+    if not callable(entry.network):
+        raise ArgumentError(f"network={entry.network!r} must be a network, or a function that returns one")
+    made = entry.network(**arguments)
+    if not isinstance(made, Network):
+        raise ArgumentError(f"model {entry.name!r}: its function returns {made!r}, which is no network(...)")
+    return made
+
+
+def own_arguments(entry: Entry) -> list[str]:
+    """Return the names of the keyword arguments that are the model's own."""
+    if isinstance(entry.network, Network):
+        return []
+    return list(inspect.signature(entry.network).parameters)
+
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+def _patterns(filters: str | Iterable[str]) -> list[str]:
+    return [pattern for pattern in ([filters] if isinstance(filters, str) else filters) if pattern]
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,199 @@
+"""The vocabulary: a network is a value built from a few frozen dataclasses, with no torch in it.
+
+Shapes are (channels, height, width). A layer never names the width of its input: whoever reads the value threads it through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from .errors import SpecError
+
+Size = int | tuple[int, int]
+Padding = Literal["half", "same", "valid"]
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a kernel size."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def half_padding(kernel: Size, padding: Padding) -> tuple[int, int]:
+    """Return the fixed padding on each side, (height, width); every padding in the library is derived here.
+
+    "half" pads (kernel - 1) // 2; "valid" not at all; "same" pads what its input size asks for, outside the layer.
+    """
+    height, width = pair(kernel)
+    return ((height - 1) // 2, (width - 1) // 2) if padding == "half" else (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """A convolution, then normalisation and ReLU as its network's `Style` says: (c, h, w) -> (out, h / stride, w / stride).
+
+    `padding`: "half" pads (kernel - 1) // 2 on every side; "same" is TensorFlow's, asymmetric where need be; "valid" is none.
+    `norm` and `act` set to False leave the step out; `bias` overrides the style.
+    """
+
+    out: int
+    kernel: Size = 1
+    stride: int = 1
+    padding: Padding = "half"
+    _: KW_ONLY
+    groups: int = 1
+    norm: bool = True
+    act: bool = True
+    bias: bool | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, out=self.out, stride=self.stride, groups=self.groups)
+        _kernel(self, self.kernel)
+        _padding(self, self.padding, self.kernel, self.stride)
+        if self.out % self.groups:
+            raise SpecError(f"{self}: out must be divisible by groups")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Pooling: (c, h, w) -> (c, h / stride, w / stride).
+
+    `ceil` rounds the output size up; `include_pad` lets an average count the padding's zeros.
+    The kind "adaptive_avg" averages to a map of `kernel` pixels whatever comes in.
+    """
+
+    kind: Literal["max", "avg", "adaptive_avg"]
+    kernel: Size = 3
+    stride: int = 1
+    padding: Padding = "half"
+    _: KW_ONLY
+    ceil: bool = False
+    include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        _among(self, "kind", self.kind, ("max", "avg", "adaptive_avg"))
+        _positive(self, stride=self.stride)
+        _kernel(self, self.kernel)
+        _padding(self, self.padding, self.kernel, self.stride)
+        symmetric = self.stride == 1 and all(side % 2 for side in pair(self.kernel))
+        if self.padding == "same" and self.kind == "avg" and not symmetric:
+            raise SpecError(f"{self}: an average with padding='same' needs stride=1 and an odd kernel; use 'half' or 'valid'")
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """Normalisation on its own: the network's own kind, or local response normalisation ("lrn").
+
+    LRN divides by (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta.
+    """
+
+    kind: Literal["style", "lrn"] = "style"
+    _: KW_ONLY
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        _among(self, "kind", self.kind, ("style", "lrn"))
+        _positive(self, size=self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Layers one after the other. Made by `chain`."""
+
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Named branches on the same input, concatenated along channels. Made by `concat`."""
+
+    branches: tuple[tuple[str, Layer], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """shortcut(x) + scale * project(body(x)), then ReLU where `act`: shape-preserving unless there is a shortcut.
+
+    `project` brings the body to the input's width by a 1x1 convolution with bias, linear and without normalisation.
+    """
+
+    body: Layer
+    _: KW_ONLY
+    scale: float = 1.0
+    project: bool = True
+    shortcut: Layer | None = None
+    act: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """Any module of one's own: `make(in_channels)` returns it, `out` is its width.
+
+    `stride` and `cost` (parameters, multiply-adds per output position) may be stated; unstated means that the layer
+    keeps height and width, and that its cost is unknown.
+    """
+
+    make: Callable[[int], object]
+    out: int
+    _: KW_ONLY
+    stride: int = 1
+    cost: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, out=self.out, stride=self.stride)
+        if not callable(self.make):
+            raise SpecError(f"{self}: make must be callable with the number of input channels")
+
+
+Layer = Conv | Pool | Norm | Chain | Concat | Residual | Op
+LAYERS = (Conv, Pool, Norm, Chain, Concat, Residual, Op)
+
+
+def chain(*layers: Layer) -> Layer:
+    """Return the layers one after the other; a single one is returned as it is."""
+    _layers("chain", {str(index): layer for index, layer in enumerate(layers)})
+    return layers[0] if len(layers) == 1 else Chain(layers)
+
+
+def concat(**branches: Layer) -> Concat:
+    """Return named branches whose outputs are concatenated along channels; the names become state-dict keys."""
+    _layers("concat", branches)
+    return Concat(tuple(branches.items()))
+
+
+def _layers(what: str, layers: dict[str, Layer]) -> None:
+    if not layers:
+        raise SpecError(f"{what}() needs at least one layer")
+    for name, layer in layers.items():
+        if not isinstance(layer, LAYERS):
+            kinds = ", ".join(kind.__name__ for kind in LAYERS)
+            raise SpecError(f"{what}: {name}={layer!r} must be a layer, one of {kinds}")
+
+
+def _positive(spec: object, **values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be an int of at least 1")
+
+
+def _kernel(spec: object, kernel: Size) -> None:
+    sides = kernel if isinstance(kernel, tuple) else (kernel,)
+    if isinstance(kernel, tuple) and len(kernel) != 2:
+        raise SpecError(f"{type(spec).__name__}: kernel={kernel!r} must be an int or a (height, width)")
+    for side in sides:
+        _positive(spec, kernel=side)
+
+
+def _padding(spec: object, padding: str, kernel: Size, stride: int) -> None:
+    _among(spec, "padding", padding, ("half", "same", "valid"))
+    if padding == "same" and kernel not in (1, (1, 1)) and min(pair(kernel)) < stride:
+        raise SpecError(f"{spec}: padding='same' needs a kernel of one pixel or of at least the stride")
+
+
+def _among(spec: object, name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be one of {', '.join(map(repr, choices))}")

@@ -1,0 +1,113 @@
+"""Evaluate a model on labelled images."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ArgumentError
+from ..net import Net
+from .metrics import EpochMetrics, check_targets
+from .plots import save_confusion, save_roc
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a model did: `probabilities` (n, num_classes) and `targets` (n,) of all images in order, on the CPU.
+
+    `loss` is the mean cross entropy; accuracies and AUC are fractions; `auc` is nan where only one class is present.
+    """
+
+    probabilities: Tensor
+    targets: Tensor
+    loss: float
+    accuracy: float
+    auc: float
+    class_names: tuple[str, ...]
+
+    @property
+    def confusion(self) -> Tensor:
+        """Counts of images, (num_classes, num_classes): rows are the truth, columns the prediction."""
+        from torchmetrics.functional import confusion_matrix
+
+        classes = self.probabilities.shape[1]
+        return confusion_matrix(self.probabilities.argmax(1), self.targets, task="multiclass", num_classes=classes)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that are present."""
+        counts = self.confusion
+        present = counts.sum(1) > 0
+        return float((counts.diagonal()[present] / counts.sum(1)[present]).mean())
+
+    @property
+    def roc(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """ROC curves (false positive rate, true positive rate, threshold): of class 1 for two classes, else of each."""
+        from torchmetrics.functional.classification import binary_roc
+
+        classes = range(self.probabilities.shape[1])
+        wanted = (1,) if len(classes) == 2 else classes
+        return [binary_roc(self.probabilities[:, index], (self.targets == index).long()) for index in wanted]
+
+    def plot_roc(self, path: str | os.PathLike[str]) -> None:
+        """Draw the ROC curves and save the picture.
+
+        Raises:
+            ArgumentError: only one class is present, so that there is no curve.
+        """
+        if math.isnan(self.auc):
+            raise ArgumentError("plot_roc: only one class is present in the targets; there is no ROC curve to draw")
+        names = self.class_names[1:] if len(self.class_names) == 2 else self.class_names
+        curves = [
+            (name, false, true, float(torch.trapezoid(true, false)))
+            for name, (false, true, _) in zip(names, self.roc, strict=True)
+        ]
+        save_roc(curves, Path(path))
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the confusion matrix and save the picture."""
+        save_confusion(self.confusion, self.class_names, Path(path))
+
+
+def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:
+    """Return the model's result on (images, targets) batches; its mode is as it was after the call.
+
+    The images go to the model's device, or to `device` together with the model.
+
+    Raises:
+        ArgumentError: the loader is empty, or a target is no class of the model.
+    """
+    if device is not None:
+        model.to(device)
+    like = next(model.parameters())
+    training = model.training
+    model.eval()
+    logits, targets = [], []
+    try:
+        with torch.inference_mode():
+            for images, labels in loader:
+                logits.append(model(images.to(like.device, like.dtype)).float().cpu())
+                targets.append(labels.cpu())
+                check_targets(targets[-1], logits[-1])
+    finally:
+        model.train(training)
+    if not targets:
+        raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
+    return _result(torch.cat(logits), torch.cat(targets), model)
+
+
+def _result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
+    metrics = EpochMetrics(logits.shape[1])
+    loss = F.cross_entropy(logits, targets)
+    metrics.update(loss, logits, targets)
+    names = model.class_names if isinstance(model, Net) else None
+    return Result(logits.softmax(1), targets, **metrics.compute(), class_names=names or tuple(map(str, range(logits.shape[1]))))

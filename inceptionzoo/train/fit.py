@@ -1,0 +1,211 @@
+"""Train a model: a short loop, its defaults the recipe that the model carries."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from ..entry import Recipe
+from ..errors import ArgumentError, TrainingError, check_choice, check_int, check_rate
+from ..net import Net
+from ..weights.save import save_weights
+from .evaluate import Batches, evaluate
+from .history import COLUMNS, History, Row
+from .metrics import EpochMetrics, check_targets
+from .progress import Progress
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Callback = Callable[[nn.Module, Row], None]
+
+
+def fit(
+    model: Net,
+    train: Batches,
+    val: Batches | None = None,
+    *,
+    epochs: int,
+    lr: float | None = None,
+    momentum: float | None = None,
+    weight_decay: float | None = None,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    loss: Loss | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+    channels_last: bool = True,
+    monitor: str = "accuracy",
+    out: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    device: str | torch.device | None = None,
+    progress: bool | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> History:
+    """Train the model in place on (images, targets) batches and return a row an epoch.
+
+    None for `lr`, `momentum` and `weight_decay` is the model's own recipe: SGD 0.025, 0.9, 3e-4 unless its registry entry
+    says otherwise. The rate steps once an epoch: epoch e, from 0, uses lr / 2 * (1 + cos(pi * e / epochs)). An `optimizer`
+    of one's own takes the place of those three, and then a `scheduler`, or none, that of the cosine. The loss is cross
+    entropy, with `label_smoothing` and `class_weights` (num_classes,), unless `loss(logits, targets)` is given; auxiliary
+    heads (`with_aux`) add theirs, weighted.
+
+    The model ends with the last epoch's weights. `out` is a folder for `best.safetensors`, best by `monitor` (a column of
+    the history, of the validation data where there are any), and `history.csv`; None writes nothing. `seed` sets torch's
+    generator; the order of images is the loader's own. `device` is the accelerator where there is one. `progress` None
+    shows a bar on a terminal only. Each callback gets the model and the epoch's row.
+
+    Raises:
+        ArgumentError: an argument lies outside its range; nothing has been trained then.
+        TrainingError: the loss is not finite; the message says where, and `best.safetensors` is as it was.
+    """
+    _check(model, epochs, monitor, optimizer, scheduler, lr, momentum, weight_decay)
+    if val is not None and not monitor.startswith("val_"):
+        monitor = f"val_{monitor}"
+    if seed is not None:
+        torch.manual_seed(seed)
+    model.to(device=torch.device(device) if device is not None else _accelerator())
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    criterion = loss or cross_entropy(model, label_smoothing, class_weights)
+    if optimizer is None:
+        optimizer, scheduler = recipe(model, epochs, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    _take_names(model, train)
+    history = History(monitor)
+    for epoch in range(epochs):
+        start = time.monotonic()
+        row: Row = {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"]}
+        row |= _train_epoch(model, train, optimizer, criterion, Progress(epoch, epochs, train, row["lr"], progress))
+        if val is not None:
+            result = evaluate(model, val)
+            row |= {"val_loss": result.loss, "val_accuracy": result.accuracy, "val_auc": result.auc}
+        row["seconds"] = time.monotonic() - start
+        if scheduler is not None:
+            scheduler.step()
+        history.epochs.append(row)
+        if folder is not None:
+            _record(model, history, folder)
+        for callback in callbacks:
+            callback(model, row)
+    return history
+
+
+def _train_epoch(model: Net, batches: Batches, optimizer: Optimizer, criterion: Loss, progress: Progress) -> Row:
+    """Return loss, accuracy and AUC over one pass."""
+    like = next(model.parameters())
+    metrics = EpochMetrics(model.num_classes)
+    model.train()
+    for step, (images, targets) in enumerate(progress.over(batches)):
+        images = images.to(like.device, like.dtype)
+        if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
+            images = images.contiguous(memory_format=torch.channels_last)
+        check_targets(targets, torch.empty(0, model.num_classes))
+        targets = targets.to(like.device)
+        optimizer.zero_grad(set_to_none=True)
+        logits, value = _losses(model, images, targets, criterion)
+        if not math.isfinite(value.item()):
+            raise TrainingError(
+                f"the loss is {value.item()} in step {step} of epoch {progress.epoch}, with lr={progress.lr:.3g}; lower lr, "
+                "or check this batch for values that are not finite"
+            )
+        value.backward()  # type: ignore[no-untyped-call]  # torch's own
+        optimizer.step()
+        metrics.update(value, logits, targets)
+        progress.show(metrics)
+    progress.close()
+    return metrics.compute()
+
+
+def _losses(model: Net, images: Tensor, targets: Tensor, criterion: Loss) -> tuple[Tensor, Tensor]:
+    """Return the logits, and their loss with the auxiliary heads' weighted losses added."""
+    if not model.aux:
+        logits: Tensor = model(images)
+        return logits, criterion(logits, targets)
+    logits, taps = model.forward_aux(images)
+    total = criterion(logits, targets)
+    for aux in model.network.aux:
+        total = total + aux.weight * criterion(taps[aux.tap], targets)
+    return logits, total
+
+
+def recipe(
+    model: Net,
+    epochs: int,
+    *,
+    lr: float | None = None,
+    momentum: float | None = None,
+    weight_decay: float | None = None,
+) -> tuple[Optimizer, LRScheduler]:
+    """Return SGD and its cosine by the model's recipe, each number overridden where it is given."""
+    own = model.entry.recipe if model.entry else Recipe()
+    optimizer = SGD(
+        model.parameters(),
+        lr=own.lr if lr is None else lr,
+        momentum=own.momentum if momentum is None else momentum,
+        weight_decay=own.weight_decay if weight_decay is None else weight_decay,
+    )
+    return optimizer, CosineAnnealingLR(optimizer, T_max=epochs)
+
+
+def cross_entropy(model: Net, label_smoothing: float, class_weights: Tensor | None) -> Loss:
+    """Return cross entropy on the model's device.
+
+    Raises:
+        ArgumentError: the smoothing lies outside 0..1, or there are not as many weights as classes.
+    """
+    check_rate("label_smoothing", label_smoothing)
+    if class_weights is not None and class_weights.shape != (model.num_classes,):
+        raise ArgumentError(
+            f"class_weights of shape {tuple(class_weights.shape)} must have shape ({model.num_classes},), one a class"
+        )
+    weight = None if class_weights is None else class_weights.to(next(model.parameters()))
+    return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
+
+
+def _accelerator() -> torch.device | None:
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
+def _check(
+    model: Net,
+    epochs: int,
+    monitor: str,
+    optimizer: Optimizer | None,
+    scheduler: LRScheduler | None,
+    *numbers: float | None,
+) -> None:
+    check_int("epochs", epochs, 1)
+    if not isinstance(model, Net) or model.num_classes < 2:
+        raise ArgumentError("fit takes a model of create_model with num_classes of at least 2; see reset_classifier")
+    check_choice("monitor", monitor, [column for column in COLUMNS if column not in ("epoch", "lr", "seconds")])
+    for name, number in zip(("lr", "momentum", "weight_decay"), numbers, strict=True):
+        if number is not None and optimizer is not None:
+            raise ArgumentError(f"{name}={number!r} has no effect beside an optimizer of your own; set it there")
+        if number is not None and not 0 <= number < math.inf:
+            raise ArgumentError(f"{name}={number!r} must be a finite number of at least 0")
+    if scheduler is not None and optimizer is None:
+        raise ArgumentError("a scheduler of your own needs the optimizer that it steps; pass that too")
+
+
+def _take_names(model: Net, train: Batches) -> None:
+    """Take the class names of an image folder, where the loader has one and the model has none."""
+    classes = getattr(getattr(train, "dataset", None), "classes", None)
+    if model.class_names is None and isinstance(classes, list | tuple) and len(classes) == model.num_classes:
+        model.set_class_names([str(name) for name in classes])
+
+
+def _record(model: Net, history: History, folder: Path) -> None:
+    """Save the model where this epoch is the best so far, and the rows."""
+    history.to_csv(folder / "history.csv")
+    row = history.epochs[-1]
+    if history.best is row and model.entry is not None:
+        save_weights(model, folder / "best.safetensors", metrics={key: value for key, value in row.items() if value == value})

@@ -1,0 +1,65 @@
+"""Metrics over a whole epoch, from torchmetrics."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+
+class EpochMetrics:
+    """Loss, accuracy and AUC of everything seen since it was made.
+
+    AUC is of class 1 where there are two classes, else the mean of one class against the others over the classes seen;
+    it is nan as long as it is undefined, which is while only one class has been seen.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy, MulticlassAUROC
+
+        self.num_classes = num_classes
+        self._loss = MeanMetric()
+        self._accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self._auc = BinaryAUROC() if num_classes == 2 else MulticlassAUROC(num_classes)
+        self._seen: set[int] = set()
+
+    def update(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Take in a batch: its mean loss, logits (n, num_classes) and targets (n,)."""
+        probabilities = logits.detach().float().softmax(1).cpu()
+        targets = targets.detach().cpu()
+        self._loss.update(loss.detach().float().cpu(), weight=len(targets))
+        self._accuracy.update(probabilities, targets)
+        self._auc.update(probabilities[:, 1] if self.num_classes == 2 else probabilities, targets)
+        self._seen.update(targets.tolist())
+
+    def compute(self) -> dict[str, float]:
+        """Return loss, accuracy and auc; accuracy and auc are fractions."""
+        return {"loss": float(self._loss.compute()), "accuracy": float(self._accuracy.compute()), "auc": self.auc()}
+
+    def auc(self) -> float:
+        """Return the area under the ROC curve so far; nan while it is undefined."""
+        if len(self._seen) < 2:
+            return math.nan
+        with warnings.catch_warnings():  # a class that has not been seen yet is left out of the mean, as documented
+            warnings.filterwarnings("ignore", message="Average precision score|No (positive|negative) samples|.*classes")
+            return float(self._auc.compute())
+
+
+def check_targets(targets: Tensor, logits: Tensor) -> None:
+    """Check that targets are class numbers that the logits have.
+
+    Raises:
+        ArgumentError: they are not; torch's own message would be about an index in a kernel.
+    """
+    from ..errors import ArgumentError
+
+    if targets.ndim != 1 or targets.dtype != torch.int64:
+        raise ArgumentError(f"targets of shape {tuple(targets.shape)} and {targets.dtype} must be (n,) of torch.int64")
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= logits.shape[1]:
+        raise ArgumentError(
+            f"targets from {low} to {high} must lie in 0..{logits.shape[1] - 1}; the model has num_classes={logits.shape[1]}"
+        )

@@ -1,0 +1,71 @@
+"""Pictures, drawn with matplotlib's object interface: no window, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .history import Row
+
+TRAIN, VAL = "#1f77b4", "#d62728"
+
+
+def save_curves(rows: Sequence[Row], path: Path) -> None:
+    """Save loss, accuracy, AUC and learning rate against the epoch."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    epochs = [row["epoch"] for row in rows]
+    for axes, name in zip(figure.subplots(2, 2).flat, ("loss", "accuracy", "auc", "lr"), strict=True):
+        for key, label, colour in ((name, "training", TRAIN), (f"val_{name}", "validation", VAL)):
+            if all(key in row for row in rows):
+                axes.plot(epochs, [row[key] for row in rows], label=label, color=colour, marker="." if len(rows) < 50 else "")
+        axes.set(xlabel="epoch", title={"lr": "learning rate", "auc": "AUC"}.get(name, name))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        if name != "lr":
+            axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
+    """Save ROC curves: (label, false positive rate, true positive rate, area)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
+    for label, false, true, area in curves:
+        axes.plot(false, true, label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
+    axes.set(
+        xlabel="false positive rate", ylabel="true positive rate", title="ROC", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
+    )
+    axes.grid(alpha=0.3)
+    if len(curves) <= 10:
+        axes.legend(loc="lower right", frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
+    """Save a confusion matrix: rows are the truth, columns the prediction."""
+    from matplotlib.figure import Figure
+
+    side = max(4.5, 0.5 * len(names) + 2)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(confusion / confusion.sum(1, keepdim=True).clamp(min=1), cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=45, ha="right")
+    axes.set_yticks(ticks, names)
+    axes.set(xlabel="prediction", ylabel="truth", title="images, coloured by the share of each true class")
+    if len(names) <= 20:
+        for row in ticks:
+            for column in ticks:
+                count, total = int(confusion[row, column]), max(1, int(confusion[row].sum()))
+                axes.text(column, row, str(count), ha="center", va="center", color="white" if count > total / 2 else "black")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,124 @@
+"""Load weights into a model: recognise their layout, check everything, and only then change the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, MismatchError
+from ..net import Net
+from .check import check_values, fit_value
+from .layout import Match, recognise
+from .source import Source, read_source
+
+
+@dataclass(slots=True)
+class Report:
+    """What `load_weights` did. Keys are the model's own.
+
+    `renamed` maps the source's names to ours; `adapted` says of a key what was changed in its values or shape; `replaced`
+    are heads of another size that the model's own stand for; `dropped` are tensors of the source without a place here;
+    `left_random` are parameters that kept the random values they had.
+    """
+
+    layout: str
+    renamed: dict[str, str] = field(default_factory=dict)
+    adapted: dict[str, str] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    left_random: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"layout: {self.layout}", f"renamed: {len(self.renamed)}"]
+        lines += [f"adapted: {key}: {how}" for key, how in self.adapted.items()]
+        for name in ("replaced", "dropped", "left_random"):
+            keys = getattr(self, name)
+            lines += [f"{name}: {', '.join(keys)}"] if keys else []
+        return "\n".join(lines)
+
+
+def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any], *, new_head: bool = False) -> Report:
+    """Load a .safetensors or .pth file, or a state dict, and return what was done: all of it or nothing.
+
+    The layout is recognised by its names: this library's, or another's that the model's entry knows. A head of another
+    size is refused, unless `new_head` lets the model keep the one it has.
+
+    Raises:
+        FileError: the file cannot be read as weights.
+        MismatchError: names, shapes or values do not fit. The model is unchanged after any error.
+    """
+    if not isinstance(model, Net):
+        raise ArgumentError(f"model is a {type(model).__name__}; load_weights takes a model of create_model")
+    return load_source(model, read_source(source), new_head=new_head)
+
+
+def load_source(model: Net, source: Source, *, new_head: bool = False) -> Report:
+    """Load what `read_source` returned, as `load_weights` does."""
+    name = model.entry.name if model.entry else None
+    if source.card is not None and name is not None and source.card.architecture != name:
+        raise MismatchError(
+            f"{source.name} holds {source.card.architecture!r}, the model is {name!r}; use load_model(path), or "
+            f"create_model({source.card.architecture!r}, weights=path)"
+        )
+    state = model.state_dict()
+    match = recognise(state, source.tensors, model.entry.layouts if model.entry else (), source.name)
+    report, staged = _stage(match, state, source, new_head)
+    _commit(model, staged, state, owned=source.owned)
+    model.report = report
+    return report
+
+
+def is_classifier(key: str) -> bool:
+    """Return whether a key of ours belongs to the last layer of a head, the auxiliary ones included."""
+    return key in ("head.fc.weight", "head.fc.bias") or (key.startswith("aux.") and ".head.fc." in key)
+
+
+def _stage(match: Match, state: Mapping[str, Tensor], source: Source, new_head: bool) -> tuple[Report, dict[str, Tensor]]:
+    """Return the report and the checked values, by the model's keys."""
+    report = Report(match.layout, dropped=match.dropped)
+    staged, faults = {}, []
+    for key, target in state.items():
+        theirs = match.table[key]
+        if theirs not in source.tensors:  # `recognise` lets only batch counters be absent
+            staged[key] = torch.zeros_like(target, device="cpu")
+            report.adapted[key] = "absent, set to 0"
+            continue
+        value = source.tensors[theirs]
+        if is_classifier(key) and value.shape != target.shape:
+            if new_head:
+                report.replaced.append(key)
+                report.left_random.append(key)
+                continue
+            faults.append(
+                f"{theirs}: the head has {value.shape[0] if value.ndim else 0} outputs, the model {target.shape[0]}; pass "
+                "new_head=True to keep the model's own, or create_model(..., weights=FILE, num_classes=N)"
+            )
+            continue
+        try:
+            staged[key], how = fit_value(key, theirs, value, target)
+        except MismatchError as error:
+            faults.append(str(error))
+            continue
+        if how:
+            report.adapted[key] = how
+        if theirs != key:
+            report.renamed[theirs] = key
+    faults = faults or check_values(staged)
+    if faults:
+        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
+        raise MismatchError(f"{source.name} does not fit: " + "; ".join(faults[:3]) + more)
+    return report, staged
+
+
+def _commit(model: Net, staged: Mapping[str, Tensor], state: Mapping[str, Tensor], *, owned: bool) -> None:
+    """Put checked values into the model: by copy, or in place of tensors that hold none yet (meta)."""
+    if any(tensor.is_meta for tensor in state.values()):
+        values = {key: value if owned else value.clone() for key, value in staged.items()}
+        model.load_state_dict(values, strict=False, assign=True)
+    else:
+        model.load_state_dict(dict(staged), strict=False)

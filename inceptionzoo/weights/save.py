@@ -1,0 +1,37 @@
+"""Save a model as one .safetensors file that says what it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ArgumentError
+from ..net import Net
+from .card import card_of
+from .safefile import MARKER, write_safetensors
+
+
+def save_weights(
+    model: Net,
+    path: str | os.PathLike[str],
+    *,
+    class_names: list[str] | tuple[str, ...] | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Write the model to one .safetensors file, whole or not at all: `load_model` builds it again from that alone.
+
+    The header carries the architecture, its arguments, the preprocessing, the class names (the model's own unless given
+    here), any metrics, and a digest of every byte. safetensors' own readers read it as well.
+
+    Raises:
+        ArgumentError: the model was not made by `create_model`, holds no weights yet (meta), or the names do not fit.
+        OSError: the disk refuses; an old file at `path` is as it was.
+    """
+    if not isinstance(model, Net):
+        raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model")
+    state = model.state_dict()
+    if any(tensor.is_meta for tensor in state.values()):
+        raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
+    card = card_of(model, class_names=class_names, metrics=metrics)
+    write_safetensors(Path(path), state, {"format": "pt", MARKER: card.to_json()})
