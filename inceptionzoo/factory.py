@@ -135,6 +135,8 @@ def _from_source(entry: Entry, source: Source, asked: Asked, arguments: Mapping[
         report.left_random = list(report.replaced)
     if card is not None and card.class_names is not None and model.num_classes == card.num_classes:
         model.set_class_names(card.class_names)
+    if card is not None and card.channels_last:
+        model.to(memory_format=torch.channels_last)
     return model
 
 

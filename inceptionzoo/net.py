@@ -66,6 +66,12 @@ class Net(nn.Module):
         return self.head.num_features
 
     @property
+    def is_channels_last(self) -> bool:
+        """Whether the weights, and so the computation, are in torch's channels_last memory format."""
+        weights = [weight for weight in self.parameters() if weight.ndim == 4 and not weight.is_contiguous()]
+        return any(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+    @property
     def pretrained_cfg(self) -> dict[str, Any]:
         """Timm's description of the model: architecture, preprocessing, classifier."""
         return {

@@ -106,7 +106,7 @@ def _train_epoch(model: Net, batches: Batches, optimizer: Optimizer, criterion: 
     model.train()
     for step, (images, targets) in enumerate(progress.over(batches)):
         images = images.to(like.device, like.dtype)
-        if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
+        if model.is_channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         check_targets(targets, torch.empty(0, model.num_classes))
         targets = targets.to(like.device)

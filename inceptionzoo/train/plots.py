@@ -41,7 +41,7 @@ def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) ->
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
     for label, false, true, area in curves:
-        axes.plot(false, true, label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
+        axes.plot(false.numpy(), true.numpy(), label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
     axes.set(
         xlabel="false positive rate", ylabel="true positive rate", title="ROC", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
     )
@@ -58,7 +58,7 @@ def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
     side = max(4.5, 0.5 * len(names) + 2)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(confusion / confusion.sum(1, keepdim=True).clamp(min=1), cmap="Blues", vmin=0, vmax=1)
+    axes.imshow((confusion / confusion.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(names))
     axes.set_xticks(ticks, names, rotation=45, ha="right")
     axes.set_yticks(ticks, names)

@@ -16,7 +16,11 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """The header's description of a model; every value is plain JSON."""
+    """The header's description of a model; every value is plain JSON.
+
+    `channels_last` keeps the memory format that the model computed in: the file's tensors are contiguous either way, and
+    a model read back computes the same bits.
+    """
 
     architecture: str
     num_classes: int
@@ -24,6 +28,7 @@ class Card:
     global_pool: str
     drop_rate: float
     aux: bool
+    channels_last: bool
     arguments: Mapping[str, Any]
     data: Mapping[str, Any]
     class_names: list[str] | None = None
@@ -60,6 +65,7 @@ class Card:
             "global_pool": str,
             "drop_rate": float,
             "aux": bool,
+            "channels_last": bool,
             "arguments": dict,
             "data": dict,
             "class_names": (list, type(None)),
@@ -92,6 +98,7 @@ def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metr
         global_pool=model.global_pool,
         drop_rate=float(model.head.drop.p),
         aux=bool(model.aux),
+        channels_last=model.is_channels_last,
         arguments=model.arguments,
         data=model.data.to_json(),
         class_names=None if names is None else list(names),

@@ -1,0 +1,31 @@
+# Everything runs in .venv, which `make` creates: no other set-up is needed. PYTHON names a Python of 3.11 or newer.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test test-full lint docs clean
+
+demo: .venv/examples
+	$(BIN)/python examples/quickstart.py
+
+test: lint
+	$(BIN)/pytest -m "not full"
+
+test-full: lint docs
+	$(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict
+
+# One stamp an extra: pip runs again only where pyproject.toml has changed.
+.venv/%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf .venv runs site build dist

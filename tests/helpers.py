@@ -1,0 +1,81 @@
+"""What several test files share."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread, where the same steps give the same bits; also a decorator."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def noise(*shape: int, seed: int = 1) -> Tensor:
+    """Return normal random numbers, the same for the same seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fill(model: nn.Module, size: int = 0, seed: int = 0) -> nn.Module:
+    """Return the model, also one of meta, with weights of He's scale and no trivial bias, in evaluation mode.
+
+    Its batch normalisation is neither plain nor fresh: a pass in training mode over images of `size` px sets its statistics.
+    """
+    torch.manual_seed(seed)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        model.to_empty(device="cpu")
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.weight.normal_(0, math.sqrt(2 / module.weight[0].numel()))
+                if module.bias is not None:
+                    module.bias.uniform_(-0.2, 0.2)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5), module.bias.uniform_(-0.2, 0.2)
+                module.reset_running_stats()
+                module.momentum = None
+        if size:
+            model.train()(noise(4, 3, size, size, seed=seed))
+    return model.eval()
+
+
+def outputs(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> dict[str, Tensor]:
+    """Return the output of each module while `run()` runs, by the names given."""
+    seen: dict[str, Tensor] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda _, __, output: seen.update({name: output.detach().clone()})
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+    with torch.no_grad():
+        run()
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def shape_text(x: Tensor) -> str:
+    """Return height x width x channels, as the papers write it."""
+    return f"{x.shape[2]}x{x.shape[3]}x{x.shape[1]}"
+
+
+def measure(module: nn.Module, run: Callable[[], object]) -> tuple[int, int]:
+    """Return (parameters, multiply-adds of one image) of what `run()` makes of the module, counted on real tensors."""
+    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    macs = sum(layers[name].weight.numel() * math.prod(y.shape[2:]) for name, y in outputs(layers, run).items())
+    return sum(parameter.numel() for parameter in module.parameters()), macs
+
+
+def distance(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference relative to the largest value."""
+    assert ours.shape == theirs.shape
+    assert theirs.std() > 0
+    return float((ours - theirs).abs().max() / theirs.abs().max())

@@ -1,0 +1,166 @@
+"""One test of everything a model must do, over the whole registry."""
+
+import copy
+import multiprocessing
+import pickle
+
+import pytest
+import torch
+
+import inceptionzoo as iz
+
+NAMES = iz.list_models()
+LARGE = [name for name in NAMES if iz.model_info(name).params > 50_000_000]
+# compilers take a minute on a large model: one of the family here, the others in `make test-full`
+COMPILED = [pytest.param(name, marks=pytest.mark.full) if name in LARGE[1:] else name for name in NAMES]
+
+
+def make(name: str, **arguments: object) -> iz.Net:
+    torch.manual_seed(0)
+    return iz.create_model(name, **arguments)
+
+
+def images(name: str, count: int = 2) -> torch.Tensor:
+    side = max(33, iz.model_info(name).min_input_size)
+    return torch.randn(count, 3, side, side + 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def spawned():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield pool
+
+
+def run(model: iz.Net, x: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(x).clone()
+
+
+def run_elsewhere(payload: bytes, x: bytes) -> bytes:
+    torch.set_num_threads(1)
+    return pickle.dumps(run(pickle.loads(payload), pickle.loads(x)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_meta_and_table_agree(name):
+    model = make(name, device="meta")
+    assert all(tensor.is_meta for tensor in model.state_dict().values())
+    assert sum(tensor.numel() for tensor in model.parameters()) == iz.model_info(name).params
+    assert model(images(name).to("meta")).shape == (2, iz.model_info(name).num_classes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_tensor_in_both_modes_and_every_gradient(name):
+    model, x = make(name, num_classes=3), images(name)
+    for mode in (False, True):
+        logits = model.train(mode)(x)
+        assert isinstance(logits, torch.Tensor)
+        assert logits.shape == (2, 3)
+        assert logits.isfinite().all()
+        assert logits[0].ne(logits[1]).any()
+    logits.square().mean().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+    touched = [parameter.grad.count_nonzero() > 0 for parameter in model.parameters()]
+    assert sum(touched) >= 0.9 * len(touched)  # a bias before batch normalisation has a gradient of rounding noise only
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_save_load_copy_pickle_spawn(name, tmp_path, spawned):
+    model, x = make(name, num_classes=3), images(name)
+    model.train()(x)  # statistics of batch normalisation that are not the initial ones
+    model.eval()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        expected = run(model, x)
+        path = tmp_path / "model.safetensors"
+        iz.save_weights(model, path, class_names=["a", "b", "c"])
+        loaded = iz.load_model(path)
+        path.unlink()
+        assert loaded.class_names == ("a", "b", "c")
+        assert run(loaded, x).equal(expected)
+        assert run(copy.deepcopy(model), x).equal(expected)
+        payload = pickle.dumps(model)
+        assert run(pickle.loads(payload), x).equal(expected)
+        assert pickle.loads(spawned.apply(run_elsewhere, (payload, pickle.dumps(x)))).equal(expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_head_and_channels(name):
+    x = images(name, 2)
+    features = make(name, num_classes=0, global_pool="")
+    last = run(features.eval(), x)
+    assert last.ndim == 4
+    assert last.shape[1] == features.num_features
+    assert last.equal(run_features(features, x))
+    vector = make(name, num_classes=0).eval()
+    assert run(vector, x).shape == (2, vector.head_hidden_size)
+    for pool in ("max", "avgmax", "catavgmax"):
+        model = (
+            make(name, num_classes=3, global_pool=pool, head="pool")
+            if "vgg" in name
+            else make(name, num_classes=3, global_pool=pool)
+        )
+        assert run(model.eval(), x).shape == (2, 3)
+    grey = make(name, num_classes=3, in_chans=1).eval()
+    assert run(grey, x[:, :1]).shape == (2, 3)
+    assert grey.data.input_size[0] == len(grey.data.mean) == 1
+
+
+def run_features(model: iz.Net, x: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.forward_features(x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reset_classifier(name):
+    model, x = make(name, num_classes=3).eval(), images(name)
+    with torch.inference_mode():
+        before = model.forward_head(model.forward_features(x), pre_logits=True)
+    model.reset_classifier(5)
+    assert run(model, x).shape == (2, 5)
+    assert not model.head.training
+    model.reset_classifier(0)
+    assert run(model, x).equal(before)
+    model.reset_classifier(0, "")
+    assert run(model, x).ndim == 4
+    model.reset_classifier(2, "avg")
+    assert run(model, x).shape == (2, 2)
+    assert model.num_classes == model.get_classifier().out_features == model.pretrained_cfg["num_classes"] == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smallest_input(name):
+    model = make(name, num_classes=3, **({"head": "pool"} if name in LARGE else {}))
+    smallest = next(side for side in range(1, 400) if accepts(model, side))
+    assert smallest == iz.model_info(name).min_input_size == model.min_input_size
+    for mode in (False, True):
+        model.train(mode)
+        assert model(torch.randn(2, 3, smallest, smallest)).shape == (2, 3)
+        if smallest > 1:
+            with pytest.raises(iz.InputError, match=f"smallest side is {smallest} px"):
+                model(torch.randn(2, 3, smallest - 1, smallest + 9))
+
+
+def accepts(model: iz.Net, side: int) -> bool:
+    """Whether torch itself can run the network: `forward` without the check in `__call__`."""
+    try:
+        with torch.inference_mode():
+            model.eval().forward(torch.randn(1, 3, side, side))
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_trace_export_compile(name):
+    model, x = make(name, num_classes=3).eval(), images(name)
+    expected = run(model, x)
+    assert run(torch.fx.symbolic_trace(model), x).equal(expected)
+    assert run(torch.export.export(model, (x,)).module(), x).equal(expected)
+    torch.compiler.reset()
+    assert run(torch.compile(model, fullgraph=True, backend="eager"), x).equal(expected)

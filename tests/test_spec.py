@@ -1,0 +1,157 @@
+"""The vocabulary: what it refuses and in which words, and that its values are plain values without torch."""
+
+import ast
+import dataclasses
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import inceptionzoo as iz
+from inceptionzoo import Aux, Conv, Head, Norm, Op, Pool, Residual, Style, chain, concat, network
+
+ONE = Conv(8)
+AT_LEAST_1 = "must be an int of at least 1"
+KERNEL = "must be an int or a (height, width)"
+
+# what is written, what the message says: the value and the constraint
+INVALID = {
+    "Conv(0)": f"out=0 {AT_LEAST_1}",
+    "Conv(-8)": f"out=-8 {AT_LEAST_1}",
+    "Conv(True)": f"out=True {AT_LEAST_1}",
+    "Conv(8.0)": f"out=8.0 {AT_LEAST_1}",
+    "Conv('8')": f"out='8' {AT_LEAST_1}",
+    "Conv(8, 0)": f"kernel=0 {AT_LEAST_1}",
+    "Conv(8, '3')": f"kernel='3' {AT_LEAST_1}",
+    "Conv(8, [3, 3])": "kernel=[3, 3] must be",
+    "Conv(8, (3,))": f"kernel=(3,) {KERNEL}",
+    "Conv(8, (3, 3, 3))": f"kernel=(3, 3, 3) {KERNEL}",
+    "Conv(8, (3, 0))": f"kernel=0 {AT_LEAST_1}",
+    "Conv(8, 3, 0)": f"stride=0 {AT_LEAST_1}",
+    "Conv(8, 3, (2, 2))": f"stride=(2, 2) {AT_LEAST_1}",
+    "Conv(8, 3, padding='full')": "padding='full' must be one of 'half', 'same', 'valid'",
+    "Conv(8, 3, padding=1)": "padding=1 must be one of",
+    "Conv(8, 2, 3, 'same')": "padding='same' needs a kernel of one pixel or of at least the stride",
+    "Conv(8, (1, 7), 2, 'same')": "padding='same' needs a kernel",
+    "Conv(8, groups=0)": f"groups=0 {AT_LEAST_1}",
+    "Conv(8, groups=3)": "groups=3, norm=True, act=True, bias=None): out must be divisible by groups",
+    "Conv(8, norm='no')": "norm='no' must be",
+    "Conv(8, act=None)": "act=None must be",
+    "Conv(8, bias='no')": "bias='no' must be",
+    "Pool('mean')": "kind='mean' must be one of 'max', 'avg', 'adaptive_avg'",
+    "Pool('max', 0)": f"kernel=0 {AT_LEAST_1}",
+    "Pool('max', (3, 3, 3))": f"kernel=(3, 3, 3) {KERNEL}",
+    "Pool('max', 3, 0)": f"stride=0 {AT_LEAST_1}",
+    "Pool('max', 3, 2, 1)": "padding=1 must be one of",
+    "Pool('max', 2, 3, 'same')": "padding='same' needs a kernel",
+    "Pool('avg', 3, 2, 'same')": "needs stride=1 and an odd kernel",
+    "Pool('avg', 2, 1, 'same')": "needs stride=1 and an odd kernel",
+    "Pool('max', ceil='no')": "ceil='no' must be",
+    "Norm('batch')": "kind='batch' must be one of 'style', 'lrn'",
+    "Norm('lrn', size=0)": f"size=0 {AT_LEAST_1}",
+    "Norm('lrn', alpha='x')": "alpha='x' must be",
+    "Norm('lrn', alpha=-1.0)": "alpha=-1.0 must be",
+    "Norm('lrn', beta=None)": "beta=None must be",
+    "Norm('lrn', k=float('nan'))": "k=nan must be",
+    "Residual(None)": "body=None must be a layer",
+    "Residual(ONE, shortcut=3)": "shortcut=3 must be a layer",
+    "Residual(ONE, scale='x')": "scale='x' must be",
+    "Op(nn.Identity, 0)": f"out=0 {AT_LEAST_1}",
+    "Op(nn.Identity, 8, stride=0)": f"stride=0 {AT_LEAST_1}",
+    "Op(3, 8)": "make=3, out=8, stride=1, cost=None): make must be callable",
+    "Op(nn.Identity, 8, cost=5)": "cost=5 must be",
+    "Op(nn.Identity, 8, cost=(-1, 2))": "cost=(-1, 2) must be",
+    "chain()": "chain() needs at least one layer",
+    "chain(ONE, None)": "chain: 1=None must be a layer, one of Conv, Pool, Norm, Chain, Concat, Residual, Op",
+    "concat()": "concat() needs at least one layer",
+    "concat(left=ONE, right=8)": "concat: right=8 must be a layer, one of Conv, Pool",
+    "network()": "network() needs at least one stage",
+    "network(conv=8)": "network: stage conv=8 must be a layer",
+    "network({'a': ONE}, b=ONE, a=ONE)": "stage 'a' stands twice; every stage needs a name of its own",
+    "network(a=ONE, aux=(Aux('b', ONE, Head()),))": "aux tap 'b' must be one of the stages a",
+    "network(a=ONE, aux=[Aux('a', ONE, Head())])": "aux=[",
+    "network(a=ONE, head='mlp')": "head='mlp' must be",
+    "network(a=ONE, style='batch')": "style='batch' must be",
+    "Head('dense', (8,))": "head='dense' must be one of 'pool', 'mlp', 'conv'",
+    "Head('pool', (8,))": "hidden=(8,), size=1, drop_rate=0.0): hidden layers belong to a head of kind 'mlp' or 'conv'",
+    "Head('mlp')": "hidden=(), size=1, drop_rate=0.0): hidden layers belong to",
+    "Head('mlp', 8)": "hidden=8 must be",
+    "Head('mlp', (8, 0))": "hidden=(8, 0) must be",
+    "Head('mlp', [8])": "hidden=[8] must be",
+    "Head('mlp', (8,), 0)": f"size=0 {AT_LEAST_1}",
+    "Head(drop_rate=1.0)": "drop_rate=1.0 must be a number with 0 <= drop_rate < 1",
+    "Head(drop_rate=-0.1)": "drop_rate=-0.1 must be a number",
+    "Head(drop_rate='x')": "drop_rate='x' must be a number",
+    "Style('layer')": "norm='layer' must be one of 'batch', None",
+    "Style(eps=0)": "eps=0 must be above 0",
+    "Style(eps=float('nan'))": "eps=nan must be above 0",
+    "Style(eps='x')": "eps='x' must be",
+    "Style(bias='no')": "bias='no' must be",
+}
+BAD_NAMES = ("a.b", "", "keys", "append", "forward")  # torch refuses these as names of submodules
+VALUES = (
+    ONE,
+    Conv(8, (1, 7), padding="same", groups=2, bias=True),
+    Pool("max", 3, 2, "valid", ceil=True),
+    Norm("lrn", k=2.0),
+    chain(ONE, ONE),
+    concat(a=ONE, b=Pool("avg")),
+    Residual(ONE, scale=0.1, shortcut=ONE),
+    Op(nn.Identity, 8, cost=(1, 2)),
+    Style(None),
+    Head("mlp", (8,), 7, 0.5),
+    Aux("a", ONE, Head()),
+    network(a=ONE, aux=(Aux("a", ONE, Head()),)),
+    iz.inception(64, 96, 128, 16, 32, 32),
+    iz.models.googlenet.googlenet(),
+)
+PACKAGE = Path(iz.__file__).parent
+TORCHLESS = [PACKAGE / name for name in ("spec.py", "network.py", "cost.py", "entry.py", "errors.py", "registry.py")]
+
+
+@pytest.mark.parametrize("written", INVALID)
+def test_refuses(written):
+    with pytest.raises((iz.SpecError, iz.ArgumentError), match=re.escape(INVALID[written])):
+        eval(written)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize(
+    "make", [lambda layers: network(layers), lambda layers: network(a=concat(**layers))], ids=["stage", "branch"]
+)
+def test_refuses_names_that_are_no_key(make, name):
+    with pytest.raises(iz.SpecError, match=re.escape(repr(name))):
+        iz.build(make({name: ONE}))
+
+
+def test_chain_of_one_is_the_layer():
+    assert chain(ONE) is ONE
+    assert chain(ONE, ONE).layers == (ONE, ONE)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_are_frozen_hashable_picklable(value):
+    again = pickle.loads(pickle.dumps(value))
+    assert again == value
+    assert hash(again) == hash(value)
+    assert not hasattr(value, "__dict__")
+    for field in dataclasses.fields(value):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field.name, None)
+        assert dataclasses.replace(value) == value
+
+
+def test_values_that_differ_are_unequal():
+    assert len(set(VALUES)) == len(VALUES)
+    assert concat(a=ONE, b=Pool("avg")) != concat(b=Pool("avg"), a=ONE)  # their order is the order of the channels
+
+
+@pytest.mark.parametrize("path", [*TORCHLESS, *sorted((PACKAGE / "models").glob("*.py"))], ids=lambda path: path.stem)
+def test_no_torch(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert modules
+    assert not {module.split(".")[0] for module in modules} & {"torch", "torchvision", "timm", "build", "blocks", "net"}
