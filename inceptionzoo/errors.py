@@ -56,9 +56,12 @@ class TrainingError(ZooError, RuntimeError):
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name closest to `name`, or "" where none is close."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    """Return "; did you mean 'x'?" for the known names closest to `name`, or "." where none is close."""
+    scores = {other: difflib.SequenceMatcher(None, name, other).ratio() for other in known}
+    best = max(scores.values(), default=0.0)
+    if best < 0.6:
+        return "."
+    return f"; did you mean {' or '.join(repr(other) for other, score in scores.items() if score == best)}?"
 
 
 def check_int(name: str, value: object, least: int) -> int:
@@ -91,5 +94,5 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """
     known = list(choices)
     if not any(type(value) is type(choice) and value == choice for choice in known):
-        hint = near(value, [choice for choice in known if isinstance(choice, str)]) if isinstance(value, str) else ""
+        hint = near(value, [choice for choice in known if isinstance(choice, str)]) if isinstance(value, str) else "."
         raise ArgumentError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}{hint}")

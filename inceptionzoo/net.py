@@ -165,8 +165,9 @@ class Net(nn.Module):
         Raises:
             InputError: it is smaller than the network accepts.
         """
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        check_int("img_size", height, 1), check_int("img_size", width, 1)
+        height, width = img_size if isinstance(img_size, tuple) else (img_size, img_size)
+        for side in (height, width):
+            check_int("img_size", side, 1)
         if min(height, width) < self.min_input_size:
             raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
         self.data = replace(self.data, input_size=(self.in_chans, height, width))
@@ -177,6 +178,7 @@ class Net(nn.Module):
         Raises:
             ArgumentError: there are not as many names as classes, or one stands twice.
         """
-        if len(names) != self.num_classes or len(set(names)) != len(names) or not all(type(n) is str for n in names):
+        strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        if not strings or len(names) != self.num_classes or len(set(names)) != len(names):
             raise ArgumentError(f"class_names={names!r} must be {self.num_classes} different strings, one a class")
         self.class_names = tuple(names)

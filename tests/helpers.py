@@ -24,10 +24,10 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def fill(model: nn.Module, size: int = 0, seed: int = 0) -> nn.Module:
+def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Module:
     """Return the model, also one of meta, with weights of He's scale and no trivial bias, in evaluation mode.
 
-    Its batch normalisation is neither plain nor fresh: a pass in training mode over images of `size` px sets its statistics.
+    Its batch normalisation is neither plain nor fresh: a pass over `images` in training mode sets its statistics.
     """
     torch.manual_seed(seed)
     if any(parameter.is_meta for parameter in model.parameters()):
@@ -42,9 +42,31 @@ def fill(model: nn.Module, size: int = 0, seed: int = 0) -> nn.Module:
                 module.weight.uniform_(0.5, 1.5), module.bias.uniform_(-0.2, 0.2)
                 module.reset_running_stats()
                 module.momentum = None
-        if size:
-            model.train()(noise(4, 3, size, size, seed=seed))
+        if images is not None:
+            model.train()(images)
     return model.eval()
+
+
+class Block(nn.Module):
+    """Figure 2b of the GoogLeNet paper written out by hand, with pytorch-cifar's names; `five` are kernels for the 5x5."""
+
+    def __init__(
+        self, into: int, row: tuple[int, ...], five: tuple[int, ...] = (3, 3), *, bias: bool = True, eps: float = 1e-5
+    ):
+        super().__init__()
+        n1, r3, n3, r5, n5, proj = row
+
+        def conv(into: int, out: int, kernel: int) -> tuple[nn.Module, ...]:
+            padding = {1: 0, 3: 1, 5: 2}[kernel]
+            return nn.Conv2d(into, out, kernel, 1, padding, bias=bias), nn.BatchNorm2d(out, eps), nn.ReLU(True)
+
+        self.b1 = nn.Sequential(*conv(into, n1, 1))
+        self.b2 = nn.Sequential(*conv(into, r3, 1), *conv(r3, n3, 3))
+        self.b3 = nn.Sequential(*conv(into, r5, 1), *conv(r5, n5, five[0]), *(conv(n5, n5, five[1]) if five[1:] else ()))
+        self.b4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), *conv(into, proj, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.b1(x), self.b2(x), self.b3(x), self.b4(x)], 1)
 
 
 def outputs(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> dict[str, Tensor]:

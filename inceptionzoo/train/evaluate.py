@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +52,13 @@ class Result:
 
     @property
     def roc(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """ROC curves (false positive rate, true positive rate, threshold): of class 1 for two classes, else of each."""
-        from torchmetrics.functional.classification import binary_roc
+        """ROC curves (false positive rate, true positive rate, threshold): of class 1 for two classes, else of each.
 
+        A rate is nan where there is nothing to take it of: no image of the class, or none of another.
+        """
         classes = range(self.probabilities.shape[1])
         wanted = (1,) if len(classes) == 2 else classes
-        return [binary_roc(self.probabilities[:, index], (self.targets == index).long()) for index in wanted]
+        return [_curve(self.probabilities[:, index], self.targets == index) for index in wanted]
 
     def plot_roc(self, path: str | os.PathLike[str]) -> None:
         """Draw the ROC curves and save the picture.
@@ -70,12 +72,23 @@ class Result:
         curves = [
             (name, false, true, float(torch.trapezoid(true, false)))
             for name, (false, true, _) in zip(names, self.roc, strict=True)
+            if true.isfinite().all()
         ]
         save_roc(curves, Path(path))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the confusion matrix and save the picture."""
         save_confusion(self.confusion, self.class_names, Path(path))
+
+
+def _curve(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    from torchmetrics.functional.classification import binary_roc
+
+    with warnings.catch_warnings():  # said by nan instead
+        warnings.filterwarnings("ignore", message="No (positive|negative) samples in targets")
+        false, true, thresholds = binary_roc(scores, positive.long())
+    none = torch.full_like(true, math.nan)
+    return none if positive.all() else false, true if positive.any() else none, thresholds
 
 
 def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:

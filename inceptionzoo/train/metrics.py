@@ -23,7 +23,7 @@ class EpochMetrics:
         self.num_classes = num_classes
         self._loss = MeanMetric()
         self._accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self._auc = BinaryAUROC() if num_classes == 2 else MulticlassAUROC(num_classes)
+        self._auc = BinaryAUROC() if num_classes == 2 else MulticlassAUROC(num_classes, average=None)
         self._seen: set[int] = set()
 
     def update(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
@@ -43,9 +43,10 @@ class EpochMetrics:
         """Return the area under the ROC curve so far; nan while it is undefined."""
         if len(self._seen) < 2:
             return math.nan
-        with warnings.catch_warnings():  # a class that has not been seen yet is left out of the mean, as documented
-            warnings.filterwarnings("ignore", message="Average precision score|No (positive|negative) samples|.*classes")
-            return float(self._auc.compute())
+        with warnings.catch_warnings():  # a class that has not been seen is left out of the mean below
+            warnings.filterwarnings("ignore", message="No positive samples in targets")
+            areas = self._auc.compute()
+        return float(areas if self.num_classes == 2 else areas[sorted(self._seen)].mean())
 
 
 def check_targets(targets: Tensor, logits: Tensor) -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from .history import Row
 
 TRAIN, VAL = "#1f77b4", "#d62728"
 
 
-def save_curves(rows: Sequence[Row], path: Path) -> None:
+def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
     """Save loss, accuracy, AUC and learning rate against the epoch."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

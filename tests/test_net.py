@@ -1,0 +1,110 @@
+"""What a model says of itself, and what it refuses."""
+
+import pytest
+import torch
+
+import inceptionzoo as iz
+
+
+@pytest.fixture(scope="module")
+def model() -> iz.Net:
+    torch.manual_seed(0)
+    return iz.create_model("googlenet", num_classes=2).eval()
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((1, 3, 14, 224), "images of 14x224 px are too small: the smallest side is 15 px; resize them"),
+        ((1, 1, 64, 64), r"images of shape (1, 1, 64, 64) must have shape (n, 3, height, width)"),
+        ((3, 64, 64), r"images of shape (3, 64, 64) must have shape (n, 3, height, width)"),
+    ],
+)
+def test_images_that_do_not_fit(model, shape, text):
+    with pytest.raises(iz.InputError) as error:
+        model(torch.randn(shape))
+    assert text in str(error.value)
+
+
+def test_one_small_image_in_training_names_the_remedy(model):
+    model.train()
+    try:
+        with pytest.raises(iz.InputError, match="single value a channel in training; use two images or more"):
+            model(torch.randn(1, 3, 32, 32))
+        assert model(torch.randn(1, 3, 64, 64)).shape == (1, 2)
+        assert model(torch.randn(2, 3, 32, 32)).shape == (2, 2)
+        plain = iz.create_model("googlenet_paper", num_classes=2).train()
+        assert plain(torch.randn(1, 3, 32, 32)).shape == (1, 2)  # nothing to normalise
+    finally:
+        model.eval()
+
+
+def test_it_says_what_it_is(model):
+    assert (model.num_features, model.head_hidden_size, model.num_classes, model.in_chans) == (1024, 1024, 2, 3)
+    assert model.pretrained_cfg == model.default_cfg
+    assert model.pretrained_cfg["architecture"] == "googlenet"
+    assert model.pretrained_cfg["input_size"] == (3, 224, 224)
+    assert model.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
+    assert model.get_submodule(model.pretrained_cfg["classifier"]) is model.get_classifier()
+
+
+def test_input_size_and_class_names():
+    model = iz.create_model("googlenet", num_classes=2, device="meta")
+    model.set_input_size(96)
+    assert model.data.input_size == (3, 96, 96)
+    model.set_input_size((64, 128))
+    assert model.data.input_size == (3, 64, 128)
+    with pytest.raises(iz.InputError, match="img_size=8 is too small: the smallest side is 15 px"):
+        model.set_input_size(8)
+    with pytest.raises(iz.ArgumentError, match="img_size='96'"):
+        model.set_input_size("96")
+    model.set_class_names(["benign", "malignant"])
+    assert model.class_names == ("benign", "malignant")
+    for names in (["a"], ["a", "a"], ["a", 1], "ab"):
+        with pytest.raises(iz.ArgumentError, match="must be 2 different strings"):
+            model.set_class_names(names)
+    model.reset_classifier(3)
+    assert model.class_names is None
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_paper"])
+def test_auxiliary_heads(name):
+    torch.manual_seed(0)
+    plain = iz.create_model(name, num_classes=3)
+    model = iz.with_aux(plain)
+    assert model.features is plain.features
+    assert set(model.state_dict()) - set(plain.state_dict()) == {key for key in model.state_dict() if key.startswith("aux.")}
+    x = torch.randn(2, 3, 96, 96)
+    assert isinstance(model(x), torch.Tensor)
+    logits, taps = model.forward_aux(x)
+    assert list(taps) == ["inception4a", "inception4d"]
+    assert {tuple(tap.shape) for tap in (logits, *taps.values())} == {(2, 3)}
+    sum(tap.square().mean() for tap in (logits, *taps.values())).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.reset_classifier(4)
+    assert all(tap.shape == (2, 4) for tap in model.forward_aux(x)[1].values())
+    smallest = model.min_input_size
+    assert model.train().forward_aux(torch.randn(2, 3, smallest, smallest))[0].shape == (2, 4)
+    with pytest.raises(iz.InputError, match=f"smallest side is {smallest} px"):
+        model.forward_aux(torch.randn(2, 3, smallest - 1, smallest - 1))
+
+
+def test_auxiliary_heads_are_refused_where_there_are_none():
+    with pytest.raises(iz.ArgumentError, match="vgg11 has no auxiliary heads"):
+        iz.with_aux(iz.create_model("vgg11", device="meta"))
+    with pytest.raises(iz.ArgumentError, match="num_classes=0 leaves the heads nothing"):
+        iz.with_aux(iz.create_model("googlenet", num_classes=0, device="meta"))
+
+
+def test_hidden_layers_stay_when_the_classifier_is_reset():
+    style = iz.Head("mlp", hidden=(8, 8), size=2, drop_rate=0.5)
+    model = iz.build(iz.network(conv1=iz.Conv(4, 3, 2), head=style))
+    hidden = model.head.hidden.fc1.weight
+    model.reset_classifier(7)
+    assert model.head.hidden.fc1.weight is hidden
+    model.reset_classifier(7, "max")
+    assert model.head.hidden.fc1.weight is hidden
+    model.reset_classifier(7, "catavgmax")
+    assert model.head.hidden.fc1.weight.shape == (8, 4 * 2 * 2 * 2)
+    assert model.head.hidden.fc1.weight.std() > 0
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, 7)

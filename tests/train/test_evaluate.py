@@ -1,0 +1,81 @@
+"""evaluate against scikit-learn, and the pictures."""
+
+import math
+
+import pytest
+import torch
+from PIL import Image
+from sklearn import metrics
+from torch import nn
+
+import inceptionzoo as iz
+
+
+class Score(nn.Module):
+    """Logits that the images hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not self.training
+        return x[:, :, 0, 0] * self.scale
+
+
+def batches(classes: int, present: int, count: int = 120) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    random = torch.Generator().manual_seed(classes)
+    targets = torch.randint(present, (count,), generator=random)
+    logits = torch.randn(count, classes, generator=random) + 1.5 * nn.functional.one_hot(targets, classes)
+    return list(zip(logits[:, :, None, None].split(32), targets.split(32), strict=True))
+
+
+@pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (5, 3)])
+def test_against_scikit_learn(classes, present):
+    model, loader = Score().train(), batches(classes, present)
+    result = iz.evaluate(model, loader)
+    assert model.training
+    logits = torch.cat([images[:, :, 0, 0] for images, _ in loader])
+    targets = torch.cat([target for _, target in loader])
+    assert result.targets.equal(targets)
+    assert result.probabilities.numpy() == pytest.approx(logits.softmax(1).numpy(), abs=1e-6)
+    truth, guess = targets.numpy(), logits.argmax(1).numpy()
+    assert result.accuracy == pytest.approx(metrics.accuracy_score(truth, guess))
+    recall = metrics.recall_score(truth, guess, labels=range(present), average="macro")
+    assert result.balanced_accuracy == pytest.approx(recall)
+    assert result.loss == pytest.approx(nn.functional.cross_entropy(logits, targets).item(), rel=1e-5)
+    expected = metrics.confusion_matrix(truth, guess, labels=range(classes))
+    assert result.confusion.numpy().tolist() == expected.tolist()
+    columns = [1] if classes == 2 else range(present)
+    areas = [metrics.roc_auc_score(truth == column, logits.softmax(1)[:, column].numpy()) for column in columns]
+    assert result.auc == pytest.approx(sum(areas) / len(areas), abs=1e-6)
+    false, true, _ = result.roc[0]
+    assert torch.trapezoid(true, false).item() == pytest.approx(areas[0], abs=1e-6)
+    assert len(result.roc) == (1 if classes == 2 else classes)
+    assert all(curve[1].isnan().all() for curve in result.roc[present:])
+
+
+def test_one_class_has_no_auc(tmp_path):
+    result = iz.evaluate(Score(), batches(2, 1))
+    assert math.isnan(result.auc)
+    assert result.balanced_accuracy == result.accuracy
+    with pytest.raises(iz.ArgumentError, match="only one class is present"):
+        result.plot_roc(tmp_path / "roc.png")
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_pictures(tmp_path, classes):
+    result = iz.evaluate(Score(), batches(classes, classes))
+    history = iz.History("accuracy", [{"epoch": e, "lr": 0.1, "loss": 1.0, "accuracy": 0.5, "auc": math.nan} for e in (0, 1)])
+    for draw, name in ((result.plot_roc, "roc.png"), (result.plot, "confusion.png"), (history.plot, "curves.png")):
+        draw(tmp_path / name)
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 300
+            assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
+
+
+def test_refusals():
+    with pytest.raises(iz.ArgumentError, match="the loader gave no batch"):
+        iz.evaluate(Score(), [])
+    with pytest.raises(iz.ArgumentError, match=r"targets from 3 to 3 must lie in 0..1"):
+        iz.evaluate(Score(), [(torch.zeros(1, 2, 1, 1), torch.tensor([3]))])
