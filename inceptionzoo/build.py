@@ -8,10 +8,11 @@ from typing import Any, Literal, assert_never, overload
 import torch
 from torch import nn
 
-from .blocks import AuxHead, Branches, ClassifierHead, ConvNormAct, Shortcut, check_head, make_pool
+from .blocks import Branches, ConvNormAct, Shortcut, make_pool
 from .cost import projection, width
 from .entry import DataConfig, Entry
 from .errors import ArgumentError, SpecError, check_int
+from .heads import AuxHead, ClassifierHead, check_head
 from .net import Net
 from .network import Aux, GlobalPool, Network, Style
 from .spec import LAYERS, Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual
@@ -84,7 +85,10 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
                 in_channels = width(step, in_channels)
             return steps
         case Concat():
-            return Branches({name: build_layer(branch, in_channels, style) for name, branch in layer.branches})
+            branches = Branches()
+            for name, branch in layer.branches:
+                _attach(branches, name, build_layer(branch, in_channels, style))
+            return branches
         case Residual():
             return _residual(layer, in_channels, style)
         case Op():
@@ -93,6 +97,13 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
                 raise SpecError(f"{layer}: make({in_channels}) must return an nn.Module, not {module!r}")
             return module
     assert_never(layer)
+
+
+def _attach(container: nn.Module, name: str, module: nn.Module) -> None:
+    try:
+        container.add_module(name, module)
+    except KeyError as error:
+        raise SpecError(f"{name!r} cannot name a stage or branch: {error.args[0]} in torch's container; rename it") from error
 
 
 def _norm(layer: Norm, in_channels: int, style: Style) -> nn.Module:
@@ -137,7 +148,7 @@ def build_network(
     check_head(num_classes, global_pool, drop)
     features, channels = nn.Sequential(), in_chans
     for name, layer in network.stages:
-        features.add_module(name, build_layer(layer, channels, network.style))
+        _attach(features, name, build_layer(layer, channels, network.style))
         channels = width(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)
     return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)

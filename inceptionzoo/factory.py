@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from .blocks import check_head
 from .build import build_network, with_aux
 from .entry import DataConfig, Entry
 from .errors import ArgumentError, FileError, MismatchError, check_int, near
+from .heads import check_head
 from .net import Net
 from .network import GlobalPool, Network
 from .registry import find, make_network, own_arguments
@@ -51,7 +51,7 @@ def create_model(
     entry = find(name)
     _check_keywords(entry, arguments)
     asked = Asked(num_classes, in_chans, global_pool, drop_rate)
-    asked.check()
+    asked.check(entry)
     where = _check_place(device, dtype)
     if pretrained:
         raise ArgumentError(f"pretrained=True: no published weights are listed for {name!r}; pass weights=FILE")
@@ -94,10 +94,10 @@ class Asked:
     global_pool: GlobalPool | None = None
     drop_rate: float | None = None
 
-    def check(self) -> None:
+    def check(self, entry: Entry) -> None:
         """Check each number by itself, and that classes are not asked for without pooling."""
         pool: GlobalPool = "avg" if self.global_pool is None else self.global_pool
-        classes = self.num_classes if self.num_classes is not None else (1 if self.global_pool == "" else 0)
+        classes = entry.num_classes if self.num_classes is None else self.num_classes
         check_head(classes, pool, 0.0 if self.drop_rate is None else self.drop_rate)
         if self.in_chans is not None:
             check_int("in_chans", self.in_chans, 1)

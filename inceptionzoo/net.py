@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .blocks import AuxHead, ClassifierHead
-from .cost import Shape, min_input_size, network_cost
+from .cost import Shape
 from .entry import DataConfig, Entry
 from .errors import ArgumentError, InputError, check_int
+from .heads import AuxHead, ClassifierHead
 from .network import GlobalPool, Network
+from .network_cost import min_input_size, network_cost
 
 
 class Net(nn.Module):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .cost import Shape, min_input_size, network_cost
+from .cost import Shape
 from .entry import DataConfig, Entry, Layout, Recipe
 from .errors import ArgumentError, UnknownModelError, check_int, near
 from .models import ENTRIES
 from .network import Network
+from .network_cost import min_input_size, network_cost
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .cost import Cost, Shape, head_cost, network_cost, stage_costs
+from .cost import Cost, Shape
 from .errors import ArgumentError
 from .net import Net
 from .network import Network
+from .network_cost import head_cost, network_cost, stage_costs
 from .registry import find, make_network
 from .spec import Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual, pair
 

@@ -6,16 +6,17 @@ from itertools import product
 
 import pytest
 import torch
-from helpers import measure, noise, outputs
+from helpers import measure, noise, one_thread, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo import Aux, Conv, Head, Norm, Op, Pool, Residual, Shape, Style, build, chain, concat, network
-from inceptionzoo.cost import cost, min_input_size, network_cost, width
+from inceptionzoo.cost import cost, width
 from inceptionzoo.models.googlenet import googlenet, googlenet_cifar
 from inceptionzoo.models.vgg import vgg
+from inceptionzoo.network_cost import min_input_size, network_cost
 
 SIZES, CHANNELS = ((1, 1), (2, 3), (5, 5), (7, 10), (12, 9), (16, 16)), 4
 STYLES = (None, Style(None, bias=True), Style(bias=True), Style(None))
@@ -79,6 +80,12 @@ trees = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_maps_need_one_thread():
+    with one_thread():
+        yield
 
 
 def check(layer, shape: Shape, style: Style | None = None) -> None:

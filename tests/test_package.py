@@ -18,8 +18,8 @@ FLOORS = [
     {"errors"},
     {"spec"},
     {"network"},
-    {"cost", "entry"},
-    {"blocks"},
+    {"cost", "entry", "blocks"},
+    {"network_cost", "heads"},
     {"net"},
     {"build", "models", "weights"},
     {"registry", "train"},
@@ -27,7 +27,7 @@ FLOORS = [
 ]
 INSIDE = {  # the same within a folder
     "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"save", "source"}, {"load"}],
-    "train": [{"metrics", "plots"}, {"history"}, {"evaluate"}, {"progress"}, {"fit"}],
+    "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "setup"}, {"progress"}, {"fit"}],
     "models": [{"googlenet", "vgg"}],
 }
 

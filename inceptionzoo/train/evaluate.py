@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 from ..net import Net
-from .metrics import EpochMetrics, check_targets
+from .metrics import EpochMetrics, check_batch
 from .plots import save_confusion, save_roc
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -110,7 +110,7 @@ def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | 
             for images, labels in loader:
                 logits.append(model(images.to(like.device, like.dtype)).float().cpu())
                 targets.append(labels.cpu())
-                check_targets(targets[-1], logits[-1])
+                check_batch(images, targets[-1], logits[-1].shape[1])
     finally:
         model.train(training)
     if not targets:

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from ..entry import Recipe
-from ..errors import ArgumentError, TrainingError, check_choice, check_int, check_rate
+from ..errors import ArgumentError, TrainingError
 from ..net import Net
 from ..weights.save import save_weights
 from .evaluate import Batches, evaluate
-from .history import COLUMNS, History, Row
-from .metrics import EpochMetrics, check_targets
+from .history import History, Row
+from .metrics import EpochMetrics, check_batch
 from .progress import Progress
+from .setup import Loss, accelerator, check_arguments, check_records, cross_entropy, recipe
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[nn.Module, Row], None]
 
 
@@ -65,15 +64,14 @@ def fit(
         ArgumentError: an argument lies outside its range; nothing has been trained then.
         TrainingError: the loss is not finite; the message says where, and `best.safetensors` is as it was.
     """
-    _check(model, epochs, monitor, optimizer, scheduler, lr, momentum, weight_decay)
-    if val is not None and not monitor.startswith("val_"):
-        monitor = f"val_{monitor}"
+    check_arguments(model, epochs, optimizer, scheduler, lr, momentum, weight_decay)
+    monitor = check_records(model, monitor, out, validated=val is not None)
     if seed is not None:
         torch.manual_seed(seed)
-    model.to(device=torch.device(device) if device is not None else _accelerator())
+    model.to(device=torch.device(device) if device is not None else accelerator())
     if channels_last:
         model.to(memory_format=torch.channels_last)
-    criterion = loss or cross_entropy(model, label_smoothing, class_weights)
+    criterion = cross_entropy(model, loss, label_smoothing, class_weights)
     if optimizer is None:
         optimizer, scheduler = recipe(model, epochs, lr=lr, momentum=momentum, weight_decay=weight_decay)
     folder = None if out is None else Path(out)
@@ -101,14 +99,12 @@ def fit(
 
 def _train_epoch(model: Net, batches: Batches, optimizer: Optimizer, criterion: Loss, progress: Progress) -> Row:
     """Return loss, accuracy and AUC over one pass."""
-    like = next(model.parameters())
-    metrics = EpochMetrics(model.num_classes)
+    like, layout = next(model.parameters()), torch.channels_last if model.is_channels_last else torch.preserve_format
+    metrics, step = EpochMetrics(model.num_classes), -1
     model.train()
     for step, (images, targets) in enumerate(progress.over(batches)):
-        images = images.to(like.device, like.dtype)
-        if model.is_channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        check_targets(targets, torch.empty(0, model.num_classes))
+        check_batch(images, targets, model.num_classes)
+        images = images.to(like.device, like.dtype, memory_format=layout)
         targets = targets.to(like.device)
         optimizer.zero_grad(set_to_none=True)
         logits, value = _losses(model, images, targets, criterion)
@@ -122,6 +118,11 @@ def _train_epoch(model: Net, batches: Batches, optimizer: Optimizer, criterion: 
         metrics.update(value, logits, targets)
         progress.show(metrics)
     progress.close()
+    if step < 0:
+        raise ArgumentError(
+            f"fit: no batch in epoch {progress.epoch}; a DataLoader with drop_last=True needs a whole batch of images, and a "
+            "generator can be read only once: pass a list or a DataLoader"
+        )
     return metrics.compute()
 
 
@@ -137,65 +138,6 @@ def _losses(model: Net, images: Tensor, targets: Tensor, criterion: Loss) -> tup
     return logits, total
 
 
-def recipe(
-    model: Net,
-    epochs: int,
-    *,
-    lr: float | None = None,
-    momentum: float | None = None,
-    weight_decay: float | None = None,
-) -> tuple[Optimizer, LRScheduler]:
-    """Return SGD and its cosine by the model's recipe, each number overridden where it is given."""
-    own = model.entry.recipe if model.entry else Recipe()
-    optimizer = SGD(
-        model.parameters(),
-        lr=own.lr if lr is None else lr,
-        momentum=own.momentum if momentum is None else momentum,
-        weight_decay=own.weight_decay if weight_decay is None else weight_decay,
-    )
-    return optimizer, CosineAnnealingLR(optimizer, T_max=epochs)
-
-
-def cross_entropy(model: Net, label_smoothing: float, class_weights: Tensor | None) -> Loss:
-    """Return cross entropy on the model's device.
-
-    Raises:
-        ArgumentError: the smoothing lies outside 0..1, or there are not as many weights as classes.
-    """
-    check_rate("label_smoothing", label_smoothing)
-    if class_weights is not None and class_weights.shape != (model.num_classes,):
-        raise ArgumentError(
-            f"class_weights of shape {tuple(class_weights.shape)} must have shape ({model.num_classes},), one a class"
-        )
-    weight = None if class_weights is None else class_weights.to(next(model.parameters()))
-    return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
-
-
-def _accelerator() -> torch.device | None:
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-
-
-def _check(
-    model: Net,
-    epochs: int,
-    monitor: str,
-    optimizer: Optimizer | None,
-    scheduler: LRScheduler | None,
-    *numbers: float | None,
-) -> None:
-    check_int("epochs", epochs, 1)
-    if not isinstance(model, Net) or model.num_classes < 2:
-        raise ArgumentError("fit takes a model of create_model with num_classes of at least 2; see reset_classifier")
-    check_choice("monitor", monitor, [column for column in COLUMNS if column not in ("epoch", "lr", "seconds")])
-    for name, number in zip(("lr", "momentum", "weight_decay"), numbers, strict=True):
-        if number is not None and optimizer is not None:
-            raise ArgumentError(f"{name}={number!r} has no effect beside an optimizer of your own; set it there")
-        if number is not None and not 0 <= number < math.inf:
-            raise ArgumentError(f"{name}={number!r} must be a finite number of at least 0")
-    if scheduler is not None and optimizer is None:
-        raise ArgumentError("a scheduler of your own needs the optimizer that it steps; pass that too")
-
-
 def _take_names(model: Net, train: Batches) -> None:
     """Take the class names of an image folder, where the loader has one and the model has none."""
     classes = getattr(getattr(train, "dataset", None), "classes", None)
@@ -207,5 +149,5 @@ def _record(model: Net, history: History, folder: Path) -> None:
     """Save the model where this epoch is the best so far, and the rows."""
     history.to_csv(folder / "history.csv")
     row = history.epochs[-1]
-    if history.best is row and model.entry is not None:
+    if history.best is row:
         save_weights(model, folder / "best.safetensors", metrics={key: value for key, value in row.items() if value == value})

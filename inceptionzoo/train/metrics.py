@@ -8,6 +8,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from ..errors import ArgumentError
+
 
 class EpochMetrics:
     """Loss, accuracy and AUC of everything seen since it was made.
@@ -49,18 +51,18 @@ class EpochMetrics:
         return float(areas if self.num_classes == 2 else areas[sorted(self._seen)].mean())
 
 
-def check_targets(targets: Tensor, logits: Tensor) -> None:
-    """Check that targets are class numbers that the logits have.
+def check_batch(images: Tensor, targets: Tensor, num_classes: int) -> None:
+    """Check that images are floating point and targets class numbers.
 
     Raises:
-        ArgumentError: they are not; torch's own message would be about an index in a kernel.
+        ArgumentError: they are not; torch's own message would be about a kernel's index, or none at all.
     """
-    from ..errors import ArgumentError
-
+    if not images.is_floating_point():
+        raise ArgumentError(f"images of {images.dtype} must be floating point; prepare them with transforms(model)")
     if targets.ndim != 1 or targets.dtype != torch.int64:
         raise ArgumentError(f"targets of shape {tuple(targets.shape)} and {targets.dtype} must be (n,) of torch.int64")
     low, high = int(targets.min()), int(targets.max())
-    if low < 0 or high >= logits.shape[1]:
+    if low < 0 or high >= num_classes:
         raise ArgumentError(
-            f"targets from {low} to {high} must lie in 0..{logits.shape[1] - 1}; the model has num_classes={logits.shape[1]}"
+            f"targets from {low} to {high} must lie in 0..{num_classes - 1}; the model has num_classes={num_classes}"
         )

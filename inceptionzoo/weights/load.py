@@ -95,8 +95,8 @@ def _stage(match: Match, state: Mapping[str, Tensor], source: Source, new_head: 
                 report.left_random.append(key)
                 continue
             faults.append(
-                f"{theirs}: the head has {value.shape[0] if value.ndim else 0} outputs, the model {target.shape[0]}; pass "
-                "new_head=True to keep the model's own, or create_model(..., weights=FILE, num_classes=N)"
+                f"{theirs}: the head's {tuple(value.shape)} must be the model's {tuple(target.shape)}; pass new_head=True to "
+                "keep the model's own, or create_model(..., weights=FILE, num_classes=N)"
             )
             continue
         try:

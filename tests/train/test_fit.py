@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
-from inceptionzoo.train.fit import recipe
+from inceptionzoo.train.setup import recipe
 
 # what the seed's log printed beside "epoch k" (facts.md, section 1): 200 epochs, lr 0.025
 PRINTED = {
@@ -194,6 +194,8 @@ def test_progress(tiny, capfd, show, bars):
         ({"epochs": 1, "lr": -0.1}, "lr=-0.1 must be a finite number"),
         ({"epochs": 1, "momentum": math.nan}, "momentum=nan"),
         ({"epochs": 1, "monitor": "accurracy"}, "did you mean 'accuracy'?"),
+        ({"epochs": 1, "monitor": "val_auc"}, "monitor='val_auc' must be one of 'loss', 'accuracy', 'auc'"),
+        ({"epochs": 1, "loss": torch.nn.CrossEntropyLoss(), "label_smoothing": 0.1}, "no effect beside a loss of your own"),
         ({"epochs": 1, "label_smoothing": 1.5}, "label_smoothing=1.5"),
         ({"epochs": 1, "class_weights": torch.ones(3)}, r"class_weights of shape (3,) must have shape (2,)"),
         ({"epochs": 1, "scheduler": "cosine"}, "needs the optimizer that it steps"),
@@ -207,6 +209,22 @@ def test_bad_arguments(tiny, options, text):
     assert tiny.features.conv1.conv.weight.equal(before)
 
 
+def test_a_network_without_a_name_has_no_file(tiny, tmp_path):
+    nameless = iz.build(tiny.network)
+    nameless.reset_classifier(2)
+    assert iz.fit(nameless, batches(1), epochs=1).epochs
+    with pytest.raises(iz.ArgumentError, match="needs a model that can be saved: register_model"):
+        iz.fit(nameless, batches(1), epochs=1, out=tmp_path)
+
+
+def test_no_batch(tiny):
+    images, targets = batches(1, 4)[0]
+    with pytest.raises(iz.ArgumentError, match="no batch in epoch 0; a DataLoader with drop_last=True needs a whole batch"):
+        iz.fit(tiny, DataLoader(TensorDataset(images, targets), 8, drop_last=True), epochs=1)
+    with pytest.raises(iz.ArgumentError, match="no batch in epoch 1.* a generator can be read only once"):
+        iz.fit(tiny, (batch for batch in batches(1)), epochs=2)
+
+
 def test_an_optimizer_of_ones_own_has_its_own_rate(tiny):
     with pytest.raises(iz.ArgumentError, match=r"lr=0.1 has no effect beside an optimizer"):
         iz.fit(tiny, batches(1), epochs=1, lr=0.1, optimizer=SGD(tiny.parameters(), lr=1.0))
@@ -218,3 +236,5 @@ def test_targets_that_are_no_class(tiny):
         iz.fit(tiny, [(images, targets * 2)], epochs=1)
     with pytest.raises(iz.ArgumentError, match="must be \\(n,\\) of torch.int64"):
         iz.fit(tiny, [(images, targets.float())], epochs=1)
+    with pytest.raises(iz.ArgumentError, match="images of torch.uint8 must be floating point"):
+        iz.fit(tiny, [(images.byte(), targets)], epochs=1)
