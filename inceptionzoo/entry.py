@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from .errors import ArgumentError, MismatchError
 from .network import Network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LARGEST = 1e6  # no mean or standard deviation of images comes near
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
@@ -24,17 +25,25 @@ class DataConfig:
     crop_pct: float = 0.875
 
     def __post_init__(self) -> None:
-        if len(self.input_size) != 3 or any(type(side) is not int or side < 1 for side in self.input_size):
-            raise ArgumentError(f"input_size={self.input_size!r} must be (channels, height, width), each at least 1")
+        size = self.input_size
+        if not isinstance(size, tuple) or len(size) != 3 or any(type(side) is not int or side < 1 for side in size):
+            raise ArgumentError(f"input_size={size!r} must be (channels, height, width), each an int of at least 1")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if not values or any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
-                raise ArgumentError(f"{name}={values!r} must be a tuple of numbers, one a channel")
+            if not isinstance(values, tuple) or len(values) != size[0] or not all(map(_moderate, values)):
+                raise ArgumentError(f"{name}={values!r} must be {size[0]} numbers below {LARGEST:.0e}, one a channel")
         if any(value <= 0 for value in self.std):
             raise ArgumentError(f"std={self.std!r} must be above 0")
         if self.interpolation not in INTERPOLATIONS:
             raise ArgumentError(f"interpolation={self.interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
-        if isinstance(self.crop_pct, bool) or not isinstance(self.crop_pct, int | float) or not 0 < self.crop_pct <= 1:
+        if not _moderate(self.crop_pct) or not 0 < self.crop_pct <= 1:
             raise ArgumentError(f"crop_pct={self.crop_pct!r} must be a number with 0 < crop_pct <= 1")
+
+    def sized(self, channels: int, height: int, width: int) -> DataConfig:
+        """Return the configuration for other images; mean and std of other channels are the average of those known."""
+        mean, std = self.mean, self.std
+        if channels != len(mean):
+            mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
+        return replace(self, input_size=(channels, height, width), mean=mean, std=std)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain lists and numbers."""
@@ -52,6 +61,10 @@ class DataConfig:
             raise ArgumentError(f"data configuration: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         return cls(**values)
+
+
+def _moderate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 CIFAR = DataConfig(input_size=(3, 32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), crop_pct=1.0)

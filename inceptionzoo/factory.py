@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from .build import build_network, with_aux
+from .cost import Shape
 from .entry import DataConfig, Entry
 from .errors import ArgumentError, FileError, MismatchError, check_int, near
 from .heads import check_head
 from .net import Net
 from .network import GlobalPool, Network
+from .network_cost import min_input_size, network_cost, stage_costs
 from .registry import find, make_network, own_arguments
 from .spec import Chain, Concat, Layer, Op, Residual
 from .weights.card import Card, as_arguments
@@ -109,7 +111,7 @@ class Asked:
         for item in fields(self):
             values = (getattr(asked, item.name) for asked in (self, file, default) if asked is not None)
             picked[item.name] = next((value for value in values if value is not None), None)
-        return {**picked, "data": adapted(entry.data, picked["in_chans"])}
+        return {**picked, "data": entry.data.sized(picked["in_chans"], *entry.data.input_size[1:])}
 
 
 def _from_source(entry: Entry, source: Source, asked: Asked, arguments: Mapping[str, Any], *, aux: bool = False) -> Net:
@@ -119,13 +121,15 @@ def _from_source(entry: Entry, source: Source, asked: Asked, arguments: Mapping[
     _check_keywords(entry, own)
     network = make_network(entry, own)
     file = _asked_by(card) if card else _sizes(network, entry, source)
+    _check_size(network, file, source)
     options = asked.options(entry, file)
     wanted = options["num_classes"], options["global_pool"]
     first = {**options, "num_classes": file.num_classes}
     if _widening(wanted[1]) != _widening(file.global_pool):
         first["global_pool"] = file.global_pool
     if card is not None:
-        first["data"] = adapted(DataConfig.from_json(card.data), options["in_chans"])
+        data = DataConfig.from_json(card.data)
+        first["data"] = data.sized(options["in_chans"], *data.input_size[1:])
     model = _blank(network, {**first, "entry": entry, "arguments": own})
     model = with_aux(model) if aux else model
     report = load_source(model, source)
@@ -138,6 +142,21 @@ def _from_source(entry: Entry, source: Source, asked: Asked, arguments: Mapping[
     if card is not None and card.channels_last:
         model.to(memory_format=torch.channels_last)
     return model
+
+
+def _check_size(network: Network, file: Asked, source: Source) -> None:
+    """Check that the source holds as many numbers as the network that it asks for has parameters; nothing is built yet."""
+    channels, side = file.in_chans or 1, min_input_size(network, in_channels=file.in_chans or 1)
+    shape = Shape(channels, side, side)
+    if file.global_pool:
+        needed = network_cost(network, shape, file.num_classes or 0).params
+    else:
+        needed = sum(cost.params for _, _, cost in stage_costs(network, shape))
+    held = sum(tensor.numel() for tensor in source.tensors.values())
+    if needed > held:
+        raise MismatchError(
+            f"{source.name} asks for a model of {needed:,} parameters and holds {held:,} numbers; save it again"
+        )
 
 
 def _blank(network: Network, options: dict[str, Any]) -> Net:
@@ -174,14 +193,6 @@ def _sizes(network: Network, entry: Entry, source: Source) -> Asked:
     if head.ndim != 2 or stem.ndim != 4 or not head.shape[0] or not stem.shape[1]:
         raise MismatchError(f"{source.name}: head {tuple(head.shape)} and stem {tuple(stem.shape)} do not fit {entry.name!r}")
     return Asked(head.shape[0], stem.shape[1], "avg")
-
-
-def adapted(data: DataConfig, in_chans: int) -> DataConfig:
-    """Return the preprocessing for another number of channels: their mean and std are the average of those known."""
-    if in_chans == len(data.mean) == len(data.std) == data.input_size[0]:
-        return data
-    mean, std = (sum(values) / len(values) for values in (data.mean, data.std))
-    return replace(data, input_size=(in_chans, *data.input_size[1:]), mean=(mean,) * in_chans, std=(std,) * in_chans)
 
 
 def _widening(pool: str | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -171,7 +170,7 @@ class Net(nn.Module):
             check_int("img_size", side, 1)
         if min(height, width) < self.min_input_size:
             raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
-        self.data = replace(self.data, input_size=(self.in_chans, height, width))
+        self.data = self.data.sized(self.in_chans, height, width)
 
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
         """Name the outputs, in order.
@@ -179,7 +178,16 @@ class Net(nn.Module):
         Raises:
             ArgumentError: there are not as many names as classes, or one stands twice.
         """
-        strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-        if not strings or len(names) != self.num_classes or len(set(names)) != len(names):
-            raise ArgumentError(f"class_names={names!r} must be {self.num_classes} different strings, one a class")
-        self.class_names = tuple(names)
+        self.class_names = check_class_names(names, self.num_classes)
+
+
+def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
+    """Return the names as a tuple.
+
+    Raises:
+        ArgumentError: there are not as many as classes, or one stands twice.
+    """
+    strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) == num_classes:
+        return tuple(names)
+    raise ArgumentError(f"class_names={names!r} must be {num_classes} different strings, one a class")

@@ -25,8 +25,10 @@ class Style:
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, ("batch", None))
-        if not self.eps > 0:
-            raise ArgumentError(f"eps={self.eps!r} must be above 0")
+        if isinstance(self.eps, bool) or not isinstance(self.eps, int | float) or not 0 < self.eps < float("inf"):
+            raise ArgumentError(f"eps={self.eps!r} must be above 0, and a finite number")
+        if not isinstance(self.bias, bool):
+            raise ArgumentError(f"bias={self.bias!r} must be True or False")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Head:
         check_choice("head", self.kind, HEAD_KINDS)
         check_int("size", self.size, 1)
         check_rate("drop_rate", self.drop_rate)
+        if not isinstance(self.hidden, tuple) or any(type(out) is not int or out < 1 for out in self.hidden):
+            raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, each an int of at least 1")
         if (self.kind == "pool") != (not self.hidden):
             raise SpecError(f"{self}: hidden layers belong to a head of kind 'mlp' or 'conv', which needs at least one")
 
@@ -76,6 +80,11 @@ class Network:
         for name, layer in self.stages:
             if not isinstance(layer, LAYERS):
                 raise SpecError(f"network: stage {name}={layer!r} must be a layer, made of {_kinds()}")
+        for what, value, kind in (("head", self.head, Head), ("style", self.style, Style)):
+            if not isinstance(value, kind):
+                raise SpecError(f"network: {what}={value!r} must be a {kind.__name__}, as {kind.__name__}() is one")
+        if not isinstance(self.aux, tuple) or not all(isinstance(aux, Aux) for aux in self.aux):
+            raise SpecError(f"network: aux={self.aux!r} must be a tuple of Aux(tap, layers, head)")
         for aux in self.aux:
             if aux.tap not in names:
                 raise SpecError(f"network: aux tap {aux.tap!r} must be one of the stages {', '.join(names)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -115,13 +115,17 @@ def register_model(
     if name in REGISTRY:
         raise ArgumentError(f"model {name!r} is registered already; choose another name")
     check_int("num_classes", num_classes, 0)
+    if not isinstance(input_size, tuple) or len(input_size) != 3:
+        raise ArgumentError(f"input_size={input_size!r} must be (channels, height, width)")
+    for side in input_size:
+        check_int("input_size", side, 1)
     entry = Entry(
         name=name,
         network=network,
         paper=paper,
         about=about,
         num_classes=num_classes,
-        data=replace(data or DataConfig(), input_size=input_size),
+        data=(data or DataConfig()).sized(*input_size),
         recipe=recipe or Recipe(),
         layouts=layouts,
     )

@@ -51,6 +51,7 @@ class Conv:
         _positive(self, out=self.out, stride=self.stride, groups=self.groups)
         _kernel(self, self.kernel)
         _padding(self, self.padding, self.kernel, self.stride)
+        _flags(self, norm=self.norm, act=self.act, bias=False if self.bias is None else self.bias)
         if self.out % self.groups:
             raise SpecError(f"{self}: out must be divisible by groups")
 
@@ -76,6 +77,7 @@ class Pool:
         _positive(self, stride=self.stride)
         _kernel(self, self.kernel)
         _padding(self, self.padding, self.kernel, self.stride)
+        _flags(self, ceil=self.ceil, include_pad=self.include_pad)
         symmetric = self.stride == 1 and all(side % 2 for side in pair(self.kernel))
         if self.padding == "same" and self.kind == "avg" and not symmetric:
             raise SpecError(f"{self}: an average with padding='same' needs stride=1 and an odd kernel; use 'half' or 'valid'")
@@ -98,6 +100,7 @@ class Norm:
     def __post_init__(self) -> None:
         _among(self, "kind", self.kind, ("style", "lrn"))
         _positive(self, size=self.size)
+        _numbers(self, alpha=self.alpha, beta=self.beta, k=self.k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,11 @@ class Residual:
     shortcut: Layer | None = None
     act: bool = True
 
+    def __post_init__(self) -> None:
+        _layers("Residual", {"body": self.body, **({} if self.shortcut is None else {"shortcut": self.shortcut})})
+        _flags(self, project=self.project, act=self.act)
+        _numbers(self, scale=self.scale)
+
 
 @dataclass(frozen=True, slots=True)
 class Op:
@@ -147,6 +155,9 @@ class Op:
         _positive(self, out=self.out, stride=self.stride)
         if not callable(self.make):
             raise SpecError(f"{self}: make must be callable with the number of input channels")
+        counts = self.cost if isinstance(self.cost, tuple) else (self.cost,)
+        if self.cost is not None and (len(counts) != 2 or any(type(count) is not int or count < 0 for count in counts)):
+            raise SpecError(f"Op: cost={self.cost!r} must be (parameters, multiply-adds per output position), or None")
 
 
 Layer = Conv | Pool | Norm | Chain | Concat | Residual | Op
@@ -178,6 +189,18 @@ def _positive(spec: object, **values: object) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be an int of at least 1")
+
+
+def _flags(spec: object, **values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be True or False")
+
+
+def _numbers(spec: object, **values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be a finite number of at least 0")
 
 
 def _kernel(spec: object, kernel: Size) -> None:

@@ -123,6 +123,20 @@ def test_block_equals_one_written_by_hand(five):
         assert all(not a.equal(b) for i, a in enumerate(parts) for b in parts[:i])
 
 
+@pytest.mark.parametrize("act", [True, False])
+@pytest.mark.parametrize(("shortcut", "out"), [(None, 5), (Conv(6, 3, 2), 6)], ids=["plain", "projected"])
+def test_residual_adds_what_it_says(shortcut, out, act):
+    stride = 1 if shortcut is None else 2
+    module = fill(build(Residual(Conv(4, 3, stride), scale=0.3, shortcut=shortcut, act=act), 5))
+    x = noise(2, 5, 8, 7)
+    with torch.no_grad():
+        added = nn.functional.conv2d(module.body(x), module.project.conv.weight, module.project.conv.bias)
+        expected = (x if shortcut is None else module.shortcut(x)) + 0.3 * added
+        assert expected.min() < 0
+        assert module(x).shape[1] == out
+        torch.testing.assert_close(module(x), expected.relu() if act else expected)
+
+
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7, (1, 7), (7, 1), (3, 1)], ids=str)
 @pytest.mark.parametrize("stride", [1, 2])
 def test_half_padding_is_centred(kernel, stride):

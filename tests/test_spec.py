@@ -112,7 +112,7 @@ VALUES = (
     iz.models.googlenet.googlenet(),
 )
 PACKAGE = Path(iz.__file__).parent
-TORCHLESS = [PACKAGE / name for name in ("spec.py", "network.py", "cost.py", "entry.py", "errors.py", "registry.py")]
+TORCHLESS = [PACKAGE / f"{name}.py" for name in ("spec", "network", "cost", "network_cost", "entry", "errors", "registry")]
 
 
 @pytest.mark.parametrize("written", INVALID)

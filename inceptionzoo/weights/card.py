@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from ..entry import DataConfig
-from ..errors import ArgumentError, FileError
-from ..net import Net
+from ..errors import ArgumentError, FileError, check_choice, check_int, check_rate
+from ..net import Net, check_class_names
+from ..network import GLOBAL_POOLS
 
 VERSION = 1
+KINDS = {
+    "architecture": str,
+    "num_classes": int,
+    "in_chans": int,
+    "global_pool": str,
+    "drop_rate": float,
+    "aux": bool,
+    "channels_last": bool,
+    "arguments": dict,
+    "data": dict,
+    "metrics": dict,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,41 +54,53 @@ class Card:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the card that `to_json` wrote.
+    def from_json(cls, text: str, name: str) -> Self:
+        """Return the card that `to_json` wrote; `name` is the file's, for errors.
 
         Raises:
-            FileError: it is no such JSON, a key is missing or unknown, a value has another type, or the version is newer.
+            FileError: it is no such JSON, a key is missing or unknown, a value has another type or lies outside its range,
+                or the version is newer.
         """
         try:
             values = json.loads(text)
+            if not isinstance(values, dict):
+                raise ValueError(f"{type(values).__name__} must be an object")
             version = values.get("version")
-            if version != VERSION:
-                raise FileError(f"the file has format version {version!r}, this library reads {VERSION}; upgrade it")
+            if type(version) is not int or version != VERSION:
+                raise FileError(f"{name} has format version={version!r}, this library reads {VERSION}; upgrade it")
+            known = {item.name for item in fields(cls)}
+            if wrong := sorted(known ^ set(values)):
+                raise ValueError(f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'unknown'}")
             card = cls(**values)
             card._check()
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise FileError(f"the file's header does not describe a model: {error}; save it again") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FileError(f"{name}: its header does not describe a model: {error}; save it again") from error
         return card
 
     def _check(self) -> None:
-        kinds: dict[str, type | tuple[type, ...]] = {
-            "architecture": str,
-            "num_classes": int,
-            "in_chans": int,
-            "global_pool": str,
-            "drop_rate": float,
-            "aux": bool,
-            "channels_last": bool,
-            "arguments": dict,
-            "data": dict,
-            "class_names": (list, type(None)),
-            "metrics": dict,
-        }
-        for key, kind in kinds.items():
-            if not isinstance(getattr(self, key), kind):
-                raise TypeError(f"{key}={getattr(self, key)!r} has the wrong type")
+        for key, kind in KINDS.items():
+            if type(getattr(self, key)) is not kind:
+                raise TypeError(f"{key}={getattr(self, key)!r} must be a {kind.__name__}")
+        check_int("num_classes", self.num_classes, 0)
+        check_int("in_chans", self.in_chans, 1)
+        check_choice("global_pool", self.global_pool, GLOBAL_POOLS)
+        check_rate("drop_rate", self.drop_rate)
         DataConfig.from_json(self.data)
+        if self.class_names is not None:
+            check_class_names(self.class_names, self.num_classes)
+        for key, value in self.metrics.items():
+            if type(value) is not float or not math.isfinite(value):
+                raise TypeError(f"metrics: {key}={value!r} must be a finite float")
+        for key, value in self.arguments.items():
+            if not _plain(value, 3):
+                raise TypeError(f"arguments: {key} must be a string, number or bool, or a list of them")
+
+
+def _plain(value: object, depth: int) -> bool:
+    """Return whether a value is a scalar, or lists of scalars up to `depth` deep."""
+    if isinstance(value, list | tuple):
+        return depth > 0 and all(_plain(item, depth - 1) for item in value)
+    return value is None or isinstance(value, str | int | float)
 
 
 def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metrics: Mapping[str, float] | None) -> Card:
@@ -88,10 +114,14 @@ def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metr
         raise ArgumentError(
             "this network has no name to be built again by: register_model('my_net', network), then create_model('my_net')"
         )
-    names = model.class_names if class_names is None else tuple(class_names)
-    if names is not None and len(names) != model.num_classes:
-        raise ArgumentError(f"class_names={names!r} must be {model.num_classes} names, one a class")
-    card = Card(
+    names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes)
+    for key, value in (metrics or {}).items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ArgumentError(f"metrics: {key}={value!r} must be a finite number")
+    for key, value in model.arguments.items():
+        if not _plain(value, 3):
+            raise ArgumentError(f"arguments {key}={value!r} must be plain values to be saved: strings, numbers, tuples of them")
+    return Card(
         architecture=model.entry.name,
         num_classes=model.num_classes,
         in_chans=model.in_chans,
@@ -102,13 +132,8 @@ def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metr
         arguments=model.arguments,
         data=model.data.to_json(),
         class_names=None if names is None else list(names),
-        metrics={name: float(value) for name, value in (metrics or {}).items()},
+        metrics={key: float(value) for key, value in (metrics or {}).items()},
     )
-    try:
-        text = card.to_json()
-    except TypeError as error:
-        raise ArgumentError(f"arguments {model.arguments!r} must be plain values to be saved: {error}") from error
-    return Card.from_json(text)
 
 
 def as_arguments(card: Card) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from ..errors import MismatchError
 
@@ -19,7 +20,7 @@ def fit_value(key: str, theirs: str, value: Tensor, target: Tensor) -> tuple[Ten
     Raises:
         MismatchError: shape or kind differs, or the tensor claims more elements than it holds.
     """
-    if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+    if is_lazy(value) or value.layout is not torch.strided or value.is_meta or value.is_quantized:
         raise MismatchError(f"{theirs}: must be a plain dense tensor with values, not {value.layout} on {value.device}")
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
         raise MismatchError(f"{theirs}: claims {tuple(value.shape)} and holds less (an expanded tensor); save it contiguous")

@@ -38,9 +38,10 @@ def recognise(ours: Iterable[str], theirs: Iterable[str], layouts: tuple[Layout,
     best = matches[0]
     if best.distance == 0:
         return best
-    if len(best.missing) == len(ours):
+    if not any(name in theirs for match in matches for name in match.table.values()):
         raise MismatchError(f"{name}: no tensor has a name that the model knows; is it another architecture's?")
-    raise MismatchError(f"{name} has names of no known layout; nearest: " + "; ".join(map(_differences, matches[:3])))
+    nearest = "; ".join(map(_differences, matches[:3]))
+    raise MismatchError(f"{name} has names of no known layout; nearest: {nearest}; use weights of this model and its arguments")
 
 
 def _match(layout: Layout, ours: list[str], theirs: list[str]) -> Match:

@@ -111,14 +111,17 @@ def _stage(match: Match, state: Mapping[str, Tensor], source: Source, new_head: 
     faults = faults or check_values(staged)
     if faults:
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise MismatchError(f"{source.name} does not fit: " + "; ".join(faults[:3]) + more)
+        remedy = "use weights of this model, made with the same arguments"
+        raise MismatchError(f"{source.name} does not fit: {'; '.join(faults[:3])}{more}; {remedy}")
     return report, staged
 
 
 def _commit(model: Net, staged: Mapping[str, Tensor], state: Mapping[str, Tensor], *, owned: bool) -> None:
     """Put checked values into the model: by copy, or in place of tensors that hold none yet (meta)."""
     if any(tensor.is_meta for tensor in state.values()):
-        values = {key: value if owned else value.clone() for key, value in staged.items()}
+        values = {key: value if owned else value.clone(memory_format=torch.contiguous_format) for key, value in staged.items()}
         model.load_state_dict(values, strict=False, assign=True)
+        if len(values) < len(state):  # the head that stays has no values yet either
+            model.reset_classifier(model.num_classes)
     else:
         model.load_state_dict(dict(staged), strict=False)

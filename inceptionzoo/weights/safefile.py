@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,10 +45,10 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+LARGEST_RANK = 16
 SIGNATURES = {
-    b"PK\x03\x04": "a .pth archive; rename it to .pth, or convert it",
     b"version ": "a git-LFS pointer; fetch the file itself with `git lfs pull`",
-    b"<!DOCTYP": "an HTML page; download the file itself",
+    b"<!doctyp": "an HTML page; download the file itself",
     b"<html": "an HTML page; download the file itself",
 }
 
@@ -100,12 +102,21 @@ def buffer(tensor: Tensor) -> memoryview:
 
 
 def digest_at(head: bytes) -> int:
-    """Return where in the header the digest's characters start."""
+    """Return where in the header the digest's characters start.
+
+    Raises:
+        ValueError: it does not stand there exactly once.
+    """
     key = f'"{DIGEST}":"'.encode()
     at = head.find(key)
     if at < 0 or head.find(key, at + 1) >= 0:
-        raise FileError(f"the header must hold {DIGEST!r} exactly once, in this library's own form; the file is damaged")
+        raise ValueError(f"the header must hold {DIGEST!r} exactly once, in this library's own form")
     return at + len(key)
+
+
+def foreign(start: bytes) -> str:
+    """Return what a file is that starts like this and holds no weights, with the remedy; "" where nothing is known."""
+    return next((what for signature, what in SIGNATURES.items() if start.lower().startswith(signature)), "")
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -116,60 +127,64 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         OSError: it cannot be read.
     """
     with open(path, "rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        head = read_head(stream, size, path)
-        places, metadata = parse_head(head, size - 8 - len(head), path)
-        claimed = metadata.get(DIGEST)
-        if (MARKER in metadata) != (claimed is not None):
-            raise FileError(f"{path}: the header must hold both {MARKER!r} and {DIGEST!r}, or neither; the file is damaged")
-        digest = None if claimed is None else _digest_of_head(head, claimed)
-        tensors = {}
-        for place in places:
-            tensor = torch.empty(place.shape, dtype=place.dtype)
-            view = buffer(tensor)
-            _fill(stream, view, path)
-            if digest is not None:
-                digest.update(view)
-            tensors[place.name] = tensor
+        try:
+            return _read(stream)
+        except (ValueError, RecursionError) as error:
+            raise FileError(f"{path} is damaged or no .safetensors file: {error}; fetch it or save it again") from error
+        except FileError as error:
+            raise FileError(f"{path} is no .safetensors file but {error}") from error
+
+
+def _read(stream: BufferedReader) -> tuple[dict[str, Tensor], dict[str, str]]:
+    size = os.fstat(stream.fileno()).st_size
+    head = read_head(stream, size)
+    places, metadata = parse_head(head, size - 8 - len(head))
+    claimed = metadata.get(DIGEST)
+    if (MARKER in metadata) != (claimed is not None):
+        raise ValueError(f"the header must hold both {MARKER!r} and {DIGEST!r}, or neither")
+    digest = None if claimed is None else _digest_of_head(head, claimed)
+    tensors = {}
+    for place in places:
+        tensors[place.name] = torch.empty(place.shape, dtype=place.dtype)
+        view = buffer(tensors[place.name])
+        _fill(stream, view)
+        if digest is not None:
+            digest.update(view)
     if digest is not None and digest.hexdigest() != claimed:
-        raise FileError(f"{path}: its bytes do not match its own digest; the file is damaged, fetch or save it again")
+        raise ValueError("its bytes do not match its own digest")
     return tensors, metadata
 
 
-def read_head(stream: BufferedReader, size: int, path: Path) -> bytes:
+def read_head(stream: BufferedReader, size: int) -> bytes:
     """Return the header's bytes."""
     start = stream.read(8)
-    for signature, what in SIGNATURES.items():
-        if start.startswith(signature):
-            raise FileError(f"{path} is no .safetensors file but {what}")
+    if start.startswith(b"PK\x03\x04"):
+        raise FileError("a .pth archive; rename it to .pth, or convert it")
+    if what := foreign(start):
+        raise FileError(what)
     length = int.from_bytes(start, "little") if len(start) == 8 else 0
     if not 2 <= length <= min(size - 8, LARGEST_HEADER):
-        raise FileError(f"{path} is no .safetensors file, or is cut short: {size} bytes cannot hold a header of {length}")
+        raise ValueError(f"{size} bytes cannot hold a header of {length}")
     head = stream.read(length)
     if len(head) != length or not head.startswith(b"{"):
-        raise FileError(f"{path} is no .safetensors file: its header must start with '{{'")
+        raise ValueError("the header must start with '{'")
     return head
 
 
-def parse_head(head: bytes, payload: int, path: Path) -> tuple[list[Place], dict[str, str]]:
+def parse_head(head: bytes, payload: int) -> tuple[list[Place], dict[str, str]]:
     """Return where every tensor lies, in order, and the metadata, after a check of all the format's rules."""
-    try:
-        header = json.loads(head.decode("utf-8"), object_pairs_hook=_once)
-        if not isinstance(header, dict):
-            raise ValueError("it must be an object")
-        metadata = header.pop("__metadata__", {})
-        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-            raise ValueError("__metadata__ must map strings to strings")
-        places = sorted((_place(name, item) for name, item in header.items()), key=lambda place: (place.begin, place.end))
-        end = 0
-        for place in places:
-            if place.begin != end:
-                raise ValueError(f"tensor {place.name!r} must start at byte {end}, not {place.begin}")
-            end = place.end
-        if end != payload:
-            raise ValueError(f"the tensors take {end} bytes and the file holds {payload}")
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: damaged or no .safetensors file: {error}; fetch or save it again") from error
+    header = json.loads(head.decode("utf-8"), object_pairs_hook=_once)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("__metadata__ must map strings to strings")
+    places = sorted((_place(name, item) for name, item in header.items()), key=lambda place: (place.begin, place.end))
+    end = 0
+    for place in places:
+        if place.begin != end:
+            raise ValueError(f"tensor {place.name!r} must start at byte {end}, not {place.begin}")
+        end = place.end
+    if end != payload:
+        raise ValueError(f"the tensors take {end} bytes and the file holds {payload}")
     return places, metadata
 
 
@@ -186,12 +201,14 @@ def _place(name: str, item: object) -> Place:
     if not isinstance(item, dict) or set(item) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name!r} must have dtype, shape and data_offsets")
     dtype, shape, offsets = item["dtype"], item["shape"], item["data_offsets"]
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"tensor {name!r} has dtype {dtype!r}; known are {', '.join(DTYPES)}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise ValueError(f"tensor {name!r}: shape and data_offsets must be lists of whole numbers")
-    if any(side > LARGEST_SIDE for side in shape):
-        raise ValueError(f"tensor {name!r}: shape {shape} has a side above {LARGEST_SIDE}")
+    if len(shape) > LARGEST_RANK or any(side > LARGEST_SIDE for side in shape):
+        raise ValueError(f"tensor {name!r} has a side above {LARGEST_SIDE}, or more than {LARGEST_RANK} of them")
+    if 0 in shape and math.prod(side or 1 for side in shape) > LARGEST_SIDE:
+        raise ValueError(f"tensor {name!r} of shape {shape} has no elements and sides too large")
     count = DTYPES[dtype].itemsize
     for side in shape:
         count *= side
@@ -204,18 +221,18 @@ def _naturals(values: object) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _digest_of_head(head: bytes, claimed: str) -> Any:
+def _digest_of_head(head: bytes, claimed: str) -> hashlib._Hash:
     at = digest_at(head)
-    if len(claimed) != len(BLANK) or head[at : at + len(BLANK)] != claimed.encode():
-        raise FileError(f"{DIGEST}={claimed!r} must be 64 hexadecimal digits; the file is damaged")
+    if not re.fullmatch("[0-9a-f]{64}", claimed) or head[at : at + len(BLANK)] != claimed.encode():
+        raise ValueError(f"{DIGEST} must be 64 hexadecimal digits")
     blank = head[:at] + BLANK.encode() + head[at + len(BLANK) :]
     return hashlib.sha256(struct.pack("<Q", len(head)) + blank)
 
 
-def _fill(stream: BufferedReader, view: memoryview, path: Path) -> None:
+def _fill(stream: BufferedReader, view: memoryview) -> None:
     done = 0
     while done < len(view):
         count = stream.readinto(view[done:])
         if not count:
-            raise FileError(f"{path} was cut short while it was read")
+            raise ValueError("it was cut short while it was read")
         done += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError
 from .card import Card
-from .safefile import MARKER, read_safetensors
+from .safefile import MARKER, foreign, read_safetensors
 
 WRAPPERS = ("state_dict", "model", "net")  # Lightning and timm, torchvision's references, pytorch-cifar
 PREFIXES = ("module.", "_orig_mod.")  # DataParallel, torch.compile
 OLDEST_TORCH = (2, 10)
+PICKLES = (".pth", ".pt", ".ckpt", ".tar")
+GLOBAL = re.compile(r"GLOBAL (\S+)")
+DEEPEST = 8  # wrappers inside wrappers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,31 @@ def read_source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
     path = Path(source)
     if not path.is_file():
         raise FileError(f"{path} is no file; give the path of a .safetensors or .pth file")
-    if path.suffix in (".pth", ".pt", ".ckpt", ".tar"):
-        return Source(unwrap(_read_pickle(path), str(path)), str(path))
+    if path.suffix in PICKLES:
+        return Source(unwrap(_read_pickle(path), str(path)), str(path), owned=False)
     tensors, metadata = read_safetensors(path)
-    return Source(tensors, str(path), Card.from_json(metadata[MARKER]) if MARKER in metadata else None)
+    return Source(tensors, str(path), Card.from_json(metadata[MARKER], str(path)) if MARKER in metadata else None)
 
 
 def _read_pickle(path: Path) -> Any:
     if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
         raise FileError(f"{path}: reading .pth needs torch 2.10 or newer (have {torch.__version__}); upgrade torch")
+    with open(path, "rb") as stream:
+        start = stream.read(16)
+    if what := foreign(start):
+        raise FileError(f"{path} is no {path.suffix} file but {what}")
+    if start[8:9] == b"{":
+        raise FileError(f"{path} is no {path.suffix} file but a .safetensors file; rename it")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise FileError(
-            f"{path} holds more than tensors, and this library never runs a file's code: {str(error).splitlines()[0]} "
-            "Where you trust it, load it yourself with torch.load and pass its state dict"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise FileError(f"{path} is no .pth file or is damaged ({type(error).__name__}: {error}); fetch it again") from error
+    except Exception as error:  # a damaged pickle can raise anything; torch's own advice would be to run it
+        found = GLOBAL.search(str(error))
+        if isinstance(error, pickle.UnpicklingError) and found:
+            raise FileError(
+                f"{path} holds {found[1]} beside tensors, and this library never runs a file's code. Where you trust it, "
+                "load it yourself with torch.load and pass its state dict"
+            ) from error
+        raise FileError(f"{path} is no {path.suffix} file or is damaged ({type(error).__name__}); fetch it again") from error
 
 
 def unwrap(state: Any, name: str) -> dict[str, Tensor]:
@@ -72,20 +83,24 @@ def unwrap(state: Any, name: str) -> dict[str, Tensor]:
     Raises:
         FileError: there is no state dict in it, or something in it is no tensor.
     """
-    while isinstance(state, Mapping):
+    for _ in range(DEEPEST):
+        if not isinstance(state, Mapping):
+            break
         inner = next((key for key in WRAPPERS if isinstance(state.get(key), Mapping)), None)
         if inner is None:
             break
         state = state[inner]
     if not isinstance(state, Mapping) or not state:
         raise FileError(f"{name} holds no state dict: a mapping of names to tensors, by itself or under {WRAPPERS}")
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
+        if not isinstance(key, str):
+            raise FileError(f"{name}: key {key!r} must be a str, the name of a tensor; pass the state dict alone")
+        if not isinstance(value, Tensor):
             raise FileError(f"{name}: {key!r} is a {type(value).__name__}, not a tensor; pass the state dict alone")
         while key.startswith(PREFIXES):
             key = key.removeprefix(PREFIXES[0]).removeprefix(PREFIXES[1])
         if key in tensors:
-            raise MismatchError(f"{name}: {key!r} stands twice once its prefixes are taken off")
+            raise MismatchError(f"{name}: {key!r} stands twice once its prefixes are taken off; remove one of the two")
         tensors[key] = value
     return tensors

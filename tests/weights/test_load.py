@@ -1,0 +1,295 @@
+"""Loading: all of it or nothing, from every layout, with a report of what was done."""
+
+import re
+import signal
+
+import pytest
+import timm.models.vgg
+import torch
+import torchvision
+
+import inceptionzoo as iz
+from inceptionzoo.models import vgg
+from inceptionzoo.registry import REGISTRY
+from inceptionzoo.weights.layout import recognise
+
+CONV, BIAS, VAR = "features.stem.conv.weight", "head.fc.bias", "features.stem.bn.running_var"
+COUNT = "features.stem.bn.num_batches_tracked"
+State = dict[str, torch.Tensor]
+
+
+def bits(state: State) -> dict[str, tuple[object, ...]]:
+    return {
+        key: (value.dtype, value.shape, value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for key, value in state.items()
+    }
+
+
+def changed(model: iz.Net, by: float = 1.0) -> State:
+    """Return a state dict of other values, which share no memory with the model's."""
+    return {key: value + by if value.is_floating_point() else value + 3 for key, value in model.state_dict().items()}
+
+
+def without(state: State, part: str) -> State:
+    return {key: value for key, value in state.items() if part not in key}
+
+
+def put(state: State, key: str, value: float) -> State:
+    state[key].view(-1)[-1] = value
+    return state
+
+
+def renamed(state: State, old: str, new: str) -> State:
+    return {key.replace(old, new): value for key, value in state.items()}
+
+
+# what is loaded, and what the error says of it
+MISMATCHES = {
+    "missing key": (lambda s: without(s, BIAS), r"no known layout.*1 missing \(head.fc.bias\), none unknown"),
+    "extra key": (lambda s: s | {"more": s[BIAS]}, r"no known layout.*none missing, 1 unknown \(more\)"),
+    "wrong shape": (lambda s: s | {CONV: torch.zeros(4, 3, 5, 5)}, r"shape \(4, 3, 5, 5\) must be \(4, 3, 3, 3\)"),
+    "same count": (lambda s: s | {CONV: torch.zeros(3, 4, 3, 3)}, r"shape \(3, 4, 3, 3\) must be \(4, 3, 3, 3\)"),
+    "int8": (lambda s: s | {CONV: s[CONV].to(torch.int8)}, "dtype torch.int8 must be torch.float32; cast"),
+    "complex": (lambda s: s | {CONV: s[CONV] + 0j}, "dtype torch.complex64 must be torch.float32; cast"),
+    "float counter": (lambda s: s | {COUNT: torch.tensor(1.0)}, "dtype torch.float32 must be torch.int64; cast"),
+    "NaN": (lambda s: put(s, CONV, float("nan")), f"{CONV}: all values must be finite .least nan"),
+    "inf": (lambda s: put(s, BIAS, float("-inf")), f"{BIAS}: all values must be finite .least -inf"),
+    "negative variance": (lambda s: put(s, VAR, -0.5), f"{VAR}: no value may be negative .least -0.5"),
+    "negative counter": (lambda s: put(s, COUNT, -1), f"{COUNT}: no value may be negative .least -1"),
+    "expanded": (lambda s: s | {CONV: torch.zeros(1).expand(4, 3, 3, 3)}, "expanded tensor.; save it contiguous"),
+    "sparse": (lambda s: s | {CONV: s[CONV].to_sparse()}, "plain dense tensor with values, not torch.sparse_coo"),
+    "lazy": (lambda s: s | {CONV: torch.nn.UninitializedParameter()}, "plain dense tensor with values"),
+    "meta": (lambda s: s | {CONV: s[CONV].to("meta")}, "plain dense tensor with values, not .* on meta"),
+    "other head": (lambda s: s | {BIAS: torch.zeros(7)}, r"\(7,\) must be .*\(3,\); pass new_head=True"),
+    "other width": (lambda s: s | {"head.fc.weight": torch.zeros(3, 9)}, r"\(3, 9\) must be .*\(3, 8\)"),
+    "other names": (lambda s: renamed(s, ".", "/"), "no tensor has a name that the model knows; is it another"),
+    "prefix on some": (lambda s: s | {"module." + BIAS: s[BIAS]}, f"'{BIAS}' stands twice once its prefixes"),
+}
+OTHERS = {
+    "empty": (lambda s: {}, "holds no state dict: a mapping of names to tensors"),
+    "empty inside": (lambda s: {"net": {}}, "holds no state dict: a mapping of names to tensors"),
+    "no tensor": (lambda s: s | {BIAS: [1.0]}, f"'{BIAS}' is a list, not a tensor; pass the state dict alone"),
+    "key no string": (lambda s: s | {3: s[BIAS]}, r"\b3\b.* str"),
+    "not a dict": (lambda s: [*s.items()], "weights of type list must be a path or a state dict"),
+    "None": (lambda s: None, "weights of type NoneType must be a path or a state dict"),
+    "no file": (lambda s: "none.pth", r"none.pth is no file; give the path of a .safetensors or .pth file"),
+}
+REMEDY = re.compile(r"\b(use|pass|cast|save|load|take|give|train|fetch|rename|remove|mend|convert|keep|is it another)\b")
+
+
+@pytest.mark.parametrize("fault", [*MISMATCHES, *OTHERS])
+def test_a_failed_load_changes_nothing(tiny, fault):
+    make, text = (MISMATCHES | OTHERS)[fault]
+    before = bits(tiny.state_dict())
+    with pytest.raises(iz.ZooError, match=text) as caught:
+        iz.load_weights(tiny, make(changed(tiny)))
+    family = iz.MismatchError if fault in MISMATCHES else iz.ArgumentError if "weights of" in text else iz.FileError
+    assert type(caught.value) is family
+    assert bits(tiny.state_dict()) == before
+    assert tiny.report is None
+
+
+@pytest.mark.parametrize(("make", "text"), MISMATCHES.values(), ids=MISMATCHES)
+def test_a_mismatch_says_what_to_do(tiny, make, text):
+    with pytest.raises(iz.MismatchError, match=REMEDY):
+        iz.load_weights(tiny, make(changed(tiny)))
+
+
+def test_overflow_and_foreign_files_change_nothing(tmp_path, tiny, register):
+    register("other", iz.network(stem=iz.Conv(4, 3)), num_classes=3)
+    iz.save_weights(iz.create_model("other"), tmp_path / "other.safetensors")
+    half = iz.create_model("tiny", dtype=torch.float16)
+    before = bits(half.state_dict())
+    with pytest.raises(iz.MismatchError, match=f"{CONV}: all values must be finite .*largest inf"):
+        iz.load_weights(half, put(changed(tiny), CONV, 1e6))
+    with pytest.raises(iz.MismatchError, match=r"holds 'other', the model is 'tiny'; use load_model\(path\)"):
+        iz.load_weights(half, tmp_path / "other.safetensors")
+    with pytest.raises(iz.MismatchError, match=r"holds 'other', not 'tiny'; use load_model\(path\)"):
+        iz.create_model("tiny", weights=tmp_path / "other.safetensors")
+    with pytest.raises(iz.ArgumentError, match="model is a Linear; load_weights takes a model of create_model"):
+        iz.load_weights(torch.nn.Linear(1, 1), {})
+    assert bits(half.state_dict()) == before
+
+
+def test_a_mapping_inside_itself_ends(tiny):
+    source: dict[str, object] = {}
+    source["model"] = source
+    before = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError("it never ends")))
+    signal.alarm(10)
+    try:
+        with pytest.raises(iz.FileError, match="the state dict"):
+            iz.load_weights(tiny, source)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+WRAPPERS = {
+    "net": lambda s: {"net": s, "acc": 93.1, "epoch": 7},
+    "state_dict": lambda s: {"state_dict": s, "optimizer": {"lr": 0.1}},
+    "model": lambda s: {"model": s, "args": None},
+    "nested": lambda s: {"model": {"state_dict": {f"module._orig_mod.module.{key}": value for key, value in s.items()}}},
+    "module.": lambda s: {f"module.{key}": value for key, value in s.items()},
+    "_orig_mod.": lambda s: {f"_orig_mod.{key}": value for key, value in s.items()},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@pytest.mark.parametrize("through", ["dict", "file", "create"])
+def test_wrappers_and_prefixes_come_off(tmp_path, tiny, wrap, through):
+    source, wanted = wrap(changed(tiny)), bits(changed(tiny))
+    if through == "file":
+        torch.save(source, tmp_path / "a.pth")
+        source = tmp_path / "a.pth"
+    report = iz.load_weights(tiny, source)
+    model = iz.create_model("tiny", weights=source) if through == "create" else tiny
+    assert bits(model.state_dict()) == wanted
+    assert report == iz.Report("inceptionzoo")
+
+
+def test_native_round_trip_in_both_memory_formats(tmp_path, tiny):
+    x = torch.randn(2, 3, 8, 8)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        tiny.to(memory_format=memory_format)
+        iz.save_weights(tiny, tmp_path / "a.safetensors", class_names=["a", "b", "c"], metrics={"auc": 0.5})
+        model = iz.load_model(tmp_path / "a.safetensors")
+        assert bits(model.state_dict()) == bits(tiny.state_dict())
+        assert model(x).equal(tiny(x))
+        assert (model.report, model.class_names, model.training) == (iz.Report("inceptionzoo"), ("a", "b", "c"), False)
+        assert str(model.report) == "layout: inceptionzoo\nrenamed: 0"
+        fresh = iz.create_model("tiny").to(memory_format=memory_format)
+        assert iz.load_weights(fresh, tmp_path / "a.safetensors") == iz.Report("inceptionzoo")
+        assert bits(fresh.state_dict()) == bits(tiny.state_dict())
+
+
+def assert_loaded(model: iz.Net, report: iz.Report, theirs: State) -> None:
+    """Every tensor of the model is the source's, under the report's names; nothing is left over."""
+    names = {ours: their for their, ours in report.renamed.items()}
+    for key, value in model.state_dict().items():
+        assert value.equal(theirs[names.get(key, key)].reshape(value.shape)), key
+    assert set(theirs) == {names.get(key, key) for key in model.state_dict()} | set(report.dropped)
+    assert model.report is report
+
+
+def test_torchvision_googlenet(tmp_path):
+    peer = torchvision.models.googlenet(weights=None, num_classes=5, aux_logits=True, init_weights=False)
+    theirs = peer.state_dict()
+    model = iz.create_model("googlenet", num_classes=5)
+    report = iz.load_weights(model, theirs)
+    assert_loaded(model, report, theirs)
+    assert (report.layout, len(report.renamed), report.adapted) == ("torchvision", len(model.state_dict()), {})
+    assert report.renamed["inception5b.branch3.1.bn.running_var"] == "features.inception5b.branch3.1.bn.running_var"
+    assert report.dropped == [key for key in theirs if key.startswith("aux")]
+    assert f"renamed: {len(report.renamed)}\ndropped: aux1.conv.conv.weight, aux1" in str(report)
+    both = iz.with_aux(model)
+    report = iz.load_weights(both, theirs)
+    assert_loaded(both, report, theirs)
+    assert report.dropped == []
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_timm_vgg(register, kind):
+    stages = {"conv1_1": iz.Conv(4, 3), "pool1": iz.Pool("max", 2, 2, "valid"), "conv2_1": iz.Conv(6, 3)}
+    net = iz.network(stages, head=iz.Head(kind, hidden=(8, 4096), size=7), style=iz.Style(eps=1e-5, bias=True))
+    register("small_vgg", net, layouts=vgg.layouts(net), num_classes=3)
+    peer = timm.models.vgg.VGG([4, "M", 6], num_classes=3, mlp_ratio=8 / 4096, norm_layer=torch.nn.BatchNorm2d).eval()
+    model = iz.create_model("small_vgg").eval()
+    report = iz.load_weights(model, peer.state_dict())
+    assert_loaded(model, report, peer.state_dict())
+    exchanged = dict.fromkeys(("head.hidden.fc1.weight", "head.hidden.fc2.weight"), "dense and convolution exchanged")
+    assert (report.layout, report.adapted) == ("timm", exchanged if kind == "mlp" else {})
+    x = torch.randn(2, 3, 14, 14)
+    torch.testing.assert_close(model(x), peer(x))
+
+
+def test_new_head(tiny):
+    other = iz.create_model("tiny", num_classes=5)
+    before, theirs = bits(other.state_dict()), changed(tiny)
+    report = iz.load_weights(other, theirs, new_head=True)
+    heads = ["head.fc.weight", "head.fc.bias"]
+    assert report == iz.Report("inceptionzoo", replaced=heads, left_random=heads)
+    assert "replaced: head.fc.weight, head.fc.bias\nleft_random: head.fc.weight" in str(report)
+    wanted = {key: before[key] if key in heads else value for key, value in bits(theirs).items()}
+    assert bits(other.state_dict()) == wanted
+    made = iz.create_model("tiny", weights=theirs, num_classes=5)
+    assert made.report == report
+    assert bits(without(made.state_dict(), "head.")) == bits(without(theirs, "head."))
+    assert made.head.fc.weight.std() > 0
+    assert iz.create_model("tiny", weights=theirs).num_classes == 3
+
+
+def test_new_head_of_a_model_without_values_yet(tiny):
+    empty = iz.create_model("tiny", num_classes=5, device="meta")
+    report = iz.load_weights(empty, changed(tiny), new_head=True)
+    assert report.left_random == ["head.fc.weight", "head.fc.bias"]
+    assert not any(value.is_meta for value in empty.state_dict().values())
+    assert empty(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+    assert empty.head.fc.weight.std() > 0
+
+
+def test_absent_counters_and_casts_are_said(tiny):
+    theirs = without(changed(tiny), "num_batches_tracked")
+    report = iz.load_weights(tiny, theirs)
+    counters = [key for key in tiny.state_dict() if "num_batches_tracked" in key]
+    assert report.adapted == dict.fromkeys(counters, "absent, set to 0")
+    assert all(tiny.state_dict()[key] == 0 for key in counters)
+    half = {key: value.half() if value.is_floating_point() else value for key, value in changed(tiny).items()}
+    report = iz.load_weights(tiny, half)
+    assert report.adapted == {key: "cast from torch.float16 to torch.float32" for key in half if key not in counters}
+    assert all(value.equal(half[key].to(value.dtype)) for key, value in tiny.state_dict().items())
+    assert f"adapted: {CONV}: cast from torch.float16" in str(report)
+
+
+def test_auxiliary_heads_are_saved_and_dropped(tmp_path, tiny):
+    both, x = iz.with_aux(tiny), torch.randn(2, 3, 8, 8)
+    iz.save_weights(both, tmp_path / "both.safetensors")
+    iz.save_weights(tiny, tmp_path / "plain.safetensors")
+    loaded = iz.load_model(tmp_path / "both.safetensors")
+    assert bits(loaded.state_dict()) == bits(both.state_dict())
+    assert loaded.forward_aux(x)[1]["stem"].equal(both.forward_aux(x)[1]["stem"])
+    plain = iz.create_model("tiny", weights=tmp_path / "both.safetensors")
+    assert bits(plain.state_dict()) == bits(tiny.state_dict())
+    assert sorted(plain.report.dropped) == sorted(key for key in both.state_dict() if key.startswith("aux."))
+    with pytest.raises(iz.MismatchError, match=r"4 missing \(aux\.stem"):
+        iz.load_weights(both, tmp_path / "plain.safetensors")
+
+
+@pytest.mark.parametrize("through", ["dict", "file"])
+def test_a_new_model_shares_no_memory(tmp_path, tiny, through):
+    much = torch.rand(1000)
+    theirs = changed(tiny) | {CONV: much[:1].expand(4, 3, 3, 3)}
+    theirs |= {key: much[: value.numel()] for key, value in theirs.items() if "running" in key}
+    source, wanted = theirs, bits(theirs)
+    if through == "file":
+        torch.save(theirs, tmp_path / "a.pth")
+        source = tmp_path / "a.pth"
+    model = iz.create_model("tiny", weights=source)
+    much.zero_()
+    assert bits(model.state_dict()) == wanted
+    assert len({value.data_ptr() for value in model.state_dict().values()}) == len(wanted)
+    assert all(value.is_contiguous() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize(("name", "layout"), [(name, item) for name, entry in REGISTRY.items() for item in entry.layouts])
+def test_layouts_are_bijections_and_recognised(name, layout):
+    model = iz.create_model(name, device="meta")
+    keys = list((iz.with_aux(model) if model.network.aux else model).state_dict())
+    table = layout.table(keys)
+    back = {theirs: ours for ours, theirs in table.items()}
+    assert (list(table), len(back)) == (keys, len(keys))
+    match = recognise(keys, reversed(list(back)), REGISTRY[name].layouts, name)
+    assert (match.layout, match.distance, match.dropped) == (layout.name, 0, [])
+    assert [back[match.table[key]] for key in keys] == keys
+
+
+def test_an_unknown_layout_shows_the_nearest(tiny):
+    model = iz.create_model("vgg11", device="meta")
+    keys = vgg.layouts(model.network)[0].table(model.state_dict()).values()
+    theirs = {key.replace("features.0.", "feature.0."): torch.zeros(1) for key in keys}
+    names = [
+        r"torchvision: 2 missing \(features.0.weight, features.0.bias\), 2 unknown \(feature.0.weight, feature.0.bias\)",
+        r"timm: 8 missing \(features.0.weight, .*\), 8 unknown \(feature.0.weight, .*\)",
+        r"inceptionzoo: 22 missing \(features.conv1_1.conv.weight, .*\), 22 unknown \(feature.0.weight, .*\)",
+    ]
+    with pytest.raises(iz.MismatchError, match="; ".join(names)):
+        iz.load_weights(model, theirs)

@@ -1,0 +1,202 @@
+"""Reading .pth files: tensors come in, code never runs."""
+
+import ast
+import os
+import pickle
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import inceptionzoo as iz
+
+PACKAGE = Path(iz.__file__).parent
+DOORS = {
+    "load_weights": iz.load_weights,
+    "create_model": lambda model, path: iz.create_model("tiny", weights=path),
+    "load_model": lambda model, path: iz.load_model(path),
+}
+FORMATS = {
+    "zip": torch.save,
+    "legacy": lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
+    "pickle": lambda state, path: path.write_bytes(pickle.dumps(state, protocol=2)),
+}
+
+
+class Call:
+    """Pickles as a call of `function`, which whoever unpickles it then makes."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.call
+
+
+HOSTILE = {
+    "system": lambda canary: Call(os.system, f"touch {canary}"),
+    "open": lambda canary: Call(open, str(canary), "w"),
+    "eval": lambda canary: Call(eval, f"__import__('os').mkdir({str(canary)!r})"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("save", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pickle_is_refused_by_name(tmp_path, tiny, door, suffix, save, name):
+    path, canary = tmp_path / f"a{suffix}", tmp_path / "canary"
+    before = {key: value.clone() for key, value in tiny.state_dict().items()}
+    save({"more": HOSTILE[name](canary), **before}, path)
+    with pytest.raises(iz.FileError) as error:
+        DOORS[door](tiny, path)
+    assert not canary.exists()
+    assert all(value.equal(before[key]) for key, value in tiny.state_dict().items())
+    assert str(path) in str(error.value)
+    if suffix == ".pth":
+        assert re.search(rf"\b{name}\b", str(error.value))
+        assert "weights_only" not in str(error.value)  # torch's own advice is to switch the guard off
+
+
+@pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
+def test_the_same_pickle_does_harm_where_nothing_guards(tmp_path, make):
+    result = pickle.loads(pickle.dumps(make(tmp_path / "canary")))
+    getattr(result, "close", int)()
+    assert (tmp_path / "canary").exists()
+
+
+def test_the_environment_cannot_turn_the_guard_off(tmp_path):
+    path, canary = tmp_path / "a.pth", tmp_path / "canary"
+    torch.save({"a": HOSTILE["system"](canary)}, path)
+    script = f"""
+import os, torch, inceptionzoo as iz
+model, path = iz.create_model("googlenet_cifar"), {str(path)!r}
+doors = [
+    lambda: iz.load_weights(model, path),
+    lambda: iz.create_model("googlenet_cifar", weights=path),
+    lambda: iz.load_model(path),
+]
+for door in doors:
+    try:
+        door()
+    except iz.FileError:
+        print(os.path.exists({str(canary)!r}))
+torch.load(path)
+"""
+    environment = os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.split() == ["False"] * 3, done.stderr
+    assert canary.exists()  # torch's own load, at the end, did obey
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt", ".tar"])
+@pytest.mark.parametrize("save", [FORMATS["zip"], FORMATS["legacy"]], ids=["zip", "legacy"])
+def test_an_ordinary_checkpoint_loads(tmp_path, tiny, suffix, save):
+    path = tmp_path / f"a{suffix}"
+    wanted = {key: value + 1 for key, value in tiny.state_dict().items()}
+    save({"model": wanted, "epoch": 3, "acc": 93.1, "args": {"lr": 0.1}}, path)
+    iz.load_weights(tiny, path)
+    made = iz.create_model("tiny", weights=str(path))
+    for model in (tiny, made):
+        assert all(value.equal(wanted[key]) for key, value in model.state_dict().items())
+    with pytest.raises(iz.FileError, match=r"does not say which model it holds; use create_model\(NAME, weights="):
+        iz.load_model(path)
+
+
+def test_a_numpy_scalar_names_the_way_out(tmp_path, tiny):
+    torch.save({"net": tiny.state_dict(), "acc": np.float64(93.1)}, tmp_path / "a.pth")
+    with pytest.raises(iz.FileError, match=r"numpy\.\S*scalar.*load it yourself with torch\.load and pass its state dict"):
+        iz.load_weights(tiny, tmp_path / "a.pth")
+
+
+BROKEN = {
+    "empty": b"",
+    "garbage": random.Random(0).randbytes(999),
+    "text": b"hello world",
+    "HTML": b"<!DOCTYPE html><html></html>",
+    "LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    "a .safetensors": b"\x02\0\0\0\0\0\0\0{}",
+    "zip of nothing": b"PK\x05\x06" + bytes(18),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_checkpoint_says_so(tmp_path, tiny, data):
+    path = tmp_path / "a.pth"
+    path.write_bytes(data)
+    with pytest.raises(iz.FileError, match="fetch|download|rename") as error:
+        iz.load_weights(tiny, path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("save", FORMATS.values(), ids=FORMATS)
+def test_no_cut_loads_and_no_flip_breaks_out(tmp_path, tiny, save):
+    path, pick, loaded, escaped = tmp_path / "a.pth", random.Random(0), [], {}
+    save({"a": torch.arange(6.0), "b": torch.tensor(3)}, path)
+    data = path.read_bytes()
+    cuts = [data[:size] for size in range(0, len(data), 3)]
+    flips = [(at, pick.randrange(256)) for at in (pick.randrange(len(data)) for _ in range(1500))]
+    for number, broken in enumerate(cuts + [data[:at] + bytes([byte]) + data[at + 1 :] for at, byte in flips]):
+        path.write_bytes(broken)
+        try:
+            iz.load_weights(tiny, path)
+        except iz.MismatchError:
+            loaded += [number] if number < len(cuts) else []  # it was read, and its names are not the model's
+        except iz.FileError:
+            pass
+        except Exception as error:
+            escaped.setdefault(type(error).__name__, error)
+    assert escaped == {}
+    assert loaded == []
+
+
+FORBIDDEN = {
+    "torch.load",
+    "torch.hub",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "_pickle",
+    "marshal",
+    "dill",
+    "joblib",
+}
+FORBIDDEN |= {"weights_only=False", "weights_only=None", "allow_pickle=True", "eval", "exec", "torch as", "pickle as"}
+
+
+def offences(text: str) -> list[str]:
+    """Return what in a module's text could run a file's code; `torch.load(..., weights_only=True)` is allowed."""
+    names, nodes = [], list(ast.walk(ast.parse(text)))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    safe = [node.func for node in calls if "weights_only=True" in map(ast.unparse, node.keywords)]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names += [f"{alias.name} as" if alias.asname else alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Name | ast.Attribute | ast.keyword) and node not in safe:
+            names.append(ast.unparse(node))
+    return [name for name in names if name in FORBIDDEN or any(name.startswith(f"{other}.") for other in FORBIDDEN)]
+
+
+def test_nothing_in_the_package_runs_a_files_code():
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert PACKAGE / "weights" / "source.py" in files
+    assert {str(file): found for file in files if (found := offences(file.read_text(encoding="utf-8")))} == {}
+
+
+CODE = """torch.load(p) | torch.load(p, weights_only=False) | torch.load(p, weights_only=flag) | pickle.load(f) | eval(s)
+pickle.loads(b) | from pickle import loads | from torch import load | from torch import hub | import torch.hub | import dill
+torch.hub.load('a', 'b') | f(weights_only=False) | numpy.load(p, allow_pickle=True) | import pickle as p | import torch as t"""
+
+
+@pytest.mark.parametrize("line", [part.strip() for part in CODE.replace("\n", "|").split("|")])
+def test_the_search_finds(line):
+    assert offences(line)
+    assert not offences("torch.load(path, weights_only=True)\nmodel.load(1)\nexcept_ = pickle.UnpicklingError")
