@@ -90,6 +90,8 @@ def test_a_file_gives_the_sizes_and_another_number_of_classes_a_new_head(tmp_pat
     assert other.features.inception5b.branch1.conv.weight.equal(trained.features.inception5b.branch1.conv.weight)
     assert other.head.fc.weight.std().item() == pytest.approx(0.01, rel=0.2)
     none = iz.create_model("googlenet", weights=path, num_classes=0)
+    assert none.report.dropped == ["head.fc.weight", "head.fc.bias"]
+    assert not none.report.left_random
     assert none(torch.randn(2, 1, 64, 64)).shape == (2, 1024)
     wide = iz.create_model("googlenet", weights=path, global_pool="catavgmax")
     assert wide.head.fc.in_features == 2048

@@ -23,7 +23,8 @@ FLOORS = [
     {"net"},
     {"build", "models", "weights"},
     {"registry", "train"},
-    {"factory", "summary", "predict"},
+    {"restore", "summary", "predict"},
+    {"factory"},
 ]
 INSIDE = {  # the same within a folder
     "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"save", "source"}, {"load"}],
