@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .cost import Shape
 from .entry import DataConfig, Entry
-from .errors import ArgumentError, InputError, check_int
+from .errors import ArgumentError, InputError, SpecError, check_int
 from .heads import AuxHead, ClassifierHead
 from .network import GlobalPool, Network
 from .network_cost import min_input_size, network_cost
@@ -42,6 +42,7 @@ class Net(nn.Module):
         self.class_names: tuple[str, ...] | None = None
         self.report: Any = None  # what the last `load_weights` did
         self.features, self.head, self.aux = features, head, nn.ModuleDict(aux)
+        self._sizes: dict[tuple[int, int], int | None] = {}  # sizes that fit: fewest positions normalised
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=bool(aux))
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -129,7 +130,12 @@ class Net(nn.Module):
             raise InputError(
                 f"images of {height}x{width} px are too small: the smallest side is {self.min_input_size} px; resize them"
             )
-        if self.training and count == 1 and self._normed(height, width) == 1:
+        if (height, width) not in self._sizes:
+            try:
+                self._sizes[height, width] = self._normed(height, width)
+            except (InputError, SpecError) as error:
+                raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
+        if self.training and count == 1 and self._sizes[height, width] == 1:
             raise InputError(
                 f"one image of {height}x{width} px leaves batch normalisation a single value a channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger ones, or model.eval()"

@@ -10,6 +10,7 @@ from .network import Head, Network
 from .spec import Layer
 
 LARGEST_SIZE = 4096
+TRIED_SIZES = 64  # branches that round differently may agree at every n-th size only
 
 
 def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
@@ -54,20 +55,23 @@ def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> 
     """Return the side of the smallest square image that the network accepts, in pixels.
 
     Raises:
-        SpecError: not even an image of LARGEST_SIZE pixels fits.
+        SpecError: no image of up to LARGEST_SIZE pixels fits, or branches agree at no size.
     """
 
-    def fits(side: int) -> bool:
+    def fault(side: int) -> InputError | SpecError | None:
         try:
             network_cost(net, Shape(in_channels, side, side), 1, aux=aux)
-        except InputError:
-            return False
-        return True
+        except (InputError, SpecError) as error:
+            return error
+        return None
 
-    if not fits(LARGEST_SIZE):
+    worst = fault(LARGEST_SIZE)
+    if isinstance(worst, InputError):
         raise SpecError(f"network: not even an image of {LARGEST_SIZE} pixels fits; check its valid paddings and strides")
-    low, high = 0, LARGEST_SIZE  # too small, large enough
+    if worst is not None and all(fault(LARGEST_SIZE - less) for less in range(1, TRIED_SIZES)):
+        raise worst
+    low, high = 0, LARGEST_SIZE  # too small, large enough, though branches may disagree there
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+        low, high = (middle, high) if isinstance(fault(middle), InputError) else (low, middle)
+    return next(side for side in range(high, LARGEST_SIZE + 1) if fault(side) is None)

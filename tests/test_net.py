@@ -39,6 +39,23 @@ def test_one_small_image_in_training_names_the_remedy(model):
         model.eval()
 
 
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+def test_branches_that_agree_at_every_other_size(kernel):
+    """A stride-2 convolution rounds up, an unpadded pool down: they agree at even sizes alone."""
+    block = iz.concat(x=iz.Conv(8, 3, 2), y=iz.Pool("max", 2, 2, "valid"))
+    model = iz.build(iz.network(s=iz.Conv(4, kernel, 1, "valid"), a=block)).eval()
+    smallest = model.min_input_size
+    assert smallest == kernel + 1
+    assert model(torch.randn(1, 3, smallest, smallest + 2)).shape == (1, 1000)
+    with pytest.raises(iz.InputError, match="px do not fit: concat: the branches must give maps of one size"):
+        model(torch.randn(1, 3, smallest, smallest + 1))
+
+
+def test_branches_that_never_agree():
+    with pytest.raises(iz.SpecError, match="the branches must give maps of one size"):
+        iz.build(iz.network(a=iz.concat(x=iz.Conv(2, 3), y=iz.Conv(2, 3, 1, "valid"))))
+
+
 def test_it_says_what_it_is(model):
     assert (model.num_features, model.head_hidden_size, model.num_classes, model.in_chans) == (1024, 1024, 2, 3)
     assert model.pretrained_cfg == model.default_cfg
