@@ -29,7 +29,7 @@ from .net import Net
 from .network import Aux, Head, Network, Style, network
 from .predict import predict, transforms
 from .registry import ModelInfo, is_model, list_models, model_info, register_model
-from .spec import Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual, chain, concat
+from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
 from .summary import Summary, summary
 from .train import History, Result, evaluate, fit
 from .weights import Report, load_weights, save_weights
@@ -37,6 +37,7 @@ from .weights import Report, load_weights, save_weights
 __version__ = "0.1.0"
 
 __all__ = [
+    "Act",
     "ArgumentError",
     "Aux",
     "Chain",
@@ -44,6 +45,7 @@ __all__ = [
     "Conv",
     "Cost",
     "DataConfig",
+    "Depthwise",
     "Entry",
     "FileError",
     "Head",

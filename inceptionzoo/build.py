@@ -15,7 +15,7 @@ from .errors import ArgumentError, SpecError, check_int
 from .heads import AuxHead, ClassifierHead, check_head
 from .net import Net
 from .network import Aux, GlobalPool, Network, Style
-from .spec import LAYERS, Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual
+from .spec import LAYERS, Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 
 
 @overload
@@ -74,6 +74,10 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
             if in_channels % layer.groups:
                 raise SpecError(f"{layer}: groups must divide the input's {in_channels} channels")
             return ConvNormAct(in_channels, layer, style)
+        case Depthwise():
+            return ConvNormAct(in_channels, layer.conv(in_channels), style)
+        case Act():
+            return nn.ReLU()
         case Pool():
             return make_pool(layer)
         case Norm():

@@ -7,7 +7,7 @@ from typing import NamedTuple, assert_never
 
 from .errors import InputError, SpecError
 from .network import Style
-from .spec import Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual, half_padding, pair
+from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, half_padding, pair
 
 
 class Shape(NamedTuple):
@@ -64,7 +64,9 @@ def width(layer: Layer, in_channels: int) -> int:
     match layer:
         case Conv() | Op():
             return layer.out
-        case Pool() | Norm():
+        case Depthwise():
+            return layer.multiplier * in_channels
+        case Pool() | Norm() | Act():
             return in_channels
         case Chain():
             for step in layer.layers:
@@ -88,6 +90,10 @@ def cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
     match layer:
         case Conv():
             return _conv(layer, shape, style)
+        case Depthwise():
+            return _conv(layer.conv(shape.channels), shape, style)
+        case Act():
+            return Cost(shape)
         case Pool():
             return Cost(shape._replace(height=_pooled(layer, shape, 0), width=_pooled(layer, shape, 1)))
         case Norm():

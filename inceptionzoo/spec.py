@@ -57,6 +57,37 @@ class Conv:
 
 
 @dataclass(frozen=True, slots=True)
+class Depthwise:
+    """A convolution of each channel by itself, linear and without normalisation: (c, h, w) -> (multiplier * c, ...).
+
+    With a 1x1 `Conv` after it, it is a separable convolution.
+    """
+
+    kernel: Size = 3
+    stride: int = 1
+    padding: Padding = "half"
+    _: KW_ONLY
+    multiplier: int = 1
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        _positive(self, stride=self.stride, multiplier=self.multiplier)
+        _kernel(self, self.kernel)
+        _padding(self, self.padding, self.kernel, self.stride)
+        _flags(self, bias=self.bias)
+
+    def conv(self, in_channels: int) -> Conv:
+        """Return the same as a grouped convolution of `in_channels` channels."""
+        out = self.multiplier * in_channels
+        return Conv(out, self.kernel, self.stride, self.padding, groups=in_channels, norm=False, act=False, bias=self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A ReLU on its own, for networks that activate before they convolve."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Pooling: (c, h, w) -> (c, h / stride, w / stride).
 
@@ -160,8 +191,8 @@ class Op:
             raise SpecError(f"Op: cost={self.cost!r} must be (parameters, multiply-adds per output position), or None")
 
 
-Layer = Conv | Pool | Norm | Chain | Concat | Residual | Op
-LAYERS = (Conv, Pool, Norm, Chain, Concat, Residual, Op)
+Layer = Conv | Depthwise | Pool | Norm | Act | Chain | Concat | Residual | Op
+LAYERS = (Conv, Depthwise, Pool, Norm, Act, Chain, Concat, Residual, Op)
 
 
 def chain(*layers: Layer) -> Layer:

@@ -10,7 +10,7 @@ from .net import Net
 from .network import Network
 from .network_cost import head_cost, network_cost, stage_costs
 from .registry import find, make_network
-from .spec import Chain, Concat, Conv, Layer, Norm, Op, Pool, Residual, pair
+from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,11 @@ def _align(cell: str, width: int, column: int) -> str:
 def _patch(layer: Layer) -> str:
     """Return "7x7/2" of the layer that gives a stage its name: the largest convolution of a chain, or the pool."""
     match layer:
-        case Conv() | Pool():
+        case Conv() | Depthwise() | Pool():
             height, width = pair(layer.kernel)
             return f"{height}x{width}/{layer.stride}"
         case Chain():
-            kernels = [step for step in layer.layers if isinstance(step, Conv | Pool)]
+            kernels = [step for step in layer.layers if isinstance(step, Conv | Depthwise | Pool)]
             return _patch(max(kernels, key=lambda step: pair(step.kernel))) if kernels else ""
         case _:
             return ""
@@ -114,6 +114,10 @@ def _branches(layer: Layer) -> str:
     match layer:
         case Conv():
             return str(layer.out)
+        case Depthwise():
+            return "depthwise"
+        case Act():
+            return "relu"
         case Pool():
             return layer.kind
         case Norm():

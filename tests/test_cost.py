@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo import Aux, Conv, Head, Norm, Op, Pool, Residual, Shape, Style, build, chain, concat, network
+from inceptionzoo import Act, Aux, Conv, Depthwise, Head, Norm, Op, Pool, Residual, Shape, Style, build, chain, concat, network
 from inceptionzoo.cost import cost, width
 from inceptionzoo.models.googlenet import googlenet, googlenet_cifar
 from inceptionzoo.models.vgg import vgg
@@ -29,7 +29,9 @@ LAYERS = [
     Pool("avg", (1, 3), 1, "same"),
     *(Pool("adaptive_avg", 4), Pool("adaptive_avg", (2, 3))),
     *(Conv(8, 3, groups=4), Conv(4, (3, 1), 2, groups=2, bias=True, norm=False), Conv(4, 3, bias=False, act=False)),
-    *(Norm(), Norm("lrn")),
+    *(Depthwise(*each, p, multiplier=m) for *each, p, m in product((3, (1, 3)), (1,), ("half", "same"), (1, 2))),
+    *(chain(Act(), Depthwise(5, 2, p, bias=True), Conv(6)) for p in ("half", "same", "valid")),
+    *(Norm(), Norm("lrn"), Act()),
     chain(Conv(6, (1, 7)), Conv(5, (7, 1)), Pool("max", 3, 2, "valid", ceil=True)),
     concat(a=Conv(3), b=chain(Conv(2), Conv(5, 3)), c=chain(Pool("max"), Conv(4)), d=Norm()),
     concat(a=Conv(3, 3, 2, "valid"), b=Pool("max", 3, 2, "valid")),
