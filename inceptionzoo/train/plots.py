@@ -58,7 +58,7 @@ def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
     ticks = range(len(names))
     axes.set_xticks(ticks, names, rotation=45, ha="right")
     axes.set_yticks(ticks, names)
-    axes.set(xlabel="prediction", ylabel="truth", title="images, coloured by the share of each true class")
+    axes.set(xlabel="prediction", ylabel="truth", title="confusion matrix")
     if len(names) <= 20:
         for row in ticks:
             for column in ticks:
