@@ -24,6 +24,7 @@ from .errors import (
     ZooError,
 )
 from .factory import create_model, load_model
+from .feature_net import FeatureInfo, FeatureNet
 from .models.googlenet import inception
 from .net import Net
 from .network import Aux, Head, Network, Style, network
@@ -47,6 +48,8 @@ __all__ = [
     "DataConfig",
     "Depthwise",
     "Entry",
+    "FeatureInfo",
+    "FeatureNet",
     "FileError",
     "Head",
     "History",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
@@ -76,6 +77,22 @@ def width(layer: Layer, in_channels: int) -> int:
             return sum(width(branch, in_channels) for _, branch in layer.branches)
         case Residual():
             return in_channels if layer.shortcut is None else width(layer.shortcut, in_channels)
+    assert_never(layer)
+
+
+def stride(layer: Layer) -> int:
+    """Return how many times smaller `layer` makes height and width, paddings aside."""
+    match layer:
+        case Conv() | Depthwise() | Pool() | Op():
+            return layer.stride
+        case Norm() | Act():
+            return 1
+        case Chain():
+            return math.prod(map(stride, layer.layers))
+        case Concat():
+            return stride(layer.branches[0][1])
+        case Residual():
+            return 1 if layer.shortcut is None else stride(layer.shortcut)
     assert_never(layer)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 
+from .backbone import Indices
 from .build import build_network
 from .entry import Entry
 from .errors import ArgumentError, FileError, MismatchError, near
+from .feature_net import FeatureNet
 from .net import Net
 from .network import GlobalPool
 from .registry import find, make_network, own_arguments
@@ -19,11 +21,19 @@ from .restore import Asked, restore
 from .weights.card import as_arguments
 from .weights.source import read_source
 
+COMMON = ("weights", "pretrained", "device", "dtype", "features_only", "out_indices")
 
+
+@overload
+def create_model(name: str, pretrained: bool = False, *, features_only: Literal[True], **arguments: Any) -> FeatureNet: ...
+@overload
+def create_model(name: str, pretrained: bool = False, *, features_only: Literal[False] = False, **arguments: Any) -> Net: ...
 def create_model(
     name: str,
     pretrained: bool = False,
     *,
+    features_only: bool = False,
+    out_indices: Indices = None,
     weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
@@ -32,13 +42,15 @@ def create_model(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     **arguments: Any,
-) -> Net:
+) -> Net | FeatureNet:
     """Return the model `name`, with random weights or those of `weights`: (n, in_chans, h, w) -> (n, num_classes).
 
     `weights` is a .safetensors or .pth file, or a state dict; without `num_classes` and `in_chans` the model takes its
     sizes from it, with another `num_classes` it gets a new random head. `model.report` says what was loaded.
     `num_classes=0` gives features; with `global_pool=""` too, the last feature map. `drop_rate` is the dropout before the
-    classifier; None is the network's own. Other keyword arguments are the model's own, such as `head="conv"` of VGG.
+    classifier; None is the network's own. `features_only` gives a `FeatureNet` without a head, whose `forward` is a list
+    of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Other
+    keyword arguments are the model's own, such as `head="conv"` of VGG.
 
     Raises:
         UnknownModelError: no such model.
@@ -47,9 +59,14 @@ def create_model(
     """
     entry = find(name)
     _check_keywords(entry, arguments)
-    asked = Asked(num_classes, in_chans, global_pool, drop_rate)
+    asked = Asked(0, in_chans, "", drop_rate) if features_only else Asked(num_classes, in_chans, global_pool, drop_rate)
     asked.check(entry)
     where = _check_place(device, dtype)
+    if out_indices is not None and not features_only:
+        raise ArgumentError(f"out_indices={out_indices!r} has no effect without features_only=True")
+    if features_only and (num_classes or global_pool):
+        asked_for = f"num_classes={num_classes!r}, global_pool={global_pool!r}"
+        raise ArgumentError(f"{asked_for}: features_only=True leaves no head for them; leave them out")
     if pretrained:
         raise ArgumentError(f"pretrained=True: no published weights are listed for {name!r}; pass weights=FILE")
     if weights is None:
@@ -66,7 +83,8 @@ def create_model(
         own = {**(as_arguments(source.card) if source.card else {}), **arguments}
         _check_keywords(entry, own)
         model = restore(entry, source, asked, own)
-    return model.to(device=where, dtype=dtype)
+    model.to(device=where, dtype=dtype)
+    return FeatureNet(model, out_indices) if features_only else model
 
 
 def load_model(path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Net:
@@ -88,7 +106,11 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
 
 def _check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
     own = own_arguments(entry)
-    known = [item.name for item in fields(Asked)] + ["weights", "pretrained", "device", "dtype"] + own
+    known = (
+        [item.name for item in fields(Asked)]
+        + ["weights", "pretrained", "device", "dtype", "features_only", "out_indices"]
+        + own
+    )
     for key in arguments:
         if key not in own:
             raise ArgumentError(

@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .cost import Shape
+from .backbone import Backbone, Indices
 from .entry import DataConfig, Entry
-from .errors import ArgumentError, InputError, SpecError, check_int
+from .errors import ArgumentError, InputError, check_int
 from .heads import AuxHead, ClassifierHead
-from .network import GlobalPool, Network
-from .network_cost import min_input_size, network_cost
+from .network import GlobalPool, Head, Network
 
 
-class Net(nn.Module):
+class Net(Backbone):
     """A network of this library: (n, c, h, w) -> (n, num_classes), one Tensor in every mode.
 
     `entry` and `arguments` are what `create_model` made it from; `data` is how its images are prepared; `class_names`
@@ -35,15 +34,12 @@ class Net(nn.Module):
         arguments: Mapping[str, Any] | None = None,
         data: DataConfig | None = None,
     ) -> None:
-        super().__init__()
-        self.network, self.entry, self.arguments = network, entry, dict(arguments or {})
-        self.in_chans = in_chans
+        super().__init__(network, features, in_chans=in_chans, aux=bool(aux))
+        self.entry, self.arguments = entry, dict(arguments or {})
         self.data = data or DataConfig()
         self.class_names: tuple[str, ...] | None = None
         self.report: Any = None  # what the last `load_weights` did
-        self.features, self.head, self.aux = features, head, nn.ModuleDict(aux)
-        self._sizes: dict[tuple[int, int], int | None] = {}  # sizes that fit: fewest positions normalised
-        self.min_input_size = min_input_size(network, in_channels=in_chans, aux=bool(aux))
+        self.head, self.aux = head, nn.ModuleDict(aux)
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -88,22 +84,6 @@ class Net(nn.Module):
         return self.pretrained_cfg
 
     # --- what it does -----------------------------------------------------------------------------------------------
-    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return `forward(x)`, after a check of the images that tracing, export and compilation never meet.
-
-        Raises:
-            InputError: the images have another rank or number of channels, or are too small.
-        """
-        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
-        if isinstance(x, Tensor) and not tracing:
-            self._check_images(x)
-        return super().__call__(x, *args, **kwargs)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last feature map: (n, c, h, w) -> (n, num_features, h', w')."""
-        x = self.features(x)
-        return x
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return logits, or pre-logits: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
         x = self.head(x, pre_logits=pre_logits)
@@ -117,32 +97,10 @@ class Net(nn.Module):
         self._check_images(x)
         taps = {}
         for name, stage in self.features.named_children():
-            x = stage(x)
+            x = self.run(stage, x)
             if name in self.aux:
                 taps[name] = self.aux[name](x)
         return self.forward_head(x), taps
-
-    def _check_images(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.in_chans:
-            raise InputError(f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width)")
-        count, _, height, width = x.shape
-        if min(height, width) < self.min_input_size:
-            raise InputError(
-                f"images of {height}x{width} px are too small: the smallest side is {self.min_input_size} px; resize them"
-            )
-        if (height, width) not in self._sizes:
-            try:
-                self._sizes[height, width] = self._normed(height, width)
-            except (InputError, SpecError) as error:
-                raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
-        if self.training and count == 1 and self._sizes[height, width] == 1:
-            raise InputError(
-                f"one image of {height}x{width} px leaves batch normalisation a single value a channel in training; "
-                "use two images or more (drop_last=True drops a last batch of one), larger ones, or model.eval()"
-            )
-
-    def _normed(self, height: int, width: int) -> int | None:
-        return network_cost(self.network, Shape(self.in_chans, height, width), 1, aux=bool(self.aux)).normed
 
     # --- what may change ---------------------------------------------------------------------------------------------
     def get_classifier(self) -> nn.Module:
@@ -164,6 +122,30 @@ class Net(nn.Module):
         for branch in self.aux.values():
             if isinstance(branch, AuxHead):
                 branch.head = branch.head.renewed(num_classes, None, like)
+
+    def prune_intermediate_layers(
+        self,
+        indices: Indices = 1,
+        prune_norm: bool = False,  # noqa: ARG002  # timm's signature
+        prune_head: bool = True,
+    ) -> list[int | str]:
+        """Drop the stages after the last of `indices`, and the head with them; return the indices, as timm does.
+
+        The model is another network then, without a name to be saved by. The head also goes where `prune_head`.
+
+        Raises:
+            ArgumentError: an index is no level, a name no stage.
+        """
+        names = self.tap_names(indices)
+        kept, channels = self.tap_indices(names), self.stage_info(names)[-1]["num_chs"]
+        cut = self.truncate(names[-1])
+        if cut or prune_head:
+            like = next(self.features.parameters())
+            head = ClassifierHead(Head(), channels, 0, "", self.head.drop.p)
+            self.head = head.to(like.device).train(self.training)
+            self.aux = nn.ModuleDict()
+            self.entry, self.class_names = None, None
+        return kept
 
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
         """Set the size, in pixels, to which `transforms` and `predict` bring images.

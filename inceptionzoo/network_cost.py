@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
-from .cost import Cost, Shape, cost
+from .cost import Cost, Shape, cost, stride, width
 from .errors import InputError, SpecError
 from .network import Head, Network
 from .spec import Layer
 
 LARGEST_SIZE = 4096
 TRIED_SIZES = 64  # branches that round differently may agree at every n-th size only
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The output of a stage: its name, its channels, and how many times smaller than the image it is."""
+
+    name: str
+    channels: int
+    reduction: int
+
+
+def stage_levels(net: Network, in_channels: int) -> list[Level]:
+    """Return channels and reduction of every stage, in order."""
+    rows, channels, reduction = [], in_channels, 1
+    for name, layer in net.stages:
+        channels, reduction = width(layer, channels), reduction * stride(layer)
+        rows.append(Level(name, channels, reduction))
+    return rows
+
+
+def levels(net: Network, in_channels: int) -> list[Level]:
+    """Return the last stage of every resolution, the finest first: reductions 2, 4, 8, 16, 32 of a network for ImageNet.
+
+    The resolution of the image itself is a level only where there are fewer than five others.
+    """
+    last = {level.reduction: level for level in stage_levels(net, in_channels)}
+    if len(last) > 5:
+        last.pop(1, None)
+    return list(last.values())
 
 
 def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:

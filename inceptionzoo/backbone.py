@@ -1,0 +1,198 @@
+"""The feature extractor of a network: intermediate maps, checkpointing, parameter groups, all by timm's names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import checkpoint
+from .cost import Shape
+from .errors import ArgumentError, InputError, SpecError, near
+from .network import Network
+from .network_cost import levels, min_input_size, network_cost, stage_levels
+from .spec import Conv, Norm, Pool
+
+Indices = int | Sequence[int | str] | None
+
+
+class Backbone(nn.Module):
+    """Named stages, one after the other: (n, in_chans, h, w) -> (n, c, h', w').
+
+    `feature_info` lists the last stage of each resolution: {num_chs, reduction, module}, the finest first.
+    """
+
+    def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
+        super().__init__()
+        self.network, self.features, self.in_chans = network, features, in_chans
+        self.grad_checkpointing = False
+        self.feature_info = self.stage_info([level.name for level in levels(network, in_chans)])
+        self._aux = aux
+        self._sizes: dict[tuple[int, int], int | None] = {}  # sizes that fit: fewest positions normalised
+        self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
+
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return `forward(x)`, after a check of the images that tracing, export and compilation never meet.
+
+        Raises:
+            InputError: the images have another rank or number of channels, or are too small.
+        """
+        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+        if isinstance(x, Tensor) and not tracing:
+            self._check_images(x)
+        return super().__call__(x, *args, **kwargs)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last feature map: (n, c, h, w) -> (n, num_features, h', w')."""
+        if not (self.grad_checkpointing and torch.is_grad_enabled()):
+            x = self.features(x)
+            return x
+        for segment in self._segments():
+            x = checkpoint(segment, x)
+        return x
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: Indices = None,
+        norm: bool = False,  # noqa: ARG002  # timm's signature
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Return (last map, maps), or the maps alone: those of `indices`, in the network's order, each (n, c, h', w').
+
+        `indices` are levels of `feature_info` (negative from the end), names of stages ("inception4a"), the last n levels
+        where it is an int, or all levels where it is None. `norm` has nothing to do here. `stop_early` runs no stage after
+        the last that is wanted.
+
+        Raises:
+            ArgumentError: an index is no level, a name no stage, or `output_fmt` is not "NCHW".
+        """
+        if output_fmt != "NCHW":
+            raise ArgumentError(f"output_fmt={output_fmt!r} must be 'NCHW'")
+        wanted, taps = self.tap_names(indices), []
+        for name, stage in self.features.named_children():
+            x = self.run(stage, x)
+            if name in wanted:
+                taps.append(x)
+            if stop_early and len(taps) == len(wanted):
+                break
+        return taps if intermediates_only else (x, taps)
+
+    def run(self, stage: nn.Module, x: Tensor) -> Tensor:
+        """Return `stage(x)`, checkpointed where that is set and gradients are taken."""
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(stage, x)
+        result: Tensor = stage(x)
+        return result
+
+    def tap_names(self, indices: Indices) -> list[str]:
+        """Return the names of the stages that `indices` mean, in the network's order.
+
+        Raises:
+            ArgumentError: an index is no level, or a name no stage.
+        """
+        named = [str(info["module"]).removeprefix("features.") for info in self.feature_info]
+        stages = [name for name, _ in self.features.named_children()]
+        if indices is None:
+            return named
+        if isinstance(indices, int):
+            if isinstance(indices, bool) or not 1 <= indices <= len(named):
+                raise ArgumentError(f"indices={indices!r} must lie in 1..{len(named)}, the number of levels")
+            return named[-indices:]
+        for index in indices:
+            if isinstance(index, str) and index not in stages:
+                raise ArgumentError(f"unknown stage {index!r}{near(index, stages)} Stages are {', '.join(stages)}")
+            if not isinstance(index, str) and not -len(named) <= index < len(named):
+                raise ArgumentError(f"index {index!r} must lie in {-len(named)}..{len(named) - 1}, the levels of feature_info")
+        wanted = {index if isinstance(index, str) else named[index] for index in indices}
+        if not wanted:
+            raise ArgumentError("indices=[] must name at least one level or stage")
+        return [name for name in stages if name in wanted]
+
+    def tap_indices(self, names: list[str]) -> list[int | str]:
+        """Return the level's number for each stage that is one, else its name."""
+        named = {str(info["module"]).removeprefix("features."): index for index, info in enumerate(self.feature_info)}
+        return [named.get(name, name) for name in names]
+
+    def stage_info(self, names: list[str]) -> list[dict[str, Any]]:
+        """Return {num_chs, reduction, module} of these stages."""
+        return [
+            {"num_chs": level.channels, "reduction": level.reduction, "module": f"features.{level.name}"}
+            for level in stage_levels(self.network, self.in_chans)
+            if level.name in names
+        ]
+
+    def truncate(self, last: str) -> bool:
+        """Drop the stages after `last`; return whether there were any."""
+        stages = list(self.network.stages)
+        end = [name for name, _ in stages].index(last) + 1
+        if end == len(stages):
+            return False
+        self.network = replace(self.network, stages=tuple(stages[:end]), aux=())
+        self.features = self.features[:end]
+        self.feature_info = self.stage_info([level.name for level in levels(self.network, self.in_chans)])
+        self._aux, self._sizes = False, {}
+        self.min_input_size = min_input_size(self.network, in_channels=self.in_chans)
+        return True
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep only the maps between blocks for the backward pass, and compute the others again there.
+
+        Outputs, gradients and batch statistics are those without it.
+        """
+        self.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return timm's table of parameter groups, from the image on: a group a stage, or a resolution where `coarse`."""
+        stages = [name for name, _ in self.network.stages]
+        ends = [stages.index(level.name) for level in levels(self.network, self.in_chans)]
+        groups = {name: sum(end < index for end in ends) if coarse else index for index, name in enumerate(stages)}
+        return {
+            "stem": rf"^features\.{stages[0]}\.",
+            "blocks": [(rf"^features\.{name}\.", (group,)) for name, group in groups.items()],
+        }
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of parameters that must not decay: none by name; timm leaves out biases and norms itself."""
+        return set()
+
+    def _segments(self) -> list[nn.Module]:
+        """Return what is checkpointed as one: a block, or a run of plain layers up to its pool."""
+        segments: list[nn.Module] = []
+        plain: list[nn.Module] = []
+        for (_, layer), stage in zip(self.network.stages, self.features.children(), strict=True):
+            if isinstance(layer, Conv | Norm | Pool):
+                plain.append(stage)
+            if plain and not isinstance(layer, Conv | Norm):
+                segments.append(nn.Sequential(*plain))
+                plain = []
+            if not isinstance(layer, Conv | Norm | Pool):
+                segments.append(stage)
+        return [*segments, nn.Sequential(*plain)] if plain else segments
+
+    def _check_images(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != self.in_chans:
+            raise InputError(f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width)")
+        count, _, height, width = x.shape
+        if min(height, width) < self.min_input_size:
+            raise InputError(
+                f"images of {height}x{width} px are too small: the smallest side is {self.min_input_size} px; resize them"
+            )
+        if (height, width) not in self._sizes:
+            try:
+                self._sizes[height, width] = self._normed(height, width)
+            except (InputError, SpecError) as error:
+                raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
+        if self.training and count == 1 and self._sizes[height, width] == 1:
+            raise InputError(
+                f"one image of {height}x{width} px leaves batch normalisation a single value a channel in training; "
+                "use two images or more (drop_last=True drops a last batch of one), larger ones, or model.eval()"
+            )
+
+    def _normed(self, height: int, width: int) -> int | None:
+        return network_cost(self.network, Shape(self.in_chans, height, width), 1, aux=self._aux).normed

@@ -1,0 +1,34 @@
+"""Activation checkpointing that leaves batch statistics as they are without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint as torch_checkpoint
+
+
+def checkpoint(stage: nn.Module, x: Tensor) -> Tensor:
+    """Return `stage(x)`, whose inner maps are computed again for the backward pass."""
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), frozen_statistics(stage)
+
+    result: Tensor = torch_checkpoint(stage, x, use_reentrant=False, context_fn=contexts)
+    return result
+
+
+@contextmanager
+def frozen_statistics(stage: nn.Module) -> Iterator[None]:
+    """Keep running statistics and batch counters as they are while `stage` runs in training mode a second time."""
+    norms = [module for module in stage.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    kept = [(module.momentum, module.num_batches_tracked) for module in norms]
+    for module in norms:
+        module.momentum, module.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for module, (momentum, counter) in zip(norms, kept, strict=True):
+            module.momentum, module.num_batches_tracked = momentum, counter

@@ -1,0 +1,192 @@
+"""Intermediate maps, feature networks, checkpointing and parameter groups, by timm's names."""
+
+import copy
+
+import pytest
+import torch
+from helpers import outputs
+from timm.models import FeatureInfo as TimmFeatureInfo
+from timm.models._manipulate import group_parameters
+
+import inceptionzoo as iz
+
+SMALL = ("googlenet", "googlenet_paper", "googlenet_cifar", "vgg11_bn_cifar")
+LEVELS = {  # the last stage of each resolution
+    "googlenet": "conv1 conv2 inception3b inception4e inception5b",
+    "googlenet_paper": "conv1 norm2 inception3b inception4e inception5b",
+    "googlenet_cifar": "inception3b inception4e inception5b",
+    "vgg11": "conv2_1 conv3_2 conv4_2 conv5_2 pool5",
+    "vgg19_bn": "conv2_2 conv3_4 conv4_4 conv5_4 pool5",
+    "vgg11_bn_cifar": "conv2_1 conv3_2 conv4_2 conv5_2 pool5",
+}
+CHANNELS = {"googlenet": [64, 192, 480, 832, 1024], "vgg11": [128, 256, 512, 512, 512], "googlenet_cifar": [480, 832, 1024]}
+
+
+@pytest.fixture(scope="module")
+def model() -> iz.Net:
+    torch.manual_seed(0)
+    return iz.create_model("googlenet", num_classes=3).eval()
+
+
+def images(side: int = 64) -> torch.Tensor:
+    return torch.randn(2, 3, side, side + 9, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels(name):
+    model = iz.create_model(name, device="meta")
+    names = LEVELS[name].split()
+    assert [info["module"] for info in model.feature_info] == [f"features.{part}" for part in names]
+    assert [info["reduction"] for info in model.feature_info] == ([1, 2, 4] if "googlenet_cifar" in name else [2, 4, 8, 16, 32])
+    if name in CHANNELS:
+        assert [info["num_chs"] for info in model.feature_info] == CHANNELS[name]
+
+
+@torch.no_grad()
+def test_intermediates_are_what_the_stages_give(model):
+    x = images()
+    names = [info["module"] for info in model.feature_info]
+    seen = outputs({name: model.get_submodule(name) for name in names}, lambda: model(x))
+    last, maps = model.forward_intermediates(x)
+    assert last.equal(model.forward_features(x))
+    assert all(one.equal(seen[name]) for one, name in zip(maps, names, strict=True))
+    for indices, wanted in ((2, [3, 4]), ([0, -1], [0, 4]), ([4, 0, "inception3b"], [0, 2, 4]), (["conv2"], [1]), ((), None)):
+        if wanted is None:
+            with pytest.raises(iz.ArgumentError, match="must name at least one level or stage"):
+                model.forward_intermediates(x, indices)
+        else:
+            taps = model.forward_intermediates(x, indices, intermediates_only=True)
+            assert [tap.equal(maps[at]) for tap, at in zip(taps, wanted, strict=True)] == [True] * len(wanted)
+    inner = model.forward_intermediates(x, ["inception4a"], intermediates_only=True)[0]
+    assert inner.shape[1] == 512
+    early, _ = model.forward_intermediates(x, [1], stop_early=True)
+    assert early.equal(maps[1])
+
+
+@pytest.mark.parametrize(
+    ("indices", "text"),
+    [
+        ([5], "index 5 must lie in -5..4"),
+        (6, "indices=6 must lie in 1..5"),
+        (True, "indices=True must lie in 1..5"),
+        (["inception4z"], "unknown stage 'inception4z'; did you mean 'inception4"),
+    ],
+)
+def test_indices_that_are_not_there(model, indices, text):
+    for call in (model.forward_intermediates, lambda x, indices: copy.copy(model).prune_intermediate_layers(indices)):
+        with pytest.raises(iz.ArgumentError) as error:
+            call(images(), indices)
+        assert text in str(error.value)
+    with pytest.raises(iz.ArgumentError, match="output_fmt='NLC' must be 'NCHW'"):
+        model.forward_intermediates(images(), output_fmt="NLC")
+
+
+@torch.no_grad()
+def test_prune(model):
+    x, pruned = images(), copy.deepcopy(model)
+    expected = model.forward_intermediates(x, [0, 2], intermediates_only=True)
+    assert pruned.prune_intermediate_layers([0, 2]) == [0, 2]
+    assert list(dict(pruned.features.named_children())) == ["conv1", "pool1", "conv2", "pool2", "inception3a", "inception3b"]
+    assert pruned(x).equal(expected[1])
+    assert (pruned.num_features, pruned.num_classes, len(pruned.feature_info)) == (480, 0, 3)
+    assert pruned.min_input_size <= model.min_input_size
+    with pytest.raises(iz.ArgumentError, match="no name to be built again"):
+        iz.save_weights(pruned, "pruned.safetensors")
+    whole = copy.deepcopy(model)
+    assert whole.prune_intermediate_layers(1, prune_head=False) == [4]
+    assert whole(x).equal(model(x))
+    assert whole.prune_intermediate_layers(1) == [4]
+    assert whole(x).equal(model.forward_features(x))
+
+
+@pytest.mark.parametrize("name", [*SMALL, "vgg11"])
+@torch.no_grad()
+def test_features_only(name, tmp_path):
+    torch.manual_seed(0)
+    whole, x = iz.create_model(name, num_classes=2, **({"head": "pool"} if name == "vgg11" else {})).eval(), images(96)
+    iz.save_weights(whole, tmp_path / "a.safetensors")
+    net = iz.create_model(name, features_only=True, weights=tmp_path / "a.safetensors").eval()
+    maps = net(x)
+    assert all(a.equal(b) for a, b in zip(maps, whole.forward_intermediates(x, intermediates_only=True), strict=True))
+    assert [one.shape[1] for one in maps] == net.feature_info.channels()
+    assert [max(1, round(96 / one.shape[2])) for one in maps] == net.feature_info.reduction()
+    traced = torch.fx.symbolic_trace(net)
+    exported = torch.export.export(net, (x,)).module()
+    for other in (traced, exported, torch.compile(net, backend="eager", fullgraph=True)):
+        assert all(a.equal(b) for a, b in zip(other(x), maps, strict=True))
+
+
+def test_feature_info_answers_as_timms():
+    net = iz.create_model("googlenet", features_only=True, out_indices=(1, 2, 4), device="meta")
+    rows = iz.create_model("googlenet", device="meta").feature_info
+    theirs = TimmFeatureInfo(copy.deepcopy(rows), (1, 2, 4))
+    for method in ("channels", "reduction", "module_name"):
+        assert getattr(net.feature_info, method)() == getattr(theirs, method)()
+    assert net.feature_info.channels(0) == 192
+    assert net.feature_info.channels([0, 2]) == [192, 1024]
+    assert net.feature_info.get_dicts(keys=["reduction"]) == [{"reduction": 4}, {"reduction": 8}, {"reduction": 32}]
+    assert net.feature_info.get_dicts(idx=1) == rows[2]
+    assert len(net.feature_info) == len([*net.feature_info]) == 3
+    assert net.feature_info.out_indices == (1, 2, 4)
+    assert not hasattr(net, "head")
+
+
+def test_arguments_that_do_not_go_together():
+    with pytest.raises(iz.ArgumentError, match="out_indices=.* has no effect without features_only=True"):
+        iz.create_model("googlenet", out_indices=(1,))
+    with pytest.raises(iz.ArgumentError, match="features_only=True leaves no head"):
+        iz.create_model("googlenet", features_only=True, num_classes=2)
+
+
+def gradients(model: iz.Net, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+    torch.manual_seed(1)  # dropout
+    logits = model(x)
+    logits.square().sum().backward()
+    return logits.detach(), [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_checkpointing_changes_nothing(name):
+    torch.manual_seed(0)
+    plain = iz.create_model(name, num_classes=3, drop_rate=0.5)
+    saving = copy.deepcopy(plain)
+    saving.set_grad_checkpointing()
+    kept: dict[bool, int] = {}
+    for model in (plain, saving):
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: (sizes.append(t.numel()), t)[1], lambda t: t):
+            logits = model(images(40))
+        kept[model is saving] = sum(sizes)
+        del logits
+    assert kept[True] < 0.6 * kept[False]
+    for buffers in (plain.buffers(), saving.buffers()):
+        for buffer in buffers:
+            buffer.zero_()
+    (left, ours), (right, theirs) = gradients(plain, images(40)), gradients(saving, images(40))
+    assert left.equal(right)
+    assert all(a is not None and a.equal(b) for a, b in zip(ours, theirs, strict=True))
+    assert all(a.equal(b) for a, b in zip(plain.buffers(), saving.buffers(), strict=True))
+    saving.set_grad_checkpointing(False)
+    assert not saving.grad_checkpointing
+
+
+def test_checkpointing_with_taps_and_auxiliary_heads():
+    torch.manual_seed(0)
+    plain = iz.with_aux(iz.create_model("googlenet", num_classes=3, drop_rate=0.0)).eval()
+    saving = copy.deepcopy(plain)
+    saving.set_grad_checkpointing()
+    for left, right in zip(plain.forward_aux(images())[1].values(), saving.forward_aux(images())[1].values(), strict=True):
+        assert left.equal(right)
+    for left, right in zip(plain.forward_intermediates(images())[1], saving.forward_intermediates(images())[1], strict=True):
+        assert left.equal(right)
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_groups_of_parameters(model, coarse):
+    groups = group_parameters(model, model.group_matcher(coarse=coarse))
+    ordered = [groups[key] for key in sorted(groups)]
+    assert ordered[0][0].startswith("features.conv1.")
+    assert ordered[-1] == ["head.fc.weight", "head.fc.bias"]
+    assert sorted(name for group in ordered for name in group) == sorted(name for name, _ in model.named_parameters())
+    assert len(ordered) == (6 if coarse else 12)
+    assert model.no_weight_decay() == set()
