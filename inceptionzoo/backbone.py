@@ -133,7 +133,7 @@ class Backbone(nn.Module):
         end = [name for name, _ in stages].index(last) + 1
         if end == len(stages):
             return False
-        self.network = replace(self.network, stages=tuple(stages[:end]), aux=())
+        self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=self.network.taps)
         self.features = self.features[:end]
         self.feature_info = self.stage_info([level.name for level in levels(self.network, self.in_chans)])
         self._aux, self._sizes = False, {}

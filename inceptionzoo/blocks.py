@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,8 +12,17 @@ from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 from .network import Style
-from .spec import Conv, Pool, Size, half_padding, pair
+from .spec import Conv, Pool, Size, half_padding, pair, reach
 
+ACTS: dict[str, Callable[..., nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "hard_swish": nn.Hardswish,
+}
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -22,9 +32,9 @@ def unset(kind: Callable[..., M], *args: object, **kwargs: object) -> M:
     return module
 
 
-def pad_same(x: Tensor, kernel: Size, stride: int, value: float = 0.0) -> Tensor:
-    """Return `x` padded as TensorFlow's "SAME": what is odd goes to the bottom and the right."""
-    tall, wide = pair(kernel)
+def pad_same(x: Tensor, span: tuple[int, int], stride: int, value: float = 0.0) -> Tensor:
+    """Return `x` padded as TensorFlow's "SAME" for a window of `span` pixels: what is odd goes to the bottom and the right."""
+    tall, wide = span
     if tall == wide == 1:  # a window of one pixel never needs padding, whatever its stride
         return x
     below, beside = tall - stride + -x.shape[-2] % stride, wide - stride + -x.shape[-1] % stride
@@ -35,19 +45,19 @@ class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "SAME": (n, c, h, w) -> (n, out, ceil(h / stride), ceil(w / stride))."""
 
     def forward(self, input: Tensor) -> Tensor:
-        kernel = (self.kernel_size[0], self.kernel_size[1])
-        return super().forward(pad_same(input, kernel, int(self.stride[0])))
+        span = reach((self.kernel_size[0], self.kernel_size[1]), int(self.dilation[0]))
+        return super().forward(pad_same(input, span, int(self.stride[0])))
 
 
 class SameMaxPool2d(nn.MaxPool2d):
     """A max pool padded as TensorFlow's "SAME", with minus infinity."""
 
-    def __init__(self, kernel: Size, step: int) -> None:
-        super().__init__(kernel, step)
-        self.step = step
+    def __init__(self, kernel: Size, step: int, dilation: int) -> None:
+        super().__init__(kernel, step, dilation=dilation)
+        self.step, self.span = step, reach(kernel, dilation)
 
     def forward(self, input: Tensor) -> Tensor:
-        result: Tensor = super().forward(pad_same(input, self.kernel_size, self.step, float("-inf")))
+        result: Tensor = super().forward(pad_same(input, self.span, self.step, float("-inf")))
         return result
 
 
@@ -58,7 +68,7 @@ class ConvNormAct(nn.Module):
         super().__init__()
         normed = conv.norm and style.norm is not None
         same = conv.padding == "same" and (conv.stride > 1 or any(side % 2 == 0 for side in pair(conv.kernel)))
-        padding = half_padding(conv.kernel, "half" if conv.padding == "same" and not same else conv.padding)
+        padding = half_padding(conv.kernel, "half" if conv.padding == "same" and not same else conv.padding, conv.dilation)
         self.conv = unset(
             SameConv2d if same else nn.Conv2d,
             in_channels,
@@ -66,11 +76,12 @@ class ConvNormAct(nn.Module):
             conv.kernel,
             conv.stride,
             padding,
+            dilation=conv.dilation,
             groups=conv.groups,
             bias=style.bias if conv.bias is None else conv.bias,
         )
-        self.bn = nn.BatchNorm2d(conv.out, eps=style.eps) if normed else nn.Identity()
-        self.act = nn.ReLU(inplace=True) if conv.act else nn.Identity()
+        self.bn = make_norm(style, conv.out) if normed else nn.Identity()
+        self.act = make_act(style) if conv.act else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -84,6 +95,28 @@ class ConvNormAct(nn.Module):
         return x
 
 
+def make_norm(style: Style, channels: int) -> nn.Module:
+    """Return the style's normalisation of `channels` channels; groups are up to 32, of four channels or more each."""
+    if callable(style.norm):
+        module: nn.Module = style.norm(channels)
+        return module
+    if style.norm == "group":
+        return nn.GroupNorm(1 if channels % 4 else math.gcd(channels // 4, 32), channels, eps=style.eps)
+    if style.norm == "layer":
+        return nn.GroupNorm(1, channels, eps=style.eps)
+    return nn.BatchNorm2d(channels, eps=style.eps) if style.norm else nn.Identity()
+
+
+def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
+    """Return the style's activation."""
+    if callable(style.act):
+        module: nn.Module = style.act()
+        return module
+    if style.act == "gelu":
+        return nn.GELU()
+    return ACTS[style.act](inplace=inplace)
+
+
 class Branches(nn.ModuleDict):
     """Every branch on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of widths, h', w')."""
 
@@ -92,16 +125,32 @@ class Branches(nn.ModuleDict):
 
 
 class Shortcut(nn.Module):
-    """shortcut(x) + scale * project(body(x)), then ReLU where `act`."""
+    """shortcut(x) + scale * project(body(x)), then an activation; without the body for a share of images in training."""
 
-    def __init__(self, body: nn.Module, project: nn.Module, shortcut: nn.Module, *, scale: float, act: bool) -> None:
+    def __init__(
+        self, body: nn.Module, project: nn.Module, shortcut: nn.Module, act: nn.Module, *, scale: float, drop_path: float
+    ) -> None:
         super().__init__()
-        self.body, self.project, self.shortcut, self.scale = body, project, shortcut, scale
-        self.act = nn.ReLU(inplace=True) if act else nn.Identity()
+        self.body, self.project, self.shortcut, self.scale, self.act = body, project, shortcut, scale, act
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.shortcut(x) + self.scale * self.project(self.body(x)))
+        x = self.act(self.shortcut(x) + self.drop_path(self.scale * self.project(self.body(x))))
         return x
+
+
+class DropPath(nn.Module):
+    """Zero for a share `rate` of the images in training, 1 / (1 - rate) times the rest: stochastic depth, (n, c, h, w) both."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        kept = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.rate)
+        return x * (kept / (1 - self.rate))
 
 
 def make_pool(pool: Pool) -> nn.Module:
@@ -109,8 +158,8 @@ def make_pool(pool: Pool) -> nn.Module:
     if pool.kind == "adaptive_avg":
         return nn.AdaptiveAvgPool2d(pool.kernel)
     if pool.kind == "max" and pool.padding == "same":
-        return SameMaxPool2d(pool.kernel, pool.stride)
-    padding = half_padding(pool.kernel, "valid" if pool.padding == "valid" else "half")
+        return SameMaxPool2d(pool.kernel, pool.stride, pool.dilation)
+    padding = half_padding(pool.kernel, "valid" if pool.padding == "valid" else "half", pool.dilation)
     if pool.kind == "max":
-        return nn.MaxPool2d(pool.kernel, pool.stride, padding, ceil_mode=pool.ceil)
+        return nn.MaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
     return nn.AvgPool2d(pool.kernel, pool.stride, padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)

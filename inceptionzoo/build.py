@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal, assert_never, overload
+from dataclasses import fields, replace
+from typing import Any, assert_never, overload
 
 import torch
 from torch import nn
 
-from .blocks import Branches, ConvNormAct, Shortcut, make_pool
+from .blocks import Branches, ConvNormAct, Shortcut, make_act, make_norm, make_pool
 from .cost import projection, width
 from .entry import DataConfig, Entry
-from .errors import ArgumentError, SpecError, check_int
+from .errors import ArgumentError, SpecError, check_int, near
 from .heads import AuxHead, ClassifierHead, check_head
 from .net import Net
 from .network import Aux, GlobalPool, Network, Style
@@ -19,52 +19,28 @@ from .spec import LAYERS, Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, 
 
 
 @overload
-def build(
-    spec: Network,
-    in_channels: int = 3,
-    *,
-    norm: Literal["batch", "style"] | None = "style",
-    eps: float | None = None,
-    bias: bool | None = None,
-) -> Net: ...
+def build(spec: Network, in_channels: int = 3, **style: Any) -> Net: ...
 @overload
-def build(
-    spec: Layer,
-    in_channels: int,
-    *,
-    norm: Literal["batch", "style"] | None = "style",
-    eps: float | None = None,
-    bias: bool | None = None,
-) -> nn.Module: ...
-def build(
-    spec: Layer | Network,
-    in_channels: int = 3,
-    *,
-    norm: Literal["batch", "style"] | None = "style",
-    eps: float | None = None,
-    bias: bool | None = None,
-) -> nn.Module:
+def build(spec: Layer, in_channels: int = 3, **style: Any) -> nn.Module: ...
+def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Module:
     """Return the module of a layer, or the `Net` of a network, on `in_channels` channels.
 
-    `norm` ("batch" or None), `eps` and `bias` override the network's style; a layer on its own has batch normalisation
-    with an epsilon of 1e-3 and no bias.
+    `style` are fields of `Style` (norm, eps, bias, act) that override the network's; a layer on its own has batch
+    normalisation with an epsilon of 1e-3, no bias and ReLU.
 
     Raises:
-        ArgumentError: `in_channels` is below 1, or `spec` is neither a layer nor a network.
+        ArgumentError: `in_channels` is below 1, `spec` is neither a layer nor a network, or the style has no such field.
     """
     check_int("in_channels", in_channels, 1)
     if not isinstance(spec, (Network, *LAYERS)):
         raise ArgumentError(f"spec={spec!r} must be a layer or a network, as inception(64, 96, 128, 16, 32, 32) is one")
-    style = spec.style if isinstance(spec, Network) else Style()
-    style = replace(
-        style,
-        norm=style.norm if norm == "style" else norm,
-        eps=style.eps if eps is None else eps,
-        bias=style.bias if bias is None else bias,
-    )
+    known = [item.name for item in fields(Style)]
+    for key in style:
+        if key not in known:
+            raise ArgumentError(f"unknown keyword {key!r} for build{near(key, known)} It takes {', '.join(known)}")
     if isinstance(spec, Network):
-        return build_network(replace(spec, style=style), in_chans=in_channels)
-    return build_layer(spec, in_channels, style)
+        return build_network(replace(spec, style=replace(spec.style, **style)), in_chans=in_channels)
+    return build_layer(spec, in_channels, Style(**style))
 
 
 def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
@@ -77,7 +53,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Depthwise():
             return ConvNormAct(in_channels, layer.conv(in_channels), style)
         case Act():
-            return nn.ReLU()
+            return make_act(style, inplace=False)
         case Pool():
             return make_pool(layer)
         case Norm():
@@ -113,7 +89,7 @@ def _attach(container: nn.Module, name: str, module: nn.Module) -> None:
 def _norm(layer: Norm, in_channels: int, style: Style) -> nn.Module:
     if layer.kind == "lrn":
         return nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
-    return nn.Identity() if style.norm is None else nn.BatchNorm2d(in_channels, eps=style.eps)
+    return make_norm(style, in_channels)
 
 
 def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
@@ -125,8 +101,9 @@ def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
         build_layer(layer.body, in_channels, style),
         build_layer(projection(out), inner, style) if layer.project else nn.Identity(),
         nn.Identity() if layer.shortcut is None else build_layer(layer.shortcut, in_channels, style),
+        make_act(style) if layer.act else nn.Identity(),
         scale=layer.scale,
-        act=layer.act,
+        drop_path=layer.drop_path,
     )
 
 

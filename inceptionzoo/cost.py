@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, assert_never
 
 from .errors import InputError, SpecError
 from .network import Style
-from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, half_padding, pair
+from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, half_padding, pair, reach
 
 
 class Shape(NamedTuple):
@@ -116,7 +116,7 @@ def cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
         case Norm():
             if layer.kind == "lrn" or style.norm is None:
                 return Cost(shape)
-            return Cost(shape, params=2 * shape.channels, normed=shape.height * shape.width)
+            return _normed(Cost(shape), style)
         case Chain():
             whole = Cost(shape)
             for step in layer.layers:
@@ -139,15 +139,16 @@ def _conv(conv: Conv, shape: Shape, style: Style) -> Cost:
     weights = conv.out * (shape.channels // conv.groups) * height * wide
     normed = conv.norm and style.norm is not None
     bias = style.bias if conv.bias is None else conv.bias
-    positions = after.height * after.width
-    return Cost(
-        after,
-        weights=weights,
-        params=weights + conv.out * (bias + 2 * normed),
-        macs=weights * positions,
-        depth=1,
-        normed=positions if normed else None,
-    )
+    plain = Cost(after, weights, weights + conv.out * bias, weights * after.height * after.width, depth=1)
+    return _normed(plain, style) if normed else plain
+
+
+def _normed(plain: Cost, style: Style) -> Cost:
+    """Return the cost with a normalisation after it, whose cost is unknown where it is the user's own."""
+    if callable(style.norm):
+        return replace(plain, complete=False)
+    positions = plain.shape.height * plain.shape.width if style.norm == "batch" else None
+    return replace(plain, params=plain.params + 2 * plain.shape.channels, normed=positions)
 
 
 def _concat(layer: Concat, shape: Shape, style: Style) -> Cost:
@@ -185,7 +186,8 @@ def _op(layer: Op, shape: Shape) -> Cost:
 
 def _slid(layer: Conv | Pool, shape: Shape, axis: int) -> int:
     """Return the output size along `axis` of a kernel that slides, rounded down."""
-    side, kernel, padding = shape[1 + axis], pair(layer.kernel)[axis], half_padding(layer.kernel, layer.padding)[axis]
+    side, kernel = shape[1 + axis], reach(layer.kernel, layer.dilation)[axis]
+    padding = half_padding(layer.kernel, layer.padding, layer.dilation)[axis]
     if layer.padding == "same":
         return -(-side // layer.stride)
     if side + 2 * padding < kernel:
@@ -198,7 +200,8 @@ def _pooled(pool: Pool, shape: Shape, axis: int) -> int:
         return pair(pool.kernel)[axis]
     if not pool.ceil or pool.padding == "same":
         return _slid(pool, shape, axis)
-    side, kernel, padding = shape[1 + axis], pair(pool.kernel)[axis], half_padding(pool.kernel, pool.padding)[axis]
+    side, kernel = shape[1 + axis], reach(pool.kernel, pool.dilation)[axis]
+    padding = half_padding(pool.kernel, pool.padding, pool.dilation)[axis]
     out = (side + 2 * padding - kernel + pool.stride - 1) // pool.stride + 1
     if (out - 1) * pool.stride >= side + padding:  # torch drops a window that would start in the padding
         out -= 1

@@ -18,6 +18,7 @@ from .net import Net
 from .network import GlobalPool
 from .registry import find, make_network, own_arguments
 from .restore import Asked, restore
+from .variants import VARIANTS
 from .weights.card import as_arguments
 from .weights.source import read_source
 
@@ -49,8 +50,9 @@ def create_model(
     sizes from it, with another `num_classes` it gets a new random head. `model.report` says what was loaded.
     `num_classes=0` gives features; with `global_pool=""` too, the last feature map. `drop_rate` is the dropout before the
     classifier; None is the network's own. `features_only` gives a `FeatureNet` without a head, whose `forward` is a list
-    of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Other
-    keyword arguments are the model's own, such as `head="conv"` of VGG.
+    of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Every
+    model takes the arguments of `variants.vary` (padding, include_pad, output_stride, act_layer, norm_layer,
+    drop_path_rate); others are the model's own, such as `head="conv"` of VGG.
 
     Raises:
         UnknownModelError: no such model.
@@ -105,12 +107,8 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
 
 
 def _check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
-    own = own_arguments(entry)
-    known = (
-        [item.name for item in fields(Asked)]
-        + ["weights", "pretrained", "device", "dtype", "features_only", "out_indices"]
-        + own
-    )
+    own = [*own_arguments(entry), *VARIANTS]
+    known = [*(item.name for item in fields(Asked)), *COMMON, *own]
     for key in arguments:
         if key not in own:
             raise ArgumentError(

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import ArgumentError, SpecError, check_choice, check_int, check_rate
 from .spec import LAYERS, Layer
 
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax", ""]
 GLOBAL_POOLS: tuple[GlobalPool, ...] = ("avg", "max", "avgmax", "catavgmax", "")
+Norms = Literal["batch", "group", "layer"]
+NORMS: tuple[Norms | None, ...] = ("batch", "group", "layer", None)
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "silu", "gelu", "mish", "hard_swish")
 HeadKind = Literal["pool", "mlp", "conv"]
 HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What every convolution of a network shares: `norm` None leaves normalisation out, `eps` is its epsilon."""
+    """What every convolution of a network shares: normalisation with its epsilon, bias, activation.
 
-    norm: Literal["batch"] | None = "batch"
+    `norm` None leaves normalisation out; "group" has groups of channels, "layer" one. A callable takes the number of
+    channels (`norm`) or nothing (`act`) and returns a module.
+    """
+
+    norm: Norms | Callable[[int], Any] | None = "batch"
     eps: float = 1e-3
     bias: bool = False
+    act: str | Callable[[], Any] = "relu"
 
     def __post_init__(self) -> None:
-        check_choice("norm", self.norm, ("batch", None))
+        if not callable(self.norm):
+            check_choice("norm", self.norm, NORMS)
+        if not callable(self.act):
+            check_choice("act", self.act, ACTIVATIONS)
         if isinstance(self.eps, bool) or not isinstance(self.eps, int | float) or not 0 < self.eps < float("inf"):
             raise ArgumentError(f"eps={self.eps!r} must be above 0, and a finite number")
         if not isinstance(self.bias, bool):
@@ -72,6 +83,7 @@ class Network:
     head: Head
     style: Style
     aux: tuple[Aux, ...]
+    taps: tuple[str, ...] = ()  # stages that end a resolution, where strides do not tell: a dilated network keeps its levels
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.stages]

@@ -37,7 +37,10 @@ def levels(net: Network, in_channels: int) -> list[Level]:
 
     The resolution of the image itself is a level only where there are fewer than five others.
     """
-    last = {level.reduction: level for level in stage_levels(net, in_channels)}
+    stages = stage_levels(net, in_channels)
+    if net.taps:
+        return [level for level in stages if level.name in net.taps]
+    last = {level.reduction: level for level in stages}
     if len(last) > 5:
         last.pop(1, None)
     return list(last.values())

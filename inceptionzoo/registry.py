@@ -14,6 +14,7 @@ from .errors import ArgumentError, UnknownModelError, check_int, near
 from .models import ENTRIES
 from .network import Network
 from .network_cost import min_input_size, network_cost
+from .variants import VARIANTS, vary
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 
@@ -139,19 +140,21 @@ def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:
     Raises:
         ArgumentError: what the entry holds is no network.
     """
+    common = {key: value for key, value in arguments.items() if key in VARIANTS and key not in own_arguments(entry)}
+    own = {key: value for key, value in arguments.items() if key not in common}
     if isinstance(entry.network, Network):
-        return entry.network
+        return vary(entry.network, **common)
     if not callable(entry.network):
         raise ArgumentError(f"network={entry.network!r} must be a network, or a function that returns one")
-    made = entry.network(**arguments)
+    made = entry.network(**own)
     if not isinstance(made, Network):
         raise ArgumentError(f"model {entry.name!r}: its function returns {made!r}, which is no network(...)")
-    return made
+    return vary(made, **common)
 
 
 def own_arguments(entry: Entry) -> list[str]:
     """Return the names of the keyword arguments that are the model's own."""
-    if isinstance(entry.network, Network):
+    if not callable(entry.network):
         return []
     return list(inspect.signature(entry.network).parameters)
 

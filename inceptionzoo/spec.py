@@ -6,7 +6,7 @@ Shapes are (channels, height, width). A layer never names the width of its input
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 from .errors import SpecError
@@ -20,12 +20,18 @@ def pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def half_padding(kernel: Size, padding: Padding) -> tuple[int, int]:
+def reach(kernel: Size, dilation: int) -> tuple[int, int]:
+    """Return how many pixels a dilated kernel spans, (height, width)."""
+    height, width = pair(kernel)
+    return (height - 1) * dilation + 1, (width - 1) * dilation + 1
+
+
+def half_padding(kernel: Size, padding: Padding, dilation: int = 1) -> tuple[int, int]:
     """Return the fixed padding on each side, (height, width); every padding in the library is derived here.
 
-    "half" pads (kernel - 1) // 2; "valid" not at all; "same" pads what its input size asks for, outside the layer.
+    "half" pads (reach - 1) // 2; "valid" not at all; "same" pads what its input size asks for, outside the layer.
     """
-    height, width = pair(kernel)
+    height, width = reach(kernel, dilation)
     return ((height - 1) // 2, (width - 1) // 2) if padding == "half" else (0, 0)
 
 
@@ -34,7 +40,8 @@ class Conv:
     """A convolution, then normalisation and ReLU as its network's `Style` says: (c, h, w) -> (out, h / stride, w / stride).
 
     `padding`: "half" pads (kernel - 1) // 2 on every side; "same" is TensorFlow's, asymmetric where need be; "valid" is none.
-    `norm` and `act` set to False leave the step out; `bias` overrides the style.
+    `dilation` is the step between the kernel's taps. `norm` and `act` set to False leave the step out; `bias` overrides
+    the style.
     """
 
     out: int
@@ -43,12 +50,13 @@ class Conv:
     padding: Padding = "half"
     _: KW_ONLY
     groups: int = 1
+    dilation: int = 1
     norm: bool = True
     act: bool = True
     bias: bool | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, out=self.out, stride=self.stride, groups=self.groups)
+        _positive(self, out=self.out, stride=self.stride, groups=self.groups, dilation=self.dilation)
         _kernel(self, self.kernel)
         _padding(self, self.padding, self.kernel, self.stride)
         _flags(self, norm=self.norm, act=self.act, bias=False if self.bias is None else self.bias)
@@ -68,10 +76,11 @@ class Depthwise:
     padding: Padding = "half"
     _: KW_ONLY
     multiplier: int = 1
+    dilation: int = 1
     bias: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, stride=self.stride, multiplier=self.multiplier)
+        _positive(self, stride=self.stride, multiplier=self.multiplier, dilation=self.dilation)
         _kernel(self, self.kernel)
         _padding(self, self.padding, self.kernel, self.stride)
         _flags(self, bias=self.bias)
@@ -79,7 +88,8 @@ class Depthwise:
     def conv(self, in_channels: int) -> Conv:
         """Return the same as a grouped convolution of `in_channels` channels."""
         out = self.multiplier * in_channels
-        return Conv(out, self.kernel, self.stride, self.padding, groups=in_channels, norm=False, act=False, bias=self.bias)
+        plain = Conv(out, self.kernel, self.stride, self.padding, groups=in_channels, norm=False, act=False, bias=self.bias)
+        return replace(plain, dilation=self.dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +112,15 @@ class Pool:
     _: KW_ONLY
     ceil: bool = False
     include_pad: bool = True
+    dilation: int = 1
 
     def __post_init__(self) -> None:
         _among(self, "kind", self.kind, ("max", "avg", "adaptive_avg"))
-        _positive(self, stride=self.stride)
+        _positive(self, stride=self.stride, dilation=self.dilation)
+        if self.dilation > 1 and self.kind != "max":
+            raise SpecError(f"{self}: only a max pool can be dilated")
+        if self.dilation > 1 and self.padding == "half":
+            raise SpecError(f"{self}: a dilated pool needs padding='same' or 'valid'")
         _kernel(self, self.kernel)
         _padding(self, self.padding, self.kernel, self.stride)
         _flags(self, ceil=self.ceil, include_pad=self.include_pad)
@@ -153,6 +168,7 @@ class Residual:
     """shortcut(x) + scale * project(body(x)), then ReLU where `act`: shape-preserving unless there is a shortcut.
 
     `project` brings the body to the input's width by a 1x1 convolution with bias, linear and without normalisation.
+    `drop_path` is the share of images whose body is left out in training, at random (stochastic depth).
     """
 
     body: Layer
@@ -161,11 +177,14 @@ class Residual:
     project: bool = True
     shortcut: Layer | None = None
     act: bool = True
+    drop_path: float = 0.0
 
     def __post_init__(self) -> None:
         _layers("Residual", {"body": self.body, **({} if self.shortcut is None else {"shortcut": self.shortcut})})
         _flags(self, project=self.project, act=self.act)
         _numbers(self, scale=self.scale)
+        if isinstance(self.drop_path, bool) or not isinstance(self.drop_path, int | float) or not 0 <= self.drop_path < 1:
+            raise SpecError(f"Residual: drop_path={self.drop_path!r} must be a number with 0 <= drop_path < 1")
 
 
 @dataclass(frozen=True, slots=True)

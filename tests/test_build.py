@@ -76,7 +76,8 @@ def test_refuses():
         (Residual(Conv(8), project=False), 3, {}, "the body gives 8 channels where the shortcut has 3; set project=True"),
         (ROW, 0, {}, "in_channels=0 must be an int of at least 1"),
         ("googlenet", 3, {}, "spec='googlenet' must be a layer or a network"),
-        (ROW, 3, {"norm": "layer"}, "norm='layer' must be one of 'batch', None"),
+        (ROW, 3, {"norm": "instance"}, "norm='instance' must be one of 'batch', 'group', 'layer', None"),
+        (ROW, 3, {"epsilon": 1e-5}, "unknown keyword 'epsilon' for build; did you mean 'eps'"),
         (ROW, 3, {"eps": 0}, "eps=0 must be above 0"),
     ):
         with pytest.raises((iz.SpecError, iz.ArgumentError), match=text):

@@ -32,6 +32,8 @@ LAYERS = [
     *(Depthwise(*each, p, multiplier=m) for *each, p, m in product((3, (1, 3)), (1,), ("half", "same"), (1, 2))),
     *(chain(Act(), Depthwise(5, 2, p, bias=True), Conv(6)) for p in ("half", "same", "valid")),
     *(Norm(), Norm("lrn"), Act()),
+    *(Conv(6, *each, p, dilation=2) for *each, p in product((3, 2), (1, 2), ("half", "same", "valid"))),
+    *(Pool("max", *each, p, dilation=2) for *each, p in product((3, 2), (1,), ("same", "valid"))),
     chain(Conv(6, (1, 7)), Conv(5, (7, 1)), Pool("max", 3, 2, "valid", ceil=True)),
     concat(a=Conv(3), b=chain(Conv(2), Conv(5, 3)), c=chain(Pool("max"), Conv(4)), d=Norm()),
     concat(a=Conv(3, 3, 2, "valid"), b=Pool("max", 3, 2, "valid")),

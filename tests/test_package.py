@@ -20,6 +20,7 @@ FLOORS = [
     {"network"},
     {"cost", "entry", "blocks", "checkpoint"},
     {"network_cost", "heads"},
+    {"variants"},
     {"backbone"},
     {"net"},
     {"build", "feature_net", "models", "weights"},
