@@ -60,13 +60,15 @@ class ClassifierHead(nn.Module):
         double = 2 if global_pool == "catavgmax" else 1
         fan_in, self.hidden = in_channels, nn.ModuleDict()
         for number, out in enumerate(spec.hidden if global_pool else (), 1):
-            if spec.kind == "mlp":
-                fan_in *= spec.size**2 * double if number == 1 else 1
-                self.hidden[f"fc{number}"] = unset(nn.Linear, fan_in, out)
-            else:
+            if spec.kind == "conv":
                 self.hidden[f"fc{number}"] = unset(nn.Conv2d, fan_in, out, spec.size if number == 1 else 1)
+            else:
+                fan_in *= spec.size**2 * double if number == 1 else 1
+                self.hidden[f"fc{number}"] = unset(nn.Linear, fan_in, out, bias=spec.kind != "embed")
             fan_in = out
-        self.num_features = fan_in if spec.kind == "mlp" and self.hidden else fan_in * double
+        if spec.kind == "embed" and self.hidden:
+            self.hidden["bn1"] = nn.BatchNorm1d(fan_in, eps=1e-3)
+        self.num_features = fan_in if spec.kind != "conv" and self.hidden else fan_in * double
         self.drop = nn.Dropout(drop_rate)
         self.fc = unset(nn.Linear, self.num_features, num_classes) if num_classes else nn.Identity()
         self.reset_parameters()
@@ -79,8 +81,12 @@ class ClassifierHead(nn.Module):
     def reset_hidden(self) -> None:
         """Draw He's normal weights for the hidden layers; zero their biases."""
         for layer in self.hidden.values():
-            nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_in", nonlinearity="relu")
-            nn.init.zeros_(layer.get_parameter("bias"))
+            if isinstance(layer, nn.BatchNorm1d):
+                layer.reset_parameters()
+            elif isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def reset_classifier(self) -> None:
         """Draw small normal weights (0.01) for the classifier, so that training starts from even odds; zero its bias."""
@@ -106,18 +112,24 @@ class ClassifierHead(nn.Module):
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         if not self.global_pool:
             return x
-        sliding = self.spec.kind == "conv"
-        if sliding:  # at least as large as the window; averaging to its own size leaves a map as it is
+        if self.spec.kind == "embed":
+            x = self.drop(self.pool(x).flatten(1))
+            for layer in self.hidden.values():
+                x = layer(x)
+        elif self.spec.kind == "conv":
+            # at least as large as the window; averaging to its own size leaves a map as it is
             size = (torch.sym_max(self.spec.size, x.shape[-2]), torch.sym_max(self.spec.size, x.shape[-1]))
-            x = F.adaptive_avg_pool2d(x, size)  # type: ignore[arg-type]  # symbolic sizes too
+            x = self._dense(F.adaptive_avg_pool2d(x, size))  # type: ignore[arg-type]  # symbolic sizes too
+            x = self.drop(self.pool(x).flatten(1))
         else:
-            x = self.pool(x).flatten(1)
+            x = self.drop(self._dense(self.pool(x).flatten(1)))
+        return x if pre_logits else self.fc(x)
+
+    def _dense(self, x: Tensor) -> Tensor:
+        """Return `x` after the hidden layers, a ReLU after each and dropout between them."""
         for index, layer in enumerate(self.hidden.values()):
             x = F.relu(layer(self.drop(x) if index else x))
-        if sliding:
-            x = self.pool(x).flatten(1)
-        x = self.drop(x)
-        return x if pre_logits else self.fc(x)
+        return x
 
 
 def _shapes(module: nn.Module) -> Mapping[str, torch.Size]:

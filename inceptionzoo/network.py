@@ -14,8 +14,8 @@ GLOBAL_POOLS: tuple[GlobalPool, ...] = ("avg", "max", "avgmax", "catavgmax", "")
 Norms = Literal["batch", "group", "layer"]
 NORMS: tuple[Norms | None, ...] = ("batch", "group", "layer", None)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "silu", "gelu", "mish", "hard_swish")
-HeadKind = Literal["pool", "mlp", "conv"]
-HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv")
+HeadKind = Literal["pool", "mlp", "conv", "embed"]
+HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv", "embed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Head:
 
     "pool": global pool, dropout, linear. "mlp": pool to `size` x `size`, flatten, `hidden` dense layers with ReLU and
     dropout, linear: VGG's. "conv": the same layers slid over the map as convolutions, averaged after: timm's VGG.
+    "embed": global pool, dropout, a linear layer of width `hidden[0]` without bias, batch normalisation, linear: FaceNet's.
     """
 
     kind: HeadKind = "pool"
@@ -62,7 +63,11 @@ class Head:
         if not isinstance(self.hidden, tuple) or any(type(out) is not int or out < 1 for out in self.hidden):
             raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, each an int of at least 1")
         if (self.kind == "pool") != (not self.hidden):
-            raise SpecError(f"{self}: hidden layers belong to a head of kind 'mlp' or 'conv', which needs at least one")
+            raise SpecError(
+                f"{self}: hidden layers belong to a head of kind 'mlp', 'conv' or 'embed', which needs at least one"
+            )
+        if self.kind == "embed" and (len(self.hidden) != 1 or self.size != 1):
+            raise SpecError(f"{self}: a head of kind 'embed' has one hidden layer, on a pooled vector (size=1)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,11 @@ def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
     if head.kind == "conv":
         positions = (max(shape.height, head.size) - head.size + 1) * (max(shape.width, head.size) - head.size + 1)
     fan_in = shape.channels * (head.size**2 if head.hidden else 1)
-    whole = Cost(shape)
+    whole, embed = Cost(shape), head.kind == "embed"
     for index, out in enumerate((*head.hidden, num_classes)):
-        slid = positions if index < len(head.hidden) else 1
-        dense = Cost(Shape(out, 1, 1), fan_in * out, fan_in * out + out, fan_in * out * slid, int(out > 0))
+        slid, normed = (positions, embed) if index < len(head.hidden) else (1, False)
+        params = fan_in * out + out * (2 if normed else 1)  # scale and shift, or bias
+        dense = Cost(Shape(out, 1, 1), fan_in * out, params, fan_in * out * slid, int(out > 0), 1 if normed else None)
         whole, fan_in = whole.then(dense), out
     return whole
 

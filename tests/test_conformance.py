@@ -135,7 +135,7 @@ def test_reset_classifier(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smallest_input(name):
-    model = make(name, num_classes=3, **({"head": "pool"} if name in LARGE else {}))
+    model = make(name, num_classes=3, **({"head": "pool"} if name in LARGE and "vgg" in name else {}))
     smallest = next(side for side in range(1, 400) if accepts(model, side))
     assert smallest == iz.model_info(name).min_input_size == model.min_input_size
     for mode in (False, True):

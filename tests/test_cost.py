@@ -63,7 +63,7 @@ SMALL = {  # networks whose smallest side is found by trying
     "vgg": vgg("A", head="pool"),
     "vgg bn": vgg("B", batch_norm=True, head="pool"),
 }
-HEADS = (Head(), Head("mlp", (8, 6), 3), Head("conv", (8, 6), 3), Head("conv", (8,), 20))
+HEADS = (Head(), Head("embed", (8,)), Head("mlp", (8, 6), 3), Head("conv", (8, 6), 3), Head("conv", (8,), 20))
 
 sides, sizes, grid = st.integers(1, 3), st.integers(1, 12), st.sampled_from(("half", "valid"))
 kernels = sides | st.tuples(sides, sides)

@@ -31,7 +31,7 @@ FLOORS = [
 INSIDE = {  # the same within a folder
     "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"save", "source"}, {"load"}],
     "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "setup"}, {"progress"}, {"fit"}],
-    "models": [{"googlenet", "vgg"}],
+    "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "inception_resnet", "xception", "vgg"}],
 }
 
 

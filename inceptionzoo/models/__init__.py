@@ -1,7 +1,15 @@
 """One file a paper: its table, its entries, its citation."""
 
-from . import googlenet, vgg
+from . import bn_inception, googlenet, inception_resnet, inception_v3, inception_v4, vgg, xception
 
-ENTRIES = (*googlenet.ENTRIES, *vgg.ENTRIES)
+ENTRIES = (
+    *googlenet.ENTRIES,
+    *bn_inception.ENTRIES,
+    *inception_v3.ENTRIES,
+    *inception_v4.ENTRIES,
+    *inception_resnet.ENTRIES,
+    *xception.ENTRIES,
+    *vgg.ENTRIES,
+)
 
-__all__ = ["ENTRIES", "googlenet", "vgg"]
+__all__ = ["ENTRIES", "bn_inception", "googlenet", "inception_resnet", "inception_v3", "inception_v4", "vgg", "xception"]

@@ -1,0 +1,139 @@
+"""BN-Inception: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training", ICML 2015, arXiv:1502.03167."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..entry import Entry, Layout
+from ..errors import check_choice
+from ..network import Network, Style, network
+from ..spec import Concat, Conv, Pool, chain, concat
+
+PAPER = (
+    "Ioffe and Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift, "
+    "ICML 2015, arXiv:1502.03167"
+)
+DOWN = Pool("max", 3, 2, "valid", ceil=True)
+
+
+def inception_double(n1: int, r3: int, n3: int, rd: int, nd: int, pool: Literal["avg", "max"], proj: int) -> Concat:
+    """Return one row of Figure 5 as a block: (c, h, w) -> (n1 + n3 + nd + proj, h, w). Two 3x3 stand for GoogLeNet's 5x5.
+
+    The arguments are the columns #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, and both of Pool + proj.
+    """
+    return concat(
+        branch1=Conv(n1),
+        branch2=chain(Conv(r3), Conv(n3, 3)),
+        branch3=chain(Conv(rd), Conv(nd, 3), Conv(nd, 3)),
+        branch4=chain(Pool(pool, 3), Conv(proj)),
+    )
+
+
+def reduction_double(r3: int, n3: int, rd: int, nd: int) -> Concat:
+    """Return one row of stride 2, without 1x1 and with the pool passed through: (c, h, w) -> (n3 + nd + c, h / 2, w / 2).
+
+    Branches are numbered as in the other rows. The pool is padded as its convolutions' outputs ask for: on maps with an even
+    number of pixels a side that is Caffe's, which rounds up; on others Caffe's branches do not agree.
+    """
+    return concat(
+        branch2=chain(Conv(r3), Conv(n3, 3, 2)),
+        branch3=chain(Conv(rd), Conv(nd, 3), Conv(nd, 3, 2)),
+        branch4=Pool("max", 3, 2, "same"),
+    )
+
+
+def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
+    """Return BN-Inception as Caffe has it: biases beside batch normalisation, pools that round up.
+
+    `widths`: rows 4c and 4d project their pools to 128 channels, "cadene", which makes 608 channels there and 1056 in
+    4e; or to 96, "onnx", which keeps 576 and 1024.
+    """
+    check_choice("widths", widths, ("cadene", "onnx"))
+    late = 128 if widths == "cadene" else 96
+    # fmt: off
+    return network(
+        conv1=Conv(64, 7, 2),
+        pool1=DOWN,
+        conv2=chain(Conv(64), Conv(192, 3)),
+        pool2=DOWN,
+        #                            #1x1 #3x3r #3x3 #d3x3r #d3x3  pool + proj
+        inception3a=inception_double(  64,   64,  64,    64,   96, "avg",  32),
+        inception3b=inception_double(  64,   64,  96,    64,   96, "avg",  64),
+        inception3c=reduction_double(       128, 160,    64,   96            ),
+        inception4a=inception_double( 224,   64,  96,    96,  128, "avg", 128),
+        inception4b=inception_double( 192,   96, 128,    96,  128, "avg", 128),
+        inception4c=inception_double( 160,  128, 160,   128,  160, "avg", late),
+        inception4d=inception_double(  96,  128, 192,   160,  192, "avg", late),
+        inception4e=reduction_double(       128, 192,   192,  256            ),
+        inception5a=inception_double( 352,  192, 320,   160,  224, "avg", 128),
+        inception5b=inception_double( 352,  192, 320,   192,  224, "max", 128),
+        style=Style(eps=1e-5, bias=True),
+    )
+    # fmt: on
+
+
+CADENE = Layout(
+    "cadene",
+    prefixes=(
+        ("features.conv1.conv.", "conv1_7x7_s2."),
+        ("features.conv1.bn.", "conv1_7x7_s2_bn."),
+        ("features.conv2.0.conv.", "conv2_3x3_reduce."),
+        ("features.conv2.0.bn.", "conv2_3x3_reduce_bn."),
+        ("features.conv2.1.conv.", "conv2_3x3."),
+        ("features.conv2.1.bn.", "conv2_3x3_bn."),
+        ("features.inception", "inception_"),
+        ("head.fc.", "last_linear."),
+    ),
+    inner=(
+        (".branch1.conv.", "_1x1."),
+        (".branch1.bn.", "_1x1_bn."),
+        (".branch2.0.conv.", "_3x3_reduce."),
+        (".branch2.0.bn.", "_3x3_reduce_bn."),
+        (".branch2.1.conv.", "_3x3."),
+        (".branch2.1.bn.", "_3x3_bn."),
+        (".branch3.0.conv.", "_double_3x3_reduce."),
+        (".branch3.0.bn.", "_double_3x3_reduce_bn."),
+        (".branch3.1.conv.", "_double_3x3_1."),
+        (".branch3.1.bn.", "_double_3x3_1_bn."),
+        (".branch3.2.conv.", "_double_3x3_2."),
+        (".branch3.2.bn.", "_double_3x3_2_bn."),
+        (".branch4.1.conv.", "_pool_proj."),
+        (".branch4.1.bn.", "_pool_proj_bn."),
+    ),
+)
+
+PYTORCHCV = Layout(
+    "pytorchcv",
+    prefixes=(
+        ("features.conv", "features.init_block.conv"),
+        ("features.inception3a.", "features.stage1.unit1.branches."),
+        ("features.inception3b.", "features.stage1.unit2.branches."),
+        ("features.inception3c.branch2.", "features.stage2.unit1.branches.branch1."),
+        ("features.inception3c.branch3.", "features.stage2.unit1.branches.branch2."),
+        ("features.inception4a.", "features.stage2.unit2.branches."),
+        ("features.inception4b.", "features.stage2.unit3.branches."),
+        ("features.inception4c.", "features.stage2.unit4.branches."),
+        ("features.inception4d.", "features.stage2.unit5.branches."),
+        ("features.inception4e.branch2.", "features.stage3.unit1.branches.branch1."),
+        ("features.inception4e.branch3.", "features.stage3.unit1.branches.branch2."),
+        ("features.inception5a.", "features.stage3.unit2.branches."),
+        ("features.inception5b.", "features.stage3.unit3.branches."),
+        ("head.fc.", "output."),
+    ),
+    inner=(
+        (".branch4.1.", ".branch4.conv."),
+        (".0.", ".conv1."),
+        (".1.", ".conv2."),
+        (".2.", ".conv3."),
+    ),
+)
+
+ENTRIES = (
+    Entry(
+        name="bn_inception",
+        network=bn_inception,
+        paper=PAPER,
+        about="Caffe's layout, as Cadene and pytorchcv have it: biases beside batch normalisation, pools that round up",
+        layouts=(CADENE, PYTORCHCV),
+    ),
+)

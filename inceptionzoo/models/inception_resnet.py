@@ -1,0 +1,267 @@
+"""Inception-ResNet: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning"."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..entry import DataConfig, Entry, Layout
+from ..errors import check_choice, check_int
+from ..network import Head, Network, network
+from ..spec import Concat, Conv, Layer, Pool, Residual, chain, concat
+
+PAPER = (
+    "Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning, AAAI 2017, "
+    "arXiv:1602.07261"
+)
+HALF = (0.5, 0.5, 0.5)
+DOWN = Pool("max", 3, 2, "valid")
+Version = Literal["v1", "v2"]
+Last = Literal["linear", "plain"]
+Two = tuple[int, int]
+Three = tuple[int, int, int]
+
+# The figures' widths, a branch in parentheses; the linear 1x1 convolution after them follows from the block's input.
+# fmt: off
+A: dict[str, tuple[int, Two, Three]] = {
+    "v1": (32, (32, 32), (32, 32, 32)),                     # Figure 10
+    "v2": (32, (32, 32), (32, 48, 64)),                     # Figure 16
+}
+B: dict[str, tuple[int, Three]] = {
+    "v1": (128, (128, 128, 128)),                           # Figure 11
+    "v2": (192, (128, 160, 192)),                           # Figure 17
+}
+C: dict[str, tuple[int, Three]] = {
+    "v1": (192, (192, 192, 192)),                           # Figure 13
+    "v2": (192, (192, 224, 256)),                           # Figure 19
+}
+REDUCTION_A: dict[str, tuple[int, int, int, int]] = {       # Figure 7 with Table 1
+    #       k    l    m    n
+    "v1": (192, 192, 256, 384),
+    "v2": (256, 256, 384, 384),
+}
+REDUCTION_B: dict[str, tuple[Two, Two, Three]] = {
+    "v1": ((256, 384), (256, 256), (256, 256, 256)),        # Figure 12
+    "v2": ((256, 384), (256, 288), (256, 288, 320)),        # Figure 18
+}
+# fmt: on
+
+
+def stem(version: Version) -> dict[str, Layer]:
+    """Return the stem: (3, 299, 299) -> (256, 35, 35) of "v1", Figure 14; (320, 35, 35) of "v2".
+
+    That of "v2" is the published weights', Inception-v3's and its first block; the paper has Inception-v4's (Figure 3).
+    """
+    check_choice("version", version, ("v1", "v2"))
+    start: dict[str, Layer] = dict(
+        Conv2d_1a_3x3=Conv(32, 3, 2, "valid"),
+        Conv2d_2a_3x3=Conv(32, 3, padding="valid"),
+        Conv2d_2b_3x3=Conv(64, 3),
+        MaxPool_3a_3x3=DOWN,
+        Conv2d_3b_1x1=Conv(80),
+        Conv2d_4a_3x3=Conv(192, 3, padding="valid"),
+    )
+    if version == "v1":
+        return start | dict(Conv2d_4b_3x3=Conv(256, 3, 2, "valid"))
+    mixed = concat(
+        branch0=Conv(96),
+        branch1=chain(Conv(48), Conv(64, 5)),
+        branch2=chain(Conv(64), Conv(96, 3), Conv(96, 3)),
+        branch3=chain(Pool("avg", 3, include_pad=False), Conv(64)),
+    )
+    return start | dict(MaxPool_5a_3x3=DOWN, Mixed_5b=mixed)
+
+
+def inception_resnet_a(n1: int, n3: Two, n33: Three, *, scale: float = 0.17) -> Residual:
+    """Return Figure 10 or 16, of the 35x35 grid: (c, h, w) -> (c, h, w); the branches' sum is weighed by `scale`."""
+    body = concat(
+        branch0=Conv(n1),
+        branch1=chain(Conv(n3[0]), Conv(n3[1], 3)),
+        branch2=chain(Conv(n33[0]), Conv(n33[1], 3), Conv(n33[2], 3)),
+    )
+    return Residual(body, scale=scale)
+
+
+def inception_resnet_b(n1: int, n7: Three, *, scale: float = 0.10) -> Residual:
+    """Return Figure 11 or 17, of the 17x17 grid: (c, h, w) -> (c, h, w)."""
+    body = concat(branch0=Conv(n1), branch1=chain(Conv(n7[0]), Conv(n7[1], (1, 7)), Conv(n7[2], (7, 1))))
+    return Residual(body, scale=scale)
+
+
+def inception_resnet_c(n1: int, n3: Three, *, scale: float = 0.20, act: bool = True) -> Residual:
+    """Return Figure 13 or 19, of the 8x8 grid: (c, h, w) -> (c, h, w); `act` is the ReLU after the sum."""
+    body = concat(branch0=Conv(n1), branch1=chain(Conv(n3[0]), Conv(n3[1], (1, 3)), Conv(n3[2], (3, 1))))
+    return Residual(body, scale=scale, act=act)
+
+
+def reduction_a(k: int, l: int, m: int, n: int) -> Concat:  # noqa: E741  # the names of Table 1
+    """Return Figure 7: (c, h, w) -> (n + m + c, h / 2, w / 2); `k`, `l`, `m`, `n` are a row of Table 1."""
+    return concat(
+        branch0=Conv(n, 3, 2, "valid"),
+        branch1=chain(Conv(k), Conv(l, 3), Conv(m, 3, 2, "valid")),
+        branch2=DOWN,
+    )
+
+
+def reduction_b(first: Two, second: Two, third: Three) -> Concat:
+    """Return Figure 12 or 18: (c, h, w) -> (first[1] + second[1] + third[2] + c, h / 2, w / 2)."""
+    return concat(
+        branch0=chain(Conv(first[0]), Conv(first[1], 3, 2, "valid")),
+        branch1=chain(Conv(second[0]), Conv(second[1], 3, 2, "valid")),
+        branch2=chain(Conv(third[0]), Conv(third[1], 3), Conv(third[2], 3, 2, "valid")),
+        branch3=DOWN,
+    )
+
+
+def blocks(version: Version, repeats: Three, scales: tuple[float, float, float], last: Last) -> dict[str, Layer]:
+    """Return the stages of Figure 15 from the stem to the average pool: `repeats` blocks of each grid, 35, 17 and 8."""
+    check_choice("last", last, ("linear", "plain"))
+    for count in repeats:
+        check_int("repeats", count, 1)
+    (on35, on17, on8), (a, b, c) = repeats, scales
+    end = inception_resnet_c(*C[version], scale=1.0, act=False) if last == "linear" else None
+    return {
+        **{f"block35_{index}": inception_resnet_a(*A[version], scale=a) for index in range(1, on35 + 1)},
+        "Mixed_6a": reduction_a(*REDUCTION_A[version]),
+        **{f"block17_{index}": inception_resnet_b(*B[version], scale=b) for index in range(1, on17 + 1)},
+        "Mixed_7a": reduction_b(*REDUCTION_B[version]),
+        **{f"block8_{index}": inception_resnet_c(*C[version], scale=c) for index in range(1, on8 + 1)},
+        **({f"block8_{on8}": end} if end else {}),
+    }
+
+
+def inception_resnet_v1(
+    *,
+    repeats: Three = (5, 10, 6),
+    scales: tuple[float, float, float] = (0.17, 0.10, 0.20),
+    last: Last = "linear",
+    bottleneck: int | None = 512,
+) -> Network:
+    """Return Inception-ResNet-v1; the defaults are FaceNet's, in which its weights are published.
+
+    `repeats`: how many blocks A, B and C; the paper has (5, 10, 5). `scales`: theirs; the paper says 0.1 to 0.3.
+    `last`: the last block C has a scale of 1 and no ReLU after it ("linear"), or is as the others ("plain", the paper's).
+    `bottleneck`: width of FaceNet's embedding, a linear layer with batch normalisation before the classifier; the paper
+    has None.
+    """
+    head = Head(drop_rate=0.2) if bottleneck is None else Head("embed", hidden=(bottleneck,), drop_rate=0.2)
+    return network(stem("v1"), blocks("v1", repeats, scales, last), head=head)
+
+
+def inception_resnet_v2(
+    *,
+    repeats: Three = (10, 20, 10),
+    scales: tuple[float, float, float] = (0.17, 0.10, 0.20),
+    last: Last = "linear",
+    final: int | None = 1536,
+) -> Network:
+    """Return Inception-ResNet-v2; the defaults are those of the published weights, whose stem it has.
+
+    `repeats`, `scales`, `last`: as in `inception_resnet_v1`; the paper has (5, 10, 5) and "plain".
+    `final`: width of a 1x1 convolution at the end; the paper has None.
+    """
+    end: dict[str, Layer] = {} if final is None else dict(Conv2d_7b_1x1=Conv(final))
+    return network(stem("v2"), blocks("v2", repeats, scales, last), end, head=Head(drop_rate=0.2))
+
+
+def residual(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
+    """Return the prefixes of a block as timm and facenet-pytorch name its parts."""
+    return ((f"features.{ours}.body.", f"{theirs}."), (f"features.{ours}.project.conv.", f"{theirs}.conv2d."))
+
+
+def units(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
+    """Return the prefixes of a block as pytorchcv names its parts."""
+    return ((f"features.{ours}.body.", f"{theirs}.branches."), (f"features.{ours}.project.conv.", f"{theirs}.conv."))
+
+
+TIMM = Layout(
+    "timm",
+    prefixes=(
+        ("features.Conv2d_1a_3x3.", "conv2d_1a."),
+        ("features.Conv2d_2a_3x3.", "conv2d_2a."),
+        ("features.Conv2d_2b_3x3.", "conv2d_2b."),
+        ("features.Conv2d_3b_1x1.", "conv2d_3b."),
+        ("features.Conv2d_4a_3x3.", "conv2d_4a."),
+        ("features.Mixed_5b.", "mixed_5b."),
+        *(pair for index in range(10) for pair in residual(f"block35_{index + 1}", f"repeat.{index}")),
+        ("features.Mixed_6a.", "mixed_6a."),
+        *(pair for index in range(20) for pair in residual(f"block17_{index + 1}", f"repeat_1.{index}")),
+        ("features.Mixed_7a.", "mixed_7a."),
+        *(pair for index in range(9) for pair in residual(f"block8_{index + 1}", f"repeat_2.{index}")),
+        *residual("block8_10", "block8"),
+        ("features.Conv2d_7b_1x1.", "conv2d_7b."),
+        ("head.fc.", "classif."),
+    ),
+)
+
+FACENET = Layout(
+    "facenet-pytorch",
+    prefixes=(
+        ("features.Conv2d_1a_3x3.", "conv2d_1a."),
+        ("features.Conv2d_2a_3x3.", "conv2d_2a."),
+        ("features.Conv2d_2b_3x3.", "conv2d_2b."),
+        ("features.Conv2d_3b_1x1.", "conv2d_3b."),
+        ("features.Conv2d_4a_3x3.", "conv2d_4a."),
+        ("features.Conv2d_4b_3x3.", "conv2d_4b."),
+        *(pair for index in range(5) for pair in residual(f"block35_{index + 1}", f"repeat_1.{index}")),
+        ("features.Mixed_6a.", "mixed_6a."),
+        *(pair for index in range(10) for pair in residual(f"block17_{index + 1}", f"repeat_2.{index}")),
+        ("features.Mixed_7a.", "mixed_7a."),
+        *(pair for index in range(5) for pair in residual(f"block8_{index + 1}", f"repeat_3.{index}")),
+        *residual("block8_6", "block8"),
+        ("head.hidden.fc1.", "last_linear."),
+        ("head.hidden.bn1.", "last_bn."),
+        ("head.fc.", "logits."),
+    ),
+)
+
+PYTORCHCV = Layout(
+    "pytorchcv",
+    prefixes=(
+        ("features.Conv2d_1a_3x3.", "features.init_block.conv1."),
+        ("features.Conv2d_2a_3x3.", "features.init_block.conv2."),
+        ("features.Conv2d_2b_3x3.", "features.init_block.conv3."),
+        ("features.Conv2d_3b_1x1.", "features.init_block.conv4."),
+        ("features.Conv2d_4a_3x3.", "features.init_block.conv5."),
+        ("features.Conv2d_4b_3x3.", "features.init_block.conv6."),
+        *(pair for index in range(1, 6) for pair in units(f"block35_{index}", f"features.stage1.unit{index}")),
+        ("features.Mixed_6a.branch0.", "features.stage2.unit1.branches.branch1.conv_list.conv1."),
+        ("features.Mixed_6a.", "features.stage2.unit1.branches."),
+        *(pair for index in range(1, 11) for pair in units(f"block17_{index}", f"features.stage2.unit{index + 1}")),
+        ("features.Mixed_7a.", "features.stage3.unit1.branches."),
+        *(pair for index in range(1, 7) for pair in units(f"block8_{index}", f"features.stage3.unit{index + 1}")),
+        ("head.hidden.fc1.", "output.fc1."),
+        ("head.hidden.bn1.", "output.bn."),
+        ("head.fc.", "output.fc2."),
+    ),
+    inner=(  # its branches count from 1: the highest first, so that none is renamed twice
+        (".branches.branch2.0.", ".branches.branch3.conv_list.conv1."),
+        (".branches.branch2.1.", ".branches.branch3.conv_list.conv2."),
+        (".branches.branch2.2.", ".branches.branch3.conv_list.conv3."),
+        (".branches.branch1.0.", ".branches.branch2.conv_list.conv1."),
+        (".branches.branch1.1.", ".branches.branch2.conv_list.conv2."),
+        (".branches.branch1.2.", ".branches.branch2.conv_list.conv3."),
+        (".branches.branch0.0.", ".branches.branch1.conv_list.conv1."),
+        (".branches.branch0.1.", ".branches.branch1.conv_list.conv2."),
+        (".branches.branch0.conv.", ".branches.branch1.conv.conv."),
+        (".branches.branch0.bn.", ".branches.branch1.conv.bn."),
+    ),
+)
+
+ENTRIES = (
+    Entry(
+        name="inception_resnet_v1",
+        network=inception_resnet_v1,
+        paper=PAPER,
+        about="FaceNet's: a sixth, linear block C and an embedding of 512 before the classifier",
+        data=DataConfig(input_size=(3, 299, 299)),
+        layouts=(PYTORCHCV, FACENET),
+    ),
+    Entry(
+        name="inception_resnet_v2",
+        network=inception_resnet_v2,
+        paper=PAPER,
+        about="the published weights': Inception-v3's stem, 10 + 20 + 10 blocks, a last 1x1 convolution (timm's)",
+        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975),
+        layouts=(TIMM,),
+    ),
+)

@@ -1,0 +1,161 @@
+"""Inception v3: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, arXiv:1512.00567."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from ..entry import DataConfig, Entry, Layout
+from ..errors import check_choice
+from ..network import Aux, Head, Network, network
+from ..spec import Concat, Conv, Layer, Pool, chain, concat
+
+PAPER = "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv:1512.00567"
+HALF = (0.5, 0.5, 0.5)
+DOWN = Pool("max", 3, 2, "valid")
+AVERAGE = Pool("avg", 3)
+
+
+def stem() -> dict[str, Layer]:
+    """Return the layers before the first module: (3, 299, 299) -> (192, 35, 35).
+
+    They are TF-slim's, torchvision's and timm's; Table 1 of the paper has three 3x3 convolutions after the first pool.
+    """
+    return dict(
+        Conv2d_1a_3x3=Conv(32, 3, 2, "valid"),
+        Conv2d_2a_3x3=Conv(32, 3, padding="valid"),
+        Conv2d_2b_3x3=Conv(64, 3),
+        pool1=DOWN,
+        Conv2d_3b_1x1=Conv(80),
+        Conv2d_4a_3x3=Conv(192, 3, padding="valid"),
+        pool2=DOWN,
+    )
+
+
+def inception_a(proj: int, *, pool: Pool = AVERAGE) -> Concat:
+    """Return Figure 5, of the 35x35 grid: (c, h, w) -> (224 + proj, h, w).
+
+    The second branch keeps a 5x5 where the figure has a 3x3, as every implementation of the network does.
+    """
+    return concat(
+        branch1x1=Conv(64),
+        branch5x5=chain(Conv(48), Conv(64, 5)),
+        branch3x3dbl=chain(Conv(64), Conv(96, 3), Conv(96, 3)),
+        branch_pool=chain(pool, Conv(proj)),
+    )
+
+
+def reduction_a() -> Concat:
+    """Return Figure 10, from the 35x35 grid to 17x17: (c, h, w) -> (384 + 96 + c, h / 2, w / 2)."""
+    return concat(
+        branch3x3=Conv(384, 3, 2, "valid"),
+        branch3x3dbl=chain(Conv(64), Conv(96, 3), Conv(96, 3, 2, "valid")),
+        branch_pool=DOWN,
+    )
+
+
+def inception_c(seven: int, *, pool: Pool = AVERAGE) -> Concat:
+    """Return Figure 6 with n = 7, of the 17x17 grid: (c, h, w) -> (768, h, w).
+
+    `seven` is the width between the factors of a 7x7 convolution, 1x7 and 7x1.
+    """
+    return concat(
+        branch1x1=Conv(192),
+        branch7x7=chain(Conv(seven), Conv(seven, (1, 7)), Conv(192, (7, 1))),
+        branch7x7dbl=chain(Conv(seven), Conv(seven, (7, 1)), Conv(seven, (1, 7)), Conv(seven, (7, 1)), Conv(192, (1, 7))),
+        branch_pool=chain(pool, Conv(192)),
+    )
+
+
+def reduction_b() -> Concat:
+    """Return Figure 10 again, from the 17x17 grid to 8x8: (c, h, w) -> (320 + 192 + c, h / 2, w / 2)."""
+    return concat(
+        branch3x3=chain(Conv(192), Conv(320, 3, 2, "valid")),
+        branch7x7x3=chain(Conv(192), Conv(192, (1, 7)), Conv(192, (7, 1)), Conv(192, 3, 2, "valid")),
+        branch_pool=DOWN,
+    )
+
+
+def inception_e(*, pool: Pool = AVERAGE) -> Concat:
+    """Return Figure 7, of the 8x8 grid: (c, h, w) -> (2048, h, w). Two branches fork, to expand the filter bank."""
+    fork = concat(a=Conv(384, (1, 3)), b=Conv(384, (3, 1)))
+    return concat(
+        branch1x1=Conv(320),
+        branch3x3=chain(Conv(384), fork),
+        branch3x3dbl=chain(Conv(448), Conv(384, 3), fork),
+        branch_pool=chain(pool, Conv(192)),
+    )
+
+
+def inception_v3(*, include_pad: bool = True, last_pool: Literal["avg", "max"] = "avg", aux: bool = True) -> Network:
+    """Return Inception v3; the defaults are torchvision's and timm's layout.
+
+    `include_pad`: average pools count the padding's zeros; the TensorFlow graph leaves them out.
+    `last_pool`: kind of the pool in the last module; the graph that FID is defined on has "max".
+    `aux`: there is an auxiliary head, for training, on the last 17x17 grid (Figure 8).
+    """
+    check_choice("include_pad", include_pad, (True, False))
+    check_choice("last_pool", last_pool, ("avg", "max"))
+    check_choice("aux", aux, (True, False))
+    average = Pool("avg", 3, include_pad=include_pad)
+    side = chain(Pool("avg", 5, 3, "valid"), Conv(128), Conv(768, 5, padding="valid"))
+    return network(
+        stem(),
+        Mixed_5b=inception_a(32, pool=average),
+        Mixed_5c=inception_a(64, pool=average),
+        Mixed_5d=inception_a(64, pool=average),
+        Mixed_6a=reduction_a(),
+        Mixed_6b=inception_c(128, pool=average),
+        Mixed_6c=inception_c(160, pool=average),
+        Mixed_6d=inception_c(160, pool=average),
+        Mixed_6e=inception_c(192, pool=average),
+        Mixed_7a=reduction_b(),
+        Mixed_7b=inception_e(pool=average),
+        Mixed_7c=inception_e(pool=average if last_pool == "avg" else Pool("max", 3)),
+        head=Head(drop_rate=0.5),
+        aux=(Aux("Mixed_6e", side, Head()),) if aux else (),
+    )
+
+
+TORCHVISION = Layout(  # timm's and pytorch-fid's too
+    "torchvision",
+    prefixes=(
+        ("features.", ""),
+        ("head.fc.", "fc."),
+        ("aux.Mixed_6e.layers.1.", "AuxLogits.conv0."),
+        ("aux.Mixed_6e.layers.2.", "AuxLogits.conv1."),
+        ("aux.Mixed_6e.head.fc.", "AuxLogits.fc."),
+    ),
+    inner=(
+        (".branch_pool.1.", ".branch_pool."),
+        (".branch3x3.1.a.", ".branch3x3_2a."),
+        (".branch3x3.1.b.", ".branch3x3_2b."),
+        (".branch3x3dbl.2.a.", ".branch3x3dbl_3a."),
+        (".branch3x3dbl.2.b.", ".branch3x3dbl_3b."),
+        (".0.", "_1."),
+        (".1.", "_2."),
+        (".2.", "_3."),
+        (".3.", "_4."),
+        (".4.", "_5."),
+    ),
+)
+
+ENTRIES = (
+    Entry(
+        name="inception_v3",
+        network=inception_v3,
+        paper=PAPER,
+        about="torchvision's and timm's layout: average pools count the padding",
+        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic"),
+        layouts=(TORCHVISION,),
+    ),
+    Entry(
+        name="inception_v3_fid",
+        network=partial(inception_v3, include_pad=False, last_pool="max", aux=False),
+        paper=PAPER,
+        about="the TensorFlow graph of 2015 that FID is defined on: averages leave padding out, the last pool is a max",
+        num_classes=1008,
+        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0),
+        layouts=(TORCHVISION,),
+    ),
+)

@@ -1,0 +1,103 @@
+"""Xception: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017, arXiv:1610.02357."""
+
+from __future__ import annotations
+
+from ..entry import DataConfig, Entry, Layout
+from ..network import Head, Network, Style, network
+from ..spec import Act, Conv, Depthwise, Layer, Pool, Residual, chain
+
+PAPER = "Chollet, Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017, arXiv:1610.02357"
+HALF = (0.5, 0.5, 0.5)
+
+
+def separable(out: int, *, act: bool = False) -> Layer:
+    """Return a 3x3 convolution of each channel and a normalised 1x1 across them: (c, h, w) -> (out, h, w).
+
+    Nothing stands between the two. `act` is the ReLU after them; blocks activate before instead.
+    """
+    return chain(Depthwise(3), Conv(out, act=act))
+
+
+def down(first: int, out: int, *, preact: bool = True) -> Residual:
+    """Return a block of the entry or exit flow of Figure 5: (c, h, w) -> (out, h / 2, w / 2).
+
+    Separable convolutions of `first` and `out` channels and a pool, beside a strided 1x1 convolution. `preact` False
+    leaves out the first ReLU, where the input comes from one.
+    """
+    start = (Act(),) if preact else ()
+    body = chain(*start, separable(first), Act(), separable(out), Pool("max", 3, 2))
+    return Residual(body, project=False, shortcut=Conv(out, stride=2, act=False), act=False)
+
+
+def middle(width: int) -> Residual:
+    """Return the block that Figure 5 repeats eight times: (width, h, w) -> (width, h, w)."""
+    body = chain(Act(), separable(width), Act(), separable(width), Act(), separable(width))
+    return Residual(body, project=False, act=False)
+
+
+def xception() -> Network:
+    """Return Figure 5: entry flow, middle flow and exit flow."""
+    entry: dict[str, Layer] = dict(
+        conv1=Conv(32, 3, 2, "valid"),
+        conv2=Conv(64, 3, padding="valid"),
+        block1=down(128, 128, preact=False),
+        block2=down(256, 256),
+        block3=down(728, 728),
+    )
+    eight = {f"block{number}": middle(728) for number in range(4, 12)}
+    end: dict[str, Layer] = dict(
+        block12=down(728, 1024),
+        conv3=separable(1536, act=True),
+        conv4=separable(2048, act=True),
+    )
+    head = Head(drop_rate=0.5)  # section 4.3: before the logistic regression
+    return network(entry, eight, end, head=head, style=Style(eps=1e-5))
+
+
+TIMM = Layout(
+    "timm",
+    prefixes=(
+        ("features.conv1.conv.", "conv1."),
+        ("features.conv1.bn.", "bn1."),
+        ("features.conv2.conv.", "conv2."),
+        ("features.conv2.bn.", "bn2."),
+        ("features.block1.body.0.0.conv.", "block1.rep.0.conv1."),
+        ("features.block1.body.0.1.conv.", "block1.rep.0.pointwise."),
+        ("features.block1.body.0.1.bn.", "block1.rep.1."),
+        ("features.block1.body.2.0.conv.", "block1.rep.3.conv1."),
+        ("features.block1.body.2.1.conv.", "block1.rep.3.pointwise."),
+        ("features.block1.body.2.1.bn.", "block1.rep.4."),
+        *((f"features.block{number}.", f"block{number}.") for number in range(1, 13)),
+        ("features.conv3.0.conv.", "conv3.conv1."),
+        ("features.conv3.1.conv.", "conv3.pointwise."),
+        ("features.conv3.1.bn.", "bn3."),
+        ("features.conv4.0.conv.", "conv4.conv1."),
+        ("features.conv4.1.conv.", "conv4.pointwise."),
+        ("features.conv4.1.bn.", "bn4."),
+        ("head.fc.", "fc."),
+    ),
+    inner=(
+        (".shortcut.conv.", ".skip."),
+        (".shortcut.bn.", ".skipbn."),
+        (".body.1.0.conv.", ".rep.1.conv1."),
+        (".body.1.1.conv.", ".rep.1.pointwise."),
+        (".body.1.1.bn.", ".rep.2."),
+        (".body.3.0.conv.", ".rep.4.conv1."),
+        (".body.3.1.conv.", ".rep.4.pointwise."),
+        (".body.3.1.bn.", ".rep.5."),
+        (".body.5.0.conv.", ".rep.7.conv1."),
+        (".body.5.1.conv.", ".rep.7.pointwise."),
+        (".body.5.1.bn.", ".rep.8."),
+    ),
+)
+
+ENTRIES = (
+    Entry(
+        name="xception",
+        network=xception,
+        paper=PAPER,
+        about="Figure 5, as timm's legacy_xception",
+        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975),
+        layouts=(TIMM,),
+    ),
+)
