@@ -67,7 +67,7 @@ class ClassifierHead(nn.Module):
                 self.hidden[f"fc{number}"] = unset(nn.Linear, fan_in, out, bias=spec.kind != "embed")
             fan_in = out
         if spec.kind == "embed" and self.hidden:
-            self.hidden["bn1"] = nn.BatchNorm1d(fan_in, eps=1e-3)
+            self.hidden["bn1"] = (nn.BatchNorm1d if spec.norm == "batch" else nn.LayerNorm)(fan_in, eps=1e-3)
         self.num_features = fan_in if spec.kind != "conv" and self.hidden else fan_in * double
         self.drop = nn.Dropout(drop_rate)
         self.fc = unset(nn.Linear, self.num_features, num_classes) if num_classes else nn.Identity()
@@ -81,7 +81,7 @@ class ClassifierHead(nn.Module):
     def reset_hidden(self) -> None:
         """Draw He's normal weights for the hidden layers; zero their biases."""
         for layer in self.hidden.values():
-            if isinstance(layer, nn.BatchNorm1d):
+            if isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
                 layer.reset_parameters()
             elif isinstance(layer, nn.Linear | nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")

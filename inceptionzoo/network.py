@@ -48,16 +48,19 @@ class Head:
 
     "pool": global pool, dropout, linear. "mlp": pool to `size` x `size`, flatten, `hidden` dense layers with ReLU and
     dropout, linear: VGG's. "conv": the same layers slid over the map as convolutions, averaged after: timm's VGG.
-    "embed": global pool, dropout, a linear layer of width `hidden[0]` without bias, batch normalisation, linear: FaceNet's.
+    "embed": global pool, dropout, a linear layer of width `hidden[0]` without bias, normalisation, linear: FaceNet's. `norm`
+    is that normalisation: "batch", or "layer", which takes each vector by itself.
     """
 
     kind: HeadKind = "pool"
     hidden: tuple[int, ...] = ()
     size: int = 1
     drop_rate: float = 0.0
+    norm: Literal["batch", "layer"] = "batch"
 
     def __post_init__(self) -> None:
         check_choice("head", self.kind, HEAD_KINDS)
+        check_choice("norm", self.norm, ("batch", "layer"))
         check_int("size", self.size, 1)
         check_rate("drop_rate", self.drop_rate)
         if not isinstance(self.hidden, tuple) or any(type(out) is not int or out < 1 for out in self.hidden):

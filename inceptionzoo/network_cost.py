@@ -56,7 +56,14 @@ def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
     for index, out in enumerate((*head.hidden, num_classes)):
         slid, normed = (positions, embed) if index < len(head.hidden) else (1, False)
         params = fan_in * out + out * (2 if normed else 1)  # scale and shift, or bias
-        dense = Cost(Shape(out, 1, 1), fan_in * out, params, fan_in * out * slid, int(out > 0), 1 if normed else None)
+        dense = Cost(
+            Shape(out, 1, 1),
+            fan_in * out,
+            params,
+            fan_in * out * slid,
+            int(out > 0),
+            1 if normed and head.norm == "batch" else None,
+        )
         whole, fan_in = whole.then(dense), out
     return whole
 

@@ -48,7 +48,8 @@ def vary(
     if norm_layer is not None and not callable(norm_layer):
         check_choice("norm_layer", norm_layer, NORM_LAYERS)
     style = net.style if norm_layer is None else replace(net.style, norm=_norm(norm_layer))
-    net = replace(net, style=style if act_layer is None else replace(style, act=act_layer))
+    head = replace(net.head, norm="layer") if norm_layer in ("groupnorm", "layernorm2d") else net.head
+    net = replace(net, style=style if act_layer is None else replace(style, act=act_layer), head=head)
     return _with_drop_path(net, drop_path_rate)
 
 
