@@ -1,0 +1,43 @@
+"""A network of one's own: composed, registered, summarised, trained, saved, and loaded in a fresh process."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, TensorDataset, random_split
+
+import inceptionzoo as iz
+
+
+def block(width: int) -> iz.Concat:
+    """Return four branches of equal width: a point, a square, a cross, and what a pool keeps."""
+    cross = iz.chain(iz.Conv(width), iz.Conv(width, (1, 5)), iz.Conv(width, (5, 1)))
+    kept = iz.chain(iz.Pool("max", 3), iz.Conv(width))
+    return iz.concat(point=iz.Conv(width), square=iz.chain(iz.Conv(width), iz.Conv(width, 3)), cross=cross, kept=kept)
+
+
+def crossnet(*, width: int = 16) -> iz.Network:
+    down, wide = iz.Pool("max", 3, 2), 2 * width
+    return iz.network(stem=iz.Conv(width, 3), a=block(width), down=down, b=iz.Residual(block(wide)), c=block(wide))
+
+
+iz.register_model("crossnet", crossnet, num_classes=10, input_size=(1, 8, 8))
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--out", default="crossnet.safetensors")
+    options = parser.parse_args()
+    iz.summary("crossnet")
+    digits = load_digits()
+    images = torch.tensor(digits.images[:, None] / 8 - 1, dtype=torch.float32)
+    train, val = random_split(TensorDataset(images, torch.tensor(digits.target)), [0.8, 0.2], torch.Generator().manual_seed(0))
+    model, held_out = iz.create_model("crossnet", width=24), DataLoader(val, 64)
+    iz.fit(model, DataLoader(train, 64, shuffle=True), held_out, epochs=options.epochs, seed=0, progress=True)
+    iz.save_weights(model, options.out, metrics={"val_accuracy": iz.evaluate(model, held_out).accuracy})
+    print(f"held-out accuracy {iz.evaluate(model, held_out).accuracy:.3f}; in a fresh process:", flush=True)
+    again = "import sys, inceptionzoo as iz, compose; m = iz.load_model(sys.argv[1]); print(m.entry.name, m.arguments)"
+    subprocess.run([sys.executable, "-c", again, str(Path(options.out).resolve())], check=True, cwd=Path(__file__).parent)
