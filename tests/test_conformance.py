@@ -3,7 +3,9 @@
 import copy
 import multiprocessing
 import pickle
+from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 
@@ -164,3 +166,28 @@ def test_trace_export_compile(name):
     assert run(torch.export.export(model, (x,)).module(), x).equal(expected)
     torch.compiler.reset()
     assert run(torch.compile(model, fullgraph=True, backend="eager"), x).equal(expected)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_onnx(name, tmp_path):
+    model, x = make(name, num_classes=3), images(name)
+    model.train()(x)  # statistics of batch normalisation that are not the initial ones
+    assert_onnx_agrees(model.eval(), x, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"padding": "same"}, {"output_stride": 8}, {"norm_layer": "groupnorm", "act_layer": "silu"}]
+)
+def test_onnx_of_variants(arguments, tmp_path):
+    model, x = make("googlenet", num_classes=3, **arguments), images("googlenet")
+    assert_onnx_agrees(model.eval(), x, tmp_path)
+
+
+def assert_onnx_agrees(model: iz.Net, x: torch.Tensor, folder: Path) -> None:
+    """torch's dynamo exporter, and ONNX Runtime on what it wrote."""
+    program = torch.onnx.export(model, (x,), dynamo=True, verbose=False)
+    program.save(folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    theirs = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+    expected = run(model, x)
+    assert (theirs - expected).abs().max() <= 1e-4 * expected.abs().max()
