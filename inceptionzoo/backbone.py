@@ -29,7 +29,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.network, self.features, self.in_chans = network, features, in_chans
         self.grad_checkpointing = False
-        self.feature_info = self.stage_info([level.name for level in levels(network, in_chans)])
+        self.feature_info = self._levels()
         self._aux = aux
         self._sizes: dict[tuple[int, int], int | None] = {}  # sizes that fit: fewest positions normalised
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
@@ -74,14 +74,19 @@ class Backbone(nn.Module):
         """
         if output_fmt != "NCHW":
             raise ArgumentError(f"output_fmt={output_fmt!r} must be 'NCHW'")
-        wanted, taps = self.tap_names(indices), []
+        x, taps = self.run_taps(x, self.tap_names(indices), stop_early=stop_early)
+        return taps if intermediates_only else (x, taps)
+
+    def run_taps(self, x: Tensor, names: list[str], *, stop_early: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Return the last map, and the maps of the stages of these names, in the network's order."""
+        taps: list[Tensor] = []
         for name, stage in self.features.named_children():
             x = self.run(stage, x)
-            if name in wanted:
+            if name in names:
                 taps.append(x)
-            if stop_early and len(taps) == len(wanted):
+            if stop_early and len(taps) == len(names):
                 break
-        return taps if intermediates_only else (x, taps)
+        return x, taps
 
     def run(self, stage: nn.Module, x: Tensor) -> Tensor:
         """Return `stage(x)`, checkpointed where that is set and gradients are taken."""
@@ -96,7 +101,7 @@ class Backbone(nn.Module):
         Raises:
             ArgumentError: an index is no level, or a name no stage.
         """
-        named = [str(info["module"]).removeprefix("features.") for info in self.feature_info]
+        named = self._level_names()
         stages = [name for name, _ in self.features.named_children()]
         if indices is None:
             return named
@@ -116,8 +121,14 @@ class Backbone(nn.Module):
 
     def tap_indices(self, names: list[str]) -> list[int | str]:
         """Return the level's number for each stage that is one, else its name."""
-        named = {str(info["module"]).removeprefix("features."): index for index, info in enumerate(self.feature_info)}
+        named = {name: index for index, name in enumerate(self._level_names())}
         return [named.get(name, name) for name in names]
+
+    def _levels(self) -> list[dict[str, Any]]:
+        return self.stage_info([level.name for level in levels(self.network, self.in_chans)])
+
+    def _level_names(self) -> list[str]:
+        return [str(info["module"]).removeprefix("features.") for info in self.feature_info]
 
     def stage_info(self, names: list[str]) -> list[dict[str, Any]]:
         """Return {num_chs, reduction, module} of these stages."""
@@ -133,9 +144,9 @@ class Backbone(nn.Module):
         end = [name for name, _ in stages].index(last) + 1
         if end == len(stages):
             return False
-        self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=self.network.taps)
+        self.network = replace(self.network, stages=tuple(stages[:end]), aux=())
         self.features = self.features[:end]
-        self.feature_info = self.stage_info([level.name for level in levels(self.network, self.in_chans)])
+        self.feature_info = self._levels()
         self._aux, self._sizes = False, {}
         self.min_input_size = min_input_size(self.network, in_channels=self.in_chans)
         return True

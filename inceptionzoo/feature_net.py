@@ -65,9 +65,4 @@ class FeatureNet(Backbone):
         self.entry, self.data = model.entry, model.data
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        taps = []
-        for name, stage in self.features.named_children():
-            x = self.run(stage, x)
-            if name in self.taps:
-                taps.append(x)
-        return taps
+        return self.run_taps(x, self.taps)[1]

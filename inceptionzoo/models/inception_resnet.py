@@ -173,14 +173,18 @@ def units(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
     return ((f"features.{ours}.body.", f"{theirs}.branches."), (f"features.{ours}.project.conv.", f"{theirs}.conv."))
 
 
+STEM = (  # as timm and facenet-pytorch name it
+    ("features.Conv2d_1a_3x3.", "conv2d_1a."),
+    ("features.Conv2d_2a_3x3.", "conv2d_2a."),
+    ("features.Conv2d_2b_3x3.", "conv2d_2b."),
+    ("features.Conv2d_3b_1x1.", "conv2d_3b."),
+    ("features.Conv2d_4a_3x3.", "conv2d_4a."),
+)
+
 TIMM = Layout(
     "timm",
     prefixes=(
-        ("features.Conv2d_1a_3x3.", "conv2d_1a."),
-        ("features.Conv2d_2a_3x3.", "conv2d_2a."),
-        ("features.Conv2d_2b_3x3.", "conv2d_2b."),
-        ("features.Conv2d_3b_1x1.", "conv2d_3b."),
-        ("features.Conv2d_4a_3x3.", "conv2d_4a."),
+        *STEM,
         ("features.Mixed_5b.", "mixed_5b."),
         *(pair for index in range(10) for pair in residual(f"block35_{index + 1}", f"repeat.{index}")),
         ("features.Mixed_6a.", "mixed_6a."),
@@ -196,11 +200,7 @@ TIMM = Layout(
 FACENET = Layout(
     "facenet-pytorch",
     prefixes=(
-        ("features.Conv2d_1a_3x3.", "conv2d_1a."),
-        ("features.Conv2d_2a_3x3.", "conv2d_2a."),
-        ("features.Conv2d_2b_3x3.", "conv2d_2b."),
-        ("features.Conv2d_3b_1x1.", "conv2d_3b."),
-        ("features.Conv2d_4a_3x3.", "conv2d_4a."),
+        *STEM,
         ("features.Conv2d_4b_3x3.", "conv2d_4b."),
         *(pair for index in range(5) for pair in residual(f"block35_{index + 1}", f"repeat_1.{index}")),
         ("features.Mixed_6a.", "mixed_6a."),
