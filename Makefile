@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-full lint docs clean
+.PHONY: demo test test-full lint docs tables clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
@@ -10,7 +10,7 @@ demo: .venv/examples
 test: lint
 	$(BIN)/pytest -m "not full"
 
-test-full: lint docs
+test-full: lint docs .venv/tensorflow .venv/facenet
 	$(BIN)/pytest
 
 lint: .venv/dev
@@ -20,6 +20,14 @@ lint: .venv/dev
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --strict
+
+tables: .venv/dev
+	$(BIN)/python docs/models_table.py
+
+# facenet-pytorch holds torch below 2.3, and runs with newer ones
+.venv/facenet: .venv/dev
+	$(BIN)/pip install --quiet --no-deps "facenet-pytorch>=2.6"
+	touch $@
 
 # One stamp an extra: pip runs again only where pyproject.toml has changed.
 .venv/%: pyproject.toml

@@ -61,6 +61,19 @@ class SameMaxPool2d(nn.MaxPool2d):
         return result
 
 
+class CeilMaxPool2d(nn.MaxPool2d):
+    """A max pool of `ceil_mode=True` by padding below and beside: the same output, where only floor mode is known."""
+
+    def __init__(self, kernel_size: Size, stride: int, padding: tuple[int, int], dilation: int) -> None:
+        super().__init__(kernel_size, stride, padding, dilation)
+        self.step = stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        more = self.step - 1
+        result: Tensor = super().forward(F.pad(input, (0, more, 0, more), value=float("-inf")))
+        return result
+
+
 class ConvNormAct(nn.Module):
     """Convolution, batch normalisation, ReLU, the last two where the specification has them."""
 
@@ -160,6 +173,8 @@ def make_pool(pool: Pool) -> nn.Module:
     if pool.kind == "max" and pool.padding == "same":
         return SameMaxPool2d(pool.kernel, pool.stride, pool.dilation)
     padding = half_padding(pool.kernel, "valid" if pool.padding == "valid" else "half", pool.dilation)
+    if pool.ceil == "pad":
+        return CeilMaxPool2d(pool.kernel, pool.stride, padding, pool.dilation)
     if pool.kind == "max":
         return nn.MaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
     return nn.AvgPool2d(pool.kernel, pool.stride, padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)

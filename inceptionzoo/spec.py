@@ -101,7 +101,8 @@ class Act:
 class Pool:
     """Pooling: (c, h, w) -> (c, h / stride, w / stride).
 
-    `ceil` rounds the output size up; `include_pad` lets an average count the padding's zeros.
+    `ceil` rounds the output size up; "pad" does so by padding, for runtimes that only round down: the same maximum.
+    `include_pad` lets an average count the padding's zeros.
     The kind "adaptive_avg" averages to a map of `kernel` pixels whatever comes in.
     """
 
@@ -110,7 +111,7 @@ class Pool:
     stride: int = 1
     padding: Padding = "half"
     _: KW_ONLY
-    ceil: bool = False
+    ceil: bool | Literal["pad"] = False
     include_pad: bool = True
     dilation: int = 1
 
@@ -123,7 +124,9 @@ class Pool:
             raise SpecError(f"{self}: a dilated pool needs padding='same' or 'valid'")
         _kernel(self, self.kernel)
         _padding(self, self.padding, self.kernel, self.stride)
-        _flags(self, ceil=self.ceil, include_pad=self.include_pad)
+        _flags(self, ceil=self.ceil == "pad" or self.ceil, include_pad=self.include_pad)
+        if self.ceil == "pad" and (self.kind != "max" or self.padding == "same" or min(pair(self.kernel)) < self.stride):
+            raise SpecError(f"{self}: ceil='pad' needs a max pool whose kernel is at least its stride, and no padding='same'")
         symmetric = self.stride == 1 and all(side % 2 for side in pair(self.kernel))
         if self.padding == "same" and self.kind == "avg" and not symmetric:
             raise SpecError(f"{self}: an average with padding='same' needs stride=1 and an odd kernel; use 'half' or 'valid'")

@@ -9,20 +9,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from .errors import ArgumentError, check_choice, check_rate
+from .cost import Shape
+from .errors import ArgumentError, SpecError, check_choice, check_rate
 from .network import Network
-from .network_cost import levels
+from .network_cost import levels, stage_costs
 from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 
-VARIANTS = ("padding", "include_pad", "output_stride", "act_layer", "norm_layer", "drop_path_rate")
+VARIANTS = ("padding", "include_pad", "ceil_mode", "output_stride", "act_layer", "norm_layer", "drop_path_rate")
 NORM_LAYERS = {"batchnorm2d": "batch", "groupnorm": "group", "layernorm2d": "layer"}  # timm's names
 
 
 def vary(
     net: Network,
     *,
-    padding: Literal["same"] | None = None,
+    padding: Literal["same", "valid"] | None = None,
     include_pad: bool | None = None,
+    ceil_mode: Literal["pad"] | None = None,
     output_stride: int | None = None,
     act_layer: str | Callable[[], Any] | None = None,
     norm_layer: str | Callable[[int], Any] | None = None,
@@ -31,18 +33,23 @@ def vary(
     """Return the network with these changes; None leaves it as it is.
 
     `padding="same"` pads every convolution and pool as TensorFlow does, so that a map is its input divided by the stride
-    and rounded up. `include_pad` says whether averages count the padding. `output_stride` replaces strides beyond it by
-    dilation. `act_layer` and `norm_layer` are names, or a class. `drop_path_rate` is the stochastic depth of the last
-    residual block; the others have less in proportion.
+    and rounded up; "valid" pads none that strides. `include_pad` says whether averages count the padding.
+    `ceil_mode="pad"` lets pools that round up do so by padding. `output_stride` replaces strides beyond it by dilation.
+    `act_layer` and `norm_layer` are names, or a class. `drop_path_rate` is the stochastic depth of the last residual
+    block; the others have less in proportion.
 
     Raises:
         ArgumentError: a value lies outside its range, or the network has nothing that it could change.
     """
     if padding is not None:
-        check_choice("padding", padding, ("same",))
-        net = _mapped(net, lambda leaf: _padded_same(leaf))
+        check_choice("padding", padding, ("same", "valid"))
+        net = _mapped(net, _padded_same if padding == "same" else _unpadded)
+        _check_maps(net, padding)
     if include_pad is not None:
         net = _mapped(net, lambda leaf: _counting(leaf, include_pad))
+    if ceil_mode is not None:
+        check_choice("ceil_mode", ceil_mode, ("pad",))
+        net = _mapped(net, lambda leaf: replace(leaf, ceil="pad") if isinstance(leaf, Pool) and leaf.ceil else leaf)
     if output_stride is not None:
         net = dilated(net, output_stride)
     if norm_layer is not None and not callable(norm_layer):
@@ -83,6 +90,23 @@ def _padded_same(leaf: Layer) -> Layer:
             return replace(leaf, padding="same", ceil=False)
         case _:
             return leaf
+
+
+def _unpadded(leaf: Layer) -> Layer:
+    match leaf:
+        case Conv() | Depthwise() if leaf.stride > 1:
+            return replace(leaf, padding="valid")
+        case Pool() if leaf.stride > 1:
+            return replace(leaf, padding="valid", ceil=False)
+        case _:
+            return leaf
+
+
+def _check_maps(net: Network, padding: str) -> None:
+    try:
+        stage_costs(net, Shape(3, 512, 512))
+    except SpecError as error:
+        raise ArgumentError(f"padding={padding!r} does not fit this network: {error}") from None
 
 
 def _counting(leaf: Layer, include_pad: bool) -> Layer:

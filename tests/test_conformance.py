@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from helpers import measure, outputs, shape_text
 
 import inceptionzoo as iz
 
@@ -49,6 +50,21 @@ def test_meta_and_table_agree(name):
     assert all(tensor.is_meta for tensor in model.state_dict().values())
     assert sum(tensor.numel() for tensor in model.parameters()) == iz.model_info(name).params
     assert model(images(name).to("meta")).shape == (2, iz.model_info(name).num_classes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_summary_equals_a_count_on_real_tensors(name, capsys):
+    model, x = make(name, num_classes=3).eval(), images(name, 1)
+    stages = dict(model.features.named_children())
+    with torch.inference_mode():
+        seen = outputs(stages, lambda: model(x))
+    table = iz.summary(model, input_size=tuple(x.shape[1:]))
+    assert {row.name: str(row.cost.shape) for row in table.rows[:-1]} == {key: shape_text(y) for key, y in seen.items()}
+    whole = measure(model, lambda: model(x))
+    assert (table.total.cost.params, table.total.cost.macs) == whole
+    assert sum(row.cost.params for row in table.rows) == whole[0]
+    for row in table.rows[:-1]:
+        assert (row.cost.params, row.cost.macs) == measure(stages[row.name], lambda: model(x)), row.name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -166,6 +182,14 @@ def test_trace_export_compile(name):
     assert run(torch.export.export(model, (x,)).module(), x).equal(expected)
     torch.compiler.reset()
     assert run(torch.compile(model, fullgraph=True, backend="eager"), x).equal(expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is deprecated", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", ["googlenet", "inception_v2", "inception_resnet_v1", "xception", "vgg11_bn_cifar"])
+def test_torchscript_by_tracing(name):
+    """It is deprecated: `torch.jit.trace` works, at the size traced; `torch.jit.script` does not read these modules."""
+    model, x = make(name, num_classes=3).eval(), images(name)
+    assert run(torch.jit.trace(model, x), x).equal(run(model, x))
 
 
 @pytest.mark.parametrize("name", COMPILED)

@@ -10,7 +10,7 @@ import inceptionzoo as iz
 
 NAMES = ("googlenet", "googlenet_paper", "googlenet_cifar", "vgg11", "vgg13_bn", "vgg11_bn_cifar")
 VALID = ("inception_v3", "inception_v4", "inception_resnet_v1", "xception")  # unpadded, so that a map is a little smaller
-NAMES += ("bn_inception", *VALID)
+NAMES += ("bn_inception", "inception_v2", *VALID)
 RESIDUAL = iz.network(stem=iz.Conv(8, 3, 2), **{f"block{i}": iz.Residual(iz.Conv(4), scale=0.5) for i in range(5)})
 
 
@@ -65,6 +65,35 @@ def test_padding_same_divides_and_rounds_up(name, size):
     wanted = [tuple(-(-side // info["reduction"]) for side in size) for info in model.feature_info]
     assert [tuple(tap.shape[2:]) for tap in maps] == wanted
     assert model.min_input_size == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_valid_pads_nothing_that_strides(name):
+    if name == "xception":  # its shortcuts stride over one pixel, its pools over three
+        with pytest.raises(iz.ArgumentError, match="padding='valid' does not fit this network: residual: .* they must agree"):
+            make(name, padding="valid")
+        return
+    model = make(name, padding="valid").eval()
+    kinds = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
+    strided = [part for part in model.features.modules() if isinstance(part, kinds) and part.stride not in (1, (1, 1))]
+    assert strided
+    assert {part.padding if isinstance(part.padding, int) else max(part.padding) for part in strided} == {0}
+    assert not any(getattr(part, "ceil_mode", False) for part in strided)
+    assert (model.network == make(name).network) == (name.startswith("vgg") or name in VALID)
+    side = model.min_input_size
+    assert model(noise(1, 3, side, side + 2)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_paper", "bn_inception"])
+def test_ceil_mode_by_padding_is_exact(name):
+    plain, padded = make(name).eval(), make(name, ceil_mode="pad").eval()
+    padded.load_state_dict(plain.state_dict())
+    assert any(getattr(part, "ceil_mode", False) for part in plain.modules())
+    assert not any(getattr(part, "ceil_mode", False) for part in padded.modules())
+    assert padded.min_input_size == plain.min_input_size
+    for side in range(plain.min_input_size, plain.min_input_size + 40):
+        x = noise(1, 3, side, side + 5) - 3
+        assert padded(x).equal(plain(x)), side
 
 
 ACTS = {"silu": F.silu, "gelu": F.gelu, "leaky_relu": F.leaky_relu, nn.ELU: F.elu}
@@ -142,7 +171,8 @@ def test_stochastic_depth():
         ({"drop_path_rate": 0.1}, "drop_path_rate=0.1 needs residual blocks, and this network has none; use drop_rate"),
         ({"drop_path_rate": 1.0}, "drop_path_rate=1.0 must be a number with 0 <="),
         ({"output_stride": 12}, "output_stride=12 must be one of 1, 2, 4, 8, 16, 32"),
-        ({"padding": "sam"}, "padding='sam' must be one of 'same'; did you mean 'same'?"),
+        ({"padding": "sam"}, "padding='sam' must be one of 'same', 'valid'; did you mean 'same'?"),
+        ({"ceil_mode": "pads"}, "ceil_mode='pads' must be one of 'pad'; did you mean 'pad'?"),
         ({"norm_layer": "groupnom"}, "did you mean 'groupnorm'?"),
         ({"act_layer": "relus"}, "act='relus' must be one of"),
         ({"output_strid": 8}, "did you mean 'output_stride'?"),

@@ -2,44 +2,71 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from ..entry import Entry, Layout
+from ..entry import DataConfig, Entry, Layout
 from ..errors import check_choice
-from ..network import Network, Style, network
-from ..spec import Concat, Conv, Pool, chain, concat
+from ..network import Head, Network, Style, network
+from ..spec import Concat, Conv, Depthwise, Layer, Padding, Pool, chain, concat
 
 PAPER = (
     "Ioffe and Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift, "
     "ICML 2015, arXiv:1502.03167"
 )
+HALF = (0.5, 0.5, 0.5)
 DOWN = Pool("max", 3, 2, "valid", ceil=True)
 
 
-def inception_double(n1: int, r3: int, n3: int, rd: int, nd: int, pool: Literal["avg", "max"], proj: int) -> Concat:
+def inception_double(
+    n1: int, r3: int, n3: int, rd: int, nd: int, pool: Literal["avg", "max"], proj: int, *, include_pad: bool = True
+) -> Concat:
     """Return one row of Figure 5 as a block: (c, h, w) -> (n1 + n3 + nd + proj, h, w). Two 3x3 stand for GoogLeNet's 5x5.
 
     The arguments are the columns #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, and both of Pool + proj.
+    `include_pad` lets an average count the padding's zeros.
     """
     return concat(
         branch1=Conv(n1),
         branch2=chain(Conv(r3), Conv(n3, 3)),
         branch3=chain(Conv(rd), Conv(nd, 3), Conv(nd, 3)),
-        branch4=chain(Pool(pool, 3), Conv(proj)),
+        branch4=chain(Pool(pool, 3, include_pad=include_pad), Conv(proj)),
     )
 
 
-def reduction_double(r3: int, n3: int, rd: int, nd: int) -> Concat:
+def reduction_double(r3: int, n3: int, rd: int, nd: int, *, padding: Padding = "half") -> Concat:
     """Return one row of stride 2, without 1x1 and with the pool passed through: (c, h, w) -> (n3 + nd + c, h / 2, w / 2).
 
-    Branches are numbered as in the other rows. The pool is padded as its convolutions' outputs ask for: on maps with an even
-    number of pixels a side that is Caffe's, which rounds up; on others Caffe's branches do not agree.
+    Branches are numbered as in the other rows; `padding` is the strided convolutions'. The pool is padded as their outputs
+    ask for: on maps with an even number of pixels a side that is Caffe's, which rounds up; on others Caffe's branches do
+    not agree.
     """
     return concat(
-        branch2=chain(Conv(r3), Conv(n3, 3, 2)),
-        branch3=chain(Conv(rd), Conv(nd, 3), Conv(nd, 3, 2)),
+        branch2=chain(Conv(r3), Conv(n3, 3, 2, padding)),
+        branch3=chain(Conv(rd), Conv(nd, 3), Conv(nd, 3, 2, padding)),
         branch4=Pool("max", 3, 2, "same"),
     )
+
+
+def rows(late: int, *, include_pad: bool = True, padding: Padding = "half") -> dict[str, Layer]:
+    """Return rows 3a to 5b of Figure 5: (192, 28, 28) -> (1024, 7, 7); 4c and 4d project their pools to `late` channels."""
+    inception = partial(inception_double, include_pad=include_pad)
+    reduction = partial(reduction_double, padding=padding)
+    # fmt: off
+    return dict(
+        #                     #1x1 #3x3r #3x3 #d3x3r #d3x3  pool + proj
+        inception3a=inception(  64,   64,  64,    64,   96, "avg",  32),
+        inception3b=inception(  64,   64,  96,    64,   96, "avg",  64),
+        inception3c=reduction(       128, 160,    64,   96            ),
+        inception4a=inception( 224,   64,  96,    96,  128, "avg", 128),
+        inception4b=inception( 192,   96, 128,    96,  128, "avg", 128),
+        inception4c=inception( 160,  128, 160,   128,  160, "avg", late),
+        inception4d=inception(  96,  128, 192,   160,  192, "avg", late),
+        inception4e=reduction(       128, 192,   192,  256            ),
+        inception5a=inception( 352,  192, 320,   160,  224, "avg", 128),
+        inception5b=inception( 352,  192, 320,   192,  224, "max", 128),
+    )
+    # fmt: on
 
 
 def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
@@ -49,27 +76,25 @@ def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
     4e; or to 96, "onnx", which keeps 576 and 1024.
     """
     check_choice("widths", widths, ("cadene", "onnx"))
-    late = 128 if widths == "cadene" else 96
-    # fmt: off
     return network(
-        conv1=Conv(64, 7, 2),
-        pool1=DOWN,
-        conv2=chain(Conv(64), Conv(192, 3)),
-        pool2=DOWN,
-        #                            #1x1 #3x3r #3x3 #d3x3r #d3x3  pool + proj
-        inception3a=inception_double(  64,   64,  64,    64,   96, "avg",  32),
-        inception3b=inception_double(  64,   64,  96,    64,   96, "avg",  64),
-        inception3c=reduction_double(       128, 160,    64,   96            ),
-        inception4a=inception_double( 224,   64,  96,    96,  128, "avg", 128),
-        inception4b=inception_double( 192,   96, 128,    96,  128, "avg", 128),
-        inception4c=inception_double( 160,  128, 160,   128,  160, "avg", late),
-        inception4d=inception_double(  96,  128, 192,   160,  192, "avg", late),
-        inception4e=reduction_double(       128, 192,   192,  256            ),
-        inception5a=inception_double( 352,  192, 320,   160,  224, "avg", 128),
-        inception5b=inception_double( 352,  192, 320,   192,  224, "max", 128),
+        dict(conv1=Conv(64, 7, 2), pool1=DOWN, conv2=chain(Conv(64), Conv(192, 3)), pool2=DOWN),
+        rows(128 if widths == "cadene" else 96),
         style=Style(eps=1e-5, bias=True),
     )
-    # fmt: on
+
+
+def inception_v2() -> Network:
+    """Return TF-slim's Inception v2: TensorFlow's padding, averages that leave it out, and a separable first convolution.
+
+    That one has a bias and no normalisation. Rows 3a to 5b are slim's Mixed_3b to Mixed_5c.
+    """
+    down = Pool("max", 3, 2, "same")
+    conv1 = chain(Depthwise(7, 2, "same", multiplier=8), Conv(64, norm=False, bias=True))
+    return network(
+        dict(conv1=conv1, pool1=down, conv2=chain(Conv(64), Conv(192, 3)), pool2=down),
+        rows(96, include_pad=False, padding="same"),
+        head=Head(drop_rate=0.2),
+    )
 
 
 CADENE = Layout(
@@ -135,5 +160,12 @@ ENTRIES = (
         paper=PAPER,
         about="Caffe's layout, as Cadene and pytorchcv have it: biases beside batch normalisation, pools that round up",
         layouts=(CADENE, PYTORCHCV),
+    ),
+    Entry(
+        name="inception_v2",
+        network=inception_v2,
+        paper=PAPER,
+        about="TF-slim's: a separable first convolution, TensorFlow's padding, 576 and 1024 channels in 4d and 5a",
+        data=DataConfig(mean=HALF, std=HALF),
     ),
 )

@@ -8,13 +8,9 @@ from ..entry import DataConfig, Entry, Layout
 from ..errors import check_choice, check_int
 from ..network import Head, Network, network
 from ..spec import Concat, Conv, Layer, Pool, Residual, chain, concat
+from .inception_v4 import DOWN, HALF, PAPER, reduction_a
+from .inception_v4 import stem as figure_3
 
-PAPER = (
-    "Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning, AAAI 2017, "
-    "arXiv:1602.07261"
-)
-HALF = (0.5, 0.5, 0.5)
-DOWN = Pool("max", 3, 2, "valid")
 Version = Literal["v1", "v2"]
 Last = Literal["linear", "plain"]
 Two = tuple[int, int]
@@ -49,7 +45,7 @@ REDUCTION_B: dict[str, tuple[Two, Two, Three]] = {
 def stem(version: Version) -> dict[str, Layer]:
     """Return the stem: (3, 299, 299) -> (256, 35, 35) of "v1", Figure 14; (320, 35, 35) of "v2".
 
-    That of "v2" is the published weights', Inception-v3's and its first block; the paper has Inception-v4's (Figure 3).
+    That of "v2" is the published weights', Inception-v3's and its first block; the paper's is `inception_v4.stem`.
     """
     check_choice("version", version, ("v1", "v2"))
     start: dict[str, Layer] = dict(
@@ -91,15 +87,6 @@ def inception_resnet_c(n1: int, n3: Three, *, scale: float = 0.20, act: bool = T
     """Return Figure 13 or 19, of the 8x8 grid: (c, h, w) -> (c, h, w); `act` is the ReLU after the sum."""
     body = concat(branch0=Conv(n1), branch1=chain(Conv(n3[0]), Conv(n3[1], (1, 3)), Conv(n3[2], (3, 1))))
     return Residual(body, scale=scale, act=act)
-
-
-def reduction_a(k: int, l: int, m: int, n: int) -> Concat:  # noqa: E741  # the names of Table 1
-    """Return Figure 7: (c, h, w) -> (n + m + c, h / 2, w / 2); `k`, `l`, `m`, `n` are a row of Table 1."""
-    return concat(
-        branch0=Conv(n, 3, 2, "valid"),
-        branch1=chain(Conv(k), Conv(l, 3), Conv(m, 3, 2, "valid")),
-        branch2=DOWN,
-    )
 
 
 def reduction_b(first: Two, second: Two, third: Three) -> Concat:
@@ -152,15 +139,20 @@ def inception_resnet_v2(
     repeats: Three = (10, 20, 10),
     scales: tuple[float, float, float] = (0.17, 0.10, 0.20),
     last: Last = "linear",
+    start: Literal["slim", "figure3"] = "slim",
     final: int | None = 1536,
 ) -> Network:
-    """Return Inception-ResNet-v2; the defaults are those of the published weights, whose stem it has.
+    """Return Inception-ResNet-v2; the defaults are those of the published weights, which are TF-slim's.
 
     `repeats`, `scales`, `last`: as in `inception_resnet_v1`; the paper has (5, 10, 5) and "plain".
+    `start`: the stem, that of the published weights or Figure 3, the paper's.
     `final`: width of a 1x1 convolution at the end; the paper has None.
     """
     end: dict[str, Layer] = {} if final is None else dict(Conv2d_7b_1x1=Conv(final))
-    return network(stem("v2"), blocks("v2", repeats, scales, last), end, head=Head(drop_rate=0.2))
+    check_choice("start", start, ("slim", "figure3"))
+    return network(
+        stem("v2") if start == "slim" else figure_3(), blocks("v2", repeats, scales, last), end, head=Head(drop_rate=0.2)
+    )
 
 
 def residual(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:

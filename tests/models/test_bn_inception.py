@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)  # of its dpn.py, where Python compiles it for the first time
     from pretrainedmodels.models.bninception import bninception as cadene_bninception
 
-(ENTRY,) = ENTRIES
+ENTRY, SLIM = ENTRIES
 ENDPOINTS = {  # at 224 px, Cadene's widths
     "conv1": "112x112x64",
     "pool1": "56x56x64",
@@ -179,6 +179,21 @@ def test_equals_the_graph_of_caffe2():
     with torch.no_grad():
         assert max(distance(model(x), y) for x, y in zip(images, theirs, strict=True)) <= 1e-4
     assert distance(theirs[0], theirs[1]) > 0.02  # the images tell
+
+
+def test_inception_v2_is_slims():
+    """Its numbers; tests/models/test_tf_slim.py runs slim itself."""
+    network = SLIM.network()
+    whole = network_cost(network, Shape(3, 224, 224), 1000)
+    assert (whole.params, whole.params - 1_025_000) == (11_188_224, 10_163_224)  # with the classifier and without
+    assert {name: str(row.shape) for name, _, row in stage_costs(network, Shape(3, 224, 224))} == ENDPOINTS | NARROW
+    stem, *_ = network.stages
+    assert [type(layer).__name__ for layer in stem[1].layers] == ["Depthwise", "Conv"]
+    assert (stem[1].layers[1].bias, stem[1].layers[1].norm) == (True, False)
+    model = fill(build_network(network, num_classes=3), noise(2, 3, 64, 64))
+    padded = build_network(vary(network, padding="same", include_pad=False), num_classes=3).eval()
+    padded.load_state_dict(model.state_dict())
+    assert model(noise(1, 3, 64, 96)).equal(padded(noise(1, 3, 64, 96)))
 
 
 def test_refuses_other_widths():

@@ -13,7 +13,7 @@ import inceptionzoo as iz
 from inceptionzoo.build import build, build_network
 from inceptionzoo.cost import Shape, cost
 from inceptionzoo.errors import ArgumentError
-from inceptionzoo.models import inception_resnet
+from inceptionzoo.models import inception_resnet, inception_v4
 from inceptionzoo.models.inception_resnet import ENTRIES, inception_resnet_v1, inception_resnet_v2
 from inceptionzoo.network_cost import network_cost, stage_costs
 
@@ -85,13 +85,26 @@ def test_parameters(entry, params):
     [
         (inception_resnet_v1(repeats=(5, 10, 5), last="plain", bottleneck=None), "block8_5", "8x8x1792"),
         (inception_resnet_v2(repeats=(5, 10, 5), last="plain", final=None), "block8_5", "8x8x2080"),
+        (inception_resnet_v2(repeats=(5, 10, 5), last="plain", start="figure3", final=None), "block8_5", "8x8x2144"),
     ],
-    ids=["v1", "v2"],
+    ids=["v1", "v2", "v2, Figure 3"],
 )
 def test_the_papers_repeats(network, last, after):
     name, block, row = stage_costs(network, Shape(3, 299, 299))[-1]
     assert (name, str(row.shape), block.scale, block.act) == (last, after, 0.2, True)
-    assert len(network.stages) == {"8x8x1792": 7, "8x8x2080": 8}[after] + 5 + 1 + 10 + 1 + 5
+    assert len(network.stages) == {"8x8x1792": 7, "8x8x2080": 8, "8x8x2144": 6}[after] + 5 + 1 + 10 + 1 + 5
+
+
+def test_v2_of_the_paper_has_figure_3():
+    network = inception_resnet_v2(start="figure3")
+    assert dict(network.stages[:6]) == inception_v4.stem()
+    shapes = {name: str(row.shape) for name, _, row in stage_costs(network, Shape(3, 299, 299))}
+    assert [shapes[name] for name in ("Mixed_5a", "block35_1", "Mixed_6a", "Mixed_7a")] == [
+        "35x35x384",
+        "35x35x384",  # Figure 16's 384
+        "17x17x1152",  # 384 + 384 + 384; Figure 17 prints 1154
+        "8x8x2144",  # 1152 + 384 + 288 + 320; Figure 19 prints 2048
+    ]
 
 
 def test_scales_are_named():
@@ -241,6 +254,29 @@ def test_v1s_layout_is_a_bijection(pytorchcvs, v1):
     state, theirs = v1.state_dict(), pytorchcvs.state_dict()
     table = V1.layouts[0].table(state)
     assert same(state, table, theirs)
+
+
+@pytest.mark.full
+@one_thread()
+def test_v1_equals_facenet_at_every_block():
+    from facenet_pytorch import InceptionResnetV1  # installed by `make test-full` without its requirements
+
+    theirs = fill(InceptionResnetV1(classify=True, num_classes=10, device="cpu"), noise(4, 3, 160, 160))
+    with torch.device("meta"):
+        model = build_network(V1.network(), entry=V1, num_classes=10)
+    assert iz.load_weights(model, theirs.state_dict()).layout == "facenet-pytorch"
+    assert sorted(V1.layouts[1].table(model.state_dict()).values()) == sorted(theirs.state_dict())
+    parts = {"Mixed_6a": theirs.mixed_6a, "block17_10": theirs.repeat_2[9], "block8_6": theirs.block8}
+    x = noise(2, 3, 160, 192)
+    expected, seen = outputs(parts, lambda: theirs(x)), outputs(dict(model.eval().features.named_children()), lambda: model(x))
+    for name, value in expected.items():
+        assert value.std() > 1e-3, name
+        assert seen[name].equal(value), name
+    with torch.no_grad():
+        assert model(x).equal(theirs(x))
+        theirs.classify = False
+        embedding = model.forward_head(model.forward_features(x), pre_logits=True)
+        assert nn.functional.normalize(embedding).equal(theirs(x))
 
 
 FACENET = {  # keys of facenet-pytorch 2.6.0, whose requirements hold torch below 2.3: written down, with our own
