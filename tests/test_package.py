@@ -30,7 +30,7 @@ FLOORS = [
     {"factory"},
 ]
 INSIDE = {  # the same within a folder
-    "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"save", "source"}, {"load"}],
+    "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"pickles", "save"}, {"source"}, {"load"}],
     "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "setup"}, {"progress"}, {"fit"}],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError
 from .card import Card
-from .safefile import MARKER, foreign, read_safetensors
+from .pickles import read_pickle
+from .safefile import MARKER, read_safetensors
 
 WRAPPERS = ("state_dict", "model", "net")  # Lightning and timm, torchvision's references, pytorch-cifar
 PREFIXES = ("module.", "_orig_mod.")  # DataParallel, torch.compile
-OLDEST_TORCH = (2, 10)
 PICKLES = (".pth", ".pt", ".ckpt", ".tar")
-GLOBAL = re.compile(r"GLOBAL (\S+)")
 DEEPEST = 8  # wrappers inside wrappers
 
 
@@ -51,30 +47,9 @@ def read_source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
     if not path.is_file():
         raise FileError(f"{path} is no file; give the path of a .safetensors or .pth file")
     if path.suffix in PICKLES:
-        return Source(unwrap(_read_pickle(path), str(path)), str(path), owned=False)
+        return Source(unwrap(read_pickle(path), str(path)), str(path), owned=False)
     tensors, metadata = read_safetensors(path)
     return Source(tensors, str(path), Card.from_json(metadata[MARKER], str(path)) if MARKER in metadata else None)
-
-
-def _read_pickle(path: Path) -> Any:
-    if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
-        raise FileError(f"{path}: reading .pth needs torch 2.10 or newer (have {torch.__version__}); upgrade torch")
-    with open(path, "rb") as stream:
-        start = stream.read(16)
-    if what := foreign(start):
-        raise FileError(f"{path} is no {path.suffix} file but {what}")
-    if start[8:9] == b"{":
-        raise FileError(f"{path} is no {path.suffix} file but a .safetensors file; rename it")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything; torch's own advice would be to run it
-        found = GLOBAL.search(str(error))
-        if isinstance(error, pickle.UnpicklingError) and found:
-            raise FileError(
-                f"{path} holds {found[1]} beside tensors, and this library never runs a file's code. Where you trust it, "
-                "load it yourself with torch.load and pass its state dict"
-            ) from error
-        raise FileError(f"{path} is no {path.suffix} file or is damaged ({type(error).__name__}); fetch it again") from error
 
 
 def unwrap(state: Any, name: str) -> dict[str, Tensor]:

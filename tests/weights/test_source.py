@@ -1,12 +1,15 @@
 """Reading .pth files: tensors come in, code never runs."""
 
 import ast
+import contextlib
 import os
 import pickle
 import random
 import re
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +157,45 @@ def test_no_cut_loads_and_no_flip_breaks_out(tmp_path, tiny, save):
             escaped.setdefault(type(error).__name__, error)
     assert escaped == {}
     assert loaded == []
+
+
+def test_a_flip_in_an_archive_never_loads(tmp_path, tiny):
+    path, pick, wanted = tmp_path / "a.pth", random.Random(1), tiny.state_dict()
+    torch.save(wanted, path)
+    data, before = path.read_bytes(), {key: value.clone() for key, value in wanted.items()}
+    silent = 0
+    for _ in range(1500):
+        broken = bytearray(data)
+        broken[pick.randrange(len(data))] ^= 1 << pick.randrange(8)
+        path.write_bytes(broken)
+        with contextlib.suppress(iz.WeightsError):
+            iz.load_weights(tiny, path)
+        silent += any(not value.equal(before[key]) for key, value in tiny.state_dict().items())
+        tiny.load_state_dict(before)
+    assert silent == 0
+
+
+def rezipped(path: Path, change: Callable[[zipfile.ZipFile, zipfile.ZipInfo, bytes], None]) -> None:
+    """Write the archive anew, each entry by `change`."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, data in entries:
+            change(archive, entry, data)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_compressed_and_doubled_entries_are_refused(tmp_path, tiny):
+    path = tmp_path / "a.pth"
+    torch.save(tiny.state_dict(), path)
+    rezipped(path, lambda archive, entry, data: archive.writestr(entry.filename, data, zipfile.ZIP_DEFLATED))
+    assert torch.load(path)  # torch itself does not mind
+    with pytest.raises(iz.FileError, match="is compressed, and may unfold to any size"):
+        iz.load_weights(tiny, path)
+    torch.save(tiny.state_dict(), path)
+    rezipped(path, lambda archive, entry, data: [archive.writestr(entry.filename, data) for _ in range(2)])
+    with pytest.raises(iz.FileError, match="two entries of one name"):
+        iz.load_weights(tiny, path)
 
 
 FORBIDDEN = {
