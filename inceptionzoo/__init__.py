@@ -33,7 +33,7 @@ from .registry import ModelInfo, is_model, list_models, model_info, register_mod
 from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
 from .summary import Summary, summary
 from .train import History, Result, evaluate, fit
-from .weights import Report, load_weights, save_weights
+from .weights import Report, export_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -81,6 +81,7 @@ __all__ = [
     "create_model",
     "errors",
     "evaluate",
+    "export_weights",
     "fit",
     "inception",
     "is_model",

@@ -84,12 +84,14 @@ class Layout:
     """How another library names the same tensors.
 
     `prefixes` are (ours, theirs): the first that starts a key is replaced. `inner` are (ours, theirs) replaced wherever
-    they stand after that.
+    they stand after that. `shapes` are (our key, their shape) of weights that they hold in another shape, as a dense layer
+    or as a convolution; -1 stands for what follows from the rest.
     """
 
     name: str
     prefixes: tuple[tuple[str, str], ...]
     inner: tuple[tuple[str, str], ...] = ()
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def theirs(self, key: str) -> str:
         """Return their name of our `key`."""

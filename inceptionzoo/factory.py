@@ -14,10 +14,11 @@ from .build import build_network
 from .entry import Entry
 from .errors import ArgumentError, FileError, MismatchError, near
 from .feature_net import FeatureNet
+from .known import Asked
 from .net import Net
 from .network import GlobalPool
 from .registry import find, make_network, own_arguments
-from .restore import Asked, restore
+from .restore import restore
 from .variants import VARIANTS
 from .weights.card import as_arguments
 from .weights.source import read_source

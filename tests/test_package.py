@@ -25,12 +25,12 @@ FLOORS = [
     {"backbone"},
     {"net"},
     {"build", "feature_net", "models", "weights"},
-    {"registry", "train"},
+    {"registry", "train", "known"},
     {"restore", "summary", "predict"},
     {"factory"},
 ]
 INSIDE = {  # the same within a folder
-    "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"pickles", "save"}, {"source"}, {"load"}],
+    "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"pickles", "save"}, {"source"}, {"export", "load"}],
     "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "setup"}, {"progress"}, {"fit"}],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }

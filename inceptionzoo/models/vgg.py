@@ -73,9 +73,10 @@ def layouts(net: Network) -> tuple[Layout, ...]:
         ("head.fc.", "classifier.6."),
     )
     sliding = (("head.hidden.fc1.", "pre_logits.fc1."), ("head.hidden.fc2.", "pre_logits.fc2."))
+    first, second = "head.hidden.fc1.weight", "head.hidden.fc2.weight"
     return (
-        Layout("torchvision", (*features, *dense)),
-        Layout("timm", (*features, *sliding)),
+        Layout("torchvision", (*features, *dense), shapes=((first, (-1, 512 * 7 * 7)), (second, (-1, 4096)))),
+        Layout("timm", (*features, *sliding), shapes=((first, (-1, 512, 7, 7)), (second, (-1, 4096, 1, 1)))),
     )
 
 

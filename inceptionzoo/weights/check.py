@@ -11,11 +11,11 @@ from torch.nn.parameter import is_lazy
 from ..errors import MismatchError
 
 
-def fit_value(key: str, theirs: str, value: Tensor, target: Tensor) -> tuple[Tensor, str]:
+def fit_value(key: str, theirs: str, value: Tensor, target: Tensor, *, first: bool = False) -> tuple[Tensor, str]:
     """Return `value` in the shape and dtype of `target`, and what that took ("" where it fits as it is).
 
-    A hidden layer of a head may be dense on one side and a convolution on the other. Floating point is cast to floating
-    point; nothing else is cast.
+    A hidden layer of a head may be dense on one side and a convolution on the other. The `first` convolution may be for
+    another number of input channels. Floating point is cast to floating point; nothing else is cast.
 
     Raises:
         MismatchError: shape or kind differs, or the tensor claims more elements than it holds.
@@ -25,6 +25,9 @@ def fit_value(key: str, theirs: str, value: Tensor, target: Tensor) -> tuple[Ten
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
         raise MismatchError(f"{theirs}: claims {tuple(value.shape)} and holds less (an expanded tensor); save it contiguous")
     steps = []
+    if first and _other_input(value, target):
+        steps.append(f"in_chans {value.shape[1]} to {target.shape[1]}")
+        value = adapt_input(value, target.shape[1])
     if value.shape != target.shape:
         dense = key.startswith("head.hidden.") and value.ndim > 1 and value.shape[0] == target.shape[0]
         if not (dense and value.numel() == target.numel() and {value.ndim, target.ndim} == {2, 4}):
@@ -38,6 +41,25 @@ def fit_value(key: str, theirs: str, value: Tensor, target: Tensor) -> tuple[Ten
         value = value.to(target.dtype)
         steps.append(f"cast from {before.dtype} to {target.dtype}")
     return value, ", ".join(steps)
+
+
+def _other_input(value: Tensor, target: Tensor) -> bool:
+    """Return whether a kernel is for three input channels, and the target the same kernel for another number."""
+    if value.ndim != 4 or target.ndim != 4 or value.shape[1] != 3 or target.shape[1] == 3 or not value.is_floating_point():
+        return False
+    return value.shape[0] == target.shape[0] and value.shape[2:] == target.shape[2:]
+
+
+def adapt_input(kernel: Tensor, in_chans: int) -> Tensor:
+    """Return a kernel of three input channels for `in_chans`, by timm's rule: (out, 3, h, w) -> (out, in_chans, h, w).
+
+    For one channel the three are summed; for others they are repeated in turn and scaled by 3 / in_chans, so that the
+    output keeps its size.
+    """
+    whole = kernel.float()
+    if in_chans == 1:
+        return whole.sum(1, keepdim=True).to(kernel.dtype)
+    return (whole.repeat(1, -(-in_chans // 3), 1, 1)[:, :in_chans] * (3 / in_chans)).to(kernel.dtype)
 
 
 def check_values(values: Mapping[str, Tensor]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..entry import NATIVE, Layout
@@ -13,13 +13,17 @@ COUNTER = ".num_batches_tracked"  # absent from checkpoints older than torch 0.4
 
 @dataclass(slots=True)
 class Match:
-    """How a layout fits: {our key: their key}, what the source lacks, what it has too much, what is left out knowingly."""
+    """How a layout fits: {our key: their key}, what the source lacks, what it has too much, what is left out knowingly.
+
+    `absent` are keys of ours that the source lacks and may lack.
+    """
 
     layout: str
     table: dict[str, str]
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     @property
     def distance(self) -> int:
@@ -27,14 +31,35 @@ class Match:
         return len(self.missing) + len(self.extra)
 
 
-def recognise(ours: Iterable[str], theirs: Iterable[str], layouts: tuple[Layout, ...], name: str) -> Match:
+def is_classifier(key: str) -> bool:
+    """Return whether a key of ours belongs to the last layer of a head, the auxiliary ones included."""
+    return key in ("head.fc.weight", "head.fc.bias") or (key.startswith("aux.") and ".head.fc." in key)
+
+
+def is_counter(key: str) -> bool:
+    """Return whether a key counts the batches that a normalisation has seen: never of weight."""
+    return key.endswith(COUNTER)
+
+
+def recognise(
+    ours: Iterable[str],
+    theirs: Iterable[str],
+    layouts: tuple[Layout, ...],
+    name: str,
+    *,
+    optional: Callable[[str], bool] | None = None,
+) -> Match:
     """Return the layout in which every tensor has its place, ours first; weights of auxiliary heads may be left over.
+
+    Batch counters may be absent, and keys of ours that are `optional`.
 
     Raises:
         MismatchError: no layout fits; the message shows the three nearest and the first names that differ.
     """
     ours, theirs = list(ours), list(theirs)
-    matches = sorted((_match(layout, ours, theirs) for layout in (NATIVE, *layouts)), key=lambda match: match.distance)
+    free = [key for key in ours if is_counter(key) or (optional is not None and optional(key))]
+    matches = [_match(layout, ours, theirs, set(free)) for layout in (NATIVE, *layouts)]
+    matches.sort(key=lambda match: (match.distance, len(match.absent)))
     best = matches[0]
     if best.distance == 0:
         return best
@@ -44,17 +69,19 @@ def recognise(ours: Iterable[str], theirs: Iterable[str], layouts: tuple[Layout,
     raise MismatchError(f"{name} has names of no known layout; nearest: {nearest}; use weights of this model and its arguments")
 
 
-def _match(layout: Layout, ours: list[str], theirs: list[str]) -> Match:
+def _match(layout: Layout, ours: list[str], theirs: list[str], free: set[str]) -> Match:
     table = layout.table(ours)
     have, want = set(theirs), set(table.values())
     side = tuple(theirs for ours, theirs in layout.prefixes if ours.startswith("aux.")) or ("aux.",)
     extra = [key for key in theirs if key not in want]
+    lacking = [key for key in table if table[key] not in have]
     return Match(
         layout.name,
         table,
-        missing=[key for key in table.values() if key not in have and not key.endswith(COUNTER)],
+        missing=[table[key] for key in lacking if key not in free],
         extra=[key for key in extra if not key.startswith(side)],
         dropped=[key for key in extra if key.startswith(side)],
+        absent=[key for key in lacking if key in free],
     )
 
 

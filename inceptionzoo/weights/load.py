@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ArgumentError, MismatchError
 from ..net import Net
 from .check import check_values, fit_value
-from .layout import Match, recognise
+from .layout import Match, is_classifier, is_counter, recognise
 from .source import Source, read_source
 
 
@@ -23,7 +23,7 @@ class Report:
 
     `renamed` maps the source's names to ours; `adapted` says of a key what was changed in its values or shape; `replaced`
     are heads of another size that the model's own stand for; `dropped` are tensors of the source without a place here;
-    `left_random` are parameters that kept the random values they had.
+    `left_random` are parameters that kept the random values they had. `taken` is the part of a checkpoint that was read.
     """
 
     layout: str
@@ -32,9 +32,10 @@ class Report:
     replaced: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     left_random: list[str] = field(default_factory=list)
+    taken: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        lines = [f"layout: {self.layout}", f"renamed: {len(self.renamed)}"]
+        lines = [f"layout: {self.layout}", *([f"taken: {self.taken}"] if self.taken else []), f"renamed: {len(self.renamed)}"]
         lines += [f"adapted: {key}: {how}" for key, how in self.adapted.items()]
         for name in ("replaced", "dropped", "left_random"):
             keys = getattr(self, name)
@@ -66,31 +67,31 @@ def load_source(model: Net, source: Source, *, new_head: bool = False) -> Report
             f"create_model({source.card.architecture!r}, weights=path)"
         )
     state = model.state_dict()
-    match = recognise(state, source.tensors, model.entry.layouts if model.entry else (), source.name)
+    layouts = model.entry.layouts if model.entry else ()
+    optional = is_classifier if new_head else None
+    match = recognise(state, source.tensors, layouts, source.name, optional=optional)
     report, staged = _stage(match, state, source, new_head)
+    report.taken = source.taken
     _commit(model, staged, state, owned=source.owned)
     model.report = report
     return report
-
-
-def is_classifier(key: str) -> bool:
-    """Return whether a key of ours belongs to the last layer of a head, the auxiliary ones included."""
-    return key in ("head.fc.weight", "head.fc.bias") or (key.startswith("aux.") and ".head.fc." in key)
 
 
 def _stage(match: Match, state: Mapping[str, Tensor], source: Source, new_head: bool) -> tuple[Report, dict[str, Tensor]]:
     """Return the report and the checked values, by the model's keys."""
     report = Report(match.layout, dropped=match.dropped)
     staged, faults = {}, []
+    colours = source.card is None or source.card.in_chans == 3  # a file of ours must not contradict itself
+    first = next(iter(state)) if colours else None
     for key, target in state.items():
         theirs = match.table[key]
-        if theirs not in source.tensors:  # `recognise` lets only batch counters be absent
+        value = source.tensors.get(theirs)
+        if value is None and is_counter(key):
             staged[key] = torch.zeros_like(target, device="cpu")
             report.adapted[key] = "absent, set to 0"
             continue
-        value = source.tensors[theirs]
-        if is_classifier(key) and value.shape != target.shape:
-            if new_head:
+        if value is None or (is_classifier(key) and value.shape != target.shape):
+            if value is None or new_head:  # `recognise` lets a head be absent only where a new one was asked for
                 report.replaced.append(key)
                 report.left_random.append(key)
                 continue
@@ -100,7 +101,7 @@ def _stage(match: Match, state: Mapping[str, Tensor], source: Source, new_head: 
             )
             continue
         try:
-            staged[key], how = fit_value(key, theirs, value, target)
+            staged[key], how = fit_value(key, theirs, value, target, first=key == first)
         except MismatchError as error:
             faults.append(str(error))
             continue

@@ -65,7 +65,7 @@ class Place:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path`, whole or not at all.
+    """Write tensors and metadata to `path`, whole or not at all; with a digest where `MARKER` stands in the metadata.
 
     Raises:
         FileError: a tensor's dtype has no place in the format.
@@ -75,7 +75,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
         if tensor.dtype not in NAMES:
             raise FileError(f"{name}: dtype {tensor.dtype} must be one of {', '.join(map(str, NAMES))}; cast it first")
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    header: dict[str, Any] = {"__metadata__": {**metadata, DIGEST: BLANK}}
+    ours = MARKER in metadata
+    header: dict[str, Any] = {"__metadata__": {**metadata, **({DIGEST: BLANK} if ours else {})}}
     offset = 0
     for name, tensor in ordered:
         end = offset + tensor.numel() * tensor.element_size()
@@ -92,8 +93,9 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
             view = buffer(tensor.detach().cpu().contiguous())
             stream.write(view)
             digest.update(view)
-        stream.seek(8 + digest_at(head))
-        stream.write(digest.hexdigest().encode())
+        if ours:
+            stream.seek(8 + digest_at(head))
+            stream.write(digest.hexdigest().encode())
 
 
 def buffer(tensor: Tensor) -> memoryview:

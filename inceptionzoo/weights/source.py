@@ -15,8 +15,11 @@ from .card import Card
 from .pickles import read_pickle
 from .safefile import MARKER, read_safetensors
 
-WRAPPERS = ("state_dict", "model", "net")  # Lightning and timm, torchvision's references, pytorch-cifar
-PREFIXES = ("module.", "_orig_mod.")  # DataParallel, torch.compile
+# where a training checkpoint keeps its weights, the best first: timm's averaged ones, Lightning's and timm's, torchvision's
+# references', pytorch-cifar's
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
+PREFIXES = ("module.", "_orig_mod.")  # DataParallel and the like, torch.compile
+ATTRIBUTES = ("model.", "net.", "network.", "backbone.")  # what a Lightning module calls the model: before every name, or none
 PICKLES = (".pth", ".pt", ".ckpt", ".tar")
 DEEPEST = 8  # wrappers inside wrappers
 
@@ -29,6 +32,7 @@ class Source:
     name: str
     card: Card | None = None
     owned: bool = True
+    taken: str = ""  # which part of a checkpoint it was
 
 
 def read_source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
@@ -40,24 +44,27 @@ def read_source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
         OSError: it cannot be read.
     """
     if isinstance(source, Mapping):
-        return Source(unwrap(source, "the state dict"), "the state dict", owned=False)
+        tensors, taken = unwrap(source, "the state dict")
+        return Source(tensors, "the state dict", owned=False, taken=taken)
     if not isinstance(source, str | os.PathLike):
         raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict")
     path = Path(source)
     if not path.is_file():
         raise FileError(f"{path} is no file; give the path of a .safetensors or .pth file")
     if path.suffix in PICKLES:
-        return Source(unwrap(read_pickle(path), str(path)), str(path), owned=False)
+        tensors, taken = unwrap(read_pickle(path), str(path))
+        return Source(tensors, str(path), owned=False, taken=taken)
     tensors, metadata = read_safetensors(path)
     return Source(tensors, str(path), Card.from_json(metadata[MARKER], str(path)) if MARKER in metadata else None)
 
 
-def unwrap(state: Any, name: str) -> dict[str, Tensor]:
-    """Return the tensors inside a training checkpoint, without the prefixes that wrappers leave on their names.
+def unwrap(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors inside a training checkpoint, without the prefixes that wrappers leave on their names; and where.
 
     Raises:
         FileError: there is no state dict in it, or something in it is no tensor.
     """
+    taken = []
     for _ in range(DEEPEST):
         if not isinstance(state, Mapping):
             break
@@ -65,6 +72,7 @@ def unwrap(state: Any, name: str) -> dict[str, Tensor]:
         if inner is None:
             break
         state = state[inner]
+        taken.append(inner)
     if not isinstance(state, Mapping) or not state:
         raise FileError(f"{name} holds no state dict: a mapping of names to tensors, by itself or under {WRAPPERS}")
     tensors: dict[str, Tensor] = {}
@@ -78,4 +86,8 @@ def unwrap(state: Any, name: str) -> dict[str, Tensor]:
         if key in tensors:
             raise MismatchError(f"{name}: {key!r} stands twice once its prefixes are taken off; remove one of the two")
         tensors[key] = value
-    return tensors
+    for attribute in ATTRIBUTES:
+        if all(key.startswith(attribute) for key in tensors):
+            tensors = {key.removeprefix(attribute): value for key, value in tensors.items()}
+            taken.append(f"{attribute}*")
+    return tensors, ".".join(taken)

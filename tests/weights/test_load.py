@@ -131,13 +131,21 @@ WRAPPERS = {
     "nested": lambda s: {"model": {"state_dict": {f"module._orig_mod.module.{key}": value for key, value in s.items()}}},
     "module.": lambda s: {f"module.{key}": value for key, value in s.items()},
     "_orig_mod.": lambda s: {f"_orig_mod.{key}": value for key, value in s.items()},
+    "Lightning": lambda s: {"state_dict": {f"model.{key}": value for key, value in s.items()}, "global_step": 3},
+    "timm": lambda s: {
+        "arch": "tiny",
+        "state_dict": {key: value + 1 for key, value in s.items()},
+        "state_dict_ema": s,
+        "epoch": 1,
+    },
 }
+TAKEN = {"net": "net", "nested": "model.state_dict", "Lightning": "state_dict.model.*", "timm": "state_dict_ema"}
 
 
-@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@pytest.mark.parametrize("name", WRAPPERS)
 @pytest.mark.parametrize("through", ["dict", "file", "create"])
-def test_wrappers_and_prefixes_come_off(tmp_path, tiny, wrap, through):
-    source, wanted = wrap(changed(tiny)), bits(changed(tiny))
+def test_wrappers_and_prefixes_come_off(tmp_path, tiny, name, through):
+    source, wanted = WRAPPERS[name](changed(tiny)), bits(changed(tiny))
     if through == "file":
         torch.save(source, tmp_path / "a.pth")
         source = tmp_path / "a.pth"
@@ -145,6 +153,50 @@ def test_wrappers_and_prefixes_come_off(tmp_path, tiny, wrap, through):
     model = iz.create_model("tiny", weights=source) if through == "create" else tiny
     assert bits(model.state_dict()) == wanted
     assert report == iz.Report("inceptionzoo")
+    assert report.taken == TAKEN.get(name, report.taken)
+    assert (f"taken: {report.taken}" in str(report)) == bool(report.taken)
+
+
+def test_weights_without_a_head(tiny):
+    """They make a model without one; where classes are asked for, a new head, which the report names."""
+    theirs = without(changed(tiny), "head.fc.")
+    bare = iz.create_model("tiny", weights=theirs)
+    assert (bare.num_classes, bare.report.left_random) == (0, [])
+    assert bits(bare.state_dict()) == bits(theirs)
+    other = iz.create_model("tiny", weights=theirs, num_classes=5)
+    assert other.num_classes == 5
+    assert other.report.left_random == other.report.replaced == ["head.fc.weight", "head.fc.bias"]
+    before = bits(tiny.state_dict())
+    with pytest.raises(iz.MismatchError, match=r"2 missing \(head.fc.weight, head.fc.bias\)"):
+        iz.load_weights(tiny, theirs)
+    assert bits(tiny.state_dict()) == before
+    report = iz.load_weights(tiny, theirs, new_head=True)
+    assert report.left_random == ["head.fc.weight", "head.fc.bias"]
+    assert bits(tiny.state_dict()) == before | bits(theirs)
+
+
+@pytest.mark.parametrize("in_chans", [1, 2, 4, 6, 7])
+def test_another_number_of_input_channels_follows_timms_rule(tiny, in_chans):
+    theirs = changed(tiny)
+    wanted = timm.models.adapt_input_conv(in_chans, theirs[CONV])
+    model = iz.create_model("tiny", in_chans=in_chans)
+    report = iz.load_weights(model, theirs)
+    made = iz.create_model("tiny", weights=theirs, in_chans=in_chans)
+    for told, got in ((report, model), (made.report, made)):
+        assert told.adapted == {CONV: f"in_chans 3 to {in_chans}"}
+        torch.testing.assert_close(got.state_dict()[CONV], wanted)
+        assert bits(without(got.state_dict(), CONV)) == bits(without(theirs, CONV))
+    assert (made.in_chans, made.data.input_size[0], len(made.data.mean)) == (in_chans,) * 3
+    with pytest.raises(iz.MismatchError, match=rf"\(4, {in_chans}, 3, 3\) must be \(4, 3, 3, 3\)"):
+        iz.load_weights(tiny, model.state_dict())
+
+
+def test_a_separable_stem_tells_its_input_channels():
+    state = iz.create_model("inception_v2", in_chans=2, num_classes=4).state_dict()
+    model = iz.create_model("inception_v2", weights=state)
+    assert (model.in_chans, model.num_classes) == (2, 4)
+    with pytest.raises(iz.MismatchError, match=r"\(16, 1, 7, 7\) must be \(24, 1, 7, 7\)"):
+        iz.create_model("inception_v2", weights=state, in_chans=3)
 
 
 def test_native_round_trip_in_both_memory_formats(tmp_path, tiny):

@@ -1,0 +1,109 @@
+"""What is known of a model before it is built: what its caller asks, and what its weights say or show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from .build import build_network
+from .entry import DataConfig, Entry
+from .errors import MismatchError, check_int
+from .heads import check_head
+from .net import Net
+from .network import GLOBAL_POOLS, GlobalPool, Network
+from .spec import Chain, Concat, Depthwise, Layer, Op, Residual
+from .weights.card import Card
+from .weights.layout import is_classifier, recognise
+from .weights.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the caller asked of any model; None is the weights' own, else the entry's."""
+
+    num_classes: int | None = None
+    in_chans: int | None = None
+    global_pool: GlobalPool | None = None
+    drop_rate: float | None = None
+
+    def check(self, entry: Entry) -> None:
+        """Check each number by itself, and that classes are not asked for without pooling."""
+        pool: GlobalPool = "avg" if self.global_pool is None else self.global_pool
+        classes = entry.num_classes if self.num_classes is None else self.num_classes
+        check_head(classes, pool, 0.0 if self.drop_rate is None else self.drop_rate)
+        if self.in_chans is not None:
+            check_int("in_chans", self.in_chans, 1)
+
+    def options(self, entry: Entry, file: Asked | None) -> dict[str, Any]:
+        """Return the options of `build_network`, those of the file where the caller said nothing, then the entry's."""
+        default = Asked(entry.num_classes, entry.data.input_size[0], "avg")
+        picked: dict[str, Any] = {}
+        for item in fields(self):
+            values = (getattr(asked, item.name) for asked in (self, file, default) if asked is not None)
+            picked[item.name] = next((value for value in values if value is not None), None)
+        return {**picked, "data": entry.data.sized(picked["in_chans"], *entry.data.input_size[1:])}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the model whose weights a source holds; None is the entry's own."""
+
+    sizes: Asked
+    data: DataConfig | None = None
+    class_names: tuple[str, ...] | None = None
+    channels_last: bool = False
+
+
+def by_card(card: Card) -> Known:
+    """Return what the header of a file of ours says."""
+    pool = next(pool for pool in GLOBAL_POOLS if pool == card.global_pool)
+    sizes = Asked(card.num_classes, card.in_chans, pool, card.drop_rate)
+    names = None if card.class_names is None else tuple(card.class_names)
+    return Known(sizes, DataConfig.from_json(card.data), names, card.channels_last)
+
+
+def by_shapes(network: Network, entry: Entry, source: Source) -> Known:
+    """Return the number of classes and input channels that tensors show by their shapes; 0 classes without a classifier.
+
+    Raises:
+        MismatchError: the names are of no layout that the entry knows, or the shapes are no classifier's and no stem's.
+    """
+    keys = list(blank(network, Asked().options(entry, None)).state_dict())
+    table = recognise(keys, source.tensors, entry.layouts, source.name, optional=is_classifier).table
+    head, stem = source.tensors.get(table["head.fc.weight"]), source.tensors[table[keys[0]]]
+    if stem.ndim != 4 or not stem.shape[1] or (head is not None and (head.ndim != 2 or not head.shape[0])):
+        shapes = f"head {None if head is None else tuple(head.shape)} and stem {tuple(stem.shape)}"
+        raise MismatchError(f"{source.name}: {shapes} do not fit {entry.name!r}; use weights of this model")
+    first = _first(network.stages[0][1])
+    in_chans = stem.shape[0] // first.multiplier if isinstance(first, Depthwise) else stem.shape[1]
+    return Known(Asked(0 if head is None else head.shape[0], in_chans, "avg"))
+
+
+def blank(network: Network, options: dict[str, Any]) -> Net:
+    """Return the network without weights (meta), or with random ones where a module of the user's own must set itself up."""
+    own = any(_holds_op(layer) for _, layer in network.stages)
+    with torch.device("cpu" if own else "meta"):
+        return build_network(network, **options)
+
+
+def _parts(layer: Layer) -> tuple[Layer, ...]:
+    """Return the layers that a layer is made of, the first to run first."""
+    match layer:
+        case Chain():
+            return layer.layers
+        case Concat():
+            return tuple(branch for _, branch in layer.branches)
+        case Residual():
+            return (layer.body,) if layer.shortcut is None else (layer.body, layer.shortcut)
+        case _:
+            return ()
+
+
+def _first(layer: Layer) -> Layer:
+    return _first(_parts(layer)[0]) if _parts(layer) else layer
+
+
+def _holds_op(layer: Layer) -> bool:
+    return isinstance(layer, Op) or any(map(_holds_op, _parts(layer)))
