@@ -12,6 +12,7 @@ from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
 
 import inceptionzoo as iz
 from inceptionzoo.registry import REGISTRY
+from inceptionzoo.weights.export import exported
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)
@@ -50,3 +51,51 @@ def test_the_names_and_shapes_are_the_peers(name, layout):
 def test_every_layout_has_a_peer_or_a_reason():
     known = {(name, layout.name) for name, entry in REGISTRY.items() for layout in entry.layouts}
     rest = {name for name, layout in known - set(PEERS)}
+    cifar = set(iz.list_models("*_cifar"))
+    assert rest <= OWN | cifar | {"inception_resnet_v1"}  # facenet-pytorch's is in test_inception_resnet.py
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_torchvision_loads_it_strictly_and_we_read_it_back(tmp_path, suffix):
+    model, path = iz.with_aux(iz.create_model("googlenet", num_classes=3)).eval(), tmp_path / f"a{suffix}"
+    model.to(memory_format=torch.channels_last)
+    iz.export_weights(model, path, layout="torchvision")
+    peer = torchvision.models.googlenet(aux_logits=True, num_classes=3, **PLAIN).eval()
+    read = safetensors.torch.load_file(path) if suffix == ".safetensors" else torch.load(path, weights_only=True)
+    peer.load_state_dict(read, strict=True)
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(peer(x), model(x))
+    again = iz.create_model("googlenet", weights=path)
+    assert again.report.layout == "torchvision"
+    assert all(value.equal(model.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+@pytest.mark.parametrize("head", ["mlp", "conv"])
+def test_vggs_dense_layers_take_the_peers_shape(head):
+    model = iz.create_model("vgg11", num_classes=2, head=head)
+    states = {name: exported(model, name) for name in ("torchvision", "timm")}
+    assert states["torchvision"]["classifier.0.weight"].shape == (4096, 25088)
+    assert states["timm"]["pre_logits.fc1.weight"].shape == (4096, 512, 7, 7)
+    fc1 = model.state_dict()["head.hidden.fc1.weight"]
+    for state in states.values():
+        assert sum(value.flatten().equal(fc1.flatten()) for value in state.values()) == 1
+    before = fc1.clone()
+    states["timm"]["pre_logits.fc1.weight"].zero_()
+    assert fc1.equal(before)  # no memory is shared
+
+
+def test_refusals(tmp_path, tiny):
+    empty = iz.create_model("googlenet", device="meta")
+    with pytest.raises(
+        iz.ArgumentError, match=r"layout='torchvison' must be one of 'torchvision'; did you mean 'torchvision'\?"
+    ):
+        iz.export_weights(empty, tmp_path / "a.pth", layout="torchvison")
+    with pytest.raises(iz.ArgumentError, match="meta device"):
+        iz.export_weights(empty, tmp_path / "a.pth", layout="torchvision")
+    with pytest.raises(iz.ArgumentError, match="no other library has a layout for this model; use save_weights"):
+        iz.export_weights(tiny, tmp_path / "a.pth", layout="torchvision")
+    with pytest.raises(iz.ArgumentError, match="model is a Linear"):
+        iz.export_weights(torch.nn.Linear(1, 1), tmp_path / "a.pth", layout="torchvision")
+    with pytest.raises(iz.FileError, match=r"a\.bin must end in \.safetensors or in one of \.pth"):
+        iz.export_weights(iz.create_model("googlenet_cifar"), tmp_path / "a.bin", layout="pytorch-cifar")
+    assert not list(tmp_path.iterdir())
