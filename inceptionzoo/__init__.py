@@ -11,12 +11,14 @@ iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 from . import errors, models, train, weights
 from .build import build, with_aux
 from .cost import Cost, Shape
-from .entry import DataConfig, Entry, Layout, Recipe
+from .entry import DataConfig, Entry, Layout, Published, Recipe
 from .errors import (
     ArgumentError,
+    DownloadError,
     FileError,
     InputError,
     MismatchError,
+    RefusedError,
     SpecError,
     TrainingError,
     UnknownModelError,
@@ -29,6 +31,7 @@ from .models.googlenet import inception
 from .net import Net
 from .network import Aux, Head, Network, Style, network
 from .predict import predict, transforms
+from .publish import convert, push_to_hub, save_pretrained
 from .registry import ModelInfo, is_model, list_models, model_info, register_model
 from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
 from .summary import Summary, summary
@@ -47,6 +50,7 @@ __all__ = [
     "Cost",
     "DataConfig",
     "Depthwise",
+    "DownloadError",
     "Entry",
     "FeatureInfo",
     "FeatureNet",
@@ -63,7 +67,9 @@ __all__ = [
     "Norm",
     "Op",
     "Pool",
+    "Published",
     "Recipe",
+    "RefusedError",
     "Report",
     "Residual",
     "Result",
@@ -78,6 +84,7 @@ __all__ = [
     "build",
     "chain",
     "concat",
+    "convert",
     "create_model",
     "errors",
     "evaluate",
@@ -92,7 +99,9 @@ __all__ = [
     "models",
     "network",
     "predict",
+    "push_to_hub",
     "register_model",
+    "save_pretrained",
     "save_weights",
     "summary",
     "train",

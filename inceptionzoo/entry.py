@@ -119,6 +119,32 @@ NATIVE = Layout("inceptionzoo", ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Weights that somebody has published, and what their publisher says of them.
+
+    `url` is their file's, or "hf-hub:owner/name". `digest` is "sha256:" or "sha1:" and the leading digits that the
+    publisher names, "" where none are named (the Hub names its own); in a zip archive it is that of `member`. `top1` is
+    the reported accuracy on ImageNet's validation images, in percent; `note` is another figure. `data` is how images are
+    prepared for the converted weights: where the publisher's own take images in blue, green, red (`bgr`) or of another
+    `scale` than 0..1, both are folded into the first convolution. `headless` ones have no classifier worth having.
+    """
+
+    url: str
+    license: str
+    layout: str
+    data: DataConfig
+    digest: str = ""
+    member: str = ""
+    top1: float | None = None
+    note: str = ""
+    num_classes: int = 1000
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    bgr: bool = False
+    scale: float = 1.0
+    headless: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A registered model. `network` is called with the model's own keyword arguments, or is the network itself."""
 
@@ -130,4 +156,4 @@ class Entry:
     data: DataConfig = field(default_factory=DataConfig)
     recipe: Recipe = field(default_factory=Recipe)
     layouts: tuple[Layout, ...] = ()
-    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Mapping[str, Published] = field(default_factory=dict)  # by tag, the default one first

@@ -7,7 +7,9 @@
     ├── InputError         images that a network cannot take
     ├── WeightsError       weights that cannot be read or do not belong
     │   ├── FileError      not a weight file, or a damaged one
-    │   └── MismatchError  keys, shapes or values that do not fit the model
+    │   ├── MismatchError  keys, shapes or values that do not fit the model
+    │   └── DownloadError  weights that no server gives now
+    │       └── RefusedError   ... or ever will: no such file, or no leave to have it
     └── TrainingError      training that cannot go on
 
 Each message says the value, the constraint it breaks and a remedy, and is raised before anything is allocated or changed.
@@ -49,6 +51,14 @@ class FileError(WeightsError):
 
 class MismatchError(WeightsError, ValueError):
     """Keys, shapes or values do not fit the model; the model is unchanged."""
+
+
+class DownloadError(WeightsError):
+    """Weights cannot be fetched: the server is not reached, or gives other bytes; or offline, none are cached."""
+
+
+class RefusedError(DownloadError):
+    """A server says that it will not give these weights: there are none of this name, or a login is asked for."""
 
 
 class TrainingError(ZooError, RuntimeError):

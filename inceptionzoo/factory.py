@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Literal, overload
 
 import torch
@@ -12,18 +11,19 @@ import torch
 from .backbone import Indices
 from .build import build_network
 from .entry import Entry
-from .errors import ArgumentError, FileError, MismatchError, near
+from .errors import ArgumentError, FileError, MismatchError
 from .feature_net import FeatureNet
-from .known import Asked
+from .known import Asked, check_keywords
 from .net import Net
 from .network import GlobalPool
-from .registry import find, make_network, own_arguments
+from .pretrained import Repository, published, repository
+from .registry import find, find_tagged, make_network
 from .restore import restore
-from .variants import VARIANTS
 from .weights.card import as_arguments
+from .weights.hub import is_reference
 from .weights.source import read_source
 
-COMMON = ("weights", "pretrained", "device", "dtype", "features_only", "out_indices")
+Weights = str | os.PathLike[str] | Mapping[str, Any]
 
 
 @overload
@@ -36,32 +36,38 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: Indices = None,
-    weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    weights: Weights | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
     global_pool: GlobalPool | None = None,
     drop_rate: float | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Net | FeatureNet:
-    """Return the model `name`, with random weights or those of `weights`: (n, in_chans, h, w) -> (n, num_classes).
+    """Return the model `name`, with random weights or those asked for: (n, in_chans, h, w) -> (n, num_classes).
 
-    `weights` is a .safetensors or .pth file, or a state dict; without `num_classes` and `in_chans` the model takes its
-    sizes from it, with another `num_classes` it gets a new random head. `model.report` says what was loaded.
+    `weights` is a .safetensors or .pth file, or a state dict. `pretrained` gives published ones: those of the tag in
+    "name.tag", else of the first one that `model_info(name).weights` lists; they are downloaded once, checked, and kept in
+    `cache_dir`. A name "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH" is a repository with its config.json. In all of
+    these the model takes its sizes from the weights where `num_classes` and `in_chans` are not given; with another
+    `num_classes` it gets a new random head. `model.report` says what was loaded.
+
     `num_classes=0` gives features; with `global_pool=""` too, the last feature map. `drop_rate` is the dropout before the
     classifier; None is the network's own. `features_only` gives a `FeatureNet` without a head, whose `forward` is a list
     of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Every
-    model takes the arguments of `variants.vary` (padding, include_pad, output_stride, act_layer, norm_layer,
+    model takes the arguments of `variants.vary` (padding, include_pad, ceil_mode, output_stride, act_layer, norm_layer,
     drop_path_rate); others are the model's own, such as `head="conv"` of VGG.
 
     Raises:
-        UnknownModelError: no such model.
+        UnknownModelError: no such model, or no such published weights of it.
         ArgumentError: an unknown keyword, or a value outside its range; nothing is allocated then.
-        WeightsError: the weights cannot be read, or do not fit.
+        WeightsError: the weights cannot be read or fetched, or do not fit.
     """
-    entry = find(name)
-    _check_keywords(entry, arguments)
+    found = repository(name, cache_dir) if is_reference(name) else None
+    entry, tag = (found.entry, None) if found else find_tagged(name)
+    check_keywords(entry, arguments)
     asked = Asked(0, in_chans, "", drop_rate) if features_only else Asked(num_classes, in_chans, global_pool, drop_rate)
     asked.check(entry)
     where = _check_place(device, dtype)
@@ -70,24 +76,50 @@ def create_model(
     if features_only and (num_classes or global_pool):
         asked_for = f"num_classes={num_classes!r}, global_pool={global_pool!r}"
         raise ArgumentError(f"{asked_for}: features_only=True leaves no head for them; leave them out")
-    if pretrained:
-        raise ArgumentError(f"pretrained=True: no published weights are listed for {name!r}; pass weights=FILE")
-    if weights is None:
-        network = make_network(entry, arguments)
-        with torch.device(where or torch.get_default_device()):
-            model = build_network(network, **asked.options(entry, None), entry=entry, arguments=arguments)
+    if weights is not None and (pretrained or found):
+        raise ArgumentError(f"weights={_short(weights)} and published weights were both asked for; leave one out")
+    if found is None and (pretrained or weights is not None):
+        found = _weights_of(entry, tag, weights, cache_dir)
+    if found is None:
+        model = _random(entry, tag, asked, arguments, where)
     else:
-        source = read_source(weights)
-        if source.card is not None and source.card.architecture != name:
-            raise MismatchError(
-                f"{source.name} holds {source.card.architecture!r}, not {name!r}; use load_model(path), or "
-                f"create_model({source.card.architecture!r}, weights=path)"
-            )
-        own = {**(as_arguments(source.card) if source.card else {}), **arguments}
-        _check_keywords(entry, own)
-        model = restore(entry, source, asked, own)
+        own = {**found.arguments, **arguments}
+        check_keywords(entry, own)
+        model = restore(entry, found.source, asked, own, known=found.known)
     model.to(device=where, dtype=dtype)
     return FeatureNet(model, out_indices) if features_only else model
+
+
+def _short(weights: Weights) -> str:
+    return "a state dict" if isinstance(weights, Mapping) else repr(str(weights))
+
+
+def _random(entry: Entry, tag: str | None, asked: Asked, arguments: Mapping[str, Any], where: torch.device | None) -> Net:
+    """Return the model with random weights, of the arguments and for the images of a tag."""
+    row = entry.weights[tag] if tag else None
+    own = {**(row.arguments if row else {}), **arguments}
+    options = asked.options(entry, Asked(row.num_classes) if row else None)
+    if row:
+        options["data"] = row.data.sized(options["in_chans"], *row.data.input_size[1:])
+    with torch.device(where or torch.get_default_device()):
+        return build_network(make_network(entry, own), **options, entry=entry, arguments=own)
+
+
+def _weights_of(entry: Entry, tag: str | None, weights: Weights | None, cache_dir: str | os.PathLike[str] | None) -> Repository:
+    """Return the weights of a file or a state dict, or published ones."""
+    if weights is not None:
+        source = read_source(weights, cache_dir=cache_dir)
+    elif not entry.weights:
+        raise ArgumentError(f"pretrained=True: no published weights are listed for {entry.name!r}; pass weights=FILE")
+    else:
+        source = published(entry, tag or next(iter(entry.weights)), cache_dir)
+    card = source.card
+    if card is not None and card.architecture != entry.name:
+        raise MismatchError(
+            f"{source.name} holds {card.architecture!r}, not {entry.name!r}; use load_model(path), or "
+            f"create_model({card.architecture!r}, weights=path)"
+        )
+    return Repository(entry, as_arguments(card) if card else {}, source, None)
 
 
 def load_model(path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Net:
@@ -103,18 +135,8 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
     entry = find(source.card.architecture)
     where = _check_place(device, None)
     arguments = as_arguments(source.card)
-    _check_keywords(entry, arguments)
+    check_keywords(entry, arguments)
     return restore(entry, source, Asked(), arguments, aux=source.card.aux).to(device=where).eval()
-
-
-def _check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
-    own = [*own_arguments(entry), *VARIANTS]
-    known = [*(item.name for item in fields(Asked)), *COMMON, *own]
-    for key in arguments:
-        if key not in own:
-            raise ArgumentError(
-                f"unknown keyword {key!r} for {entry.name!r}{near(key, known)} It takes {', '.join(sorted(known))}"
-            )
 
 
 def _check_place(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.device | None:

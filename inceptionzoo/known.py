@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,14 +10,18 @@ import torch
 
 from .build import build_network
 from .entry import DataConfig, Entry
-from .errors import MismatchError, check_int
+from .errors import ArgumentError, MismatchError, check_int, near
 from .heads import check_head
 from .net import Net
 from .network import GLOBAL_POOLS, GlobalPool, Network
+from .registry import own_arguments
 from .spec import Chain, Concat, Depthwise, Layer, Op, Residual
+from .variants import VARIANTS
 from .weights.card import Card
 from .weights.layout import is_classifier, recognise
 from .weights.source import Source
+
+COMMON = ("weights", "pretrained", "device", "dtype", "features_only", "out_indices", "cache_dir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,21 @@ class Known:
     data: DataConfig | None = None
     class_names: tuple[str, ...] | None = None
     channels_last: bool = False
+
+
+def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
+    """Refuse a keyword that no model, or not this one, takes.
+
+    Raises:
+        ArgumentError: it is unknown; the message names the near one.
+    """
+    own = [*own_arguments(entry), *VARIANTS]
+    known = [*(item.name for item in fields(Asked)), *COMMON, *own]
+    for key in arguments:
+        if key not in own:
+            raise ArgumentError(
+                f"unknown keyword {key!r} for {entry.name!r}{near(key, known)} It takes {', '.join(sorted(known))}"
+            )
 
 
 def by_card(card: Card) -> Known:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .cost import Shape
-from .entry import DataConfig, Entry, Layout, Recipe
+from .entry import DataConfig, Entry, Layout, Published, Recipe
 from .errors import ArgumentError, UnknownModelError, check_int, near
 from .models import ENTRIES
 from .network import Network
@@ -35,7 +35,7 @@ class ModelInfo:
     num_classes: int
     input_size: tuple[int, int, int]
     min_input_size: int
-    weights: Mapping[str, Mapping[str, Any]]
+    weights: Mapping[str, Published]
     complete: bool
 
 
@@ -52,9 +52,25 @@ def find(name: str) -> Entry:
     return REGISTRY[name]
 
 
+def find_tagged(name: str) -> tuple[Entry, str | None]:
+    """Return the entry of "name" or "name.tag", and the tag.
+
+    Raises:
+        UnknownModelError: no such model, or no such weights of it; the message has the nearest.
+    """
+    base, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
+    entry = find(base)
+    if dot and tag not in entry.weights:
+        raise UnknownModelError(
+            f"unknown weights {name!r}{near(tag, entry.weights)} {base!r} has {', '.join(entry.weights) or 'none published'}"
+        )
+    return entry, tag if dot else None
+
+
 def is_model(name: str) -> bool:
-    """Return whether a model of this name is registered."""
-    return name in REGISTRY
+    """Return whether a model of this name is registered; with a tag, whether it has such weights."""
+    base, dot, tag = name.partition(".")
+    return base in REGISTRY and (not dot or tag in REGISTRY[base].weights)
 
 
 def list_models(
@@ -62,9 +78,9 @@ def list_models(
 ) -> list[str]:
     """Return the sorted names that match any pattern of `filter`, as in "*inception*", and none of `exclude_filters`.
 
-    With `pretrained`, the names with the tags of their published weights.
+    With `pretrained`, the names with the tags of their published weights; a pattern without a dot is one of names.
     """
-    names = [f"{name}.{tag}" for name, entry in REGISTRY.items() for tag in entry.weights] if pretrained else REGISTRY
+    names = [f"{name}.{tag}" for name, entry in REGISTRY.items() for tag in entry.weights] if pretrained else list(REGISTRY)
     wanted, unwanted = _patterns(filter) or ["*"], _patterns(exclude_filters)
     return sorted(name for name in names if _matches(name, wanted) and not _matches(name, unwanted))
 
@@ -75,7 +91,7 @@ def model_info(name: str) -> ModelInfo:
     Raises:
         UnknownModelError: no such model.
     """
-    entry = find(name)
+    entry, _ = find_tagged(name)
     network = make_network(entry, {})
     whole = network_cost(network, Shape(*entry.data.input_size), entry.num_classes)
     return ModelInfo(
@@ -167,4 +183,4 @@ def _patterns(filters: str | Iterable[str]) -> list[str]:
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any(fnmatchcase(name if "." in pattern else name.partition(".")[0], pattern) for pattern in patterns)

@@ -1,10 +1,12 @@
 """Fixtures that several test files share."""
 
 import pytest
+import server  # before all that could import huggingface_hub: nothing but loopback is reached from here on
 import torch
 
 import inceptionzoo as iz
 from inceptionzoo.registry import REGISTRY
+from inceptionzoo.weights.patience import Patience
 
 
 def tiny_network(*, five: object = (3, 3), width: int = 4) -> iz.Network:
@@ -20,6 +22,16 @@ def register():
     yield iz.register_model
     REGISTRY.clear()
     REGISTRY.update(before)
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """The host on loopback, empty, with a cache that is empty too, and little patience."""
+    server.HOST.reset()
+    monkeypatch.setenv("INCEPTIONZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Patience, "asked", lambda: Patience(read=1.0, total=20.0, attempts=4, pause=0.01))
+    yield server.HOST
+    server.HOST.reset()
 
 
 @pytest.fixture

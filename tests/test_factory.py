@@ -27,7 +27,6 @@ BAD = [
     ({"head": "conv"}, "unknown keyword 'head'"),
     ({"five": 4}, "five=4 must be one of 5, 3"),
     ({"pools": "cell"}, "pools='cell' must be one of 'ceil', 'valid'; did you mean 'ceil'?"),
-    ({"pretrained": True}, "no published weights are listed for 'googlenet'; pass weights=FILE"),
     ({"weights": 7}, "weights of type int must be a path or a state dict"),
 ]
 

@@ -25,12 +25,23 @@ FLOORS = [
     {"backbone"},
     {"net"},
     {"build", "feature_net", "models", "weights"},
-    {"registry", "train", "known"},
+    {"registry", "train"},
+    {"known"},
     {"restore", "summary", "predict"},
+    {"pretrained"},
     {"factory"},
+    {"publish"},
+    {"cli"},
+    {"__main__"},
 ]
 INSIDE = {  # the same within a folder
-    "weights": [{"atomic", "check", "layout", "card"}, {"safefile"}, {"pickles", "save"}, {"source"}, {"export", "load"}],
+    "weights": [
+        {"atomic", "check", "layout", "card", "config", "patience"},
+        {"safefile", "cache", "fetch"},
+        {"hub", "pickles", "save"},
+        {"source"},
+        {"export", "load"},
+    ],
     "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "setup"}, {"progress"}, {"fit"}],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }

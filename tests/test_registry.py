@@ -43,12 +43,16 @@ def test_list_is_sorted_and_filtered():
         "vgg19",
     ]
     assert iz.list_models("resnet*") == []
-    assert iz.list_models(pretrained=True) == []
+    tags = ["gluon_in1k", "tf_adv_in1k", "tf_in1k", "tv_in1k"]
+    assert iz.list_models("inception_v3", pretrained=True) == [f"inception_v3.{tag}" for tag in tags]
+    assert iz.list_models("*.tf_*", pretrained=True, exclude_filters="inception_*") == ["xception.tf_in1k"]
 
 
 def test_is_model():
     assert iz.is_model("googlenet")
     assert not iz.is_model("googlnet")
+    assert iz.is_model("googlenet.tv_in1k")
+    assert not iz.is_model("googlenet.tv")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,7 +76,7 @@ def test_the_suggestion_is_for_near_names_only():
 def test_model_info_is_computed_from_the_table():
     info = iz.model_info("googlenet")
     assert (info.name, info.params, info.num_classes) == ("googlenet", 6_624_904, 1000)
-    assert (info.input_size, info.min_input_size, dict(info.weights)) == ((3, 224, 224), 15, {})
+    assert (info.input_size, info.min_input_size, list(info.weights)) == ((3, 224, 224), 15, ["tv_in1k"])
     assert info.macs == pytest.approx(1.498e9, rel=1e-3)
     assert "1409.4842" in info.paper
     assert info.complete

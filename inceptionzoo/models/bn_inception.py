@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from ..entry import DataConfig, Entry, Layout
+from ..entry import DataConfig, Entry, Layout, Published
 from ..errors import check_choice
 from ..network import Head, Network, Style, network
 from ..spec import Concat, Conv, Depthwise, Layer, Padding, Pool, chain, concat
@@ -160,6 +160,27 @@ ENTRIES = (
         paper=PAPER,
         about="Caffe's layout, as Cadene and pytorchcv have it: biases beside batch normalisation, pools that round up",
         layouts=(CADENE, PYTORCHCV),
+        weights={
+            "cadene_in1k": Published(
+                url="http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth",
+                digest="sha256:52deb4733",
+                license="bsd-3-clause",
+                layout="cadene",
+                data=DataConfig(mean=(128 / 255, 117 / 255, 104 / 255), std=(1.0, 1.0, 1.0)),
+                top1=73.524,
+                bgr=True,
+                scale=255.0,
+            ),
+            "pcv_in1k": Published(
+                url="https://github.com/osmr/imgclsmob/releases/download/v0.0.405/bninception-0774-d79ba5f5.pth.zip",
+                member="bninception-0774-d79ba5f5.pth",
+                digest="sha1:d79ba5f573ba2da5fea5e4c9a7f67ddd526e234b",
+                license="mit",
+                layout="pytorchcv",
+                data=DataConfig(),
+                top1=74.6,
+            ),
+        },
     ),
     Entry(
         name="inception_v2",

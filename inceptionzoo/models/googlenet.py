@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from ..entry import CIFAR, DataConfig, Entry, Layout
+from ..entry import CIFAR, DataConfig, Entry, Layout, Published
 from ..errors import check_choice
 from ..network import Aux, Head, Network, Style, network
 from ..spec import Concat, Conv, Layer, Norm, Pool, chain, concat
@@ -154,6 +154,16 @@ ENTRIES = (
         about="torchvision's layout: batch normalisation, 3x3 where the paper has 5x5, a last pool of 2x2",
         data=DataConfig(mean=HALF, std=HALF),
         layouts=(TORCHVISION,),
+        weights={
+            "tv_in1k": Published(  # torchvision's own preprocessing hides 0.5 behind `transform_input`
+                url="https://download.pytorch.org/models/googlenet-1378be20.pth",
+                digest="sha256:1378be20",
+                license="bsd-3-clause",
+                layout="torchvision",
+                data=DataConfig(mean=HALF, std=HALF),
+                top1=69.778,
+            )
+        },
     ),
     Entry(
         name="googlenet_5x5",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..entry import DataConfig, Entry, Layout
+from ..entry import DataConfig, Entry, Layout, Published
 from ..errors import check_choice, check_int
 from ..network import Head, Network, network
 from ..spec import Concat, Conv, Layer, Pool, Residual, chain, concat
@@ -239,6 +239,16 @@ PYTORCHCV = Layout(
     ),
 )
 
+FACES = DataConfig(input_size=(3, 160, 160), mean=(0.5, 0.5, 0.5), std=(128 / 255,) * 3, crop_pct=1.0)  # (x - 127.5) / 128
+WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975)
+
+
+def facenet(file: str, people: int, note: str) -> Published:
+    """Return a row of facenet-pytorch's weights, which tell `people` apart."""
+    url = f"https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/{file}"
+    return Published(url=url, license="mit", layout="facenet-pytorch", data=FACES, num_classes=people, note=note)
+
+
 ENTRIES = (
     Entry(
         name="inception_resnet_v1",
@@ -247,13 +257,32 @@ ENTRIES = (
         about="FaceNet's: a sixth, linear block C and an embedding of 512 before the classifier",
         data=DataConfig(input_size=(3, 299, 299)),
         layouts=(PYTORCHCV, FACENET),
+        weights={
+            "pcv_in1k": Published(
+                url="https://github.com/osmr/imgclsmob/releases/download/v0.0.552/inceptionresnetv1-0480-f8b3e9e3.pth.zip",
+                member="inceptionresnetv1-0480-f8b3e9e3.pth",
+                digest="sha1:f8b3e9e369ff38e28b4ae4def273ef78741e2e28",
+                license="mit",
+                layout="pytorchcv",
+                data=DataConfig(input_size=(3, 299, 299)),
+                top1=80.4,
+            ),
+            "vggface2": facenet("20180402-114759-vggface2.pt", 8631, "LFW 0.9965"),
+            "casia_webface": facenet("20180408-102900-casia-webface.pt", 10575, "LFW 0.9905"),
+        },
     ),
     Entry(
         name="inception_resnet_v2",
         network=inception_resnet_v2,
         paper=PAPER,
         about="the published weights': Inception-v3's stem, 10 + 20 + 10 blocks, a last 1x1 convolution (timm's)",
-        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975),
+        data=WIDE,
         layouts=(TIMM,),
+        weights={
+            tag: Published(
+                url=f"hf-hub:timm/inception_resnet_v2.{tag}", license="apache-2.0", layout="timm", data=WIDE, top1=top1
+            )
+            for tag, top1 in (("tf_in1k", 80.434), ("tf_ens_adv_in1k", 79.998))
+        },
     ),
 )

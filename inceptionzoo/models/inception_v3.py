@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from ..entry import DataConfig, Entry, Layout
+from ..entry import IMAGENET_MEAN, IMAGENET_STD, DataConfig, Entry, Layout, Published
 from ..errors import check_choice
 from ..network import Aux, Head, Network, network
 from ..spec import Concat, Conv, Layer, Pool, chain, concat
@@ -140,14 +141,29 @@ TORCHVISION = Layout(  # timm's and pytorch-fid's too
     ),
 )
 
+BICUBIC = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic")
+FID = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0)
+
+
+def timm(tag: str, top1: float, data: DataConfig = BICUBIC) -> Published:
+    """Return a row of timm's weights of this network. They run with averages that count the padding, wherever they are from."""
+    return Published(url=f"hf-hub:timm/inception_v3.{tag}", license="apache-2.0", layout="torchvision", data=data, top1=top1)
+
+
 ENTRIES = (
     Entry(
         name="inception_v3",
         network=inception_v3,
         paper=PAPER,
         about="torchvision's and timm's layout: average pools count the padding",
-        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic"),
+        data=BICUBIC,
         layouts=(TORCHVISION,),
+        weights={
+            "tv_in1k": timm("tv_in1k", 77.472),
+            "tf_in1k": timm("tf_in1k", 77.866),
+            "tf_adv_in1k": timm("tf_adv_in1k", 77.598),
+            "gluon_in1k": timm("gluon_in1k", 78.806, replace(BICUBIC, mean=IMAGENET_MEAN, std=IMAGENET_STD)),
+        },
     ),
     Entry(
         name="inception_v3_fid",
@@ -155,7 +171,17 @@ ENTRIES = (
         paper=PAPER,
         about="the TensorFlow graph of 2015 that FID is defined on: averages leave padding out, the last pool is a max",
         num_classes=1008,
-        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0),
+        data=FID,
         layouts=(TORCHVISION,),
+        weights={
+            "tf_2015": Published(
+                url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+                digest="sha256:6726825d",
+                license="apache-2.0",
+                layout="torchvision",
+                data=FID,
+                num_classes=1008,
+            )
+        },
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..entry import DataConfig, Entry, Layout
+from ..entry import DataConfig, Entry, Layout, Published
 from ..network import Head, Network, network
 from ..spec import Concat, Conv, Layer, Pool, chain, concat
 
@@ -127,13 +127,19 @@ TIMM = Layout(
     ),
 )
 
+BICUBIC = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic")
 ENTRIES = (
     Entry(
         name="inception_v4",
         network=inception_v4,
         paper=PAPER,
         about="the paper's, with the padding of average pools left out, as in the published weights (timm's)",
-        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic"),
+        data=BICUBIC,
         layouts=(TIMM,),
+        weights={
+            "tf_in1k": Published(
+                url="hf-hub:timm/inception_v4.tf_in1k", license="apache-2.0", layout="timm", data=BICUBIC, top1=80.144
+            )
+        },
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..entry import CIFAR, Entry, Layout, Recipe
+from ..entry import CIFAR, DataConfig, Entry, Layout, Published, Recipe
 from ..errors import check_choice
 from ..network import Head, HeadKind, Network, Style, network
 from ..spec import Conv, Layer, Norm, Pool
@@ -80,6 +80,22 @@ def layouts(net: Network) -> tuple[Layout, ...]:
     )
 
 
+TOP1 = {
+    "vgg11": 69.050, "vgg13": 69.950, "vgg16": 71.594, "vgg19": 72.400,
+    "vgg11_bn": 70.374, "vgg13_bn": 71.560, "vgg16_bn": 73.354, "vgg19_bn": 74.230,
+}  # fmt: skip
+FEATURES = Published(  # the convolutions of the paper's own weights, for detectors; its file's classifier is not a number
+    url="https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
+    digest="sha256:88682ab5",
+    license="bsd-3-clause",
+    layout="torchvision",
+    data=DataConfig(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3),
+    num_classes=0,
+    arguments={"head": "pool"},
+    headless=True,
+)
+
+
 def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entry:
     """Return the entry of a configuration as the paper trained it, at 224 px."""
     build = partial(vgg, configuration, batch_norm=batch_norm)
@@ -90,7 +106,17 @@ def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entr
         about=f"configuration {configuration}" + (" with batch normalisation" if batch_norm else ""),
         recipe=Recipe() if batch_norm else Recipe(lr=0.01, weight_decay=5e-4),
         layouts=layouts(build()),
+        weights=published(name),
     )
+
+
+def published(name: str) -> dict[str, Published]:
+    """Return the weights that torchvision's authors trained."""
+    if name not in TOP1:
+        return {}
+    hub = f"hf-hub:timm/{name}.tv_in1k"
+    found = {"tv_in1k": Published(url=hub, license="bsd-3-clause", layout="timm", data=DataConfig(), top1=TOP1[name])}
+    return found | {"tv_features": FEATURES} if name == "vgg16" else found
 
 
 def cifar(name: str, configuration: str) -> Entry:

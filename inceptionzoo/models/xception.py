@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..entry import DataConfig, Entry, Layout
+from ..entry import DataConfig, Entry, Layout, Published
 from ..network import Head, Network, Style, network
 from ..spec import Act, Conv, Depthwise, Layer, Pool, Residual, chain
 
@@ -91,13 +91,24 @@ TIMM = Layout(
     ),
 )
 
+WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975)
 ENTRIES = (
     Entry(
         name="xception",
         network=xception,
         paper=PAPER,
         about="Figure 5, as timm's legacy_xception",
-        data=DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975),
+        data=WIDE,
         layouts=(TIMM,),
+        weights={
+            "tf_in1k": Published(
+                url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
+                digest="sha256:43020ad28",
+                license="apache-2.0",
+                layout="timm",
+                data=WIDE,
+                top1=79.058,
+            )
+        },
     ),
 )

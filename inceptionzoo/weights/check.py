@@ -62,6 +62,15 @@ def adapt_input(kernel: Tensor, in_chans: int) -> Tensor:
     return (whole.repeat(1, -(-in_chans // 3), 1, 1)[:, :in_chans] * (3 / in_chans)).to(kernel.dtype)
 
 
+def fold_input(kernel: Tensor, *, bgr: bool, scale: float) -> Tensor:
+    """Return the kernel of a first convolution for images in red, green, blue and of values `scale` times smaller.
+
+    Exact but for one rounding. A mean cannot be folded so: zeros that pad the border would not be what they were.
+    """
+    ordered = kernel.flip(1) if bgr else kernel
+    return (ordered.double() * scale).to(kernel.dtype)
+
+
 def check_values(values: Mapping[str, Tensor]) -> list[str]:
     """Return what is wrong with the values: not finite (also after a cast), or a variance or a counter below 0."""
     faults = []

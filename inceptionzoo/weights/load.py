@@ -44,7 +44,9 @@ class Report:
 
 
 def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any], *, new_head: bool = False) -> Report:
-    """Load a .safetensors or .pth file, or a state dict, and return what was done: all of it or nothing.
+    """Load a .safetensors or .pth file, a Hub repository, or a state dict, and return what was done: all of it or nothing.
+
+    A repository is "hf-hub:OWNER/NAME@REVISION", a folder like one "local-dir:PATH".
 
     The layout is recognised by its names: this library's, or another's that the model's entry knows. A head of another
     size is refused, unless `new_head` lets the model keep the one it has.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError
 from .card import Card
+from .hub import WEIGHTS, folder_of, is_reference
 from .pickles import read_pickle
 from .safefile import MARKER, read_safetensors
 
@@ -35,12 +36,15 @@ class Source:
     taken: str = ""  # which part of a checkpoint it was
 
 
-def read_source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
-    """Return the tensors of a path or a state dict; nothing of a file is ever unpickled.
+def read_source(
+    source: str | os.PathLike[str] | Mapping[str, Any], *, cache_dir: str | os.PathLike[str] | None = None
+) -> Source:
+    """Return the tensors of a path, a Hub repository, a local folder or a state dict; nothing of a file is ever unpickled.
 
     Raises:
-        ArgumentError: `source` is neither.
+        ArgumentError: `source` is none of these.
         FileError: the file is none of these kinds, or damaged.
+        DownloadError: the repository cannot be had.
         OSError: it cannot be read.
     """
     if isinstance(source, Mapping):
@@ -48,7 +52,7 @@ def read_source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
         return Source(tensors, "the state dict", owned=False, taken=taken)
     if not isinstance(source, str | os.PathLike):
         raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict")
-    path = Path(source)
+    path = folder_of(str(source), cache_dir) / WEIGHTS if is_reference(source) else Path(source)
     if not path.is_file():
         raise FileError(f"{path} is no file; give the path of a .safetensors or .pth file")
     if path.suffix in PICKLES:

@@ -1,0 +1,126 @@
+"""The command line: inceptionzoo list | info | convert | verify."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from .errors import MismatchError, ZooError
+from .factory import create_model, load_model
+from .net import Net
+from .publish import convert
+from .registry import list_models, model_info
+from .summary import summary
+from .weights.check import check_values
+from .weights.hub import is_reference
+from .weights.source import read_source
+
+FAILED, INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 refused, 2 not understood."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    try:
+        result = asked.run(asked)
+    except (ZooError, OSError) as error:
+        print(f"inceptionzoo: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if asked.json:
+        print(json.dumps(result, indent=2, default=dict))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="inceptionzoo", description="Every Inception network and VGG: models and weights.")
+    parser.add_argument("--version", action="version", version=version("inceptionzoo"))
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", parents=[common], help="list models by name", description=_list.__doc__)
+    listing.add_argument("pattern", nargs="?", default="", help="names to show, as in '*inception*'")
+    listing.add_argument("--pretrained", action="store_true", help="show the tags of published weights instead")
+    listing.set_defaults(run=_list)
+
+    info = commands.add_parser("info", parents=[common], help="show a model's table and cost", description=_info.__doc__)
+    info.add_argument("name", help="as in `inceptionzoo list`")
+    info.set_defaults(run=_info)
+
+    conversion = commands.add_parser("convert", parents=[common], help="make a file of ours", description=_convert.__doc__)
+    conversion.add_argument("source", help="a .pth, .pt, .ckpt or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    conversion.add_argument("path", help="the .safetensors file to write")
+    conversion.add_argument("--architecture", metavar="NAME", help="our name of the model, where the source does not say")
+    conversion.add_argument("--class-names", metavar="NAME", nargs="+", help="what the outputs are called, in order")
+    conversion.set_defaults(run=_convert)
+
+    check = commands.add_parser("verify", parents=[common], help="check a file of weights", description=_verify.__doc__)
+    check.add_argument("path", help="a .safetensors or .pth file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    check.add_argument("--architecture", metavar="NAME", help="our name of the model, where the file does not say")
+    check.set_defaults(run=_verify)
+    return parser
+
+
+def _list(asked: argparse.Namespace) -> list[str]:
+    """List the models, or with --pretrained the published weights, whose names match a pattern."""
+    names = list_models(asked.pattern, pretrained=asked.pretrained)
+    if not asked.json:
+        print("\n".join(names) or f"no model matches {asked.pattern!r}")
+    return names
+
+
+def _info(asked: argparse.Namespace) -> dict[str, Any]:
+    """Show a model as its paper's table, with its cost, its smallest input and its published weights."""
+    info = model_info(asked.name)
+    if not asked.json:
+        summary(info.name)
+        print(f"\n{info.about}\n{info.paper}\nsmallest input: {info.min_input_size} px")
+        for tag, row in info.weights.items():
+            reported = f"top-1 {row.top1:.3f} % reported" if row.top1 else row.note or "features"
+            print(f"{info.name}.{tag}: {reported}, {row.license}, {row.url}")
+    return asdict(info)
+
+
+def _convert(asked: argparse.Namespace) -> dict[str, Any]:
+    """Make a .safetensors file of this library of one of another's. Nothing of the source is ever run."""
+    report = convert(asked.source, asked.path, architecture=asked.architecture, class_names=asked.class_names)
+    if not asked.json:
+        print(f"{report}\nwritten: {asked.path}")
+    return asdict(report)
+
+
+def _verify(asked: argparse.Namespace) -> dict[str, Any]:
+    """Check a file: its format, its digest where it has one, and every name, shape and value by loading it into its model.
+
+    Of a file that does not say which model it holds, and without --architecture, the values alone are checked.
+    """
+    source = read_source(asked.path)
+    model: Net | None = None
+    if asked.architecture:
+        model = create_model(asked.architecture, weights=asked.path)
+    elif is_reference(asked.path):
+        model = create_model(asked.path)
+    elif source.card is not None:
+        model = load_model(asked.path)
+    if model is None and (faults := check_values(source.tensors)):
+        raise MismatchError(f"{asked.path}: {'; '.join(faults[:3])}")
+    found = {
+        "path": asked.path,
+        "tensors": len(source.tensors),
+        "digest": "none" if source.card is None else "right",
+        "architecture": model.entry.name
+        if model is not None and model.entry
+        else "not said; pass --architecture to check names",
+        "layout": model.report.layout if model is not None else "",
+    }
+    if not asked.json:
+        print("\n".join(f"{key}: {value}" for key, value in found.items() if value))
+    return found
