@@ -22,7 +22,7 @@ docs: .venv/docs
 	$(BIN)/mkdocs build --strict
 
 tables: .venv/dev
-	$(BIN)/python docs/models_table.py
+	$(BIN)/python docs/tables.py
 
 # facenet-pytorch holds torch below 2.3, and runs with newer ones
 .venv/facenet: .venv/dev

@@ -57,6 +57,7 @@ class Host:
         self.always = ""
         self.requests: list[tuple[str, str, str]] = []  # method, path, range
         self.pause = 5.0  # seconds that a stalled answer stands still
+        self.sent: dict[str, str] = {}  # headers that every answer has instead of its own
 
     def put(self, path: str, data: bytes) -> None:
         """Serve `data` at a path of a plain host."""
@@ -109,7 +110,8 @@ class Handler(BaseHTTPRequestHandler):
         etag = etag[::-1] if fault == "wrong etag" else etag
         if fault == "no headers":
             return {}
-        return {"ETag": f'"{etag}"', **({"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(data))} if found else {})}
+        hub = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(data))} if found else {}
+        return {"ETag": f'"{etag}"', **hub, **self.server.host.sent}  # type: ignore[attr-defined]
 
     def serve(self, data: bytes, fault: str, body: bool) -> None:
         headers, status, sent = self.headers_of(data, fault), 200, BODIES.get(fault, lambda same: same)(data)

@@ -101,14 +101,14 @@ def test_bounds_are_lower_bounds():
     assert "torch>=2.10" in project["dependencies"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
-def test_the_table_of_models_is_current(page):
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md", "docs/weights.md"])
+def test_the_tables_are_current(page):
     """`make tables` would write what stands there."""
-    script, text = runpy.run_path(str(ROOT / "docs" / "models_table.py")), (ROOT / page).read_text()
-    assert script["updated"](text) == text
-    rows = [line for line in text.splitlines() if re.match(r"\| `\w+` \| [\d,]+ \|", line)]
-    assert [line.split("`")[1] for line in rows] == iz.list_models()
-    assert script["updated"](text.replace(rows[0], "| stale |")) == text
+    script, text = runpy.run_path(str(ROOT / "docs" / "tables.py")), (ROOT / page).read_text()
+    assert script["updated"](page, text) == text
+    head, rows = script["TABLES"][page]
+    assert text.partition(head)[2].startswith("\n".join(rows()))
+    assert script["updated"](page, text.replace(next(iter(rows())), "| stale |")) == text
 
 
 def code_blocks(page: Path) -> list[str]:
