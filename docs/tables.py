@@ -1,5 +1,6 @@
 """Write the tables of models and of published weights in the pages from the registry, as `make tables` does."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import inceptionzoo as iz
@@ -38,7 +39,7 @@ def short(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
-TABLES = {  # page: the head of its table, and the rows
+TABLES: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {  # page: the head of its table, and the rows
     "README.md": (MODELS, lambda: map(model_row, iz.list_models())),
     "docs/models.md": (MODELS, lambda: map(model_row, iz.list_models())),
     "docs/weights.md": (WEIGHTS, lambda: map(weights_row, iz.list_models(pretrained=True))),

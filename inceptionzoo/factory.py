@@ -85,7 +85,7 @@ def create_model(
     else:
         own = {**found.arguments, **arguments}
         check_keywords(entry, own)
-        model = restore(entry, found.source, asked, own, known=found.known)
+        model = restore(entry, found.source, asked, own, known=found.known, dtype=dtype)
     model.to(device=where, dtype=dtype)
     return FeatureNet(model, out_indices) if features_only else model
 

@@ -50,7 +50,7 @@ class FeatureInfo:
 class FeatureNet(Backbone):
     """The stages of a model up to the last map wanted: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
 
-    It shares its stages with the model.
+    It shares its stages with the model; `entry`, `data` and `report` are the model's.
     """
 
     feature_info: FeatureInfo  # type: ignore[assignment]  # timm's two kinds: a list of a model, this of a feature network
@@ -62,7 +62,7 @@ class FeatureNet(Backbone):
         rows = model.stage_info(self.taps)
         self.truncate(self.taps[-1])
         self.feature_info = FeatureInfo(rows, indices)
-        self.entry, self.data = model.entry, model.data
+        self.entry, self.data, self.report = model.entry, model.data, model.report
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.run_taps(x, self.taps)[1]

@@ -28,10 +28,12 @@ def restore(
     *,
     known: Known | None = None,
     aux: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Net:
     """Return the model with the source's weights: built for the source's sizes, then given the head that was asked for.
 
-    `known` is what is said of the source elsewhere; without it, its own header or its tensors' shapes tell.
+    `known` is what is said of the source elsewhere; without it, its own header or its tensors' shapes tell. The values are
+    cast to `dtype` and checked after.
 
     Raises:
         WeightsError: the source does not fit the model, or asks for more than it holds; nothing large was built then.
@@ -48,7 +50,7 @@ def restore(
     if known.data is not None:
         first["data"] = known.data.sized(options["in_chans"], *known.data.input_size[1:])
     model = blank(network, {**first, "entry": entry, "arguments": arguments})
-    model = with_aux(model) if aux else model
+    model = (with_aux(model) if aux else model).to(dtype=dtype)
     report = load_source(model, source)
     if (classes, pool) != (model.num_classes, model.global_pool):
         _new_head(model, classes, pool, report)

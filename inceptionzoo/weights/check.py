@@ -6,9 +6,32 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
+from torch.nn import Parameter
 
 from ..errors import MismatchError
+
+
+def plain_tensor(name: str, value: Tensor) -> Tensor:
+    """Return the tensor alone, without the attributes that a file may have hung on it.
+
+    Raises:
+        MismatchError: it is no dense tensor of numbers in memory: lazy, sparse, nested, quantized, functional, on meta, or
+            of a class of its own.
+    """
+    kind = "" if type(value) in (Tensor, Parameter) else f"a {type(value).__name__}"
+    if not kind:
+        value = Tensor.detach(value)  # a new object, with nothing of the file's on it
+        kinds = {
+            "a functional tensor": torch._is_functional_tensor(value),
+            "a nested tensor": value.is_nested,
+            f"a quantized tensor ({value.dtype})": value.is_quantized,
+            "one on meta": value.is_meta,
+            str(value.layout): value.layout is not torch.strided,
+        }
+        kind = next((name for name, found in kinds.items() if found), "")
+    if kind:
+        raise MismatchError(f"{name}: must be a plain dense tensor with values, not {kind}; save it as one")
+    return value
 
 
 def fit_value(key: str, theirs: str, value: Tensor, target: Tensor, *, first: bool = False) -> tuple[Tensor, str]:
@@ -20,8 +43,6 @@ def fit_value(key: str, theirs: str, value: Tensor, target: Tensor, *, first: bo
     Raises:
         MismatchError: shape or kind differs, or the tensor claims more elements than it holds.
     """
-    if is_lazy(value) or value.layout is not torch.strided or value.is_meta or value.is_quantized:
-        raise MismatchError(f"{theirs}: must be a plain dense tensor with values, not {value.layout} on {value.device}")
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
         raise MismatchError(f"{theirs}: claims {tuple(value.shape)} and holds less (an expanded tensor); save it contiguous")
     steps = []

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..entry import DataConfig
 from ..errors import ArgumentError, MismatchError
 from ..net import Net
+from .card import Card, as_arguments
 from .check import check_values, fit_value
 from .layout import Match, is_classifier, is_counter, recognise
 from .source import Source, read_source
@@ -23,7 +25,8 @@ class Report:
 
     `renamed` maps the source's names to ours; `adapted` says of a key what was changed in its values or shape; `replaced`
     are heads of another size that the model's own stand for; `dropped` are tensors of the source without a place here;
-    `left_random` are parameters that kept the random values they had. `taken` is the part of a checkpoint that was read.
+    `left_random` are parameters that kept the random values they had. `taken` is the part of a checkpoint that was read;
+    `differs` says how the model is another than the one that was saved: in an argument, its images, its class names.
     """
 
     layout: str
@@ -33,10 +36,12 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     left_random: list[str] = field(default_factory=list)
     taken: str = field(default="", compare=False)
+    differs: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"layout: {self.layout}", *([f"taken: {self.taken}"] if self.taken else []), f"renamed: {len(self.renamed)}"]
         lines += [f"adapted: {key}: {how}" for key, how in self.adapted.items()]
+        lines += [f"differs: {name}: {how}" for name, how in self.differs.items()]
         for name in ("replaced", "dropped", "left_random"):
             keys = getattr(self, name)
             lines += [f"{name}: {', '.join(keys)}"] if keys else []
@@ -73,10 +78,21 @@ def load_source(model: Net, source: Source, *, new_head: bool = False) -> Report
     optional = is_classifier if new_head else None
     match = recognise(state, source.tensors, layouts, source.name, optional=optional)
     report, staged = _stage(match, state, source, new_head)
-    report.taken = source.taken
+    report.taken, report.differs = source.taken, {} if source.card is None else _differences(model, source.card)
     _commit(model, staged, state, owned=source.owned)
     model.report = report
     return report
+
+
+def _differences(model: Net, card: Card) -> dict[str, str]:
+    """Return what a file says of its model and is not so of this one."""
+    ours, theirs = dict(model.arguments), as_arguments(card)
+    pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
+    pairs |= {f"data.{key}": (DataConfig.from_json(card.data).to_json()[key], own) for key, own in model.data.to_json().items()}
+    pairs |= {"global_pool": (card.global_pool, model.global_pool)}
+    names = None if card.class_names is None else list(card.class_names)
+    pairs |= {"class_names": (names, list(model.class_names))} if model.class_names is not None and names else {}
+    return {key: f"saved with {saved!r}, here {own!r}" for key, (saved, own) in pairs.items() if saved != own}
 
 
 def _stage(match: Match, state: Mapping[str, Tensor], source: Source, new_head: bool) -> tuple[Report, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import zipfile
@@ -42,8 +43,12 @@ def read_pickle(path: Path) -> Any:
 
 
 def _check_archive(stream: BinaryIO, path: Path) -> None:
-    """Check that nothing in a zip archive is compressed, doubled or damaged."""
+    """Check that nothing in a zip archive is compressed, doubled or damaged, and nothing stands after it."""
     try:
+        stream.seek(-22, os.SEEK_END)  # the record that ends an archive, of 22 bytes where there is no comment
+        end = stream.read()
+        if not end.startswith(b"PK\x05\x06") or end[20:] != b"\0\0":
+            raise FileError(f"{path} is no {path.suffix} file, is cut short or goes on after its end; fetch it again")
         with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
             if wrong := next((entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError
 from .card import Card
+from .check import plain_tensor
 from .hub import WEIGHTS, folder_of, is_reference
 from .pickles import read_pickle
 from .safefile import MARKER, read_safetensors
@@ -67,20 +68,19 @@ def unwrap(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
 
     Raises:
         FileError: there is no state dict in it, or something in it is no tensor.
+        MismatchError: a tensor is none of numbers that simply lie in memory.
     """
     taken = []
     for _ in range(DEEPEST):
-        if not isinstance(state, Mapping):
-            break
-        inner = next((key for key in WRAPPERS if isinstance(state.get(key), Mapping)), None)
+        inner = next((key for key in WRAPPERS if isinstance(_plain(state).get(key), Mapping)), None)
         if inner is None:
             break
-        state = state[inner]
+        state = _plain(state)[inner]
         taken.append(inner)
-    if not isinstance(state, Mapping) or not state:
+    if not _plain(state):
         raise FileError(f"{name} holds no state dict: a mapping of names to tensors, by itself or under {WRAPPERS}")
     tensors: dict[str, Tensor] = {}
-    for key, value in state.items():
+    for key, value in _plain(state).items():
         if not isinstance(key, str):
             raise FileError(f"{name}: key {key!r} must be a str, the name of a tensor; pass the state dict alone")
         if not isinstance(value, Tensor):
@@ -89,9 +89,16 @@ def unwrap(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
             key = key.removeprefix(PREFIXES[0]).removeprefix(PREFIXES[1])
         if key in tensors:
             raise MismatchError(f"{name}: {key!r} stands twice once its prefixes are taken off; remove one of the two")
-        tensors[key] = value
+        tensors[key] = plain_tensor(key, value)
     for attribute in ATTRIBUTES:
         if all(key.startswith(attribute) for key in tensors):
             tensors = {key.removeprefix(attribute): value for key, value in tensors.items()}
             taken.append(f"{attribute}*")
     return tensors, ".".join(taken)
+
+
+def _plain(state: Any) -> dict[Any, Any]:
+    """Return a mapping as a dict; what a file's objects say of themselves is never asked."""
+    if isinstance(state, dict):
+        return dict(dict.items(state))
+    return dict(state) if isinstance(state, Mapping) else {}
