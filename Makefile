@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-full lint docs tables clean
+.PHONY: demo test test-full reliability lint docs tables clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
 
 test: lint
 	$(BIN)/pytest -m "not full"
+
+reliability: .venv/dev
+	$(BIN)/python tests/reliability/figures.py
 
 test-full: lint docs .venv/tensorflow .venv/facenet
 	$(BIN)/pytest

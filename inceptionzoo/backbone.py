@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +10,11 @@ from torch import Tensor, nn
 
 from .checkpoint import checkpoint
 from .cost import Shape
-from .errors import ArgumentError, InputError, SpecError, near
+from .errors import ArgumentError, InputError, SpecError, check_flag
 from .network import Network
-from .network_cost import levels, min_input_size, network_cost, stage_levels
+from .network_cost import Indices as Indices
+from .network_cost import find_stages, levels, min_input_size, network_cost, stage_levels
 from .spec import Conv, Norm, Pool
-
-Indices = int | Sequence[int | str] | None
 
 
 class Backbone(nn.Module):
@@ -95,29 +93,13 @@ class Backbone(nn.Module):
         result: Tensor = stage(x)
         return result
 
-    def tap_names(self, indices: Indices) -> list[str]:
+    def tap_names(self, indices: Indices, *, argument: str = "indices") -> list[str]:
         """Return the names of the stages that `indices` mean, in the network's order.
 
         Raises:
-            ArgumentError: an index is no level, or a name no stage.
+            ArgumentError: an index is no level, or a name no stage; the message calls the indices `argument`.
         """
-        named = self._level_names()
-        stages = [name for name, _ in self.features.named_children()]
-        if indices is None:
-            return named
-        if isinstance(indices, int):
-            if isinstance(indices, bool) or not 1 <= indices <= len(named):
-                raise ArgumentError(f"indices={indices!r} must lie in 1..{len(named)}, the number of levels")
-            return named[-indices:]
-        for index in indices:
-            if isinstance(index, str) and index not in stages:
-                raise ArgumentError(f"unknown stage {index!r}{near(index, stages)} Stages are {', '.join(stages)}")
-            if not isinstance(index, str) and not -len(named) <= index < len(named):
-                raise ArgumentError(f"index {index!r} must lie in {-len(named)}..{len(named) - 1}, the levels of feature_info")
-        wanted = {index if isinstance(index, str) else named[index] for index in indices}
-        if not wanted:
-            raise ArgumentError("indices=[] must name at least one level or stage")
-        return [name for name in stages if name in wanted]
+        return find_stages(argument, indices, self._level_names(), [name for name, _ in self.network.stages])
 
     def tap_indices(self, names: list[str]) -> list[int | str]:
         """Return the level's number for each stage that is one, else its name."""
@@ -156,6 +138,7 @@ class Backbone(nn.Module):
 
         Outputs, gradients and batch statistics are those without it.
         """
+        check_flag("enable", enable)
         self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

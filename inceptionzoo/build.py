@@ -10,10 +10,10 @@ from torch import nn
 
 from .blocks import Branches, ConvNormAct, Shortcut, make_act, make_norm, make_pool
 from .cost import projection, width
-from .entry import DataConfig, Entry
+from .entry import MOST_CHANNELS, DataConfig, Entry
 from .errors import ArgumentError, SpecError, check_int, near
 from .heads import AuxHead, ClassifierHead, check_head
-from .net import Net
+from .net import Net, check_net
 from .network import Aux, GlobalPool, Network, Style
 from .spec import LAYERS, Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 
@@ -124,7 +124,7 @@ def build_network(
         ArgumentError: an argument lies outside its range; nothing is allocated then.
         SpecError: the network fits no image.
     """
-    check_int("in_chans", in_chans, 1)
+    check_int("in_chans", in_chans, 1, MOST_CHANNELS)
     drop = network.head.drop_rate if drop_rate is None else drop_rate
     check_head(num_classes, global_pool, drop)
     features, channels = nn.Sequential(), in_chans
@@ -144,6 +144,7 @@ def with_aux(model: Net) -> Net:
     Raises:
         ArgumentError: the network has no auxiliary heads, or the model has no classes for them.
     """
+    check_net(model)
     name = model.entry.name if model.entry else "this network"
     if not model.network.aux:
         raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it as it is")

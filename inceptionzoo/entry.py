@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-from .errors import ArgumentError, MismatchError
+from .errors import ArgumentError, MismatchError, check_number, check_size, check_text
 from .network import Network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LARGEST = 1e6  # no mean or standard deviation of images comes near
+MOST_CHANNELS = 2**16  # of images: each has a mean and a deviation of its own
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
@@ -26,8 +27,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         size = self.input_size
-        if not isinstance(size, tuple) or len(size) != 3 or any(type(side) is not int or side < 1 for side in size):
-            raise ArgumentError(f"input_size={size!r} must be (channels, height, width), each an int of at least 1")
+        check_size("input_size", size, most_channels=MOST_CHANNELS)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not isinstance(values, tuple) or len(values) != size[0] or not all(map(_moderate, values)):
                 raise ArgumentError(f"{name}={values!r} must be {size[0]} numbers below {LARGEST:.0e}, one a channel")
@@ -40,6 +40,7 @@ class DataConfig:
 
     def sized(self, channels: int, height: int, width: int) -> DataConfig:
         """Return the configuration for other images; mean and std of other channels are the average of those known."""
+        check_size("input_size", (channels, height, width), most_channels=MOST_CHANNELS)
         mean, std = self.mean, self.std
         if channels != len(mean):
             mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
@@ -78,6 +79,10 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 3e-4
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            check_number(item.name, getattr(self, item.name))
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -92,6 +97,12 @@ class Layout:
     prefixes: tuple[tuple[str, str], ...]
     inner: tuple[tuple[str, str], ...] = ()
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_text("name", self.name)
+        _pairs("prefixes", self.prefixes, "(ours, theirs), both strings", _is_text)
+        _pairs("inner", self.inner, "(ours, theirs), both strings", _is_text)
+        _pairs("shapes", self.shapes, "(our key, their shape), a string and a tuple of ints", _is_shape)
 
     def theirs(self, key: str) -> str:
         """Return their name of our `key`."""
@@ -113,6 +124,20 @@ class Layout:
         if len(set(table.values())) != len(table):
             raise MismatchError(f"layout {self.name!r} gives two tensors one name; mend its prefixes and inner rules")
         return table
+
+
+def _pairs(name: str, pairs: object, what: str, second: Callable[[object], bool]) -> None:
+    for pair in pairs if isinstance(pairs, tuple | list) else (None,):
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str) or not second(pair[1]):
+            raise ArgumentError(f"{name}={pairs!r} must be a tuple of pairs, {what}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(type(side) is int for side in value)
 
 
 NATIVE = Layout("inceptionzoo", ())

@@ -11,11 +11,13 @@ import torch
 from .backbone import Indices
 from .build import build_network
 from .entry import Entry
-from .errors import ArgumentError, FileError, MismatchError
+from .errors import ArgumentError, FileError, MismatchError, check_flag, check_path
 from .feature_net import FeatureNet
 from .known import Asked, check_keywords
 from .net import Net
 from .network import GlobalPool
+from .network_cost import find_stages, levels
+from .place import check_device
 from .pretrained import Repository, published, repository
 from .registry import find, find_tagged, make_network
 from .restore import restore
@@ -65,19 +67,19 @@ def create_model(
         ArgumentError: an unknown keyword, or a value outside its range; nothing is allocated then.
         WeightsError: the weights cannot be read or fetched, or do not fit.
     """
+    check_flag("pretrained", pretrained)
+    check_flag("features_only", features_only)
+    where = _check_place(device, dtype)
     found = repository(name, cache_dir) if is_reference(name) else None
     entry, tag = (found.entry, None) if found else find_tagged(name)
     check_keywords(entry, arguments)
-    asked = Asked(0, in_chans, "", drop_rate) if features_only else Asked(num_classes, in_chans, global_pool, drop_rate)
-    asked.check(entry)
-    where = _check_place(device, dtype)
-    if out_indices is not None and not features_only:
-        raise ArgumentError(f"out_indices={out_indices!r} has no effect without features_only=True")
-    if features_only and (num_classes or global_pool):
-        asked_for = f"num_classes={num_classes!r}, global_pool={global_pool!r}"
-        raise ArgumentError(f"{asked_for}: features_only=True leaves no head for them; leave them out")
     if weights is not None and (pretrained or found):
         raise ArgumentError(f"weights={_short(weights)} and published weights were both asked for; leave one out")
+    if features_only:
+        _check_features(num_classes, global_pool)
+    asked = Asked(0, in_chans, "", drop_rate) if features_only else Asked(num_classes, in_chans, global_pool, drop_rate)
+    asked.check(entry)
+    _check_indices(out_indices, entry, arguments, features_only=features_only)
     if found is None and (pretrained or weights is not None):
         found = _weights_of(entry, tag, weights, cache_dir)
     if found is None:
@@ -88,6 +90,23 @@ def create_model(
         model = restore(entry, found.source, asked, own, known=found.known, dtype=dtype)
     model.to(device=where, dtype=dtype)
     return FeatureNet(model, out_indices) if features_only else model
+
+
+def _check_features(num_classes: int | None, global_pool: GlobalPool | None) -> None:
+    if num_classes or global_pool:
+        asked_for = f"num_classes={num_classes!r}, global_pool={global_pool!r}"
+        raise ArgumentError(f"{asked_for}: features_only=True leaves no head for them; leave them out")
+
+
+def _check_indices(out_indices: Indices, entry: Entry, arguments: Mapping[str, Any], *, features_only: bool) -> None:
+    """Check which maps a feature network is to give, before anything is built."""
+    if out_indices is None:
+        return
+    if not features_only:
+        raise ArgumentError(f"out_indices={out_indices!r} has no effect without features_only=True")
+    network = make_network(entry, arguments)
+    named = [level.name for level in levels(network, entry.data.input_size[0])]
+    find_stages("out_indices", out_indices, named, [stage for stage, _ in network.stages])
 
 
 def _short(weights: Weights) -> str:
@@ -129,11 +148,11 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
         FileError: it is no file of this library; the message says what to use instead.
         UnknownModelError: it holds a model that is not registered here.
     """
-    source = read_source(path)
+    where = check_device(device)
+    source = read_source(path if is_reference(path) else check_path("path", path))
     if source.card is None:
         raise FileError(f"{path} does not say which model it holds; use create_model(NAME, weights={str(path)!r})")
     entry = find(source.card.architecture)
-    where = _check_place(device, None)
     arguments = as_arguments(source.card)
     check_keywords(entry, arguments)
     return restore(entry, source, Asked(), arguments, aux=source.card.aux).to(device=where).eval()
@@ -142,7 +161,4 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
 def _check_place(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.device | None:
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ArgumentError(f"dtype={dtype!r} must be a floating-point torch.dtype, as torch.float32 is")
-    try:
-        return None if device is None else torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ArgumentError(f"device={device!r} must be a device of torch's, as 'cpu' or 'cuda:0'") from error
+    return check_device(device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .build import build_network
-from .entry import DataConfig, Entry
+from .entry import MOST_CHANNELS, DataConfig, Entry
 from .errors import ArgumentError, MismatchError, check_int, near
 from .heads import check_head
 from .net import Net
@@ -39,7 +39,7 @@ class Asked:
         classes = entry.num_classes if self.num_classes is None else self.num_classes
         check_head(classes, pool, 0.0 if self.drop_rate is None else self.drop_rate)
         if self.in_chans is not None:
-            check_int("in_chans", self.in_chans, 1)
+            check_int("in_chans", self.in_chans, 1, MOST_CHANNELS)
 
     def options(self, entry: Entry, file: Asked | None) -> dict[str, Any]:
         """Return the options of `build_network`, those of the file where the caller said nothing, then the entry's."""

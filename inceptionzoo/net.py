@@ -153,9 +153,10 @@ class Net(Backbone):
         Raises:
             InputError: it is smaller than the network accepts.
         """
-        height, width = img_size if isinstance(img_size, tuple) else (img_size, img_size)
-        for side in (height, width):
-            check_int("img_size", side, 1)
+        sides = img_size if isinstance(img_size, tuple) else (img_size, img_size)
+        if len(sides) != 2:
+            raise ArgumentError(f"img_size={img_size!r} must be an int or (height, width)")
+        height, width = (check_int("img_size", side, 1) for side in sides)
         if min(height, width) < self.min_input_size:
             raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
         self.data = self.data.sized(self.in_chans, height, width)
@@ -167,6 +168,16 @@ class Net(Backbone):
             ArgumentError: there are not as many names as classes, or one stands twice.
         """
         self.class_names = check_class_names(names, self.num_classes)
+
+
+def check_net(model: object) -> None:
+    """Check that `model` is a `Net`, or one that torch has compiled.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if not isinstance(getattr(model, "_orig_mod", model), Net):
+        raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, load_model or build")
 
 
 def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:

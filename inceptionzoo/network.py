@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .errors import ArgumentError, SpecError, check_choice, check_int, check_rate
-from .spec import LAYERS, Layer
+from .errors import ArgumentError, SpecError, check_choice, check_flag, check_int, check_number, check_rate, check_text
+from .spec import Layer, check_layer
 
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax", ""]
 GLOBAL_POOLS: tuple[GlobalPool, ...] = ("avg", "max", "avgmax", "catavgmax", "")
@@ -16,6 +16,7 @@ NORMS: tuple[Norms | None, ...] = ("batch", "group", "layer", None)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "silu", "gelu", "mish", "hard_swish")
 HeadKind = Literal["pool", "mlp", "conv", "embed"]
 HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv", "embed")
+MOST_STAGES = 1000  # Inception-ResNet-v2 has 50; what has so many more is a mistake or hostile
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,10 @@ class Style:
             check_choice("norm", self.norm, NORMS)
         if not callable(self.act):
             check_choice("act", self.act, ACTIVATIONS)
-        if isinstance(self.eps, bool) or not isinstance(self.eps, int | float) or not 0 < self.eps < float("inf"):
-            raise ArgumentError(f"eps={self.eps!r} must be above 0, and a finite number")
-        if not isinstance(self.bias, bool):
-            raise ArgumentError(f"bias={self.bias!r} must be True or False")
+        check_number("eps", self.eps)
+        if not self.eps:
+            raise ArgumentError(f"eps={self.eps!r} must be above 0")
+        check_flag("bias", self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,14 @@ class Head:
     norm: Literal["batch", "layer"] = "batch"
 
     def __post_init__(self) -> None:
-        check_choice("head", self.kind, HEAD_KINDS)
+        check_choice("kind", self.kind, HEAD_KINDS)
         check_choice("norm", self.norm, ("batch", "layer"))
         check_int("size", self.size, 1)
         check_rate("drop_rate", self.drop_rate)
-        if not isinstance(self.hidden, tuple) or any(type(out) is not int or out < 1 for out in self.hidden):
-            raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, each an int of at least 1")
+        if not isinstance(self.hidden, tuple):
+            raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, as (4096, 4096) is one")
+        for out in self.hidden:
+            check_int(f"Head: in hidden={self.hidden!r}, width", out, 1, error=SpecError)
         if (self.kind == "pool") != (not self.hidden):
             raise SpecError(
                 f"{self}: hidden layers belong to a head of kind 'mlp', 'conv' or 'embed', which needs at least one"
@@ -82,6 +85,13 @@ class Aux:
     head: Head
     weight: float = 0.3
 
+    def __post_init__(self) -> None:
+        check_text("Aux: tap", self.tap, error=SpecError)
+        check_layer("Aux: layers", self.layers)
+        if not isinstance(self.head, Head):
+            raise SpecError(f"Aux: head={self.head!r} must be a Head, as Head() is one")
+        check_number("Aux: weight", self.weight, error=SpecError)
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -94,12 +104,15 @@ class Network:
     taps: tuple[str, ...] = ()  # stages that end a resolution, where strides do not tell: a dilated network keeps its levels
 
     def __post_init__(self) -> None:
-        names = [name for name, _ in self.stages]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise SpecError(f"network: stage {twice!r} stands twice; every stage needs a name of its own")
+        if len(self.stages) > MOST_STAGES:
+            raise SpecError(f"network: {len(self.stages)} stages must be {MOST_STAGES} at most; put layers together by chain")
+        names = set()
         for name, layer in self.stages:
-            if not isinstance(layer, LAYERS):
-                raise SpecError(f"network: stage {name}={layer!r} must be a layer, made of {_kinds()}")
+            check_text("network: the name of a stage", name, error=SpecError)
+            check_layer(f"network: stage {name}", layer)
+            if name in names:
+                raise SpecError(f"network: stage {name!r} stands twice; every stage needs a name of its own")
+            names.add(name)
         for what, value, kind in (("head", self.head, Head), ("style", self.style, Style)):
             if not isinstance(value, kind):
                 raise SpecError(f"network: {what}={value!r} must be a {kind.__name__}, as {kind.__name__}() is one")
@@ -107,11 +120,7 @@ class Network:
             raise SpecError(f"network: aux={self.aux!r} must be a tuple of Aux(tap, layers, head)")
         for aux in self.aux:
             if aux.tap not in names:
-                raise SpecError(f"network: aux tap {aux.tap!r} must be one of the stages {', '.join(names)}")
-
-
-def _kinds() -> str:
-    return ", ".join(kind.__name__ for kind in LAYERS)
+                raise SpecError(f"network: aux tap {aux.tap!r} must be one of the stages {', '.join(dict(self.stages))}")
 
 
 def network(
@@ -128,7 +137,10 @@ def network(
     Raises:
         SpecError: there is no stage, two share a name, one is no layer, or an auxiliary head taps none of them.
     """
+    for part in parts:
+        if not isinstance(part, Mapping):
+            raise SpecError(f"network: {part!r} must be a mapping of names to layers, or a keyword argument NAME=layer")
     named = [item for part in (*parts, stages) for item in part.items()]
     if not named:
         raise SpecError("network() needs at least one stage, as in network(conv1=Conv(64, 7, 2))")
-    return Network(tuple(named), head or Head(), style or Style(), aux)
+    return Network(tuple(named), Head() if head is None else head, Style() if style is None else style, aux)

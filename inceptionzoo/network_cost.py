@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import SupportsIndex
 
 from .cost import Cost, Shape, cost, stride, width
-from .errors import InputError, SpecError
+from .errors import ArgumentError, InputError, SpecError, near
 from .network import Head, Network
 from .spec import Layer
 
+Indices = int | Sequence[int | str] | None
 LARGEST_SIZE = 4096
 TRIED_SIZES = 64  # branches that round differently may agree at every n-th size only
 
@@ -44,6 +47,38 @@ def levels(net: Network, in_channels: int) -> list[Level]:
     if len(last) > 5:
         last.pop(1, None)
     return list(last.values())
+
+
+def find_stages(argument: str, indices: Indices, named: list[str], stages: list[str]) -> list[str]:
+    """Return the names of the stages that `indices` mean, in the network's order.
+
+    They are indices of `named`, the stages that are levels; or names of `stages`, or the last so many levels.
+
+    Raises:
+        ArgumentError: an index is no level, or a name no stage; the message calls the indices `argument`.
+    """
+    if indices is None:
+        return named
+    if isinstance(indices, int):
+        if isinstance(indices, bool) or not 1 <= indices <= len(named):
+            raise ArgumentError(f"{argument}={indices!r} must lie in 1..{len(named)}, the number of levels")
+        return named[-indices:]
+    if isinstance(indices, str) or not hasattr(indices, "__iter__"):
+        raise ArgumentError(f"{argument}={indices!r} must be a number, or a list of levels and of names of stages")
+    wanted = {_find_stage(argument, index, named, stages) for index in indices}
+    if not wanted:
+        raise ArgumentError(f"{argument}={indices!r} must name at least one level or stage")
+    return [name for name in stages if name in wanted]
+
+
+def _find_stage(argument: str, index: object, named: list[str], stages: list[str]) -> str:
+    if isinstance(index, str):
+        if index not in stages:
+            raise ArgumentError(f"{argument}: unknown stage {index!r}{near(index, stages)} Stages are {', '.join(stages)}")
+        return index
+    if isinstance(index, bool) or not isinstance(index, SupportsIndex) or not -len(named) <= index.__index__() < len(named):
+        raise ArgumentError(f"{argument}: {index!r} must lie in {-len(named)}..{len(named) - 1}, the levels of feature_info")
+    return named[index]
 
 
 def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import ArgumentError
-from .net import Net
+from .entry import DataConfig
+from .errors import ArgumentError, check_flag, check_int, near
+from .net import Net, check_net
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -21,10 +23,20 @@ def transforms(model: Net, training: bool = False, **options: Any) -> Callable[[
 
     It is `timm.data.create_transform` with the model's size, mean, std, interpolation and crop; `options` are further
     arguments of that function, such as `scale=(0.5, 1.0)` or `vflip=0.5` for training.
+
+    Raises:
+        ArgumentError: `model` is no model, `training` is no bool, or the function has no such argument.
     """
     from timm.data.transforms_factory import create_transform
 
-    data = model.data
+    data = getattr(model, "data", None)
+    if not isinstance(data, DataConfig):
+        raise ArgumentError(f"model of type {type(model).__name__} must be a model of this library, as create_model makes them")
+    check_flag("training", training)
+    known = inspect.signature(create_transform).parameters
+    if unknown := next((key for key in options if key not in known), None):
+        given = f"{unknown}={options[unknown]!r}"
+        raise ArgumentError(f"transforms takes no {given}{near(unknown, known)} It takes {', '.join(known)}")
     settings = {
         "input_size": data.input_size,
         "mean": data.mean,
@@ -44,9 +56,12 @@ def predict(model: Net, image: Any, *, topk: int | None = None) -> list[tuple[st
     was after the call.
 
     Raises:
-        ArgumentError: the model has no classes, or the image is none of these.
+        ArgumentError: the model has no classes, the image is none of these, or `topk` is below 1.
         InputError: a prepared Tensor does not fit the network.
     """
+    check_net(model)
+    if topk is not None:
+        check_int("topk", topk, 1)
     if not model.num_classes:
         raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
     like = next(model.parameters())
@@ -74,7 +89,7 @@ def _prepared(model: Net, image: Any) -> Tensor:
         with Image.open(Path(image)) as opened:
             image = opened.convert(_mode(model))
     if not isinstance(image, Image.Image):
-        raise ArgumentError(f"image is a {type(image).__name__}; predict takes a path, a PIL image or a prepared Tensor")
+        raise ArgumentError(f"image of type {type(image).__name__}: predict takes a path, a PIL image or a prepared Tensor")
     return transforms(model)(image.convert(_mode(model)))
 
 

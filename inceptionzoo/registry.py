@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .cost import Shape
-from .entry import DataConfig, Entry, Layout, Published, Recipe
-from .errors import ArgumentError, UnknownModelError, check_int, near
+from .entry import MOST_CHANNELS, DataConfig, Entry, Layout, Published, Recipe
+from .errors import ArgumentError, UnknownModelError, check_flag, check_int, check_size, check_text, near
 from .models import ENTRIES
 from .network import Network
 from .network_cost import min_input_size, network_cost
@@ -45,8 +45,7 @@ def find(name: str) -> Entry:
     Raises:
         UnknownModelError: no such model; the message has the nearest name.
     """
-    if not isinstance(name, str):
-        raise ArgumentError(f"name={name!r} must be a string, as 'googlenet' is one")
+    check_text("name", name)
     if name not in REGISTRY:
         raise UnknownModelError(f"unknown model {name!r}{near(name, REGISTRY)} See list_models()")
     return REGISTRY[name]
@@ -69,6 +68,7 @@ def find_tagged(name: str) -> tuple[Entry, str | None]:
 
 def is_model(name: str) -> bool:
     """Return whether a model of this name is registered; with a tag, whether it has such weights."""
+    check_text("name", name)
     base, dot, tag = name.partition(".")
     return base in REGISTRY and (not dot or tag in REGISTRY[base].weights)
 
@@ -80,8 +80,9 @@ def list_models(
 
     With `pretrained`, the names with the tags of their published weights; a pattern without a dot is one of names.
     """
+    check_flag("pretrained", pretrained)
+    wanted, unwanted = _patterns("filter", filter) or ["*"], _patterns("exclude_filters", exclude_filters)
     names = [f"{name}.{tag}" for name, entry in REGISTRY.items() for tag in entry.weights] if pretrained else list(REGISTRY)
-    wanted, unwanted = _patterns(filter) or ["*"], _patterns(exclude_filters)
     return sorted(name for name in names if _matches(name, wanted) and not _matches(name, unwanted))
 
 
@@ -132,10 +133,14 @@ def register_model(
     if name in REGISTRY:
         raise ArgumentError(f"model {name!r} is registered already; choose another name")
     check_int("num_classes", num_classes, 0)
-    if not isinstance(input_size, tuple) or len(input_size) != 3:
-        raise ArgumentError(f"input_size={input_size!r} must be (channels, height, width)")
-    for side in input_size:
-        check_int("input_size", side, 1)
+    check_size("input_size", input_size, most_channels=MOST_CHANNELS)
+    check_text("paper", paper)
+    check_text("about", about)
+    for argument, value, kind in (("data", data, DataConfig), ("recipe", recipe, Recipe)):
+        if value is not None and not isinstance(value, kind):
+            raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, as {kind.__name__}() is one")
+    if not isinstance(layouts, tuple | list) or not all(isinstance(layout, Layout) for layout in layouts):
+        raise ArgumentError(f"layouts={layouts!r} must be a tuple of Layout(name, prefixes)")
     entry = Entry(
         name=name,
         network=network,
@@ -144,7 +149,7 @@ def register_model(
         num_classes=num_classes,
         data=(data or DataConfig()).sized(*input_size),
         recipe=recipe or Recipe(),
-        layouts=layouts,
+        layouts=tuple(layouts),
     )
     make_network(entry, {})
     REGISTRY[name] = entry
@@ -178,8 +183,11 @@ def own_arguments(entry: Entry) -> list[str]:
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
-def _patterns(filters: str | Iterable[str]) -> list[str]:
-    return [pattern for pattern in ([filters] if isinstance(filters, str) else filters) if pattern]
+def _patterns(argument: str, filters: str | Iterable[str]) -> list[str]:
+    patterns = [filters] if isinstance(filters, str) else list(filters) if isinstance(filters, Iterable) else [filters]
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise ArgumentError(f"{argument}={filters!r} must be a pattern, as '*inception*' is one, or a list of them")
+    return [pattern for pattern in patterns if pattern]
 
 
 def _matches(name: str, patterns: list[str]) -> bool:

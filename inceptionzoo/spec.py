@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
-from .errors import SpecError
+from .errors import SpecError, check_flag, check_int, check_number, check_rate
 
 Size = int | tuple[int, int]
 Padding = Literal["half", "same", "valid"]
@@ -186,8 +186,7 @@ class Residual:
         _layers("Residual", {"body": self.body, **({} if self.shortcut is None else {"shortcut": self.shortcut})})
         _flags(self, project=self.project, act=self.act)
         _numbers(self, scale=self.scale)
-        if isinstance(self.drop_path, bool) or not isinstance(self.drop_path, int | float) or not 0 <= self.drop_path < 1:
-            raise SpecError(f"Residual: drop_path={self.drop_path!r} must be a number with 0 <= drop_path < 1")
+        check_rate("drop_path", self.drop_path, error=SpecError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,31 +228,36 @@ def concat(**branches: Layer) -> Concat:
     return Concat(tuple(branches.items()))
 
 
+def check_layer(name: str, layer: object) -> None:
+    """Check that `layer` is one.
+
+    Raises:
+        SpecError: it is not; the message lists the kinds.
+    """
+    if not isinstance(layer, LAYERS):
+        raise SpecError(f"{name}={layer!r} must be a layer, one of {', '.join(kind.__name__ for kind in LAYERS)}")
+
+
 def _layers(what: str, layers: dict[str, Layer]) -> None:
     if not layers:
         raise SpecError(f"{what}() needs at least one layer")
     for name, layer in layers.items():
-        if not isinstance(layer, LAYERS):
-            kinds = ", ".join(kind.__name__ for kind in LAYERS)
-            raise SpecError(f"{what}: {name}={layer!r} must be a layer, one of {kinds}")
+        check_layer(f"{what}: {name}", layer)
 
 
 def _positive(spec: object, **values: object) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be an int of at least 1")
+        check_int(f"{type(spec).__name__}: {name}", value, 1, error=SpecError)
 
 
 def _flags(spec: object, **values: object) -> None:
     for name, value in values.items():
-        if not isinstance(value, bool):
-            raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be True or False")
+        check_flag(f"{type(spec).__name__}: {name}", value, error=SpecError)
 
 
 def _numbers(spec: object, **values: object) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be a finite number of at least 0")
+        check_number(f"{type(spec).__name__}: {name}", value, error=SpecError)
 
 
 def _kernel(spec: object, kernel: Size) -> None:

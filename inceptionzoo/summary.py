@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .cost import Cost, Shape
-from .errors import ArgumentError
+from .errors import ArgumentError, check_size
 from .net import Net
 from .network import Network
 from .network_cost import head_cost, network_cost, stage_costs
@@ -67,8 +67,10 @@ def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | No
         UnknownModelError: no such model.
         InputError: the input is too small.
     """
-    title, network, classes, size = _subject(model)
-    shape = Shape(*(input_size or size))
+    title, network, classes, own = _subject(model)
+    size = own if input_size is None else tuple(input_size) if isinstance(input_size, list) else input_size
+    check_size("input_size", size)
+    shape = Shape(*size)
     rows = [Row(name, _patch(layer), _branches(layer), cost) for name, layer, cost in stage_costs(network, shape)]
     last = rows[-1].cost.shape
     rows.append(
@@ -87,7 +89,7 @@ def _subject(model: str | Net | Network) -> tuple[str, Network, int, tuple[int, 
         title = model.entry.name if model.entry else "network"
         return title, model.network, model.num_classes, (model.in_chans, *model.data.input_size[1:])
     if not isinstance(model, str):
-        raise ArgumentError(f"model is a {type(model).__name__}; summary takes a name, a model or a network")
+        raise ArgumentError(f"model of type {type(model).__name__}: summary takes a name, a model or a network")
     entry = find(model)
     return entry.name, make_network(entry, {}), entry.num_classes, entry.data.input_size
 

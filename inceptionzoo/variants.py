@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from .cost import Shape
-from .errors import ArgumentError, SpecError, check_choice, check_rate
-from .network import Network
+from .errors import ArgumentError, SpecError, check_choice, check_flag, check_rate
+from .network import ACTIVATIONS, Network
 from .network_cost import levels, stage_costs
 from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 
@@ -46,6 +46,7 @@ def vary(
         net = _mapped(net, _padded_same if padding == "same" else _unpadded)
         _check_maps(net, padding)
     if include_pad is not None:
+        check_flag("include_pad", include_pad)
         net = _mapped(net, lambda leaf: _counting(leaf, include_pad))
     if ceil_mode is not None:
         check_choice("ceil_mode", ceil_mode, ("pad",))
@@ -54,6 +55,8 @@ def vary(
         net = dilated(net, output_stride)
     if norm_layer is not None and not callable(norm_layer):
         check_choice("norm_layer", norm_layer, NORM_LAYERS)
+    if act_layer is not None and not callable(act_layer):
+        check_choice("act_layer", act_layer, ACTIVATIONS)
     style = net.style if norm_layer is None else replace(net.style, norm=_norm(norm_layer))
     head = replace(net.head, norm="layer") if norm_layer in ("groupnorm", "layernorm2d") else net.head
     net = replace(net, style=style if act_layer is None else replace(style, act=act_layer), head=head)

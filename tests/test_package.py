@@ -19,7 +19,7 @@ FLOORS = [
     {"errors"},
     {"spec"},
     {"network"},
-    {"cost", "entry", "blocks", "checkpoint"},
+    {"cost", "entry", "blocks", "checkpoint", "place"},
     {"network_cost", "heads"},
     {"variants"},
     {"backbone"},

@@ -59,7 +59,11 @@ def test_grey_and_unnamed(picture):
 def test_refusals(model, picture):
     with pytest.raises(iz.ArgumentError, match="num_classes=0"):
         iz.predict(iz.create_model("googlenet_cifar", num_classes=0), picture)
-    with pytest.raises(iz.ArgumentError, match="image is a int"):
+    with pytest.raises(iz.ArgumentError, match="topk=0 must be an int from 1 to"):
+        iz.predict(model, picture, topk=0)
+    with pytest.raises(iz.ArgumentError, match="transforms takes no vflop=0.5; did you mean 'vflip'?"):
+        iz.transforms(model, vflop=0.5)
+    with pytest.raises(iz.ArgumentError, match="image of type int"):
         iz.predict(model, 7)
     with pytest.raises(iz.ArgumentError, match=r"image of shape \(1, 3, 48, 48\) must have shape \(c, h, w\)"):
         iz.predict(model, torch.zeros(1, 3, 48, 48))

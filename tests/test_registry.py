@@ -109,6 +109,11 @@ def test_register_a_function_and_a_network(clean_registry):
         ("fresh", lambda: None, {}, "which is no network"),
         ("fresh", my_network, {"num_classes": -1}, "num_classes=-1"),
         ("fresh", my_network, {"input_size": (3, 0, 9)}, "input_size"),
+        ("fresh", my_network, {"input_size": (2**17, 9, 9)}, "131072, which must be an int from 1 to 65536"),
+        ("fresh", my_network, {"paper": None}, "paper=None must be a string"),
+        ("fresh", my_network, {"data": {}}, "data={} must be a DataConfig"),
+        ("fresh", my_network, {"recipe": "x"}, "recipe='x' must be a Recipe"),
+        ("fresh", my_network, {"layouts": ("x",)}, "layouts=.* must be a tuple of Layout"),
     ],
 )
 def test_bad_registrations_are_refused(clean_registry, name, network, options, text):

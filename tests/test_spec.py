@@ -13,7 +13,7 @@ import inceptionzoo as iz
 from inceptionzoo import Aux, Conv, Head, Norm, Op, Pool, Residual, Style, chain, concat, network
 
 ONE = Conv(8)
-AT_LEAST_1 = "must be an int of at least 1"
+AT_LEAST_1 = "must be an int from 1 to 2147483647"
 KERNEL = "must be an int or a (height, width)"
 
 # what is written, what the message says: the value and the constraint
@@ -81,15 +81,28 @@ INVALID = {
     "network({'a': ONE}, b=ONE, a=ONE)": "stage 'a' stands twice; every stage needs a name of its own",
     "network(a=ONE, aux=(Aux('b', ONE, Head()),))": "aux tap 'b' must be one of the stages a",
     "network(a=ONE, aux=[Aux('a', ONE, Head())])": "aux=[",
+    "network(7)": "network: 7 must be a mapping of names to layers",
+    "network({7: ONE})": "the name of a stage=7 must be a string",
+    "network({str(number): ONE for number in range(1001)})": "1001 stages must be 1000 at most",
+    "network(a=ONE, head='')": "head='' must be a Head",
+    "Aux(7, ONE, Head())": "tap=7 must be a string",
+    "Aux('a', None, Head())": "layers=None must be a layer",
+    "Aux('a', ONE, 'pool')": "head='pool' must be a Head",
+    "Aux('a', ONE, Head(), float('nan'))": "weight=nan must be a finite number",
+    "Conv(2**31)": f"out=2147483648 {AT_LEAST_1}",
+    "Norm('lrn', k=10**400)": "must be a finite number of at least 0",
+    "iz.Recipe(lr='1')": "lr='1' must be a finite number",
+    "iz.Layout('theirs', (('a', 1),))": "prefixes=(('a', 1),) must be a tuple of pairs, (ours, theirs)",
+    "iz.Layout('theirs', (), shapes=(('a', 1),))": "shapes=(('a', 1),) must be a tuple of pairs, (our key, their shape)",
     "network(a=ONE, head='mlp')": "head='mlp' must be",
     "network(a=ONE, style='batch')": "style='batch' must be",
-    "Head('dense', (8,))": "head='dense' must be one of 'pool', 'mlp', 'conv'",
+    "Head('dense', (8,))": "kind='dense' must be one of 'pool', 'mlp', 'conv'",
     "Head('pool', (8,))": "drop_rate=0.0, norm='batch'): hidden layers belong to a head of kind 'mlp', 'conv' or 'embed'",
     "Head('mlp')": "hidden=(), size=1, drop_rate=0.0, norm='batch'): hidden layers belong to",
     "Head('embed', (8, 8))": "a head of kind 'embed' has one hidden layer",
     "Head('embed', (8,), 7)": "on a pooled vector (size=1)",
     "Head('mlp', 8)": "hidden=8 must be",
-    "Head('mlp', (8, 0))": "hidden=(8, 0) must be",
+    "Head('mlp', (8, 0))": f"in hidden=(8, 0), width=0 {AT_LEAST_1}",
     "Head('mlp', [8])": "hidden=[8] must be",
     "Head('mlp', (8,), 0)": f"size=0 {AT_LEAST_1}",
     "Head(drop_rate=1.0)": "drop_rate=1.0 must be a number with 0 <= drop_rate < 1",
@@ -97,7 +110,7 @@ INVALID = {
     "Head(drop_rate='x')": "drop_rate='x' must be a number",
     "Style('instance')": "norm='instance' must be one of 'batch', 'group', 'layer', None",
     "Style(eps=0)": "eps=0 must be above 0",
-    "Style(eps=float('nan'))": "eps=nan must be above 0",
+    "Style(eps=float('nan'))": "eps=nan must be a finite number of at least 0",
     "Style(eps='x')": "eps='x' must be",
     "Style(bias='no')": "bias='no' must be",
 }

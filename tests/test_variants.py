@@ -113,7 +113,7 @@ def test_activations(act, function):
 @pytest.mark.parametrize(("norm", "groups"), NORMS.items())
 def test_normalisation(name, norm, groups):
     model = make(name, norm_layer=norm).train()
-    first = next(module for key, module in model.named_modules() if key.endswith(".bn"))
+    first = next(module for key, module in model.named_modules() if key.endswith(".bn") and type(module) is not nn.Identity)
     kind = nn.GroupNorm if groups else nn.BatchNorm2d if norm == "batchnorm2d" else norm
     assert type(first) is kind
     if groups:
@@ -174,7 +174,7 @@ def test_stochastic_depth():
         ({"padding": "sam"}, "padding='sam' must be one of 'same', 'valid'; did you mean 'same'?"),
         ({"ceil_mode": "pads"}, "ceil_mode='pads' must be one of 'pad'; did you mean 'pad'?"),
         ({"norm_layer": "groupnom"}, "did you mean 'groupnorm'?"),
-        ({"act_layer": "relus"}, "act='relus' must be one of"),
+        ({"act_layer": "relus"}, "act_layer='relus' must be one of"),
         ({"output_strid": 8}, "did you mean 'output_stride'?"),
     ],
 )

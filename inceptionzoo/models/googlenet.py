@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal
 
 from ..entry import CIFAR, DataConfig, Entry, Layout, Published
-from ..errors import check_choice
+from ..errors import check_choice, check_int
 from ..network import Aux, Head, Network, Style, network
 from ..spec import Concat, Conv, Layer, Norm, Pool, chain, concat
 
@@ -22,6 +22,8 @@ def inception(n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, *, five: F
     `five` is what stands for the 5x5 convolution: 5, the paper's; 3, torchvision's; (3, 3), two 3x3 in a row.
     """
     check_choice("five", five, (5, 3, (3, 3)))
+    for name, width in dict(n1=n1, r3=r3, n3=n3, r5=r5, n5=n5, proj=proj).items():
+        check_int(name, width, 1)
     kernels = five if isinstance(five, tuple) else (five,)
     return concat(
         branch1=Conv(n1),

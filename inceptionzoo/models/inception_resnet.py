@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..entry import DataConfig, Entry, Layout, Published
-from ..errors import check_choice, check_int
+from ..errors import ArgumentError, check_choice, check_int, check_number
 from ..network import Head, Network, network
 from ..spec import Concat, Conv, Layer, Pool, Residual, chain, concat
 from .inception_v4 import DOWN, HALF, PAPER, reduction_a
@@ -15,6 +15,8 @@ Version = Literal["v1", "v2"]
 Last = Literal["linear", "plain"]
 Two = tuple[int, int]
 Three = tuple[int, int, int]
+
+MOST_REPEATS = 300  # blocks of a kind; three kinds of so many are still within network.MOST_STAGES
 
 # The figures' widths, a branch in parentheses; the linear 1x1 convolution after them follows from the block's input.
 # fmt: off
@@ -102,8 +104,12 @@ def reduction_b(first: Two, second: Two, third: Three) -> Concat:
 def blocks(version: Version, repeats: Three, scales: tuple[float, float, float], last: Last) -> dict[str, Layer]:
     """Return the stages of Figure 15 from the stem to the average pool: `repeats` blocks of each grid, 35, 17 and 8."""
     check_choice("last", last, ("linear", "plain"))
-    for count in repeats:
-        check_int("repeats", count, 1)
+    for name, values in (("repeats", repeats), ("scales", scales)):
+        if not isinstance(values, tuple | list) or len(values) != 3:
+            raise ArgumentError(f"{name}={values!r} must be three numbers, of the blocks A, B and C")
+    for count, scale in zip(repeats, scales, strict=True):
+        check_int("repeats", count, 1, MOST_REPEATS)
+        check_number("scales", scale)
     (on35, on17, on8), (a, b, c) = repeats, scales
     end = inception_resnet_c(*C[version], scale=1.0, act=False) if last == "linear" else None
     return {
@@ -130,6 +136,8 @@ def inception_resnet_v1(
     `bottleneck`: width of FaceNet's embedding, a linear layer with batch normalisation before the classifier; the paper
     has None.
     """
+    if bottleneck is not None:
+        check_int("bottleneck", bottleneck, 1)
     head = Head(drop_rate=0.2) if bottleneck is None else Head("embed", hidden=(bottleneck,), drop_rate=0.2)
     return network(stem("v1"), blocks("v1", repeats, scales, last), head=head)
 
@@ -148,6 +156,8 @@ def inception_resnet_v2(
     `start`: the stem, that of the published weights or Figure 3, the paper's.
     `final`: width of a 1x1 convolution at the end; the paper has None.
     """
+    if final is not None:
+        check_int("final", final, 1)
     end: dict[str, Layer] = {} if final is None else dict(Conv2d_7b_1x1=Conv(final))
     check_choice("start", start, ("slim", "figure3"))
     return network(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from ..entry import IMAGENET_MEAN, IMAGENET_STD, DataConfig, Entry, Layout, Published
-from ..errors import check_choice
+from ..errors import check_choice, check_flag
 from ..network import Aux, Head, Network, network
 from ..spec import Concat, Conv, Layer, Pool, chain, concat
 
@@ -95,9 +95,9 @@ def inception_v3(*, include_pad: bool = True, last_pool: Literal["avg", "max"] =
     `last_pool`: kind of the pool in the last module; the graph that FID is defined on has "max".
     `aux`: there is an auxiliary head, for training, on the last 17x17 grid (Figure 8).
     """
-    check_choice("include_pad", include_pad, (True, False))
+    check_flag("include_pad", include_pad)
     check_choice("last_pool", last_pool, ("avg", "max"))
-    check_choice("aux", aux, (True, False))
+    check_flag("aux", aux)
     average = Pool("avg", 3, include_pad=include_pad)
     side = chain(Pool("avg", 5, 3, "valid"), Conv(128), Conv(768, 5, padding="valid"))
     return network(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..entry import CIFAR, DataConfig, Entry, Layout, Published, Recipe
-from ..errors import check_choice
+from ..errors import check_choice, check_flag
 from ..network import Head, HeadKind, Network, Style, network
 from ..spec import Conv, Layer, Norm, Pool
 
@@ -36,6 +36,7 @@ def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp")
     """
     check_choice("configuration", configuration, TABLE1)
     check_choice("head", head, HEADS)
+    check_flag("batch_norm", batch_norm)
     stages: dict[str, Layer] = {}
     for block, column in enumerate(TABLE1[configuration], 1):
         for number, width in enumerate(column, 1):

@@ -7,15 +7,15 @@ import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, check_path
 from ..net import Net
-from .metrics import EpochMetrics, check_batch
+from ..place import check_device
+from .metrics import EpochMetrics, check_batch, check_batches, unpack
 from .plots import save_confusion, save_roc
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -66,6 +66,7 @@ class Result:
         Raises:
             ArgumentError: only one class is present, so that there is no curve.
         """
+        target = check_path("path", path)
         if math.isnan(self.auc):
             raise ArgumentError("plot_roc: only one class is present in the targets; there is no ROC curve to draw")
         names = self.class_names[1:] if len(self.class_names) == 2 else self.class_names
@@ -74,11 +75,11 @@ class Result:
             for name, (false, true, _) in zip(names, self.roc, strict=True)
             if true.isfinite().all()
         ]
-        save_roc(curves, Path(path))
+        save_roc(curves, target)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the confusion matrix and save the picture."""
-        save_confusion(self.confusion, self.class_names, Path(path))
+        save_confusion(self.confusion, self.class_names, check_path("path", path))
 
 
 def _curve(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,17 +98,23 @@ def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | 
     The images go to the model's device, or to `device` together with the model.
 
     Raises:
-        ArgumentError: the loader is empty, or a target is no class of the model.
+        ArgumentError: the model is no module, `device` is none, the loader is empty, or a target is no class of the model.
     """
-    if device is not None:
-        model.to(device)
+    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
+        raise ArgumentError(
+            f"model of type {type(model).__name__} must be a module with parameters, as create_model makes them"
+        )
+    check_batches("loader", loader)
+    place = check_device(device)
+    if place is not None:
+        model.to(place)
     like = next(model.parameters())
     training = model.training
     model.eval()
     logits, targets = [], []
     try:
         with torch.inference_mode():
-            for images, labels in loader:
+            for images, labels in map(unpack, loader):
                 logits.append(model(images.to(like.device, like.dtype)).float().cpu())
                 targets.append(labels.cpu())
                 check_batch(images, targets[-1], logits[-1].shape[1])

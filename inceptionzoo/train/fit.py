@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -18,11 +18,9 @@ from ..net import Net
 from ..weights.save import save_weights
 from .evaluate import Batches, evaluate
 from .history import History, Row
-from .metrics import EpochMetrics, check_batch
+from .metrics import EpochMetrics, check_batch, check_batches, unpack
 from .progress import Progress
-from .setup import Loss, accelerator, check_arguments, check_records, cross_entropy, recipe
-
-Callback = Callable[[nn.Module, Row], None]
+from .setup import Callback, Loss, check_loss, check_records, check_run, check_steps, cross_entropy, recipe
 
 
 def fit(
@@ -64,17 +62,20 @@ def fit(
         ArgumentError: an argument lies outside its range; nothing has been trained then.
         TrainingError: the loss is not finite; the message says where, and `best.safetensors` is as it was.
     """
-    check_arguments(model, epochs, optimizer, scheduler, lr, momentum, weight_decay)
-    monitor = check_records(model, monitor, out, validated=val is not None)
+    check_steps(model, epochs, optimizer, scheduler, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    check_batches("train", train)
+    check_batches("val", () if val is None else val)
+    check_loss(model, loss, label_smoothing, class_weights)
+    monitor, folder = check_records(model, monitor, out, validated=val is not None)
+    place, callbacks = check_run(device, seed, callbacks, channels_last=channels_last, progress=progress)
     if seed is not None:
         torch.manual_seed(seed)
-    model.to(device=torch.device(device) if device is not None else accelerator())
+    model.to(device=place)
     if channels_last:
         model.to(memory_format=torch.channels_last)
     criterion = cross_entropy(model, loss, label_smoothing, class_weights)
     if optimizer is None:
         optimizer, scheduler = recipe(model, epochs, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    folder = None if out is None else Path(out)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     _take_names(model, train)
@@ -102,7 +103,7 @@ def _train_epoch(model: Net, batches: Batches, optimizer: Optimizer, criterion: 
     like, layout = next(model.parameters()), torch.channels_last if model.is_channels_last else torch.preserve_format
     metrics, step = EpochMetrics(model.num_classes), -1
     model.train()
-    for step, (images, targets) in enumerate(progress.over(batches)):
+    for step, (images, targets) in enumerate(map(unpack, progress.over(batches))):
         check_batch(images, targets, model.num_classes)
         images = images.to(like.device, like.dtype, memory_format=layout)
         targets = targets.to(like.device)

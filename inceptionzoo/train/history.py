@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from ..errors import check_path
 
 Row = dict[str, float]
 COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc", "seconds")
@@ -35,7 +36,7 @@ class History:
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file."""
-        with open(path, "w", newline="", encoding="utf-8") as stream:
+        with open(check_path("path", path), "w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, [column for column in COLUMNS if any(column in row for row in self.epochs)])
             writer.writeheader()
             writer.writerows(self.epochs)
@@ -44,4 +45,4 @@ class History:
         """Draw loss, accuracy, AUC and learning rate against the epoch, and save the picture."""
         from .plots import save_curves
 
-        save_curves(self.epochs, Path(path))
+        save_curves(self.epochs, check_path("path", path))

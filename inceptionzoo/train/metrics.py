@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +53,32 @@ class EpochMetrics:
         return float(areas if self.num_classes == 2 else areas[sorted(self._seen)].mean())
 
 
+def check_batches(name: str, batches: object) -> None:
+    """Check that `batches` can be read one after the other; what they are is seen when they are read.
+
+    Raises:
+        ArgumentError: they cannot.
+    """
+    readable = hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")
+    if not readable or isinstance(batches, str | bytes | Mapping | type):
+        raise ArgumentError(f"{name}={batches!r} must be a DataLoader, or a list of (images, targets)")
+
+
+def unpack(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return the images and the targets of a batch.
+
+    Raises:
+        ArgumentError: it is another thing than those two tensors.
+    """
+    try:
+        images, targets = batch
+    except (TypeError, ValueError):
+        images = targets = None
+    if not isinstance(images, Tensor) or not isinstance(targets, Tensor):
+        raise ArgumentError(f"a batch of type {type(batch).__name__} must be two Tensors, (images, targets)")
+    return images, targets
+
+
 def check_batch(images: Tensor, targets: Tensor, num_classes: int) -> None:
     """Check that images are floating point and targets class numbers.
 
@@ -59,8 +87,11 @@ def check_batch(images: Tensor, targets: Tensor, num_classes: int) -> None:
     """
     if not images.is_floating_point():
         raise ArgumentError(f"images of {images.dtype} must be floating point; prepare them with transforms(model)")
-    if targets.ndim != 1 or targets.dtype != torch.int64:
-        raise ArgumentError(f"targets of shape {tuple(targets.shape)} and {targets.dtype} must be (n,) of torch.int64")
+    if targets.ndim != 1 or targets.dtype != torch.int64 or len(targets) != len(images) or not len(targets):
+        raise ArgumentError(
+            f"targets of shape {tuple(targets.shape)} and {targets.dtype} must be (n,) of torch.int64, one for each of the "
+            f"{len(images)} images"
+        )
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= num_classes:
         raise ArgumentError(

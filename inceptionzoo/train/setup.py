@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
 
 from ..entry import Recipe
-from ..errors import ArgumentError, check_choice, check_int, check_rate
+from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
 from ..net import Net
+from ..place import check_device
+from .history import Row
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Callback = Callable[[nn.Module, Row], None]
+SEEDS = (-(2**63), 2**64 - 1)  # what torch.manual_seed takes
 
 
 def recipe(
@@ -38,23 +42,9 @@ def recipe(
 
 
 def cross_entropy(model: Net, loss: Loss | None, label_smoothing: float, class_weights: Tensor | None) -> Loss:
-    """Return the caller's `loss`, or cross entropy on the model's device.
-
-    Raises:
-        ArgumentError: the smoothing lies outside 0..1, there are not as many weights as classes, or a loss of the
-            caller's own would leave them without effect.
-    """
-    check_rate("label_smoothing", label_smoothing)
+    """Return the caller's `loss`, or cross entropy on the model's device."""
     if loss is not None:
-        if label_smoothing or class_weights is not None:
-            raise ArgumentError(
-                "label_smoothing and class_weights have no effect beside a loss of your own; build them into it"
-            )
         return loss
-    if class_weights is not None and class_weights.shape != (model.num_classes,):
-        raise ArgumentError(
-            f"class_weights of shape {tuple(class_weights.shape)} must have shape ({model.num_classes},), one a class"
-        )
     weight = None if class_weights is None else class_weights.to(next(model.parameters()))
     return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
 
@@ -64,36 +54,92 @@ def accelerator() -> torch.device | None:
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 
 
-def check_arguments(
-    model: Net, epochs: int, optimizer: Optimizer | None, scheduler: LRScheduler | None, *numbers: float | None
+def check_steps(
+    model: Net, epochs: int, optimizer: Optimizer | None, scheduler: LRScheduler | None, **numbers: float | None
 ) -> None:
-    """Check what `fit` trains by; `numbers` are lr, momentum and weight_decay.
+    """Check what is trained, and by which steps; `numbers` are lr, momentum and weight_decay.
 
     Raises:
         ArgumentError: an argument lies outside its range, or has no effect beside another.
     """
     check_int("epochs", epochs, 1)
     if not isinstance(model, Net) or model.num_classes < 2:
-        raise ArgumentError("fit takes a model of create_model with num_classes of at least 2; see reset_classifier")
-    for name, number in zip(("lr", "momentum", "weight_decay"), numbers, strict=True):
+        classes = f" with num_classes={model.num_classes}" if isinstance(model, Net) else ""
+        raise ArgumentError(
+            f"model of type {type(model).__name__}{classes} must be one of create_model with num_classes of at least 2; "
+            "see reset_classifier"
+        )
+    for name, number in numbers.items():
         if number is not None and optimizer is not None:
             raise ArgumentError(f"{name}={number!r} has no effect beside an optimizer of your own; set it there")
-        if number is not None and not 0 <= number < math.inf:
-            raise ArgumentError(f"{name}={number!r} must be a finite number of at least 0")
+        if number is not None:
+            check_number(name, number)
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise ArgumentError(f"optimizer={optimizer!r} must be one of torch.optim on the model's parameters, or None")
     if scheduler is not None and optimizer is None:
-        raise ArgumentError("a scheduler of your own needs the optimizer that it steps; pass that too")
+        raise ArgumentError(f"scheduler={scheduler!r} needs the optimizer that it steps; pass that too")
+    if scheduler is not None and (not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau)):
+        raise ArgumentError(f"scheduler={scheduler!r} must be one of torch.optim.lr_scheduler that steps without a metric")
 
 
-def check_records(model: Net, monitor: str, out: str | os.PathLike[str] | None, *, validated: bool) -> str:
-    """Return the column by which the best epoch is chosen: of the validation data where there are any.
+def check_loss(model: Net, loss: Loss | None, label_smoothing: float, class_weights: Tensor | None) -> None:
+    """Check what is minimised.
 
     Raises:
-        ArgumentError: there is no such column, or `out` is asked for a model that cannot be saved.
+        ArgumentError: the smoothing lies outside 0..1, there are not as many weights as classes, one is no finite number
+            of at least 0, or a loss of the caller's own would leave them without effect.
     """
-    if out is not None and model.entry is None:
+    check_rate("label_smoothing", label_smoothing)
+    if loss is not None and not callable(loss):
+        raise ArgumentError(f"loss={loss!r} must be a function of (logits, targets), or None for cross entropy")
+    if loss is not None and (label_smoothing or class_weights is not None):
+        raise ArgumentError("label_smoothing and class_weights have no effect beside a loss of your own; build them into it")
+    if class_weights is None:
+        return
+    if not isinstance(class_weights, Tensor):
+        raise ArgumentError(f"class_weights={class_weights!r} must be a Tensor, as torch.ones({model.num_classes}) is one")
+    shape = tuple(class_weights.shape)
+    if shape != (model.num_classes,):
+        raise ArgumentError(f"class_weights of shape {shape} must have shape ({model.num_classes},), one a class")
+    for index, weight in enumerate(class_weights.tolist()):
+        check_number(f"class_weights of shape {shape}: number {index}", weight)
+
+
+def check_records(model: Net, monitor: str, out: str | os.PathLike[str] | None, *, validated: bool) -> tuple[str, Path | None]:
+    """Return the column by which the best epoch is chosen, of the validation data where there are any; and the folder.
+
+    Raises:
+        ArgumentError: there is no such column, or `out` is no path or asked for a model that cannot be saved.
+    """
+    folder = None if out is None else check_path("out", out)
+    if folder is not None and model.entry is None:
         raise ArgumentError(
             f"out={str(out)!r} needs a model that can be saved: register_model its network, then create_model it"
         )
     names = ("loss", "accuracy", "auc")
     check_choice("monitor", monitor, (*names, *(f"val_{name}" for name in names)) if validated else names)
-    return f"val_{monitor}" if validated and monitor in names else monitor
+    return (f"val_{monitor}" if validated and monitor in names else monitor), folder
+
+
+def check_run(
+    device: str | torch.device | None,
+    seed: int | None,
+    callbacks: Iterable[Callback],
+    *,
+    channels_last: bool,
+    progress: bool | None,
+) -> tuple[torch.device | None, tuple[Callback, ...]]:
+    """Return the device, which is the accelerator where none is said and there is one, and the callbacks.
+
+    Raises:
+        ArgumentError: an argument lies outside its range.
+    """
+    if seed is not None:
+        check_int("seed", seed, *SEEDS)
+    check_flag("channels_last", channels_last)
+    if progress is not None:
+        check_flag("progress", progress)
+    found = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    if not all(map(callable, found)):
+        raise ArgumentError(f"callbacks={callbacks!r} must be a list of functions of (model, row)")
+    return accelerator() if device is None else check_device(device), found

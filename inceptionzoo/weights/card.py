@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from ..entry import DataConfig
-from ..errors import ArgumentError, FileError, check_choice, check_int, check_rate
+from ..entry import MOST_CHANNELS, DataConfig
+from ..errors import ArgumentError, FileError, check_choice, check_int, check_rate, check_text
 from ..net import Net, check_class_names
 from ..network import GLOBAL_POOLS
 
 VERSION = 1
+LONGEST = 200  # characters of a name
 KINDS = {
     "architecture": str,
     "num_classes": int,
@@ -80,9 +81,12 @@ class Card:
     def _check(self) -> None:
         for key, kind in KINDS.items():
             if type(getattr(self, key)) is not kind:
-                raise TypeError(f"{key}={getattr(self, key)!r} must be a {kind.__name__}")
+                raise TypeError(f"{key}={getattr(self, key)!r} must be of type {kind.__name__}")
+        for key in (self.architecture, *self.arguments, *self.metrics):
+            if isinstance(key, str) and len(key) > LONGEST:
+                raise ValueError(f"{key[:40]!r}... has {len(key)} characters; a name has {LONGEST} at most")
         check_int("num_classes", self.num_classes, 0)
-        check_int("in_chans", self.in_chans, 1)
+        check_int("in_chans", self.in_chans, 1, MOST_CHANNELS)
         check_choice("global_pool", self.global_pool, GLOBAL_POOLS)
         check_rate("drop_rate", self.drop_rate)
         DataConfig.from_json(self.data)
@@ -115,13 +119,16 @@ def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metr
             "this network has no name to be built again by: register_model('my_net', network), then create_model('my_net')"
         )
     names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes)
+    if not isinstance(metrics, Mapping | None):
+        raise ArgumentError(f"metrics={metrics!r} must be a dict of numbers by name")
     for key, value in (metrics or {}).items():
+        check_text("a name of metrics", key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ArgumentError(f"metrics: {key}={value!r} must be a finite number")
     for key, value in model.arguments.items():
         if not _plain(value, 3):
             raise ArgumentError(f"arguments {key}={value!r} must be plain values to be saved: strings, numbers, tuples of them")
-    return Card(
+    card = Card(
         architecture=model.entry.name,
         num_classes=model.num_classes,
         in_chans=model.in_chans,
@@ -134,6 +141,11 @@ def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metr
         class_names=None if names is None else list(names),
         metrics={key: float(value) for key, value in (metrics or {}).items()},
     )
+    try:
+        card._check()  # as it will be when it is read
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"the model cannot be described in a file: {error}") from error
+    return card
 
 
 def as_arguments(card: Card) -> dict[str, Any]:

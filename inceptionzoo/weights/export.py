@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, FileError, check_choice
+from ..errors import ArgumentError, FileError, check_choice, check_path
 from ..net import Net
 from .atomic import atomic_write
 from .safefile import write_safetensors
@@ -26,7 +25,8 @@ def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> 
         FileError: the path ends in neither.
         OSError: the disk refuses; an old file at `path` is as it was.
     """
-    tensors, path = exported(model, layout), Path(path)
+    path = check_path("path", path)
+    tensors = exported(model, layout)
     if path.suffix == ".safetensors":
         write_safetensors(path, tensors, {"format": "pt"})
     elif path.suffix in PICKLES:

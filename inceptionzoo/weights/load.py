@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..entry import DataConfig
-from ..errors import ArgumentError, MismatchError
+from ..errors import ArgumentError, MismatchError, check_flag
 from ..net import Net
 from .card import Card, as_arguments
 from .check import check_values, fit_value
@@ -60,6 +60,7 @@ def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any],
         FileError: the file cannot be read as weights.
         MismatchError: names, shapes or values do not fit. The model is unchanged after any error.
     """
+    check_flag("new_head", new_head)
     if not isinstance(model, Net):
         raise ArgumentError(f"model is a {type(model).__name__}; load_weights takes a model of create_model")
     return load_source(model, read_source(source), new_head=new_head)

@@ -15,6 +15,7 @@ from ..errors import FileError
 from .safefile import foreign
 
 OLDEST_TORCH = (2, 10)
+FLAGS = 0x808  # of an entry: its sizes follow it, its name is UTF-8
 GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -53,6 +54,10 @@ def _check_archive(stream: BinaryIO, path: Path) -> None:
             entries = archive.infolist()
             if wrong := next((entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None):
                 raise FileError(f"{path}: {wrong!r} is compressed, and may unfold to any size; save it again with torch.save")
+            if odd := next(
+                (entry.filename for entry in entries if entry.flag_bits & ~FLAGS or entry.external_attr & 0xFF), None
+            ):
+                raise FileError(f"{path}: {odd!r} is marked as a folder or as encrypted, and is damaged; fetch it again")
             names = [entry.filename for entry in entries]
             if len(set(names)) != len(names):
                 raise FileError(f"{path} holds two entries of one name; save it again with torch.save")

@@ -17,6 +17,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -46,6 +47,7 @@ DTYPES = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 LARGEST_RANK = 16
+PIECE = 1 << 24  # bytes that are read before they are hashed
 SIGNATURES = {
     b"version ": "a git-LFS pointer; fetch the file itself with `git lfs pull`",
     b"<!doctyp": "an HTML page; download the file itself",
@@ -145,13 +147,17 @@ def _read(stream: BufferedReader) -> tuple[dict[str, Tensor], dict[str, str]]:
     if (MARKER in metadata) != (claimed is not None):
         raise ValueError(f"the header must hold both {MARKER!r} and {DIGEST!r}, or neither")
     digest = None if claimed is None else _digest_of_head(head, claimed)
-    tensors = {}
-    for place in places:
-        tensors[place.name] = torch.empty(place.shape, dtype=place.dtype)
-        view = buffer(tensors[place.name])
-        _fill(stream, view)
-        if digest is not None:
-            digest.update(view)
+    tensors = {place.name: torch.empty(place.shape, dtype=place.dtype) for place in places}
+    with ThreadPoolExecutor(1) as hasher:
+        for place in places:
+            view = buffer(tensors[place.name])
+            for start in range(0, len(view), PIECE):
+                piece = view[start : start + PIECE]
+                _fill(stream, piece)
+                if digest is not None and size > PIECE:
+                    hasher.submit(digest.update, piece)  # while the next one is read
+                elif digest is not None:
+                    digest.update(piece)
     if digest is not None and digest.hexdigest() != claimed:
         raise ValueError("its bytes do not match its own digest")
     return tensors, metadata

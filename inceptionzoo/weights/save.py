@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, check_path
 from ..net import Net
 from .card import card_of
 from .safefile import MARKER, write_safetensors
@@ -33,5 +32,5 @@ def save_weights(
     state = model.state_dict()
     if any(tensor.is_meta for tensor in state.values()):
         raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
-    card = card_of(model, class_names=class_names, metrics=metrics)
-    write_safetensors(Path(path), state, {"format": "pt", MARKER: card.to_json()})
+    target, card = check_path("path", path), card_of(model, class_names=class_names, metrics=metrics)
+    write_safetensors(target, state, {"format": "pt", MARKER: card.to_json()})

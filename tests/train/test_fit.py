@@ -190,7 +190,7 @@ def test_progress(tiny, capfd, show, bars):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"epochs": 0}, "epochs=0 must be an int of at least 1"),
+        ({"epochs": 0}, "epochs=0 must be an int from 1 to"),
         ({"epochs": 1, "lr": -0.1}, "lr=-0.1 must be a finite number"),
         ({"epochs": 1, "momentum": math.nan}, "momentum=nan"),
         ({"epochs": 1, "monitor": "accurracy"}, "did you mean 'accuracy'?"),
@@ -198,15 +198,47 @@ def test_progress(tiny, capfd, show, bars):
         ({"epochs": 1, "loss": torch.nn.CrossEntropyLoss(), "label_smoothing": 0.1}, "no effect beside a loss of your own"),
         ({"epochs": 1, "label_smoothing": 1.5}, "label_smoothing=1.5"),
         ({"epochs": 1, "class_weights": torch.ones(3)}, r"class_weights of shape (3,) must have shape (2,)"),
+        ({"epochs": 1, "class_weights": torch.tensor([1.0, math.nan])}, "(2,): number 1=nan must be a finite number"),
+        ({"epochs": 1, "class_weights": [1, 2]}, "class_weights=[1, 2] must be a Tensor"),
         ({"epochs": 1, "scheduler": "cosine"}, "needs the optimizer that it steps"),
+        ({"epochs": 1, "seed": 2**64}, "seed=18446744073709551616 must be an int from -9223372036854775808 to"),
+        ({"epochs": 1, "device": "cuda:99"}, "device='cuda:99' is not there: torch finds"),
+        ({"epochs": 1, "device": "gpu"}, "device='gpu' must be a device of torch's"),
+        ({"epochs": 1, "callbacks": [7]}, "callbacks=[7] must be a list of functions"),
     ],
 )
 def test_bad_arguments(tiny, options, text):
-    before = tiny.features.conv1.conv.weight.clone()
+    before, state = tiny.features.conv1.conv.weight.clone(), torch.get_rng_state()
     with pytest.raises(iz.ArgumentError) as error:
-        iz.fit(tiny, batches(1), **options)
+        iz.fit(tiny, batches(1), **{"seed": 1, **options})
     assert text in str(error.value)
     assert tiny.features.conv1.conv.weight.equal(before)
+    assert torch.get_rng_state().equal(state)
+    assert not tiny.is_channels_last
+
+
+def test_a_scheduler_steps_without_a_metric(tiny):
+    optimizer = SGD(tiny.parameters(), lr=0.1)
+    for scheduler in (torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), torch.optim.lr_scheduler.StepLR, 7):
+        with pytest.raises(iz.ArgumentError, match="must be one of torch.optim.lr_scheduler that steps without a metric"):
+            iz.fit(tiny, batches(1), epochs=1, optimizer=optimizer, scheduler=scheduler)
+
+
+def test_callbacks_may_be_a_generator(tiny):
+    seen: list[float] = []
+    iz.fit(tiny, batches(1), epochs=2, callbacks=(call for call in [lambda _, row: seen.append(row["epoch"])]))
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "batch", [7, (torch.zeros(1),), {"image": 1, "label": 2}, (torch.zeros(2, 3, 32, 32), [0, 1])], ids=str
+)
+def test_a_batch_is_two_tensors(tiny, batch):
+    for call in (lambda data: iz.fit(tiny, data, epochs=1), lambda data: iz.evaluate(tiny, data)):
+        with pytest.raises(iz.ArgumentError, match=r"must be two Tensors, \(images, targets\)"):
+            call([batch])
+        with pytest.raises(iz.ArgumentError, match="must be a DataLoader, or a list of"):
+            call({"image": 1})
 
 
 def test_a_network_without_a_name_has_no_file(tiny, tmp_path):
