@@ -198,10 +198,11 @@ def parse_head(head: bytes, payload: int) -> tuple[list[Place], dict[str, str]]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these pairs, refusing a repeated key."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"key {name[:100]!r} stands twice")
+        result[name] = value
     return result
 
 

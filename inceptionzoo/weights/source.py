@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from .safefile import MARKER, read_safetensors
 # where a training checkpoint keeps its weights, the best first: timm's averaged ones, Lightning's and timm's, torchvision's
 # references', pytorch-cifar's
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
-PREFIXES = ("module.", "_orig_mod.")  # DataParallel and the like, torch.compile
+PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")  # DataParallel and the like, torch.compile; any number of them
 ATTRIBUTES = ("model.", "net.", "network.", "backbone.")  # what a Lightning module calls the model: before every name, or none
 PICKLES = (".pth", ".pt", ".ckpt", ".tar")
 DEEPEST = 8  # wrappers inside wrappers
@@ -85,8 +86,7 @@ def unwrap(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
             raise FileError(f"{name}: key {key!r} must be a str, the name of a tensor; pass the state dict alone")
         if not isinstance(value, Tensor):
             raise FileError(f"{name}: {key!r} is a {type(value).__name__}, not a tensor; pass the state dict alone")
-        while key.startswith(PREFIXES):
-            key = key.removeprefix(PREFIXES[0]).removeprefix(PREFIXES[1])
+        key = PREFIXES.sub("", key)
         if key in tensors:
             raise MismatchError(f"{name}: {key!r} stands twice once its prefixes are taken off; remove one of the two")
         tensors[key] = plain_tensor(key, value)

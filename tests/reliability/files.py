@@ -1,0 +1,16 @@
+"""The figures of weight files: each function returns one, filled; `peers_files` those of other libraries."""
+
+from file_peers import peers_files
+from kills import killed_saves
+from malformed import malformed_pth, malformed_safetensors
+from readers import readers_beside_writers
+from transactions import transactional
+
+__all__ = [
+    "killed_saves",
+    "malformed_pth",
+    "malformed_safetensors",
+    "peers_files",
+    "readers_beside_writers",
+    "transactional",
+]

@@ -1,0 +1,172 @@
+"""Damaged files through the public API: how far each came, and what must not happen."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from figure import Figure
+from isolated import ERRORS, Watch, isolated, same_bits
+from mutator import Mutant, Original, mutant, said
+from pth_mutator import PthOriginal, pth_mutant
+from small import shaken, tiny_at
+from torch import Tensor
+
+import inceptionzoo as iz
+
+WRONG = ("error of another family", "half-modified model", "silent wrong load")
+UNNOTICED = "changed bytes unnoticed"  # of a file with a digest
+STAGES = {  # the first whose words an error has; all others are of reading itself
+    "its own digest": "digest refused",
+    "the header must hold": "digest refused",
+    "hexadecimal digits": "digest refused",
+    "does not describe a model": "card refused",
+    "has format version": "card refused",
+    "unknown model": "card refused",
+    "unknown keyword": "card refused",
+    "the model is '": "architecture refused",
+    "', not '": "architecture refused",
+    "asks for a model of": "size refused",
+    "of no known layout": "names refused",
+    "no tensor has a name": "names refused",
+    "stands twice once": "names refused",
+    "does not fit": "values refused",
+    "do not fit": "values refused",
+    "does not say which model": "no card",
+    "is compressed": "archive refused",
+    "two entries of one name": "archive refused",
+    "the checksum of": "archive refused",
+    "beside tensors": "code refused",
+    "holds no state dict": "content refused",
+    "not a tensor": "content refused",
+    "must be a str, the name": "content refused",
+}
+Reading = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+
+
+def stage(error: iz.ZooError) -> str:
+    """Return the name of the stage that refused."""
+    name = next((name for words, name in STAGES.items() if words in str(error)), "")
+    return name or ("arguments refused" if isinstance(error, iz.ArgumentError | iz.SpecError) else "file refused")
+
+
+class Bench:
+    """A model, a path, and what is found when a mutant at this path is loaded."""
+
+    def __init__(self, path: Path, original: bytes, reads: Callable[[bytes], Reading]) -> None:
+        self.path, self.original, self.reads, self.good = path, original, reads, reads(original)[0]
+        self.model = shaken(iz.create_model("tiny").eval(), 2)  # other values than the file's: half a load shows
+        self.watch = Watch(self.model)
+        self.before = self.watch.bits
+        self.model.load_state_dict({key: self.good[key] for key in self.model.state_dict()})
+        self.after = self.watch.bits
+        self.watch.bits = self.before
+
+    def try_out(self, mutant: Mutant, door: str) -> Iterator[tuple[str, object]]:
+        """Yield the stage that the mutant reached, and each thing that must not have happened."""
+        self.path.write_bytes(mutant.data)
+        model, loaded, what = self.model, False, f"{mutant.how}, {door}"
+        try:
+            if door == "load_weights":
+                iz.load_weights(model, self.path)
+            else:
+                model = iz.load_model(self.path) if door == "load_model" else iz.create_model("tiny", weights=self.path)
+            loaded = True
+        except iz.ZooError as error:
+            yield stage(error), ""
+        except BaseException as error:
+            yield "error of another family", f"{what}: {type(error).__name__}: {str(error)[:200]}"
+        if loaded:
+            wrong = self._wrong(model, mutant)
+            yield ("silent wrong load", f"{what}: {wrong}") if wrong else ("loaded", "")
+            says = "loaded as it says" if mutant.digest else "loaded as it says, no checksum to tell"
+            yield (says if mutant.honest else "loaded unchanged"), ""
+            if mutant.digest and not mutant.honest and mutant.data != self.original:
+                yield UNNOTICED, what
+        if not self.watch.in_place or (self.watch.bits != self.before and not (loaded and model is self.model)):
+            yield "half-modified model", what
+        self.watch.bits = self.before
+
+    def _wrong(self, model: iz.Net, mutant: Mutant) -> str:
+        """Return what of a loaded model is not what its file says; an honest file says something else than the original."""
+        if mutant.honest:
+            return _difference(model, *self.reads(mutant.data), whole=model is not self.model)
+        if model is self.model:
+            return "" if self.watch.bits == self.after else "other values"
+        return _difference(model, self.good, {}, whole=True)
+
+
+def _difference(model: iz.Net, tensors: Mapping[str, Tensor], card: Mapping[str, Any], *, whole: bool) -> str:
+    """Return what of a model is not as in its file, or should not be in a model; "" where all is right."""
+    prefix = re.compile(r"^((module|_orig_mod)\.)*((model|net|network|backbone)\.)*")
+    theirs = {prefix.sub("", key): value for key, value in tensors.items()}
+    for key, value in model.state_dict().items():
+        counter = key.endswith("num_batches_tracked")
+        wanted = theirs.get(key, torch.zeros(()) if counter else None)
+        if wanted is None or not same_bits({key: value}, {key: wanted.to(value.dtype).reshape(value.shape)}):
+            return key
+        if not value.isfinite().all() or ((counter or key.endswith("running_var")) and (value < 0).any()):
+            return f"a value of {key}"
+    if not whole or not card:
+        return ""
+    now = {"num_classes": model.num_classes, "in_chans": model.in_chans, "global_pool": model.global_pool}
+    now["class_names"] = None if model.class_names is None else list(model.class_names)
+    return next((key for key, value in now.items() if value != card[key]), "")
+
+
+def malformed_safetensors(count: int, seed: int = 0) -> Figure:
+    """Return what became of `count` damaged .safetensors files (item 1 of the figures)."""
+    figure = Figure("malformed .safetensors", (*ERRORS, *WRONG, UNNOTICED))
+    figure.reached = ("file refused", "digest refused", "card refused", "names refused", "values refused")
+    figure.reached += ("loaded unchanged", "loaded as it says")
+    with tiny_at("m.safetensors") as path:
+        model = shaken(iz.with_aux(iz.create_model("tiny")).eval(), 1)
+        iz.save_weights(model, path, class_names=["a", "b", "c"], metrics={"auc": 0.5})
+        originals = [Original(path.read_bytes())]
+        model.aux.clear()
+        iz.save_weights(model, path)
+        originals.append(Original(path.read_bytes()))
+        benches = [Bench(path, original.data, said) for original in originals]
+        _try_all(figure, benches, lambda number, pick: mutant(originals[number % 2], pick), count, seed)
+    return figure
+
+
+def malformed_pth(count: int, seed: int = 0) -> Figure:
+    """Return what became of `count` damaged .pth files, archives and older ones (item 1 of the figures)."""
+    figure = Figure("malformed .pth", (*ERRORS, *WRONG))
+    figure.reached = ("file refused", "archive refused", "content refused", "names refused", "values refused")
+    figure.reached += ("loaded unchanged", "loaded as it says")
+    with tiny_at("m.pth") as path:
+        original = PthOriginal(shaken(iz.create_model("tiny"), 1).state_dict())
+        bench = Bench(path, original.archive, _unpickled)
+        _try_all(figure, [bench], lambda number, pick: pth_mutant(original, pick), count, seed)
+    return figure
+
+
+def _try_all(figure: Figure, benches: list[Bench], make: Callable[[int, Random], Mutant], count: int, seed: int) -> None:
+    """Try mutants 0 to `count - 1`, on each bench in turn; those that describe a model also where it is built."""
+
+    def made(number: int) -> tuple[Mutant, str]:
+        pick = Random(seed << 40 | number)
+        mutant = make(number, pick)
+        draw = pick.random() * (0.1 if mutant.how.startswith("card") else 1.0)
+        return mutant, "load_model" if draw < 0.03 else "create_model" if draw < 0.05 else "load_weights"
+
+    def case(number: int) -> Iterator[tuple[str, object]]:
+        yield from benches[number % len(benches)].try_out(*made(number))
+
+    figure.counts["mutants"] = count
+    isolated(figure, case, count, lambda number: f"{made(number)[0].how}, {made(number)[1]}")
+
+
+def _unpickled(data: bytes) -> Reading:
+    """Return what torch itself reads, out of its wrappers."""
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    while inner := next((state[key] for key in ("state_dict", "model", "net") if isinstance(state.get(key), Mapping)), None):
+        state = inner
+    return state, {}

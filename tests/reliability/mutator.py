@@ -1,0 +1,96 @@
+"""Damaged .safetensors files of the library's own: bytes in, bytes out, the same for the same random state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+from card_edits import CARD
+from header_edits import DIGEST, EDITS, MARKER, VALUES
+from raw_edits import RAW, TEXT
+from torch import Tensor
+
+TORCH = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+TORCH |= {"I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A changed file. `honest` ones have no digest, or one that is right: they say something else, and may load as that.
+
+    `digest` says whether the format has one of every byte, so that no other change may pass.
+    """
+
+    data: bytes
+    how: str
+    honest: bool = False
+    digest: bool = True
+
+
+class Original:
+    """A file of the library's, taken apart once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.end = data, 8 + int.from_bytes(data[:8], "little")
+        self.head, self.payload = data[8 : self.end], data[self.end :]
+        self.header: dict[str, Any] = json.loads(self.head)
+        self.names = [name for name in self.header if name != "__metadata__"]
+
+    def copy(self) -> dict[str, Any]:
+        """Return the header, to be changed."""
+        return {key: dict(value) for key, value in self.header.items()}
+
+
+def mutant(original: Original, pick: Random) -> Mutant:
+    """Return the file with one thing wrong, now and then with nothing."""
+    draw = pick.random()
+    if draw < 0.005:
+        return Mutant(original.data, "nothing")
+    if draw < 0.6:
+        raw = pick.choice(RAW)
+        return Mutant(raw(original.data, original.end, pick), raw.__name__)
+    if draw < 0.66:
+        text = pick.choice(TEXT)
+        seal = pick.random() < 0.3
+        return Mutant(assemble(text(original.head, pick), original.payload, seal=seal), text.__name__, seal)
+    header, payload = original.copy(), original.payload
+    edits, sealed = (EDITS, 0.3) if draw < 0.85 else (VALUES, 0.7) if draw < 0.92 else (CARD, 0.95)
+    edit = pick.choice(edits)
+    payload = edit(header, payload, pick.choice(original.names), pick)
+    seal = pick.random() < sealed
+    head = json.dumps(header, separators=(",", ":")).encode()
+    texts = header.get("__metadata__")
+    marked = isinstance(texts, dict) and not {MARKER, DIGEST}.isdisjoint(texts)
+    return Mutant(assemble(head, payload, seal=seal), edit.__name__, seal or not marked)
+
+
+def assemble(head: bytes, payload: bytes, *, seal: bool) -> bytes:
+    """Return the file of this header and payload; with `seal`, its digest is made right where it has one."""
+    head += b" " * (-len(head) % 8)
+    key = f'"{DIGEST}":"'.encode()
+    at = head.find(key) + len(key)
+    if seal and at >= len(key) and len(head) >= at + 64:
+        blank = head[:at] + b"0" * 64 + head[at + 64 :]
+        digest = hashlib.sha256(struct.pack("<Q", len(head)) + blank + payload).hexdigest()
+        head = head[:at] + digest.encode() + head[at + 64 :]
+    return struct.pack("<Q", len(head)) + head + payload
+
+
+def said(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what a well-formed file says, read without the library: tensors by name, and the card ({} where none is)."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    card = json.loads(header.pop("__metadata__", {}).get(MARKER, "{}"))
+    tensors = {}
+    for name, item in header.items():
+        raw = bytearray(data[end + item["data_offsets"][0] : end + item["data_offsets"][1]])
+        dtype = TORCH[item["dtype"]]
+        tensors[name] = (
+            torch.frombuffer(raw, dtype=dtype).reshape(item["shape"]) if raw else torch.empty(item["shape"], dtype=dtype)
+        )
+    return tensors, card

@@ -1,0 +1,62 @@
+"""The everyday part of figures 6, 7 and 8, and that each of their counters can move."""
+
+import pytest
+import silent
+import teaching
+from hostile import EXECUTED, FORCED, LIVE, hostile_pickles
+
+import inceptionzoo as iz
+from inceptionzoo.weights import load
+
+SMALL = ("googlenet", "googlenet_paper", "googlenet_cifar", "inception_v2", "inception_v3_fid", "vgg11_bn_cifar", "xception")
+UNGUARDED = """
+import torch
+read = torch.load
+torch.load = lambda *arguments, **options: read(*arguments, **options | {"weights_only": False})
+"""
+
+
+def test_no_hostile_pickle_is_executed():
+    figure = hostile_pickles()
+    assert figure.failures == []
+    assert figure.counts["files"] >= 200
+
+
+def test_an_execution_is_seen():
+    figure = hostile_pickles(only=20, sabotage=UNGUARDED)
+    assert min(figure.counts[key] for key in (EXECUTED, FORCED, LIVE)) >= 10
+
+
+def test_nothing_is_silent():
+    assert silent.nothing_silent().failures == []
+
+
+def test_a_value_that_nobody_checks_is_seen(monkeypatch):
+    monkeypatch.setattr(load, "check_values", lambda values: [])
+    figure = silent.nothing_silent()
+    assert figure.counts[silent.SILENT] >= 8
+    assert figure.counts[silent.CHANGED] >= 8
+
+
+def test_near_names_are_suggested():
+    assert teaching.misspellings(0.25).failures == []
+
+
+def test_a_suggestion_that_is_missing_is_seen(monkeypatch):
+    monkeypatch.setattr(iz.registry, "near", lambda name, known: ".")
+    assert teaching.misspellings(0.001).counts[teaching.BELOW] == 1
+
+
+def test_bad_arguments_are_refused_first():
+    assert teaching.bad_arguments().failures == []
+
+
+def test_the_smallest_images_are_named():
+    assert teaching.smallest_inputs(SMALL).failures == []
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_another_smallest_side_is_seen(monkeypatch, wrong):
+    real = iz.backbone.min_input_size
+    monkeypatch.setattr(iz.backbone, "min_input_size", lambda *args, **kwargs: real(*args, **kwargs) + wrong)
+    assert len(teaching.smallest_inputs(["googlenet"]).failures) == 2

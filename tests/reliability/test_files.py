@@ -1,0 +1,103 @@
+"""Weight files that are damaged, faulty, killed in the writing or changed while they are read: the everyday subset."""
+
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import files
+import isolated
+import pytest
+from figure import Figure
+
+from inceptionzoo.weights import atomic, load, pickles, safefile
+
+EVERY_DAY = {
+    files.malformed_safetensors: (30_000,),
+    files.malformed_pth: (3_000,),
+    files.transactional: (600,),
+    files.killed_saves: (40,),
+    files.readers_beside_writers: (300, 60),
+}
+
+
+@pytest.mark.parametrize("figure", EVERY_DAY, ids=lambda figure: figure.__name__)
+def test_nothing_fails(figure):
+    result = figure(*EVERY_DAY[figure])
+    assert result.failures == [], "\n".join(result.lines())
+
+
+def test_the_peers_fail_at_the_same_faults():
+    counts = sum((figure.counts for figure in files.peers_files(flips=100, kills=4)), Counter())
+    assert counts["safetensors.torch.load: loaded silently changed"] == 100
+    assert counts["torch.load: loaded silently changed"] > 0
+    assert counts["torch load_state_dict, shape: refused, the model half changed"] > 0
+    assert counts["torch.save: the old file is lost"] > 0
+    assert counts["safetensors.torch.load_file: killed by SIGBUS"] == 1
+
+
+# --- each guard taken away, and the counter that must move ----------------------------------------------------------------
+def agrees(head, claimed):
+    return SimpleNamespace(update=lambda data: None, hexdigest=lambda: claimed)
+
+
+fit = load.fit_value
+
+
+def copied_at_once(key, theirs, value, target, **options):
+    value, how = fit(key, theirs, value, target, **options)
+    target.copy_(value)
+    return value, how
+
+
+@contextmanager
+def in_place(path):
+    with open(path, "wb") as stream:
+        time.sleep(1e-3)  # empty, for a reader to see
+        yield stream
+
+
+GUARDS = [
+    (safefile, "_digest_of_head", agrees, files.malformed_safetensors, (1000,), "silent wrong load"),
+    (load, "fit_value", copied_at_once, files.malformed_safetensors, (2000,), "half-modified model"),
+    (load, "fit_value", copied_at_once, files.transactional, (200,), "half-modified model"),
+    (load, "check_values", lambda values: [], files.transactional, (200,), "fault accepted"),
+    (pickles, "_check_archive", lambda stream, path: None, files.malformed_pth, (1000,), "silent wrong load"),
+    (safefile, "atomic_write", in_place, files.killed_saves, (6,), "old file lost"),
+    (safefile, "atomic_write", in_place, files.readers_beside_writers, (60, 60), "load failed"),
+    (atomic, "_sweep", lambda target: None, files.killed_saves, (6,), "left beside the file after the next save"),
+    (atomic, "_sync_folder", lambda folder: None, files.killed_saves, (0,), "wrong order"),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "other", "figure", "counts", "counter"), GUARDS, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_without_a_guard_the_figure_fails(monkeypatch, module, name, other, figure, counts, counter):
+    monkeypatch.setattr(module, name, other)
+    result = figure(*counts)
+    assert counter in result.zero
+    assert result.counts[counter] > 0
+    assert any(failure.startswith(counter) for failure in result.failures)
+
+
+def test_deaths_and_hangs_of_a_case_are_counted_and_the_next_case_runs(monkeypatch):
+    def case(number):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while number == 2:
+            pass
+        yield "done", ""
+
+    monkeypatch.setattr(isolated, "SLOW", 0.1)
+    figure = Figure("deaths", isolated.ERRORS, ("done",))
+    isolated.isolated(figure, case, 5, "case {}".format)
+    assert figure.counts == {"done": 3, "killed by a signal": 1, "hang over 2 s": 1}
+    assert figure.failures == ["killed by a signal: 1, as case 1: SIGSEGV", "hang over 2 s: 1, as case 2: SIGPROF"]
+
+
+def test_an_error_of_the_test_itself_is_no_count():
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        isolated.isolated(Figure("own", ()), lambda number: [(str(1 // number), "")], 1)
