@@ -32,7 +32,7 @@ def main() -> None:
 
     batches = DataLoader(train, options.batch_size, shuffle=True, drop_last=True)
     held_out = DataLoader(val, options.batch_size)
-    history = iz.fit(model, batches, held_out, epochs=options.epochs, out=out, progress=True)
+    history = iz.fit(model, batches, held_out, epochs=options.epochs, out=out, resume=False, progress=True)
     result = iz.evaluate(model, held_out)
     print(f"held out: accuracy {result.accuracy:.3f}, balanced {result.balanced_accuracy:.3f}, AUC {result.auc:.3f}")
 

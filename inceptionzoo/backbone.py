@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .checkpoint import checkpoint
 from .cost import Shape
@@ -182,7 +183,8 @@ class Backbone(nn.Module):
                 self._sizes[height, width] = self._normed(height, width)
             except (InputError, SpecError) as error:
                 raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
-        if self.training and count == 1 and self._sizes[height, width] == 1:
+        alone = self.training and count == 1 and self._sizes[height, width] == 1
+        if alone and any(module.training for module in self.modules() if isinstance(module, _BatchNorm)):
             raise InputError(
                 f"one image of {height}x{width} px leaves batch normalisation a single value a channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger ones, or model.eval()"

@@ -42,7 +42,7 @@ INSIDE = {  # the same within a folder
         {"source"},
         {"export", "load"},
     ],
-    "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "setup"}, {"progress"}, {"fit"}],
+    "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "state"}, {"setup", "progress"}, {"step"}, {"fit"}],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }
 

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..errors import ArgumentError, TrainingError
 from ..net import Net
 from ..weights.save import save_weights
 from .evaluate import Batches, evaluate
 from .history import History, Row
-from .metrics import EpochMetrics, check_batch, check_batches, unpack
+from .metrics import check_batches
 from .progress import Progress
-from .setup import Callback, Loss, check_loss, check_records, check_run, check_steps, cross_entropy, recipe
+from .setup import (
+    Callback,
+    Loss,
+    check_loss,
+    check_memory,
+    check_records,
+    check_resume,
+    check_run,
+    check_steps,
+    cross_entropy,
+    recipe,
+)
+from .state import LAST, read_state, save_state
+from .step import PRECISIONS, Stepper, average_of, scaler_of
 
 
 def fit(
@@ -35,11 +48,16 @@ def fit(
     optimizer: Optimizer | None = None,
     scheduler: LRScheduler | None = None,
     loss: Loss | None = None,
+    accumulate: int = 1,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    checkpoint: bool = False,
+    channels_last: bool = True,
+    ema: float | None = None,
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
-    channels_last: bool = True,
     monitor: str = "accuracy",
     out: str | os.PathLike[str] | None = None,
+    resume: bool | Literal["auto"] = "auto",
     seed: int | None = None,
     device: str | torch.device | None = None,
     progress: bool | None = None,
@@ -53,90 +71,120 @@ def fit(
     entropy, with `label_smoothing` and `class_weights` (num_classes,), unless `loss(logits, targets)` is given; auxiliary
     heads (`with_aux`) add theirs, weighted.
 
+    Memory: `accumulate` batches make one step, that of the large batch but for what batch normalisation sees; `precision`
+    "bf16" or "fp16" halves the bytes of a map; `checkpoint` keeps fewer maps and computes the others again, exactly.
+    `ema` is the decay of an average of the weights, 0.999 for example: it is what is validated, saved as the best, and in
+    the model at the end.
+
     The model ends with the last epoch's weights. `out` is a folder for `best.safetensors`, best by `monitor` (a column of
-    the history, of the validation data where there are any), and `history.csv`; None writes nothing. `seed` sets torch's
-    generator; the order of images is the loader's own. `device` is the accelerator where there is one. `progress` None
-    shows a bar on a terminal only. Each callback gets the model and the epoch's row.
+    the history, of the validation data where there are any), `history.csv`, and `last.safetensors`, from which the same
+    call goes on after it was cut short, bit for bit as if it had not been: `resume` "auto" does so where the file is,
+    True demands it, False starts anew. `seed` sets torch's generator; the order of images is the loader's own. `device` is
+    the accelerator where there is one. `progress` None shows a bar on a terminal only. Each callback gets the model and
+    the epoch's row.
 
     Raises:
-        ArgumentError: an argument lies outside its range; nothing has been trained then.
-        TrainingError: the loss is not finite; the message says where, and `best.safetensors` is as it was.
+        ArgumentError: an argument lies outside its range, or `out` holds another training; nothing has been trained then.
+        TrainingError: the loss is not finite, or memory is out; what stands in `out` is as it was.
     """
     check_steps(model, epochs, optimizer, scheduler, lr=lr, momentum=momentum, weight_decay=weight_decay)
     check_batches("train", train)
     check_batches("val", () if val is None else val)
     check_loss(model, loss, label_smoothing, class_weights)
+    check_memory(accumulate, precision, ema, checkpoint=checkpoint)
     monitor, folder = check_records(model, monitor, out, validated=val is not None)
     place, callbacks = check_run(device, seed, callbacks, channels_last=channels_last, progress=progress)
+    resumed = check_resume(resume, folder, train)
+    settings = {
+        "model": _described(model), "epochs": epochs, "lr": lr, "momentum": momentum, "weight_decay": weight_decay,
+        "optimizer": type(optimizer).__name__, "scheduler": type(scheduler).__name__, "accumulate": accumulate,
+        "precision": precision, "ema": ema, "label_smoothing": label_smoothing, "monitor": monitor, "seed": seed,
+        "class_weights": None if class_weights is None else class_weights.tolist(),
+    }  # fmt: skip
+    state = read_state(folder / LAST, settings) if resumed and folder is not None else None
     if seed is not None:
         torch.manual_seed(seed)
     model.to(device=place)
     if channels_last:
         model.to(memory_format=torch.channels_last)
-    criterion = cross_entropy(model, loss, label_smoothing, class_weights)
+    _take_names(model, train)
     if optimizer is None:
         optimizer, scheduler = recipe(model, epochs, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    _take_names(model, train)
-    history = History(monitor)
-    for epoch in range(epochs):
+    criterion = cross_entropy(model, loss, label_smoothing, class_weights)
+    stepper = Stepper(model, optimizer, criterion, accumulate, PRECISIONS[precision], scaler_of(model, precision))
+    stepper.average = average_of(model, ema)
+    run = Run(stepper, scheduler, History(monitor), folder, settings)
+    if state is not None:
+        state.restore(run.parts, train)
+        run.history.epochs = state.rows
+    before = model.grad_checkpointing
+    model.set_grad_checkpointing(checkpoint or before)
+    try:
+        for epoch in range(len(run.history.epochs), epochs):
+            row = run.epoch(epoch, train, val, Progress(epoch, epochs, train, optimizer.param_groups[0]["lr"], progress))
+            run.record(train)
+            for callback in callbacks:
+                callback(run.shown, row)
+    finally:
+        model.set_grad_checkpointing(before)
+    if stepper.average is not None:
+        model.load_state_dict(run.shown.state_dict())
+    return run.history
+
+
+@dataclass(slots=True)
+class Run:
+    """A training on its way: what it steps with, its rows so far, and where they are kept."""
+
+    stepper: Stepper
+    scheduler: LRScheduler | None
+    history: History
+    folder: Path | None
+    settings: dict[str, Any]
+
+    @property
+    def shown(self) -> Net:
+        """The model that is validated and saved: the average where there is one."""
+        average = self.stepper.average
+        shown: Any = self.stepper.model if average is None else average.module
+        return cast("Net", shown)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Everything that the next step depends on, by name."""
+        step = self.stepper
+        parts = {"model": step.model, "optimizer": step.optimizer, "scheduler": self.scheduler, "average": step.average}
+        return {"scaler": step.scaler, **{name: part for name, part in parts.items() if part is not None}}
+
+    def epoch(self, epoch: int, train: Batches, val: Batches | None, progress: Progress) -> Row:
+        """Train one epoch, validate, and add its row."""
         start = time.monotonic()
-        row: Row = {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"]}
-        row |= _train_epoch(model, train, optimizer, criterion, Progress(epoch, epochs, train, row["lr"], progress))
+        row: Row = {"epoch": epoch, "lr": progress.lr}
+        row |= self.stepper.epoch(train, progress)
         if val is not None:
-            result = evaluate(model, val)
+            result = evaluate(self.shown, val)
             row |= {"val_loss": result.loss, "val_accuracy": result.accuracy, "val_auc": result.auc}
         row["seconds"] = time.monotonic() - start
-        if scheduler is not None:
-            scheduler.step()
-        history.epochs.append(row)
-        if folder is not None:
-            _record(model, history, folder)
-        for callback in callbacks:
-            callback(model, row)
-    return history
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.history.epochs.append(row)
+        return row
+
+    def record(self, train: Batches) -> None:
+        """Save the model where this epoch is the best so far, the rows, and last of all the state to go on from."""
+        if self.folder is None:
+            return
+        row, best = self.history.epochs[-1], self.folder / "best.safetensors"
+        if self.history.best is row:
+            save_weights(self.shown, best, metrics={key: value for key, value in row.items() if value == value})
+        self.history.to_csv(self.folder / "history.csv")
+        save_state(self.folder / LAST, self.parts, train, self.history.epochs, self.settings)
 
 
-def _train_epoch(model: Net, batches: Batches, optimizer: Optimizer, criterion: Loss, progress: Progress) -> Row:
-    """Return loss, accuracy and AUC over one pass."""
-    like, layout = next(model.parameters()), torch.channels_last if model.is_channels_last else torch.preserve_format
-    metrics, step = EpochMetrics(model.num_classes), -1
-    model.train()
-    for step, (images, targets) in enumerate(map(unpack, progress.over(batches))):
-        check_batch(images, targets, model.num_classes)
-        images = images.to(like.device, like.dtype, memory_format=layout)
-        targets = targets.to(like.device)
-        optimizer.zero_grad(set_to_none=True)
-        logits, value = _losses(model, images, targets, criterion)
-        if not math.isfinite(value.item()):
-            raise TrainingError(
-                f"the loss is {value.item()} in step {step} of epoch {progress.epoch}, with lr={progress.lr:.3g}; lower lr, "
-                "or check this batch for values that are not finite"
-            )
-        value.backward()  # type: ignore[no-untyped-call]  # torch's own
-        optimizer.step()
-        metrics.update(value, logits, targets)
-        progress.show(metrics)
-    progress.close()
-    if step < 0:
-        raise ArgumentError(
-            f"fit: no batch in epoch {progress.epoch}; a DataLoader with drop_last=True needs a whole batch of images, and a "
-            "generator can be read only once: pass a list or a DataLoader"
-        )
-    return metrics.compute()
-
-
-def _losses(model: Net, images: Tensor, targets: Tensor, criterion: Loss) -> tuple[Tensor, Tensor]:
-    """Return the logits, and their loss with the auxiliary heads' weighted losses added."""
-    if not model.aux:
-        logits: Tensor = model(images)
-        return logits, criterion(logits, targets)
-    logits, taps = model.forward_aux(images)
-    total = criterion(logits, targets)
-    for aux in model.network.aux:
-        total = total + aux.weight * criterion(taps[aux.tap], targets)
-    return logits, total
+def _described(model: Net) -> list[Any]:
+    """Return what tells a model from another, as plain values."""
+    name = model.entry.name if model.entry else None
+    return [name, repr(sorted(model.arguments.items())), model.num_classes, model.in_chans, sorted(model.aux)]
 
 
 def _take_names(model: Net, train: Batches) -> None:
@@ -144,11 +192,3 @@ def _take_names(model: Net, train: Batches) -> None:
     classes = getattr(getattr(train, "dataset", None), "classes", None)
     if model.class_names is None and isinstance(classes, list | tuple) and len(classes) == model.num_classes:
         model.set_class_names([str(name) for name in classes])
-
-
-def _record(model: Net, history: History, folder: Path) -> None:
-    """Save the model where this epoch is the best so far, and the rows."""
-    history.to_csv(folder / "history.csv")
-    row = history.epochs[-1]
-    if history.best is row:
-        save_weights(model, folder / "best.safetensors", metrics={key: value for key, value in row.items() if value == value})

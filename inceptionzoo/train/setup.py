@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from ..errors import ArgumentError, check_choice, check_flag, check_int, check_n
 from ..net import Net
 from ..place import check_device
 from .history import Row
+from .state import LAST
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[nn.Module, Row], None]
@@ -119,6 +120,39 @@ def check_records(model: Net, monitor: str, out: str | os.PathLike[str] | None, 
     names = ("loss", "accuracy", "auc")
     check_choice("monitor", monitor, (*names, *(f"val_{name}" for name in names)) if validated else names)
     return (f"val_{monitor}" if validated and monitor in names else monitor), folder
+
+
+def check_memory(accumulate: int, precision: str, ema: float | None, *, checkpoint: bool) -> None:
+    """Check what a step is made of.
+
+    Raises:
+        ArgumentError: an argument lies outside its range.
+    """
+    check_int("accumulate", accumulate, 1)
+    check_choice("precision", precision, ("fp32", "bf16", "fp16"))
+    check_flag("checkpoint", checkpoint)
+    if ema is not None:
+        check_rate("ema", ema)
+
+
+def check_resume(resume: bool | str, folder: Path | None, train: object) -> bool:
+    """Return whether the training goes on from the folder's state; the folder is there after.
+
+    Raises:
+        ArgumentError: that is demanded and cannot be.
+    """
+    check_choice("resume", resume, (True, False, "auto"))
+    if folder is None:
+        if resume is True:
+            raise ArgumentError("resume=True needs out, the folder of the training to go on with")
+        return False
+    found = (folder / LAST).is_file()
+    if resume is True and not found:
+        raise ArgumentError(f"resume=True: {folder / LAST} is not there; pass resume='auto' to start where there is none")
+    if found and resume and isinstance(train, Iterator):
+        raise ArgumentError("train is an iterator, which cannot be wound back to where it was; pass a DataLoader or a list")
+    folder.mkdir(parents=True, exist_ok=True)
+    return found and resume is not False
 
 
 def check_run(

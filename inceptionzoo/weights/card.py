@@ -66,6 +66,8 @@ class Card:
             values = json.loads(text)
             if not isinstance(values, dict):
                 raise ValueError(f"{type(values).__name__} must be an object")
+            if values.get("kind") == "training":
+                raise FileError(f"{name} holds a training, not a model; best.safetensors beside it is one")
             version = values.get("version")
             if type(version) is not int or version != VERSION:
                 raise FileError(f"{name} has format version={version!r}, this library reads {VERSION}; upgrade it")

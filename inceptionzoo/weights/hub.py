@@ -18,9 +18,8 @@ from .patience import Patience, TransientError, patiently, within
 
 HUB, LOCAL = "hf-hub:", "local-dir:"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-REFERENCE = re.compile(
-    r"(?P<owner>[A-Za-z0-9][\w.-]{0,95})/(?P<name>[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?"
-)
+WORD = "[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"  # the Hub's own rule
+REFERENCE = re.compile(f"(?P<owner>{WORD})/(?P<name>{WORD})(?:@(?P<revision>[A-Za-z0-9_./-]{{1,200}}))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SUMS = {40: "git", 64: "sha256"}  # what the Hub's etag is, by its length
 
@@ -49,7 +48,7 @@ def parse(text: str) -> Reference:
         ArgumentError: it is not of this form.
     """
     found = REFERENCE.fullmatch(text.removeprefix(HUB))
-    if not found or ".." in text:
+    if not found or ".." in text or "--" in found["owner"] + "/" + found["name"]:
         raise ArgumentError(f"{text[:200]!r} must be {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION")
     return Reference(found["owner"], found["name"], found["revision"] or "main")
 

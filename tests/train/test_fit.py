@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(tiny, tmp_path):
     kept = (tmp_path / "best.safetensors").read_bytes()
     before = tiny.features.conv1.conv.weight.clone()
     with pytest.raises(iz.TrainingError, match="the loss is nan in step 1 of epoch 0, with lr=0.025; lower lr"):
-        iz.fit(tiny, bad, good, epochs=2, out=tmp_path)
+        iz.fit(tiny, bad, good, epochs=2, out=tmp_path, resume=False)
     assert (tmp_path / "best.safetensors").read_bytes() == kept
     assert tiny.features.conv1.conv.weight.isfinite().all()
     assert not tiny.features.conv1.conv.weight.equal(before)

@@ -1,0 +1,142 @@
+"""The state of a training in one file, so that one that was cut short goes on as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, FileError
+from ..weights.safefile import MARKER, read_safetensors, write_safetensors
+from .history import Row
+
+LAST = "last.safetensors"
+KIND = "training"
+
+
+def plain(name: str, value: Any) -> Any:
+    """Return a value that JSON holds.
+
+    Raises:
+        ArgumentError: JSON cannot hold it.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ArgumentError(f"{name}={value!r} cannot be kept in a file to resume from; pass resume=False")
+
+
+def save_state(path: Path, parts: Mapping[str, Any], batches: Iterable[Any], rows: list[Row], asked: Mapping[str, Any]) -> None:
+    """Write everything that the next epoch depends on: `parts` are things with a `state_dict`, by name.
+
+    Raises:
+        ArgumentError: a part's state cannot be kept.
+    """
+    tensors: dict[str, Tensor] = {}
+    states = {name: _split(part.state_dict(), name, tensors) for name, part in parts.items()}
+    for number, generator in enumerate(_generators(batches)):
+        tensors[f"generator.{number}"] = generator.get_state()
+    tensors["random.torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors |= {f"random.cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    kind, keys, *rest = numpy.random.get_state(legacy=True)
+    tensors["random.numpy"] = torch.from_numpy(numpy.asarray(keys).astype(numpy.int64))
+    header = {
+        "kind": KIND,
+        "states": states,
+        "rows": rows,
+        "asked": dict(asked),
+        "numpy": [kind, *rest],
+        "python": random.getstate(),
+    }
+    write_safetensors(path, tensors, {"format": "pt", MARKER: json.dumps(header)})
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a file says of a training: its header and its tensors."""
+
+    header: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the epochs that are done."""
+        rows: list[Row] = self.header["rows"]
+        return rows
+
+    def restore(self, parts: Mapping[str, Any], batches: Iterable[Any]) -> None:
+        """Put everything back as it was."""
+        for name, part in parts.items():
+            part.load_state_dict(_joined(self.header["states"][name], self.tensors))
+        for number, generator in enumerate(_generators(batches)):
+            generator.set_state(self.tensors[f"generator.{number}"])
+        torch.set_rng_state(self.tensors["random.torch"])
+        if cuda := [self.tensors[key] for key in sorted(self.tensors) if key.startswith("random.cuda.")]:
+            torch.cuda.set_rng_state_all(cuda)
+        kind, *rest = self.header["numpy"]
+        numpy.random.set_state((kind, self.tensors["random.numpy"].numpy().astype(numpy.uint32), *rest))
+        version, state, gauss = self.header["python"]
+        random.setstate((version, tuple(state), gauss))
+
+
+def read_state(path: Path, asked: Mapping[str, Any]) -> State:
+    """Return the state in a file.
+
+    Raises:
+        FileError: the file is none of a training, or damaged.
+        ArgumentError: the training was asked for with other arguments.
+    """
+    tensors, metadata = read_safetensors(path)
+    try:
+        header = json.loads(metadata.get(MARKER, "{}"))
+    except ValueError:
+        header = {}
+    if header.get("kind") != KIND:
+        raise FileError(f"{path} holds no training; remove it, or pass another folder as out")
+    was, now = header["asked"], json.loads(json.dumps(dict(asked)))
+    if others := [key for key in now if was.get(key) != now[key]]:
+        said = "; ".join(f"{key} was {was.get(key)!r}, is {now[key]!r}" for key in others[:3])
+        raise ArgumentError(f"{path} is of another training: {said}; pass another folder as out, or resume=False")
+    return State(header, tensors)
+
+
+def _split(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a state as JSON; each tensor of it goes to `tensors`, and its name there stands for it."""
+    if isinstance(state, Tensor):
+        tensors[name] = state
+        return {"tensor": name}
+    if isinstance(state, Mapping):
+        items = [[plain(name, key), _split(value, f"{name}.{key}", tensors)] for key, value in state.items()]
+        return {"dict": items}
+    if isinstance(state, list | tuple):
+        return {"list": [_split(value, f"{name}.{index}", tensors) for index, value in enumerate(state)]}
+    return {"value": plain(name, state)}
+
+
+def _joined(state: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `_split` took apart."""
+    ((kind, value),) = state.items()
+    match kind:
+        case "tensor":
+            return tensors[value]
+        case "dict":
+            return {key: _joined(item, tensors) for key, item in value}
+        case "list":
+            return [_joined(item, tensors) for item in value]
+        case _:
+            return value
+
+
+def _generators(batches: Iterable[Any]) -> list[torch.Generator]:
+    """Return the random generators that a loader has of its own, each once."""
+    sampler = getattr(batches, "sampler", None)
+    inner = getattr(getattr(batches, "batch_sampler", None), "sampler", None)
+    found = [getattr(owner, "generator", None) for owner in (batches, sampler, inner)]
+    return list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())

@@ -1,0 +1,198 @@
+"""Kill a training anywhere and call fit again: weights, rows and files are those of one that was not cut short."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import one_thread
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, TensorDataset
+
+import inceptionzoo as iz
+from inceptionzoo.weights.safefile import read_safetensors
+
+TRAINING = """
+import os, random, sys
+import numpy, torch
+from torch.utils.data import DataLoader, TensorDataset
+import inceptionzoo as iz
+
+torch.set_num_threads(1)
+out, steps = sys.argv[1], int(sys.argv[2])
+iz.register_model("tiny", iz.network(conv1=iz.Conv(6, 3, 2), block=iz.inception(3, 3, 4, 2, 3, 2)), num_classes=2)
+torch.manual_seed(3)
+random.seed(9), numpy.random.seed(9)
+model = iz.create_model("tiny", drop_rate=0.3)
+seen = 0
+
+
+class Images(TensorDataset):
+    def __getitem__(self, index):
+        global seen
+        seen += 1
+        if seen == steps:
+            os.kill(os.getpid(), 9)
+        image, target = super().__getitem__(index)
+        return image + 0.1 * torch.randn(3, 8, 8) + random.random(), target
+
+
+targets = torch.arange(24) % 2
+images = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + targets[:, None, None, None]
+shuffle = torch.Generator().manual_seed(5)
+train = DataLoader(Images(images, targets), 4, shuffle=True, generator=shuffle)
+val = DataLoader(TensorDataset(images, targets), 8)
+history = iz.fit(model, train, val, epochs=4, lr=0.05, ema=0.9, accumulate=2, out=out, seed=11, monitor="loss")
+torch.save([model.state_dict(), [{k: v for k, v in row.items() if k != "seconds"} for row in history.epochs]], out + "/done.pt")
+"""
+
+
+def train_in_a_process(out: Path, steps: int) -> int:
+    out.mkdir(exist_ok=True)
+    return subprocess.run([sys.executable, "-c", TRAINING, out, str(steps)], timeout=300, capture_output=True).returncode
+
+
+def outcome(out: Path) -> tuple[object, ...]:
+    """Everything that a training leaves: weights, rows, the best and the last file's tensors, the lines of the table."""
+    state, rows = torch.load(out / "done.pt", weights_only=True)
+    files = [read_safetensors(out / f"{name}.safetensors")[0] for name in ("best", "last")]
+    bits = [{key: value.numpy().tobytes() for key, value in tensors.items()} for tensors in (state, *files)]
+    lines = [line.rpartition(",")[0] for line in (out / "history.csv").read_text().splitlines()]
+    return bits, rows, lines
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    assert train_in_a_process(out, -1) == 0
+    return outcome(out)
+
+
+KILLS = random.Random(0).sample(range(1, 96), 60)  # of 96 images seen in all
+
+
+@pytest.mark.parametrize("first", [*KILLS[:3], *(pytest.param(kill, marks=pytest.mark.full) for kill in KILLS[3:])])
+def test_killed_and_called_again_it_ends_the_same(whole, tmp_path, first):
+    assert train_in_a_process(tmp_path, first) == -signal.SIGKILL
+    assert train_in_a_process(tmp_path, first // 2 + 1) in (0, -signal.SIGKILL)  # and once more, elsewhere
+    assert train_in_a_process(tmp_path, -1) == 0
+    assert outcome(tmp_path) == whole
+
+
+@pytest.fixture
+def tiny():
+    iz.register_model("tiny", iz.network(conv1=iz.Conv(6, 3, 2), block=iz.inception(3, 3, 4, 2, 3, 2)), num_classes=2)
+    torch.manual_seed(3)
+    yield iz.create_model("tiny")
+    del iz.registry.REGISTRY["tiny"]
+
+
+def loader(generator: torch.Generator | None = None) -> DataLoader:
+    targets = torch.arange(8) % 2
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + targets[:, None, None, None]
+    return DataLoader(TensorDataset(images, targets), 4, shuffle=generator is not None, generator=generator)
+
+
+class StopError(Exception):
+    """Raised by a callback."""
+
+
+def stop_after(epoch: int) -> object:
+    def callback(model: iz.Net, row: dict[str, float]) -> None:
+        if row["epoch"] == epoch:
+            raise StopError
+
+    return callback
+
+
+@one_thread()
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"checkpoint": True}, {"optimizer": AdamW}], ids=str)
+def test_every_option_resumes(tiny, tmp_path, options):
+    def run(out: Path, **more: object) -> tuple[iz.History, iz.Net]:
+        torch.manual_seed(3)
+        model = iz.create_model("tiny")
+        own = {"optimizer": AdamW(model.parameters(), lr=0.01)} if "optimizer" in options else options
+        generator = torch.Generator().manual_seed(1)
+        return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **own, **more), model
+
+    history, model = run(tmp_path / "a")
+    with pytest.raises(StopError):
+        run(tmp_path / "b", callbacks=[stop_after(1)])
+    again, resumed = run(tmp_path / "b")
+    assert len(again.epochs) == 3
+    for row, other in zip(history.epochs, again.epochs, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+    assert all(value.equal(resumed.state_dict()[key]) for key, value in model.state_dict().items())
+    third, done = run(tmp_path / "b")  # nothing is left to do
+    assert third.epochs == again.epochs
+    assert all(value.equal(done.state_dict()[key]) for key, value in model.state_dict().items())
+    fresh, _ = run(tmp_path / "b", resume=False)
+    assert fresh.epochs[0]["seconds"] != again.epochs[0]["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"epochs": 3}, "epochs was 2, is 3"),
+        ({"epochs": 2, "lr": 0.1}, "lr was None, is 0.1"),
+        ({"epochs": 2, "accumulate": 2}, "accumulate was 1, is 2"),
+        ({"epochs": 2, "class_weights": torch.tensor([1.0, 2.0])}, r"class_weights was None, is \[1.0, 2.0\]"),
+    ],
+    ids=str,
+)
+def test_another_training_is_refused(tiny, tmp_path, options, text):
+    iz.fit(tiny, loader(), epochs=2, out=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    weights = {key: value.clone() for key, value in tiny.state_dict().items()}
+    with pytest.raises(iz.ArgumentError, match=f"is of another training: {text}; pass another folder as out, or resume=False"):
+        iz.fit(tiny, loader(), out=tmp_path, **options)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert all(value.equal(weights[key]) for key, value in tiny.state_dict().items())
+
+
+def test_what_cannot_be_resumed_says_so(tiny, tmp_path):
+    with pytest.raises(iz.ArgumentError, match="resume=True needs out"):
+        iz.fit(tiny, loader(), epochs=1, resume=True)
+    with pytest.raises(iz.ArgumentError, match=r"resume=True: .*last\.safetensors is not there"):
+        iz.fit(tiny, loader(), epochs=1, resume=True, out=tmp_path)
+    optimizer = AdamW(tiny.parameters())
+    with pytest.raises(iz.ArgumentError, match="cannot be kept in a file to resume from; pass resume=False"):
+        iz.fit(tiny, loader(), epochs=1, optimizer=optimizer, scheduler=LambdaLR(optimizer, Half()), out=tmp_path / "a")
+    iz.fit(tiny, loader(), epochs=1, out=tmp_path)
+    with pytest.raises(iz.ArgumentError, match="train is an iterator, which cannot be wound back"):
+        iz.fit(tiny, iter(loader()), epochs=1, out=tmp_path)
+    path = tmp_path / "last.safetensors"
+    with pytest.raises(iz.FileError, match="holds a training, not a model; best.safetensors beside it is one"):
+        iz.load_model(path)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(iz.FileError, match="do not match its own digest"):
+        iz.fit(tiny, loader(), epochs=1, out=tmp_path)
+    iz.save_weights(tiny, path)
+    with pytest.raises(iz.FileError, match="holds no training; remove it, or pass another folder as out"):
+        iz.fit(tiny, loader(), epochs=1, out=tmp_path)
+
+
+class Half:
+    """A schedule with a state of its own that JSON does not hold."""
+
+    def __init__(self) -> None:
+        self.seen = {object()}
+
+    def __call__(self, epoch: int) -> float:
+        return 0.5**epoch
+
+
+def test_the_file_is_no_pickle(tiny, tmp_path):
+    iz.fit(tiny, loader(), epochs=1, out=tmp_path)
+    tensors, metadata = read_safetensors(tmp_path / "last.safetensors")
+    assert {key.partition(".")[0] for key in tensors} == {"model", "optimizer", "random"}
+    assert json.loads(metadata["inceptionzoo"])["kind"] == "training"
+    assert os.listdir(tmp_path).count("last.safetensors") == 1

@@ -1,0 +1,158 @@
+"""What a step is made of: accumulation, precision, checkpoints, averages, and what memory runs out of."""
+
+import copy
+import math
+
+import pytest
+import torch
+from helpers import distance, noise, one_thread
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import inceptionzoo as iz
+from inceptionzoo.train.step import frozen_statistics
+
+NETWORK = {"conv1": iz.Conv(6, 3, 2), "block": iz.inception(3, 3, 4, 2, 3, 2)}
+
+
+@pytest.fixture
+def make(register):
+    """Models of one start, with batch normalisation or without."""
+    register("normed", iz.network(NETWORK), num_classes=2, input_size=(3, 16, 16))
+    register("plain", iz.network(NETWORK, style=iz.Style(norm=None, bias=True)), num_classes=2, input_size=(3, 16, 16))
+
+    def model(name: str = "normed") -> iz.Net:
+        torch.manual_seed(0)
+        return iz.create_model(name)
+
+    return model
+
+
+def batches(size: int, count: int = 24) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    targets = torch.arange(count) % 2
+    images = noise(count, 3, 16, 16) + targets[:, None, None, None]
+    return list(zip(images.split(size), targets.split(size), strict=True))
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@one_thread()
+@pytest.mark.parametrize(("size", "times"), [(4, 2), (2, 4), (3, 3), (5, 2)])
+def test_accumulated_batches_are_the_large_batch(make, size, times):
+    """Also where the last batch, or the last group of them, is smaller."""
+    small, large = make("plain"), make("plain")
+    history = iz.fit(small, batches(size), epochs=2, accumulate=times)
+    iz.fit(large, batches(size * times), epochs=2)
+    assert distance(weights(small), weights(large)) < 1e-5
+    assert distance(weights(small), weights(make("plain"))) > 1e-3
+    assert history.epochs[0]["loss"] > 0
+
+
+def test_batch_normalisation_sees_the_small_batch(make):
+    small, large = make(), make()
+    iz.fit(small, batches(4), epochs=1, accumulate=2)
+    iz.fit(large, batches(8), epochs=1)
+    assert distance(weights(small), weights(large)) > 1e-4  # as the documentation says
+
+
+@one_thread()
+def test_checkpoints_change_nothing_but_memory(make):
+    plain, kept = make(), make()
+    iz.fit(plain, batches(8), epochs=2)
+    iz.fit(kept, batches(8), epochs=2, checkpoint=True)
+    assert all(value.equal(kept.state_dict()[key]) for key, value in plain.state_dict().items())
+    assert not kept.grad_checkpointing
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_and_leaves_float32(make, precision):
+    model, seen = make(), set()
+    model.features.block.branch1.conv.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    history = iz.fit(model, batches(8), batches(8), epochs=8, precision=precision)
+    assert torch.float32 in seen  # validation
+    assert seen - {torch.float32} == {torch.bfloat16 if precision == "bf16" else torch.float16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert history.epochs[-1]["val_accuracy"] > 0.8
+    exact = make()
+    iz.fit(exact, batches(8), epochs=8)
+    assert 0 < distance(weights(model), weights(exact)) < 0.2
+
+
+@one_thread()
+def test_an_average_is_torchs(make, tmp_path):
+    model, other = make(), make()
+    history = iz.fit(model, batches(8), batches(8), epochs=3, ema=0.8, out=tmp_path)
+    averaged = AveragedModel(other, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
+    optimizer, schedule = iz.train.setup.recipe(other, 3)
+    other.to(memory_format=torch.channels_last).train()
+    for _ in range(3):
+        for images, targets in batches(8):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(other(images), targets).backward()
+            optimizer.step()
+            averaged.update_parameters(other)
+        schedule.step()
+    assert distance(weights(model), weights(averaged.module)) < 1e-6
+    assert distance(weights(model), weights(other)) > 1e-4
+    assert iz.evaluate(model, batches(8)).loss == pytest.approx(history.epochs[-1]["val_loss"], rel=1e-5)
+
+
+def test_a_last_batch_of_one_is_trained_with_the_running_statistics(make):
+    model = make()
+    model.set_input_size(16)
+    one = [(noise(1, 3, 1, 1), torch.tensor([1]))]
+    with pytest.warns(UserWarning, match="a batch of one image leaves batch normalisation nothing .* drop_last=True"):
+        iz.fit(model, [*batches(8), *one], epochs=1)
+    assert weights(model).isfinite().all()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {module.num_batches_tracked.item() for module in norms} <= {3, 4}
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    with frozen_statistics(model):
+        model(noise(4, 3, 16, 16))
+        assert not norms[0].training
+    assert norms[0].training
+    assert all(value.equal(model.state_dict()[key]) for key, value in before.items())
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory: you tried")]
+)
+def test_out_of_memory_names_the_remedies(make, monkeypatch, error):
+    model = make()
+
+    def fail(x: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(model, "forward", fail)
+    with pytest.raises(iz.TrainingError) as told:
+        iz.fit(model, batches(12), epochs=1)
+    text = "out of memory with a batch of 12: pass checkpoint=True .*, precision='bf16' .*, or batches of 6 with accumulate=2"
+    assert told.match(text)
+    monkeypatch.setattr(model, "forward", lambda x: (_ for _ in ()).throw(RuntimeError("another")))
+    with pytest.raises(RuntimeError, match="another"):
+        iz.fit(model, batches(12), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"accumulate": 0}, "accumulate=0 must be an int"),
+        ({"accumulate": 1.5}, "accumulate=1.5"),
+        ({"precision": "fp8"}, "precision='fp8' must be one of 'fp32', 'bf16', 'fp16'"),
+        ({"checkpoint": "yes"}, "checkpoint='yes'"),
+        ({"ema": 1.0}, "ema=1.0 must be a number with 0 <= ema < 1"),
+        ({"ema": math.nan}, "ema=nan"),
+        ({"resume": "always"}, "resume='always' must be one of True, False, 'auto'"),
+    ],
+    ids=str,
+)
+def test_refusals(make, options, text):
+    model = make()
+    before = weights(model)
+    with pytest.raises(iz.ArgumentError) as error:
+        iz.fit(model, batches(8), epochs=1, **options)
+    assert text in str(error.value)
+    assert weights(model).equal(before)
