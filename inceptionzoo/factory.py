@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, overload
 
 import torch
@@ -18,7 +19,7 @@ from .net import Net
 from .network import GlobalPool
 from .network_cost import find_stages, levels
 from .place import check_device
-from .pretrained import Repository, published, repository
+from .pretrained import Repository, as_published, published, repository
 from .registry import find, find_tagged, make_network
 from .restore import restore
 from .weights.card import as_arguments
@@ -138,6 +139,8 @@ def _weights_of(entry: Entry, tag: str | None, weights: Weights | None, cache_di
             f"{source.name} holds {card.architecture!r}, not {entry.name!r}; use load_model(path), or "
             f"create_model({card.architecture!r}, weights=path)"
         )
+    if weights is not None and tag and card is None:  # the publisher's own file, fetched by the caller
+        return as_published(entry, entry.weights[tag], replace(source, name=f"{source.name} as {entry.name}.{tag}"))
     return Repository(entry, as_arguments(card) if card else {}, source, None)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from .entry import Entry
-from .errors import ArgumentError, DownloadError, WeightsError
+from .errors import ArgumentError, DownloadError, WeightsError, check_path
 from .factory import create_model
 from .net import Net
 from .registry import list_models
 from .weights.atomic import atomic_write
+from .weights.card import card_of
 from .weights.config import PREFIX
 from .weights.hub import CONFIG, WEIGHTS, is_reference
 from .weights.load import Report
@@ -47,9 +48,9 @@ def save_pretrained(
             raise ArgumentError(f"{name}={value!r} must be a string")
     if isinstance(datasets, str) or not all(isinstance(item, str) for item in datasets):
         raise ArgumentError(f"datasets={datasets!r} must be a list of names of the Hub's data sets")
-    place = Path(folder)
+    place, names = check_path("folder", folder), None if class_names is None else tuple(class_names)
+    card_of(model, class_names=names, metrics=metrics)  # refuses before the folder is made
     place.mkdir(parents=True, exist_ok=True)
-    names = None if class_names is None else tuple(class_names)
     save_weights(model, place / WEIGHTS, class_names=names, metrics=metrics)
     labels = model.class_names if names is None else names
     card = _card(model, labels, dict(metrics or {}), license, list(datasets), description)
@@ -82,6 +83,8 @@ def push_to_hub(
 
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(model, folder, **card)
+        page = Path(folder) / "README.md"
+        page.write_text(page.read_text("utf-8").replace("OWNER/NAME", repo_id), "utf-8")
         try:
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
@@ -174,8 +177,10 @@ def convert(
         WeightsError: as `create_model`.
     """
     with tqdm(total=3, desc="read", disable=None if progress is None else not progress, leave=False) as bar:
-        if is_reference(source) and architecture is None:
+        if is_reference(source):
             model = create_model(str(source), **arguments)
+            if architecture not in (None, _entry(model).name):
+                raise ArgumentError(f"architecture={architecture!r}: {source} holds {_entry(model).name!r}; leave it out")
         else:
             model = create_model(architecture or _architecture(source), weights=source, **arguments)
         bar.update(2)

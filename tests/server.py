@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = bool(fault)
         if fault == "drop":
             return
-        if data is None or fault in ("404", *STATUSES):
+        if data is None or fault in ("404", "416", *STATUSES):
             self.reply(int(fault) if fault.isdecimal() else 404, b"", {"X-Error-Code": "EntryNotFound"} if data is None else {})
         elif fault == "loop":
             self.reply(302, b"", {"Location": host.url + self.path})

@@ -192,6 +192,35 @@ def test_the_wrong_bytes_are_never_taken(small, host, tmp_path):
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
+def test_the_publishers_file_fetched_by_hand_is_read_as_its_tag_says(small, host, tmp_path):
+    (tmp_path / "by_hand.pth").write_bytes(host.files["/files/tiny.pth"])
+    model = iz.create_model("tiny.first", weights=tmp_path / "by_hand.pth")
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, small[key])
+    assert model.data == REGISTRY["tiny"].weights["first"].data
+    assert host.requests == []
+
+
+def test_a_damaged_zip_is_fetched_again(host, monkeypatch):
+    name = "bn_inception.pcv_in1k"
+    serve(name, bninception().state_dict(), monkeypatch)
+    path = "/" + ROWS[name].url.split("/", 3)[3]
+    whole = host.files[path]
+    host.files[path] = whole[: len(whole) // 2] + bytes(99) + whole[len(whole) // 2 + 99 :]
+    with pytest.raises(iz.DownloadError, match="is no zip archive with|its sha1 is"):
+        iz.create_model(name, pretrained=True)
+
+
+@pytest.mark.parametrize("fault", ["HTML", "truncated", "empty", "no headers"])
+def test_without_a_checksum_the_file_must_at_least_be_one(small, host, fault):
+    """FaceNet's publisher names none."""
+    entry = REGISTRY["tiny"]
+    row = replace(entry.weights["first"], digest="")
+    REGISTRY["tiny"] = replace(entry, weights={"first": row})
+    host.faults.append(fault)
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+
+
 OFFLINE = """
 import inceptionzoo as iz
 try:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ArgumentError, check_path
+from ..errors import ArgumentError, check_path, check_rate
 from ..net import Net
 from ..place import check_device
 from .metrics import EpochMetrics, check_batch, check_batches, unpack
@@ -59,6 +59,29 @@ class Result:
         classes = range(self.probabilities.shape[1])
         wanted = (1,) if len(classes) == 2 else classes
         return [_curve(self.probabilities[:, index], self.targets == index) for index in wanted]
+
+    @property
+    def calibration_error(self) -> float:
+        """Mean distance between confidence and accuracy over 15 bins of confidence; 0 is perfect."""
+        from torchmetrics.functional import calibration_error
+
+        classes = self.probabilities.shape[1]
+        return float(calibration_error(self.probabilities, self.targets, "multiclass", num_classes=classes))
+
+    def sensitivity(self, specificity: float = 0.9) -> float:
+        """Return the largest share of class 1 that is found while at least `specificity` of class 0 is left alone.
+
+        It is nan where only one class is present.
+
+        Raises:
+            ArgumentError: there are not two classes, or `specificity` lies outside 0..1.
+        """
+        check_rate("specificity", specificity)
+        if self.probabilities.shape[1] != 2:
+            raise ArgumentError(f"sensitivity: the model has {self.probabilities.shape[1]} classes and must have two")
+        ((false, true, _),) = self.roc
+        reached = true[false <= 1 - specificity + 1e-6]
+        return float(reached.max()) if len(reached) else math.nan
 
     def plot_roc(self, path: str | os.PathLike[str]) -> None:
         """Draw the ROC curves and save the picture.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -32,7 +34,7 @@ from .setup import (
     cross_entropy,
     recipe,
 )
-from .state import LAST, read_state, save_state
+from .state import LAST, State, check_parts, generators, read_state, save_state
 from .step import PRECISIONS, Stepper, average_of, scaler_of
 
 
@@ -96,10 +98,11 @@ def fit(
     place, callbacks = check_run(device, seed, callbacks, channels_last=channels_last, progress=progress)
     resumed = check_resume(resume, folder, train)
     settings = {
-        "model": _described(model), "epochs": epochs, "lr": lr, "momentum": momentum, "weight_decay": weight_decay,
-        "optimizer": type(optimizer).__name__, "scheduler": type(scheduler).__name__, "accumulate": accumulate,
-        "precision": precision, "ema": ema, "label_smoothing": label_smoothing, "monitor": monitor, "seed": seed,
-        "class_weights": None if class_weights is None else class_weights.tolist(),
+        "model": _described(model), "data": _counted(train), "epochs": epochs, "lr": lr, "momentum": momentum,
+        "weight_decay": weight_decay, "optimizer": _stepping(optimizer), "scheduler": _stepping(scheduler),
+        "loss": getattr(loss, "__qualname__", repr(loss)), "accumulate": accumulate, "precision": precision,
+        "channels_last": channels_last, "ema": ema, "label_smoothing": label_smoothing,
+        "class_weights": None if class_weights is None else class_weights.tolist(), "monitor": monitor, "seed": seed,
     }  # fmt: skip
     state = read_state(folder / LAST, settings) if resumed and folder is not None else None
     if seed is not None:
@@ -112,16 +115,18 @@ def fit(
         optimizer, scheduler = recipe(model, epochs, lr=lr, momentum=momentum, weight_decay=weight_decay)
     criterion = cross_entropy(model, loss, label_smoothing, class_weights)
     stepper = Stepper(model, optimizer, criterion, accumulate, PRECISIONS[precision], scaler_of(model, precision))
-    stepper.average = average_of(model, ema)
+    stepper.class_weights, stepper.average = class_weights, average_of(model, ema)
     run = Run(stepper, scheduler, History(monitor), folder, settings)
+    if folder is not None:
+        check_parts(run.parts)
     if state is not None:
-        state.restore(run.parts, train)
-        run.history.epochs = state.rows
+        run.go_on(state, train, epochs)
     before = model.grad_checkpointing
     model.set_grad_checkpointing(checkpoint or before)
     try:
         for epoch in range(len(run.history.epochs), epochs):
-            row = run.epoch(epoch, train, val, Progress(epoch, epochs, train, optimizer.param_groups[0]["lr"], progress))
+            rate = float(optimizer.param_groups[0]["lr"])
+            row = run.epoch(epoch, train, val, Progress(epoch, epochs, train, rate, progress))
             run.record(train)
             for callback in callbacks:
                 callback(run.shown, row)
@@ -150,6 +155,11 @@ class Run:
         return cast("Net", shown)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.stepper.model.parameters()).device
+
+    @property
     def parts(self) -> dict[str, Any]:
         """Everything that the next step depends on, by name."""
         step = self.stepper
@@ -176,15 +186,39 @@ class Run:
             return
         row, best = self.history.epochs[-1], self.folder / "best.safetensors"
         if self.history.best is row:
-            save_weights(self.shown, best, metrics={key: value for key, value in row.items() if value == value})
+            save_weights(self.shown, best, metrics={key: value for key, value in row.items() if math.isfinite(value)})
         self.history.to_csv(self.folder / "history.csv")
-        save_state(self.folder / LAST, self.parts, train, self.history.epochs, self.settings)
+        save_state(self.folder / LAST, self.parts, train, self.history.epochs, self.settings, self.device)
+
+    def go_on(self, state: State, train: Batches, epochs: int) -> None:
+        """Put the state in place, and say so where nothing is left to train."""
+        state.restore(self.parts, train, self.device)
+        self.history.epochs = state.rows
+        if len(state.rows) == epochs:
+            warnings.warn(f"{self.folder} holds this training, complete; resume=False starts it anew", stacklevel=3)
 
 
 def _described(model: Net) -> list[Any]:
     """Return what tells a model from another, as plain values."""
     name = model.entry.name if model.entry else None
-    return [name, repr(sorted(model.arguments.items())), model.num_classes, model.in_chans, sorted(model.aux)]
+    head = [model.num_classes, model.in_chans, model.global_pool, model.head.drop.p, sorted(model.aux)]
+    return [name, repr(sorted(model.arguments.items())), head, model.data.to_json()]
+
+
+def _counted(train: Batches) -> list[int | None]:
+    """Return how many batches and images there are, where that is known, and random generators of the loader's own."""
+    images = getattr(train, "dataset", None)
+    counts = [len(part) if isinstance(part, Sized) else None for part in (train, images)]
+    return [*counts, len(generators(train))]
+
+
+def _stepping(part: Optimizer | LRScheduler | None) -> str | None:
+    """Return what an optimizer or a schedule of the caller's own starts with."""
+    if part is None:
+        return None
+    state = part.state_dict()
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in state.get("param_groups", ())]
+    return f"{type(part).__name__} {groups or sorted(state.items())}"
 
 
 def _take_names(model: Net, train: Batches) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,31 @@ def plain(name: str, value: Any) -> Any:
     Raises:
         ArgumentError: JSON cannot hold it.
     """
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | int):
         return value
-    raise ArgumentError(f"{name}={value!r} cannot be kept in a file to resume from; pass resume=False")
+    if isinstance(value, Real):  # numpy's too
+        return float(value)
+    raise ArgumentError(f"{name}={value!r} cannot be kept in out to go on from; pass out=None, and save the model yourself")
 
 
-def save_state(path: Path, parts: Mapping[str, Any], batches: Iterable[Any], rows: list[Row], asked: Mapping[str, Any]) -> None:
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Check that the states of these parts can be kept.
+
+    Raises:
+        ArgumentError: one holds what is neither a tensor nor plain.
+    """
+    for name, part in parts.items():
+        _split(part.state_dict(), name, {})
+
+
+def save_state(
+    path: Path,
+    parts: Mapping[str, Any],
+    batches: Iterable[Any],
+    rows: list[Row],
+    asked: Mapping[str, Any],
+    device: torch.device,
+) -> None:
     """Write everything that the next epoch depends on: `parts` are things with a `state_dict`, by name.
 
     Raises:
@@ -40,11 +60,11 @@ def save_state(path: Path, parts: Mapping[str, Any], batches: Iterable[Any], row
     """
     tensors: dict[str, Tensor] = {}
     states = {name: _split(part.state_dict(), name, tensors) for name, part in parts.items()}
-    for number, generator in enumerate(_generators(batches)):
+    for number, generator in enumerate(generators(batches)):
         tensors[f"generator.{number}"] = generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors |= {f"random.cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     kind, keys, *rest = numpy.random.get_state(legacy=True)
     tensors["random.numpy"] = torch.from_numpy(numpy.asarray(keys).astype(numpy.int64))
     header = {
@@ -71,15 +91,15 @@ class State:
         rows: list[Row] = self.header["rows"]
         return rows
 
-    def restore(self, parts: Mapping[str, Any], batches: Iterable[Any]) -> None:
+    def restore(self, parts: Mapping[str, Any], batches: Iterable[Any], device: torch.device) -> None:
         """Put everything back as it was."""
         for name, part in parts.items():
             part.load_state_dict(_joined(self.header["states"][name], self.tensors))
-        for number, generator in enumerate(_generators(batches)):
+        for number, generator in enumerate(generators(batches)):
             generator.set_state(self.tensors[f"generator.{number}"])
         torch.set_rng_state(self.tensors["random.torch"])
-        if cuda := [self.tensors[key] for key in sorted(self.tensors) if key.startswith("random.cuda.")]:
-            torch.cuda.set_rng_state_all(cuda)
+        if device.type == "cuda" and "random.cuda" in self.tensors:
+            torch.cuda.set_rng_state(self.tensors["random.cuda"], device)
         kind, *rest = self.header["numpy"]
         numpy.random.set_state((kind, self.tensors["random.numpy"].numpy().astype(numpy.uint32), *rest))
         version, state, gauss = self.header["python"]
@@ -134,7 +154,7 @@ def _joined(state: Any, tensors: Mapping[str, Tensor]) -> Any:
             return value
 
 
-def _generators(batches: Iterable[Any]) -> list[torch.Generator]:
+def generators(batches: Iterable[Any]) -> list[torch.Generator]:
     """Return the random generators that a loader has of its own, each once."""
     sampler = getattr(batches, "sampler", None)
     inner = getattr(getattr(batches, "batch_sampler", None), "sampler", None)

@@ -37,6 +37,7 @@ class Stepper:
     accumulate: int
     amp: torch.dtype | None
     scaler: torch.amp.GradScaler
+    class_weights: Tensor | None = None
     average: AveragedModel | None = None
 
     def epoch(self, batches: Iterable[Any], progress: Progress) -> Row:
@@ -50,14 +51,14 @@ class Stepper:
         self.model.train()
         source = iter(progress.over(batches))
         while group := [self._placed(batch) for batch in islice(source, self.accumulate)]:
-            images = sum(len(targets) for _, targets in group)
+            shares = [self._mass(targets) for _, targets in group]
             self.optimizer.zero_grad(set_to_none=True)
-            for batch in group:
+            for batch, share in zip(group, shares, strict=True):
                 with _memory_is_told(len(batch[1])):
                     logits, value = self._losses(*batch)
                     self._check_finite(value, step, progress)
-                    share = value * (len(batch[1]) / images) if len(group) > 1 else value
-                    self.scaler.scale(share).backward()  # type: ignore[no-untyped-call]  # torch's own
+                    part = value * (share / sum(shares)) if len(group) > 1 else value
+                    self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]  # torch's own
                 metrics.update(value, logits, batch[1])
                 step += 1
                 progress.show(metrics)
@@ -72,6 +73,10 @@ class Stepper:
                 "and a generator can be read only once: pass a list or a DataLoader"
             )
         return metrics.compute()
+
+    def _mass(self, targets: Tensor) -> float:
+        """Return what a batch's mean loss counts beside another's: its images, or the sum of their classes' weights."""
+        return len(targets) if self.class_weights is None else float(self.class_weights.to(targets.device)[targets].sum())
 
     def _placed(self, batch: Any) -> Batch:
         images, targets = unpack(batch)
@@ -102,8 +107,13 @@ class Stepper:
             "is trained with the running ones; drop_last=True leaves such a batch out",
             stacklevel=5,
         )
-        with frozen_statistics(self.model):
-            return run(images)
+        kept = self.model.grad_checkpointing
+        self.model.set_grad_checkpointing(False)  # the second run of a checkpoint would come after this block
+        try:
+            with running_statistics(self.model):
+                return run(images)
+        finally:
+            self.model.set_grad_checkpointing(kept)
 
     def _check_finite(self, value: Tensor, step: int, progress: Progress) -> None:
         if not math.isfinite(value.item()):
@@ -114,7 +124,7 @@ class Stepper:
 
 
 @contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
+def running_statistics(model: nn.Module) -> Iterator[None]:
     """Have batch normalisation use its running statistics, and leave them as they are."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
     for module in norms:

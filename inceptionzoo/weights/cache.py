@@ -21,9 +21,9 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
     if cache_dir is not None and not isinstance(cache_dir, str | os.PathLike):
         raise ArgumentError(f"cache_dir={cache_dir!r} must be the path of a folder")
     if cache_dir is not None:
-        return Path(cache_dir)
+        return Path(cache_dir).expanduser()
     if asked := os.environ.get("INCEPTIONZOO_CACHE"):
-        return Path(asked)
+        return Path(asked).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inceptionzoo"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
@@ -81,6 +82,7 @@ class _Download:
         """
         have = self.path.stat().st_size if self.tag and self.path.exists() else 0
         more = {"Range": f"bytes={have}-", "If-Range": self.tag} if have else {}
+        self.tag = ""  # where the server cannot go on, the next attempt starts anew
         with open_url(self.url, self.headers | more, min(self.patience.read, until - time.monotonic())) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise TransientError("the server compressed it")
@@ -138,7 +140,11 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise TransientError(f"sent on from https to {newurl[:60]!r}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        onward = super().redirect_request(req, fp, code, msg, headers, newurl)
+        login = req.unredirected_hdrs.get("Authorization")
+        if onward is not None and login and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
+            onward.add_unredirected_header("Authorization", login)  # to the host that asked for it, and to no other
+        return onward
 
 
 def open_url(url: str, headers: Mapping[str, str], seconds: float) -> Any:
@@ -168,7 +174,9 @@ def open_url(url: str, headers: Mapping[str, str], seconds: float) -> Any:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in FINAL:
-            raise RefusedError(f"{url}: {error.code}, {FINAL[error.code]}; or pass weights=FILE") from error
+            raise RefusedError(
+                f"{url}: {error.code}, {FINAL[error.code]}; or fetch it yourself and name the file instead"
+            ) from error
         wait = error.headers.get("Retry-After", "")
         raise TransientError(f"status {error.code}", float(wait) if wait.isdecimal() else 0.0) from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError

@@ -75,7 +75,7 @@ def folder_of(source: str, cache_dir: str | os.PathLike[str] | None = None) -> P
                 raise DownloadError(f"{source}: {folder / name} is missing; save_pretrained writes such a folder")
         return folder
     reference = parse(source)
-    home = inside(cache_folder(cache_dir), "hub", f"{reference.owner}--{reference.name}")
+    home = inside(cache_folder(cache_dir), "hub", reference.owner, reference.name)
     commit = _commit(reference, home)
     for name in (CONFIG, WEIGHTS):
         path = inside(home, commit, name)
@@ -96,7 +96,8 @@ def _commit(reference: Reference, home: Path) -> str:
             return last
         raise DownloadError(f"{reference}: nothing of it is cached, and HF_HUB_OFFLINE is set; unset it once")
     try:
-        commit, _, _ = metadata(reference, reference.revision, CONFIG)
+        patience = Patience.asked()
+        commit, _, _ = metadata(reference, reference.revision, CONFIG, replace(patience, attempts=2) if last else patience)
     except RefusedError:
         raise
     except DownloadError as error:
@@ -104,9 +105,10 @@ def _commit(reference: Reference, home: Path) -> str:
             raise
         warnings.warn(f"{error}; its last known commit {last[:12]} is used", stacklevel=2)
         return last
-    known.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(known) as stream:
-        stream.write(commit.encode())
+    if commit != last:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(known) as stream:
+            stream.write(commit.encode())
     return commit
 
 
@@ -117,7 +119,7 @@ def offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def metadata(reference: Reference, revision: str, name: str) -> tuple[str, str, str]:
+def metadata(reference: Reference, revision: str, name: str, patience: Patience) -> tuple[str, str, str]:
     """Return what the Hub says of a file: its commit, and the kind and the digits of its checksum.
 
     Raises:
@@ -127,7 +129,7 @@ def metadata(reference: Reference, revision: str, name: str) -> tuple[str, str, 
     from huggingface_hub import errors as hub_errors
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    url, patience = hf_hub_url(reference.repo, name, revision=revision), Patience.asked()
+    url = hf_hub_url(reference.repo, name, revision=revision)
     refusals = (hub_errors.EntryNotFoundError, hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError)
 
     def step(until: float) -> tuple[str, str, str]:
@@ -175,8 +177,9 @@ def fetch_file(reference: Reference, revision: str, name: str, path: Path) -> No
     url, patience = hf_hub_url(reference.repo, name, revision=revision), Patience.asked()
 
     def step(until: float) -> None:
-        _, kind, digits = metadata(reference, revision, name)
         few = replace(patience, attempts=3, total=max(1.0, until - time.monotonic()))
+        _, kind, digits = metadata(reference, revision, name, few)
+        few = replace(few, total=max(1.0, until - time.monotonic()))
         try:
             fetch(url, path, checker(kind, digits), headers=headers, patience=few)
         except RefusedError:

@@ -72,7 +72,7 @@ def patiently(what: str, patience: Patience, step: Callable[[float], T]) -> T:
                 time.sleep(min(max(pause, fault.wait), left))
                 pause *= 2
     reasons = "; ".join(dict.fromkeys(faults))
-    raise DownloadError(f"{what} could not be fetched: {reasons}; try later, or fetch it yourself and pass weights=FILE")
+    raise DownloadError(f"{what} could not be fetched: {reasons}; try later, or fetch it yourself and name the file instead")
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:

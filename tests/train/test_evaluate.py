@@ -79,3 +79,25 @@ def test_refusals():
         iz.evaluate(Score(), [])
     with pytest.raises(iz.ArgumentError, match=r"targets from 3 to 3 must lie in 0..1"):
         iz.evaluate(Score(), [(torch.zeros(1, 2, 1, 1), torch.tensor([3]))])
+
+
+def made(probabilities: list[float], targets: list[int]) -> iz.Result:
+    scores = torch.tensor(probabilities)
+    logits = torch.stack((1 - scores, scores), 1).log()
+    return iz.evaluate(Score(), [(logits[:, :, None, None], torch.tensor(targets))])
+
+
+def test_sensitivity_and_calibration_by_hand():
+    result = made([0.1, 0.2, 0.3, 0.6, 0.4, 0.55, 0.7, 0.9], [0, 0, 0, 0, 1, 1, 1, 1])
+    assert result.sensitivity(0.75) == 1.0  # from 0.4 on: one of four is found wrongly
+    assert result.sensitivity(0.9) == 0.5  # from 0.7 on: none is
+    confidence = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.6, 0.55, 0.7, 0.9])
+    right = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    bins = (confidence * 15).floor()
+    error = sum(abs(float((right - confidence)[bins == one].sum())) for one in bins.unique()) / 8
+    assert result.calibration_error == pytest.approx(error, abs=1e-6)
+    assert math.isnan(made([0.7], [1]).sensitivity())
+    with pytest.raises(iz.ArgumentError, match="specificity=1.5 must be a number"):
+        result.sensitivity(1.5)
+    with pytest.raises(iz.ArgumentError, match="the model has 5 classes and must have two"):
+        iz.evaluate(Score(), batches(5, 5)).sensitivity()

@@ -129,7 +129,8 @@ def test_every_option_resumes(tiny, tmp_path, options):
     for row, other in zip(history.epochs, again.epochs, strict=True):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
     assert all(value.equal(resumed.state_dict()[key]) for key, value in model.state_dict().items())
-    third, done = run(tmp_path / "b")  # nothing is left to do
+    with pytest.warns(UserWarning, match="holds this training, complete; resume=False starts it anew"):
+        third, done = run(tmp_path / "b")
     assert third.epochs == again.epochs
     assert all(value.equal(done.state_dict()[key]) for key, value in model.state_dict().items())
     fresh, _ = run(tmp_path / "b", resume=False)
@@ -156,13 +157,42 @@ def test_another_training_is_refused(tiny, tmp_path, options, text):
     assert all(value.equal(weights[key]) for key, value in tiny.state_dict().items())
 
 
+def other_optimizer(model: iz.Net, lr: float) -> dict[str, object]:
+    return {"optimizer": AdamW(model.parameters(), lr=lr)}
+
+
+def more(count: int) -> DataLoader:
+    return DataLoader(TensorDataset(torch.zeros(count, 3, 8, 8), torch.arange(count) % 2), 4)
+
+
+@pytest.mark.parametrize("what", ["rate of an own optimizer", "data", "loss", "dropout", "image size", "generator"])
+def test_a_change_that_is_no_argument_is_seen_too(tiny, tmp_path, what):
+    def run(*, changed: bool) -> None:
+        torch.manual_seed(0)
+        model = iz.create_model("tiny", drop_rate=0.5 if changed and what == "dropout" else 0.0)
+        if changed and what == "image size":
+            model.set_input_size(16)
+        options: dict[str, object] = {}
+        if what == "rate of an own optimizer":
+            options = other_optimizer(model, 0.1 if changed else 0.01)
+        elif changed and what == "loss":
+            options = {"loss": torch.nn.functional.cross_entropy}
+        data = loader(torch.Generator() if changed and what == "generator" else None)
+        data = more(12) if changed and what == "data" else data
+        iz.fit(model, data, epochs=2, out=tmp_path, **options)
+
+    run(changed=False)
+    with pytest.raises(iz.ArgumentError, match="is of another training"):
+        run(changed=True)
+
+
 def test_what_cannot_be_resumed_says_so(tiny, tmp_path):
     with pytest.raises(iz.ArgumentError, match="resume=True needs out"):
         iz.fit(tiny, loader(), epochs=1, resume=True)
     with pytest.raises(iz.ArgumentError, match=r"resume=True: .*last\.safetensors is not there"):
         iz.fit(tiny, loader(), epochs=1, resume=True, out=tmp_path)
     optimizer = AdamW(tiny.parameters())
-    with pytest.raises(iz.ArgumentError, match="cannot be kept in a file to resume from; pass resume=False"):
+    with pytest.raises(iz.ArgumentError, match="cannot be kept in out to go on from; pass out=None"):
         iz.fit(tiny, loader(), epochs=1, optimizer=optimizer, scheduler=LambdaLR(optimizer, Half()), out=tmp_path / "a")
     iz.fit(tiny, loader(), epochs=1, out=tmp_path)
     with pytest.raises(iz.ArgumentError, match="train is an iterator, which cannot be wound back"):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
-from inceptionzoo.train.step import frozen_statistics
+from inceptionzoo.train.step import running_statistics
 
 NETWORK = {"conv1": iz.Conv(6, 3, 2), "block": iz.inception(3, 3, 4, 2, 3, 2)}
 
@@ -48,6 +48,18 @@ def test_accumulated_batches_are_the_large_batch(make, size, times):
     assert distance(weights(small), weights(large)) < 1e-5
     assert distance(weights(small), weights(make("plain"))) > 1e-3
     assert history.epochs[0]["loss"] > 0
+
+
+@one_thread()
+def test_accumulation_minds_the_classes_weights(make):
+    """Weighted cross entropy divides by the weights of the batch at hand, which differ."""
+    small, large = make("plain"), make("plain")
+    targets = torch.tensor([0, 0, 0, 1, 1, 1, 0, 1])
+    images = noise(8, 3, 16, 16)
+    options = {"epochs": 2, "class_weights": torch.tensor([1.0, 10.0])}
+    iz.fit(small, list(zip(images.split(2), targets.split(2), strict=True)), accumulate=2, **options)
+    iz.fit(large, list(zip(images.split(4), targets.split(4), strict=True)), **options)
+    assert distance(weights(small), weights(large)) < 1e-5
 
 
 def test_batch_normalisation_sees_the_small_batch(make):
@@ -106,11 +118,13 @@ def test_a_last_batch_of_one_is_trained_with_the_running_statistics(make):
     with pytest.warns(UserWarning, match="a batch of one image leaves batch normalisation nothing .* drop_last=True"):
         iz.fit(model, [*batches(8), *one], epochs=1)
     assert weights(model).isfinite().all()
+    with pytest.warns(UserWarning, match="a batch of one image"):
+        iz.fit(make(), [*batches(8), *one], epochs=1, checkpoint=True)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {module.num_batches_tracked.item() for module in norms} <= {3, 4}
     model.train()
     before = copy.deepcopy(model.state_dict())
-    with frozen_statistics(model):
+    with running_statistics(model):
         model(noise(4, 3, 16, 16))
         assert not norms[0].training
     assert norms[0].training

@@ -1,5 +1,7 @@
 """A file is written whole or not at all: after exceptions, a full disk, and kill -9."""
 
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -170,6 +172,19 @@ def test_a_living_writers_temporary_stays(tmp_path, tiny):
             other.write(b"second")
         assert path.read_bytes() == b"second"
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {path.name: b"first"}
+
+
+def test_a_file_system_without_locks_is_written_to_and_not_swept(tmp_path, monkeypatch):
+    orphan = tmp_path / ".a.bin.0123abcd.tmp"
+    orphan.write_bytes(b"?")
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with atomic_write(tmp_path / "a.bin") as stream:
+        stream.write(b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.bin": b"new", orphan.name: b"?"}
 
 
 def test_only_orphans_of_this_path_are_removed(tmp_path):

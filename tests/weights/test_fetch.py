@@ -58,10 +58,34 @@ def test_what_was_cut_short_goes_on_where_it_ended(get, host):
     assert ranges == ["", f"bytes={len(DATA) // 2}-", f"bytes={len(DATA) * 3 // 4}-"]
 
 
+def test_a_server_that_cannot_go_on_is_asked_for_the_whole(get, host):
+    host.faults.extend(["truncated", "416"])
+    assert get().read_bytes() == DATA
+    assert [request[2] for request in host.requests] == ["", f"bytes={len(DATA) // 2}-", ""]
+
+
+def test_a_login_goes_on_within_its_host(host, monkeypatch):
+    """The Hub sends small files on to another path of its own."""
+    seen, plain = {}, host.server.RequestHandlerClass.answer
+    host.put("/there", b"data")
+
+    def answer(self: object, *, body: bool) -> None:
+        seen[self.path] = self.headers.get("Authorization")
+        if self.path == "/here":
+            self.reply(307, b"", {"Location": "/there"})
+        else:
+            plain(self, body=body)
+
+    monkeypatch.setattr(host.server.RequestHandlerClass, "answer", answer)
+    with open_url(f"{host.url}/here", {"Authorization": "Bearer secret"}, 5.0) as got:
+        assert got.read() == b"data"
+    assert seen == {"/here": "Bearer secret", "/there": "Bearer secret"}
+
+
 @pytest.mark.parametrize("status", ["404"])
 def test_a_refusal_is_not_tried_again(get, host, status):
     host.always = status
-    with pytest.raises(iz.errors.RefusedError, match="404, there is no such file; or pass weights=FILE"):
+    with pytest.raises(iz.errors.RefusedError, match="404, there is no such file; or fetch it yourself"):
         get()
     assert host.count() == 1
 

@@ -95,7 +95,7 @@ def test_a_repository_is_fetched_once_and_serves_offline(repo, tiny, monkeypatch
     for missing in ("hf-hub:owner/other", "hf-hub:owner/tiny@v1", f"hf-hub:owner/tiny@{OTHER}"):
         with pytest.raises(iz.DownloadError, match="HF_HUB_OFFLINE is set"):
             iz.create_model(missing)
-    assert {path.name for path in (tmp_path / "cache" / "hub").iterdir()} <= {"owner--tiny", "owner--other"}
+    assert {path.name for path in (tmp_path / "cache" / "hub" / "owner").iterdir()} <= {"tiny", "other"}
 
 
 def test_revisions_do_not_mix(repo, tiny, saved, tmp_path):
@@ -303,6 +303,7 @@ def test_push_to_hub(tiny, host, monkeypatch):
     for line in lines[1:]:
         kept[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
     host.put_repo("owner/new", kept)
+    assert 'iz.create_model("hf-hub:owner/new")' in kept["README.md"].decode()
     model = iz.create_model("hf-hub:owner/new")
     assert same(model, tiny)
     assert model.class_names == NAMES
