@@ -59,18 +59,18 @@ def patiently(what: str, patience: Patience, step: Callable[[float], T]) -> T:
     """
     until, pause = time.monotonic() + patience.total, patience.pause
     faults: list[str] = []
-    for _ in range(patience.attempts):
+    for attempt in range(1, patience.attempts + 1):
         try:
             return step(until)
         except TransientError as fault:
             faults.append(str(fault))
-            left = until - time.monotonic()
-            if left <= 0:
-                faults.append(f"the {patience.total:g} s allowed are over (INCEPTIONZOO_DEADLINE)")
-                break
-            if len(faults) < patience.attempts:
-                time.sleep(min(max(pause, fault.wait), left))
-                pause *= 2
+            wait = max(pause, fault.wait)
+        if time.monotonic() + wait >= until:
+            faults.append(f"the {patience.total:g} s allowed are over (INCEPTIONZOO_DEADLINE)")
+            break
+        if attempt < patience.attempts:
+            time.sleep(wait)
+            pause *= 2
     reasons = "; ".join(dict.fromkeys(faults))
     raise DownloadError(f"{what} could not be fetched: {reasons}; try later, or fetch it yourself and name the file instead")
 

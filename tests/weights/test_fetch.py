@@ -139,6 +139,18 @@ def test_the_last_attempt_says_all_that_went_wrong():
         patiently("the thing", Patience(attempts=3, pause=0.0), step)
 
 
+def test_no_attempt_starts_after_the_deadline():
+    calls = []
+
+    def step(until: float) -> None:
+        calls.append(until)
+        raise TransientError("busy", wait=99.0)
+
+    with pytest.raises(iz.DownloadError, match=r"busy; the 5 s allowed are over \(INCEPTIONZOO_DEADLINE\)"):
+        patiently("the thing", Patience(total=5.0, attempts=9), step)
+    assert len(calls) == 1
+
+
 def test_a_call_that_does_not_end_is_left():
     with pytest.raises(TransientError, match=r"no answer in 0\.05 s"):
         within(0.05, lambda: time.sleep(2))
