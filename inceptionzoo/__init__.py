@@ -11,6 +11,7 @@ iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 from . import errors, models, train, weights
 from .build import build, with_aux
 from .cost import Cost, Shape
+from .ensemble import Ensemble
 from .entry import DataConfig, Entry, Layout, Published, Recipe
 from .errors import (
     ArgumentError,
@@ -51,6 +52,7 @@ __all__ = [
     "DataConfig",
     "Depthwise",
     "DownloadError",
+    "Ensemble",
     "Entry",
     "FeatureInfo",
     "FeatureNet",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .entry import DataConfig
 from .errors import ArgumentError, check_flag, check_int, near
-from .net import Net, check_net
+from .net import Net
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -59,7 +59,11 @@ def predict(model: Net, image: Any, *, topk: int | None = None) -> list[tuple[st
         ArgumentError: the model has no classes, the image is none of these, or `topk` is below 1.
         InputError: a prepared Tensor does not fit the network.
     """
-    check_net(model)
+    data, classes = getattr(model, "data", None), getattr(model, "num_classes", None)
+    if not isinstance(data, DataConfig) or not isinstance(classes, int):
+        raise ArgumentError(
+            f"model of type {type(model).__name__} must be a model of create_model or load_model, or an Ensemble"
+        )
     if topk is not None:
         check_int("topk", topk, 1)
     if not model.num_classes:

@@ -42,3 +42,12 @@ def test_compose(tmp_path):
     accuracy = float(text.split("held-out accuracy ")[1].split(";")[0])
     assert accuracy > 0.8
     assert text.splitlines()[-1] == "crossnet {'width': 24}"
+
+
+def test_memory(tmp_path):
+    options = ("--model", "vgg11_bn_cifar", "--size", 64, "--batch", 4, "--only", "plain", "checkpoint, bf16")
+    lines = run(tmp_path, "memory.py", *options).splitlines()
+    assert lines[0] == "vgg11_bn_cifar, 64 px, a step of 4 images"
+    assert [line.split("|")[2].strip() for line in lines[4:]] == ["plain", "checkpoint, bf16"]
+    for line in lines[4:]:
+        assert float(line.split("|")[4]) > 0

@@ -28,7 +28,7 @@ FLOORS = [
     {"registry", "train"},
     {"known"},
     {"restore", "summary", "predict"},
-    {"pretrained"},
+    {"pretrained", "ensemble"},
     {"factory"},
     {"publish"},
     {"cli"},

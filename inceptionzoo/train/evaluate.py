@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ArgumentError, check_path, check_rate
-from ..net import Net
 from ..place import check_device
 from .metrics import EpochMetrics, check_batch, check_batches, unpack
 from .plots import save_confusion, save_roc
@@ -152,5 +151,5 @@ def _result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
     metrics = EpochMetrics(logits.shape[1])
     loss = F.cross_entropy(logits, targets)
     metrics.update(loss, logits, targets)
-    names = model.class_names if isinstance(model, Net) else None
+    names: tuple[str, ...] | None = getattr(model, "class_names", None)
     return Result(logits.softmax(1), targets, **metrics.compute(), class_names=names or tuple(map(str, range(logits.shape[1]))))

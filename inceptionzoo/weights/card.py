@@ -68,6 +68,8 @@ class Card:
                 raise ValueError(f"{type(values).__name__} must be an object")
             if values.get("kind") == "training":
                 raise FileError(f"{name} holds a training, not a model; best.safetensors beside it is one")
+            if values.get("kind") == "ensemble":
+                raise FileError(f"{name} holds an ensemble, not a model; Ensemble.load reads it")
             version = values.get("version")
             if type(version) is not int or version != VERSION:
                 raise FileError(f"{name} has format version={version!r}, this library reads {VERSION}; upgrade it")

@@ -1,0 +1,69 @@
+"""What a training step costs: peak memory and time for each image, of every combination of `fit`'s ways to save memory.
+
+python examples/memory.py                                   # the seed's network, 224 px, an effective batch of 32
+python examples/memory.py --model googlenet --size 128 --batch 8
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "channels_last": {"channels_last": True},
+    "bf16": {"precision": "bf16"},
+    "bf16, channels_last": {"precision": "bf16", "channels_last": True},
+    "checkpoint": {"checkpoint": True},
+    "checkpoint, channels_last": {"checkpoint": True, "channels_last": True},
+    "checkpoint, bf16": {"checkpoint": True, "precision": "bf16"},
+    "checkpoint, bf16, channels_last": {"checkpoint": True, "precision": "bf16", "channels_last": True},
+}
+
+
+def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
+    """Print the peak memory over what the process had before, in MB, and the seconds an image took."""
+    import torch
+
+    import inceptionzoo as iz
+
+    net = iz.create_model(model, num_classes=2)
+    images, targets = torch.randn(batch, 3, size, size), torch.arange(batch) % 2
+    batches = list(zip(torch.split(images, small), torch.split(targets, small), strict=True))
+    iz.fit(iz.create_model(model, num_classes=2), [(images[:2, :, :64, :64], targets[:2])], epochs=1)  # loads what fit loads
+    settings: dict[str, object] = {"epochs": 1, "channels_last": False, "accumulate": batch // small, **OPTIONS[option]}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    iz.fit(net, batches, **settings)  # type: ignore[arg-type]  # a table of options
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"{peak / 1024:.0f} {seconds / batch:.3f}")
+
+
+def main() -> None:
+    """Measure each combination in a process of its own, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="googlenet_cifar")
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=32, help="images of a step")
+    parser.add_argument("--small", type=int, nargs="+", default=[2], help="images at a time, for each of these a table")
+    parser.add_argument("--only", nargs="+", default=list(OPTIONS), help="the combinations to measure")
+    parser.add_argument("--option", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.option is not None:
+        measure(asked.model, asked.size, asked.batch, asked.small[0], asked.option)
+        return
+    print(f"{asked.model}, {asked.size} px, a step of {asked.batch} images\n")
+    print("| images at a time | options | peak MB | s an image |\n| ---: | --- | ---: | ---: |")
+    for small in asked.small:
+        for option in asked.only:
+            common = ["--model", asked.model, "--size", str(asked.size), "--batch", str(asked.batch), "--small", str(small)]
+            command = [sys.executable, __file__, *common, "--option", option]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            told = done.stdout.split() if done.returncode == 0 else ["out of memory", "-"]
+            print(f"| {small} | {option} | {told[0]} | {told[1]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
