@@ -91,6 +91,34 @@ TIMM = Layout(
     ),
 )
 
+UNITS = {1: "stage1.unit1", 2: "stage2.unit1", 3: "stage3.unit1", 12: "stage4.unit1"} | {
+    number: f"stage3.unit{number - 2}" for number in range(4, 12)
+}
+
+PYTORCHCV = Layout(
+    "pytorchcv",
+    prefixes=(
+        ("features.conv1.", "features.init_block.conv1."),
+        ("features.conv2.", "features.init_block.conv2."),
+        ("features.block1.body.0.", "features.stage1.unit1.body.block1."),
+        ("features.block1.body.2.", "features.stage1.unit1.body.block2."),
+        *(
+            (f"features.block{number}.body.{step}.", f"features.{unit}.body.block{(step + 1) // 2}.")
+            for number, unit in UNITS.items()
+            for step in (1, 3, 5)
+        ),
+        *((f"features.block{number}.shortcut.", f"features.{unit}.identity_conv.") for number, unit in UNITS.items()),
+        ("features.conv3.", "features.final_block.conv1."),
+        ("features.conv4.", "features.final_block.conv2."),
+        ("head.fc.", "output."),
+    ),
+    inner=(
+        (".0.conv.", ".conv.dw_conv."),
+        (".1.conv.", ".conv.pw_conv."),
+        (".1.bn.", ".bn."),
+    ),
+)
+
 WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975)
 ENTRIES = (
     Entry(
@@ -99,7 +127,7 @@ ENTRIES = (
         paper=PAPER,
         about="Figure 5, as timm's legacy_xception",
         data=WIDE,
-        layouts=(TIMM,),
+        layouts=(TIMM, PYTORCHCV),
         weights={
             "tf_in1k": Published(
                 url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",

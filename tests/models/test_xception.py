@@ -3,7 +3,8 @@
 import pytest
 import timm
 import torch
-from helpers import fill, noise, one_thread, outputs, shape_text
+from helpers import distance, fill, noise, one_thread, outputs, shape_text
+from pytorchcv.models.xception import xception as pytorchcv_xception
 
 import inceptionzoo as iz
 from inceptionzoo.build import build_network
@@ -92,7 +93,7 @@ def test_training_equals_timm(reference, ours):
 
 
 def test_layout_is_a_bijection(reference, ours):
-    (layout,) = ENTRY.layouts
+    layout = ENTRY.layouts[0]
     state, theirs = ours.state_dict(), reference.state_dict()
     table = layout.table(state)
     assert set(table.values()) == set(theirs)
@@ -104,3 +105,25 @@ def test_data_is_timms(reference):
     assert (*ENTRY.data.mean, *ENTRY.data.std) == (*config["mean"], *config["std"])
     data = (ENTRY.data.input_size, ENTRY.data.interpolation, ENTRY.data.crop_pct)
     assert data == (config["input_size"], config["interpolation"], config["crop_pct"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(299, 299), (131, 99)], ids=str)
+def test_equals_pytorchcv(size):
+    with torch.device("meta"):
+        peer, model = pytorchcv_xception(), build_network(ENTRY.network(), entry=ENTRY, num_classes=1000)
+    peer = fill(peer, noise(2, 3, 299, 299))
+    assert iz.load_weights(model, peer.state_dict()).layout == "pytorchcv"
+    table = ENTRY.layouts[1].table(model.state_dict())
+    assert set(table.values()) == set(peer.state_dict())
+    x, model = noise(1, 3, *size), model.eval()
+    parts = peer.features
+    blocks = [*parts.stage1, *parts.stage2, *parts.stage3, *parts.stage4]
+    names = [f"block{number}" for number in range(1, 13)]
+    expected = outputs(dict(zip(names, blocks, strict=True)), lambda: torch.nn.Sequential(parts.init_block, *blocks)(x))
+    seen = outputs(dict(model.features.named_children()), lambda: model(x))
+    for name, value in expected.items():
+        assert value.std() > 1e-3, name
+        assert distance(seen[name].relu(), value.relu()) < 1e-6, name
+    if size == (299, 299):
+        assert distance(model(x), peer(x)) < 1e-6

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from pytorchcv.models.bninception import bninception
 from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
+from pytorchcv.models.xception import xception
 
 import inceptionzoo as iz
 from inceptionzoo.registry import REGISTRY
@@ -27,6 +28,7 @@ PEERS = {  # (our model, layout): the peer's, of 1000 classes
     ("bn_inception", "pytorchcv"): bninception,
     ("inception_v4", "timm"): lambda: timm.create_model("inception_v4"),
     ("inception_resnet_v1", "pytorchcv"): inceptionresnetv1,
+    ("xception", "pytorchcv"): xception,
     ("inception_resnet_v2", "timm"): lambda: timm.create_model("inception_resnet_v2"),
     ("xception", "timm"): lambda: timm.create_model("legacy_xception"),
     **{(name, "torchvision"): lambda name=name: getattr(torchvision.models, name)(**PLAIN) for name in VGGS},
