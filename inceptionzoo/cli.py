@@ -11,10 +11,11 @@ from importlib.metadata import version
 from typing import Any
 
 from .errors import MismatchError, ZooError
-from .factory import create_model, load_model
+from .factory import create_model
 from .net import Net
 from .publish import convert
 from .registry import list_models, model_info
+from .restore import restore_described
 from .summary import summary
 from .weights.check import check_values
 from .weights.hub import is_reference
@@ -105,11 +106,11 @@ def _verify(asked: argparse.Namespace) -> dict[str, Any]:
     source = read_source(asked.path)
     model: Net | None = None
     if asked.architecture:
-        model = create_model(asked.architecture, weights=asked.path)
+        model = create_model(asked.architecture, weights=source)
     elif is_reference(asked.path):
         model = create_model(asked.path)
     elif source.card is not None:
-        model = load_model(asked.path)
+        model = restore_described(source)
     if model is None and (faults := check_values(source.tensors)):
         raise MismatchError(f"{asked.path}: {'; '.join(faults[:3])}")
     found = {

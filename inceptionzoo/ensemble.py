@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, FileError, MismatchError, check_number, check_path
-from .known import Asked
 from .net import Net
-from .registry import find
-from .restore import restore
+from .restore import restore_described
 from .train.evaluate import Batches, evaluate
-from .weights.card import Card, as_arguments, card_of
+from .weights.card import Card, card_of
 from .weights.check import check_values
 from .weights.safefile import MARKER, read_safetensors, write_safetensors
 from .weights.source import Source
@@ -143,8 +141,7 @@ class Ensemble(nn.Module):
         for index, card in enumerate(cards):
             prefix = f"members.{index}."
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            source = Source(own, f"{path}, member {index}", card)
-            members.append(restore(find(card.architecture), source, Asked(), as_arguments(card), aux=card.aux))
+            members.append(restore_described(Source(own, f"{path}, member {index}", card)))
         return cls(members, weights.tolist()).eval()
 
 

@@ -20,13 +20,13 @@ from .network import GlobalPool
 from .network_cost import find_stages, levels
 from .place import check_device
 from .pretrained import Repository, as_published, published, repository
-from .registry import find, find_tagged, make_network
-from .restore import restore
+from .registry import find_tagged, make_network
+from .restore import restore, restore_described
 from .weights.card import as_arguments
 from .weights.hub import is_reference
-from .weights.source import read_source
+from .weights.source import Source, read_source
 
-Weights = str | os.PathLike[str] | Mapping[str, Any]
+Weights = str | os.PathLike[str] | Mapping[str, Any] | Source
 
 
 @overload
@@ -111,7 +111,9 @@ def _check_indices(out_indices: Indices, entry: Entry, arguments: Mapping[str, A
 
 
 def _short(weights: Weights) -> str:
-    return "a state dict" if isinstance(weights, Mapping) else repr(str(weights))
+    return (
+        "a state dict" if isinstance(weights, Mapping) else repr(weights.name if isinstance(weights, Source) else str(weights))
+    )
 
 
 def _random(entry: Entry, tag: str | None, asked: Asked, arguments: Mapping[str, Any], where: torch.device | None) -> Net:
@@ -155,10 +157,7 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
     source = read_source(path if is_reference(path) else check_path("path", path))
     if source.card is None:
         raise FileError(f"{path} does not say which model it holds; use create_model(NAME, weights={str(path)!r})")
-    entry = find(source.card.architecture)
-    arguments = as_arguments(source.card)
-    check_keywords(entry, arguments)
-    return restore(entry, source, Asked(), arguments, aux=source.card.aux).to(device=where).eval()
+    return restore_described(source).to(device=where).eval()
 
 
 def _check_place(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.device | None:

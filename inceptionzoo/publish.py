@@ -21,7 +21,7 @@ from .weights.config import PREFIX
 from .weights.hub import CONFIG, WEIGHTS, is_reference
 from .weights.load import Report
 from .weights.save import save_weights
-from .weights.source import read_source
+from .weights.source import Source, read_source
 
 
 def save_pretrained(
@@ -181,8 +181,11 @@ def convert(
             model = create_model(str(source), **arguments)
             if architecture not in (None, _entry(model).name):
                 raise ArgumentError(f"architecture={architecture!r}: {source} holds {_entry(model).name!r}; leave it out")
+        elif architecture:
+            model = create_model(architecture, weights=source, **arguments)
         else:
-            model = create_model(architecture or _architecture(source), weights=source, **arguments)
+            read = read_source(source)
+            model = create_model(_architecture(read), weights=read, **arguments)
         bar.update(2)
         bar.set_description("write")
         names = None if class_names is None else tuple(class_names)
@@ -192,13 +195,12 @@ def convert(
     return report
 
 
-def _architecture(source: str | os.PathLike[str] | Mapping[str, Any]) -> str:
+def _architecture(read: Source) -> str:
     """Return the architecture that a file of ours names.
 
     Raises:
         ArgumentError: it names none.
     """
-    read = read_source(source)
     if read.card is not None:
         return read.card.architecture
     fitting = [name for name in list_models() if _fits(name, read.tensors)]

@@ -11,11 +11,12 @@ from .build import with_aux
 from .cost import Shape
 from .entry import Entry
 from .errors import MismatchError
-from .known import Asked, Known, blank, by_card, by_shapes
+from .known import Asked, Known, blank, by_card, by_shapes, check_keywords
 from .net import Net
 from .network import GlobalPool, Network
 from .network_cost import min_input_size, network_cost, stage_costs
-from .registry import make_network
+from .registry import find, make_network
+from .weights.card import as_arguments
 from .weights.load import Report, load_source
 from .weights.source import Source
 
@@ -57,6 +58,21 @@ def restore(
     if known.class_names is not None and model.num_classes == known.sizes.num_classes:
         model.set_class_names(known.class_names)
     return model.to(memory_format=torch.channels_last) if known.channels_last else model
+
+
+def restore_described(source: Source) -> Net:
+    """Return the model that a file of ours describes in its header, which has to be there.
+
+    Raises:
+        UnknownModelError: it is not registered here.
+        ArgumentError: it is described with a keyword that the model does not take.
+        WeightsError: as `restore`.
+    """
+    card = source.card
+    assert card is not None
+    entry, arguments = find(card.architecture), as_arguments(card)
+    check_keywords(entry, arguments)
+    return restore(entry, source, Asked(), arguments, aux=card.aux)
 
 
 def _new_head(model: Net, num_classes: int, global_pool: GlobalPool, report: Report) -> None:

@@ -114,8 +114,8 @@ def fit(
     if optimizer is None:
         optimizer, scheduler = recipe(model, epochs, lr=lr, momentum=momentum, weight_decay=weight_decay)
     criterion = cross_entropy(model, loss, label_smoothing, class_weights)
-    stepper = Stepper(model, optimizer, criterion, accumulate, PRECISIONS[precision], scaler_of(model, precision))
-    stepper.class_weights, stepper.average = class_weights, average_of(model, ema)
+    amp, scaler, average = PRECISIONS[precision], scaler_of(model, precision), average_of(model, ema)
+    stepper = Stepper(model, optimizer, criterion, accumulate, amp, scaler, class_weights, average)
     run = Run(stepper, scheduler, History(monitor), folder, settings)
     if folder is not None:
         check_parts(run.parts)
@@ -132,7 +132,7 @@ def fit(
                 callback(run.shown, row)
     finally:
         model.set_grad_checkpointing(before)
-    if stepper.average is not None:
+    if average is not None:
         model.load_state_dict(run.shown.state_dict())
     return run.history
 

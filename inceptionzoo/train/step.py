@@ -37,8 +37,8 @@ class Stepper:
     accumulate: int
     amp: torch.dtype | None
     scaler: torch.amp.GradScaler
-    class_weights: Tensor | None = None
-    average: AveragedModel | None = None
+    class_weights: Tensor | None
+    average: AveragedModel | None
 
     def epoch(self, batches: Iterable[Any], progress: Progress) -> Row:
         """Train on every batch once and return loss, accuracy and AUC over all of them.
@@ -49,8 +49,10 @@ class Stepper:
         """
         metrics, step = EpochMetrics(self.model.num_classes), 0
         self.model.train()
-        source = iter(progress.over(batches))
-        while group := [self._placed(batch) for batch in islice(source, self.accumulate)]:
+        source, layout = iter(progress.over(batches)), torch.preserve_format
+        if self.model.is_channels_last:
+            layout = torch.channels_last
+        while group := [self._placed(batch, layout) for batch in islice(source, self.accumulate)]:
             shares = [self._mass(targets) for _, targets in group]
             self.optimizer.zero_grad(set_to_none=True)
             for batch, share in zip(group, shares, strict=True):
@@ -78,12 +80,10 @@ class Stepper:
         """Return what a batch's mean loss counts beside another's: its images, or the sum of their classes' weights."""
         return len(targets) if self.class_weights is None else float(self.class_weights.to(targets.device)[targets].sum())
 
-    def _placed(self, batch: Any) -> Batch:
+    def _placed(self, batch: Any, layout: torch.memory_format) -> Batch:
         images, targets = unpack(batch)
         check_batch(images, targets, self.model.num_classes)
-        like, layout = next(self.model.parameters()), torch.preserve_format
-        if self.model.is_channels_last:
-            layout = torch.channels_last
+        like = next(self.model.parameters())
         return images.to(like.device, like.dtype, memory_format=layout), targets.to(like.device)
 
     def _losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

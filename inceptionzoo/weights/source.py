@@ -39,9 +39,11 @@ class Source:
 
 
 def read_source(
-    source: str | os.PathLike[str] | Mapping[str, Any], *, cache_dir: str | os.PathLike[str] | None = None
+    source: str | os.PathLike[str] | Mapping[str, Any] | Source, *, cache_dir: str | os.PathLike[str] | None = None
 ) -> Source:
     """Return the tensors of a path, a Hub repository, a local folder or a state dict; nothing of a file is ever unpickled.
+
+    What has been read already is returned as it is.
 
     Raises:
         ArgumentError: `source` is none of these.
@@ -49,6 +51,8 @@ def read_source(
         DownloadError: the repository cannot be had.
         OSError: it cannot be read.
     """
+    if isinstance(source, Source):
+        return source
     if isinstance(source, Mapping):
         tensors, taken = unwrap(source, "the state dict")
         return Source(tensors, "the state dict", owned=False, taken=taken)
@@ -71,17 +75,17 @@ def unwrap(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
         FileError: there is no state dict in it, or something in it is no tensor.
         MismatchError: a tensor is none of numbers that simply lie in memory.
     """
-    taken = []
+    taken, held = [], _plain(state)
     for _ in range(DEEPEST):
-        inner = next((key for key in WRAPPERS if isinstance(_plain(state).get(key), Mapping)), None)
+        inner = next((key for key in WRAPPERS if isinstance(held.get(key), Mapping)), None)
         if inner is None:
             break
-        state = _plain(state)[inner]
+        held = _plain(held[inner])
         taken.append(inner)
-    if not _plain(state):
+    if not held:
         raise FileError(f"{name} holds no state dict: a mapping of names to tensors, by itself or under {WRAPPERS}")
     tensors: dict[str, Tensor] = {}
-    for key, value in _plain(state).items():
+    for key, value in held.items():
         if not isinstance(key, str):
             raise FileError(f"{name}: key {key!r} must be a str, the name of a tensor; pass the state dict alone")
         if not isinstance(value, Tensor):
