@@ -8,7 +8,7 @@ iz.save_weights(model, "mine.safetensors")
 iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 """
 
-from . import errors, models, train, weights
+from . import errors, evaluation, models, train, weights
 from .build import build, with_aux
 from .cost import Cost, Shape
 from .ensemble import Ensemble
@@ -26,6 +26,7 @@ from .errors import (
     WeightsError,
     ZooError,
 )
+from .evaluation import Result, evaluate
 from .factory import create_model, load_model
 from .feature_net import FeatureInfo, FeatureNet
 from .models.googlenet import inception
@@ -36,7 +37,7 @@ from .publish import convert, push_to_hub, save_pretrained
 from .registry import ModelInfo, is_model, list_models, model_info, register_model
 from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
 from .summary import Summary, summary
-from .train import History, Result, evaluate, fit
+from .train import History, fit
 from .weights import Report, export_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
@@ -90,6 +91,7 @@ __all__ = [
     "create_model",
     "errors",
     "evaluate",
+    "evaluation",
     "export_weights",
     "fit",
     "inception",

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, FileError, MismatchError, check_number, check_path
+from .evaluation.batches import Batches
+from .evaluation.evaluate import evaluate
 from .net import Net
 from .restore import restore_described
-from .train.evaluate import Batches, evaluate
 from .weights.card import Card, card_of
 from .weights.check import check_values
 from .weights.safefile import MARKER, read_safetensors, write_safetensors

@@ -24,7 +24,7 @@ FLOORS = [
     {"variants"},
     {"backbone"},
     {"net"},
-    {"build", "feature_net", "models", "weights"},
+    {"build", "feature_net", "models", "weights", "evaluation"},
     {"registry", "train"},
     {"known"},
     {"restore", "summary", "predict"},
@@ -42,7 +42,15 @@ INSIDE = {  # the same within a folder
         {"source"},
         {"export", "load"},
     ],
-    "train": [{"metrics", "plots"}, {"history"}, {"evaluate", "state"}, {"setup", "progress"}, {"step"}, {"fit"}],
+    "evaluation": [{"ranks", "plots"}, {"batches", "scores", "result"}, {"evaluate"}],
+    "train": [
+        {"history", "recipe"},
+        {"callbacks", "losses", "progress", "state"},
+        {"step"},
+        {"run"},
+        {"setup"},
+        {"fit"},
+    ],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }
 

@@ -1,7 +1,12 @@
-"""Training and evaluation. Nothing here knows a particular model: a model carries its own recipe."""
+"""Training. Nothing here knows a particular model: a model carries its own recipe.
 
-from .evaluate import Result, evaluate
+`recipe`, `Losses` and `tensorboard` are for a loop of one's own, too.
+"""
+
+from .callbacks import tensorboard
 from .fit import fit
 from .history import History
+from .losses import Losses
+from .recipe import recipe
 
-__all__ = ["History", "Result", "evaluate", "fit"]
+__all__ = ["History", "Losses", "fit", "recipe", "tensorboard"]

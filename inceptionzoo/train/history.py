@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import os
 from dataclasses import dataclass, field
 
 from ..errors import check_path
 
 Row = dict[str, float]
-COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc", "seconds")
+COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc")  # then one's own, then seconds
 
 
 @dataclass(slots=True)
 class History:
-    """Rows of `COLUMNS`, one an epoch, from 0; fractions, seconds; val_ columns where there was validation data.
+    """Rows of `COLUMNS`, the caller's own metrics and `seconds`, one an epoch, from 0; val_ columns where there was such data.
 
-    `monitor` is the column by which `best` is chosen: the largest, the smallest for a loss.
+    Rates are fractions. `monitor` is the column by which `best` is chosen: the largest, the smallest for a loss.
     """
 
     monitor: str
@@ -30,19 +32,28 @@ class History:
     def score(self, row: Row) -> float:
         """Return how good a row is: larger is better, minus infinity where the value is undefined."""
         value = row[self.monitor]
-        if value != value:  # nan
-            return float("-inf")
+        if math.isnan(value):
+            return -math.inf
         return -value if self.monitor.endswith("loss") else value
+
+    def stale(self, patience: int | None) -> bool:
+        """Return whether the last `patience` epochs were no better than the one before them."""
+        return patience is not None and bool(self.epochs) and len(self.epochs) - 1 - self.epochs.index(self.best) >= patience
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file."""
         with open(check_path("path", path), "w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, [column for column in COLUMNS if any(column in row for row in self.epochs)])
+            writer = csv.DictWriter(stream, self.epochs[0] if self.epochs else COLUMNS)
             writer.writeheader()
             writer.writerows(self.epochs)
 
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows to a JSON file, an object an epoch; what is undefined is null."""
+        rows = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in self.epochs]
+        check_path("path", path).write_text(json.dumps({"monitor": self.monitor, "epochs": rows}, indent=1) + "\n")
+
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw loss, accuracy, AUC and learning rate against the epoch, and save the picture."""
-        from .plots import save_curves
+        from ..evaluation.plots import save_curves
 
         save_curves(self.epochs, check_path("path", path))

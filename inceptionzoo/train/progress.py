@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sized
+import time
+from collections.abc import Sized
 
-from torch import Tensor
+from ..evaluation.batches import Batches
+from ..evaluation.ranks import Ranks
+from ..evaluation.scores import Seen
 
-from .evaluate import Batches
-from .metrics import EpochMetrics
-
-SHOW_AUC_EVERY = 10  # steps: AUC sorts everything seen so far
+SHOW_EVERY = 10  # steps: AUC sorts everything seen so far
 
 
 class Progress:
-    """A bar of steps with loss, accuracy and AUC of the epoch so far and the learning rate in use.
+    """A bar of steps with loss, accuracy and AUC of the epoch so far, the learning rate in use and the time since `start`.
 
-    `show` None shows it on a terminal only.
+    `show` None shows it on a terminal only. Of several ranks the first shows it, with the figures of its own part.
     """
 
-    def __init__(self, epoch: int, epochs: int, batches: Batches, lr: float, show: bool | None) -> None:
+    def __init__(self, epoch: int, epochs: int, batches: Batches, lr: float, show: bool | None, start: float) -> None:
         from tqdm import tqdm
 
-        self.epoch, self.lr = epoch, lr
+        self.epoch, self.lr, self._start, self._step = epoch, lr, start, 0
         total = len(batches) if isinstance(batches, Sized) else None
         hidden = not (sys.stderr.isatty() if show is None else show)
-        self._bar = tqdm(batches, f"epoch {epoch + 1}/{epochs}", total, disable=hidden, leave=True, dynamic_ncols=True)
-        self._step = 0
+        self._bar = tqdm(None, f"epoch {epoch + 1}/{epochs}", total, disable=hidden, leave=True, dynamic_ncols=True)
 
-    def over(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches, a step each."""
-        yield from self._bar if not self._bar.disable else batches
-
-    def show(self, metrics: EpochMetrics) -> None:
-        """Show the metrics so far."""
+    def step(self, seen: Seen) -> None:
+        """Count a step and show the figures so far."""
         if self._bar.disable:
             return
         self._step += 1
-        if self._step % SHOW_AUC_EVERY == 0 or self._step == self._bar.total:
-            values = metrics.compute()
+        if self._step % SHOW_EVERY == 0 or self._step == self._bar.total:
+            values = seen.scores(Ranks())
             text = f"loss {values['loss']:.4f}, accuracy {values['accuracy']:.3f}, AUC {values['auc']:.3f}, lr {self.lr:.3g}"
-            self._bar.set_postfix_str(text)
+            passed = int(time.monotonic() - self._start)
+            self._bar.set_postfix_str(f"{text}, total {passed // 60}:{passed % 60:02}", refresh=False)
+        self._bar.update(1)
 
     def close(self) -> None:
         """Leave the bar on the screen and end the line."""
         self._bar.close()
+
+
+def say(text: str, show: bool | None) -> None:
+    """Print a line above the bars, where they are shown."""
+    if sys.stderr.isatty() if show is None else show:
+        sys.stderr.write(f"{text}\n")

@@ -1,58 +1,37 @@
-"""What `fit` starts from: its arguments checked, and the defaults of its model's recipe."""
+"""The arguments of `fit`, checked before anything is allocated or changed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ..entry import Recipe
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
+from ..evaluation.batches import check_batches
 from ..net import Net
 from ..place import check_device
-from .history import Row
+from .callbacks import Callback
+from .history import COLUMNS
+from .recipe import Loss
+from .run import Metrics
 from .state import LAST
+from .step import PRECISIONS
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Callback = Callable[[nn.Module, Row], None]
 SEEDS = (-(2**63), 2**64 - 1)  # what torch.manual_seed takes
 
 
-def recipe(
-    model: Net,
-    epochs: int,
-    *,
-    lr: float | None = None,
-    momentum: float | None = None,
-    weight_decay: float | None = None,
-) -> tuple[Optimizer, LRScheduler]:
-    """Return SGD and its cosine by the model's recipe, each number overridden where it is given."""
-    own = model.entry.recipe if model.entry else Recipe()
-    optimizer = SGD(
-        model.parameters(),
-        lr=own.lr if lr is None else lr,
-        momentum=own.momentum if momentum is None else momentum,
-        weight_decay=own.weight_decay if weight_decay is None else weight_decay,
-    )
-    return optimizer, CosineAnnealingLR(optimizer, T_max=epochs)
-
-
-def cross_entropy(model: Net, loss: Loss | None, label_smoothing: float, class_weights: Tensor | None) -> Loss:
-    """Return the caller's `loss`, or cross entropy on the model's device."""
-    if loss is not None:
-        return loss
-    weight = None if class_weights is None else class_weights.to(next(model.parameters()))
-    return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
-
-
 def accelerator() -> torch.device | None:
-    """Return the accelerator that torch finds, or None."""
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    """Return the accelerator that torch finds, that of this rank where torchrun has started several, or None."""
+    if not torch.accelerator.is_available():
+        return None
+    found = torch.accelerator.current_accelerator()
+    rank = os.environ.get("LOCAL_RANK")
+    return found if found is None or rank is None else torch.device(found.type, int(rank) % torch.accelerator.device_count())
 
 
 def check_steps(
@@ -83,6 +62,18 @@ def check_steps(
         raise ArgumentError(f"scheduler={scheduler!r} must be one of torch.optim.lr_scheduler that steps without a metric")
 
 
+def check_epochs(epochs: int, warmup: int, freeze: int, patience: int | None) -> None:
+    """Check which epochs are special.
+
+    Raises:
+        ArgumentError: a number of them lies outside its range.
+    """
+    check_int("warmup_epochs", warmup, 0, epochs - 1)
+    check_int("freeze_epochs", freeze, 0, epochs)
+    if patience is not None:
+        check_int("patience_epochs", patience, 1)
+
+
 def check_loss(model: Net, loss: Loss | None, label_smoothing: float, class_weights: Tensor | None) -> None:
     """Check what is minimised.
 
@@ -106,20 +97,30 @@ def check_loss(model: Net, loss: Loss | None, label_smoothing: float, class_weig
         check_number(f"class_weights of shape {shape}: number {index}", weight)
 
 
-def check_records(model: Net, monitor: str, out: str | os.PathLike[str] | None, *, validated: bool) -> tuple[str, Path | None]:
-    """Return the column by which the best epoch is chosen, of the validation data where there are any; and the folder.
+def check_records(
+    model: Net, monitor: str, metrics: Metrics | None, out: str | os.PathLike[str] | None, *, validated: bool
+) -> tuple[str, Metrics, Path | None]:
+    """Return the column by which the best epoch is chosen, of the validation data where there are any; metrics, folder.
 
     Raises:
-        ArgumentError: there is no such column, or `out` is no path or asked for a model that cannot be saved.
+        ArgumentError: there is no such column, a metric is no function of a name of its own, or there is nothing to take it
+            of; `out` is no path or asked for a model that cannot be saved.
     """
     folder = None if out is None else check_path("out", out)
     if folder is not None and model.entry is None:
         raise ArgumentError(
             f"out={str(out)!r} needs a model that can be saved: register_model its network, then create_model it"
         )
-    names = ("loss", "accuracy", "auc")
-    check_choice("monitor", monitor, (*names, *(f"val_{name}" for name in names)) if validated else names)
-    return (f"val_{monitor}" if validated and monitor in names else monitor), folder
+    own: Metrics = {} if metrics is None else metrics
+    if not isinstance(own, Mapping) or not all(isinstance(key, str) and callable(own[key]) for key in own):
+        raise ArgumentError(f"metrics={metrics!r} must be names with functions of a Result, as {{'error': lambda r: ...}}")
+    if taken := sorted({f"val_{name}" for name in own}.intersection((*COLUMNS, "val_seconds"))):
+        raise ArgumentError(f"metrics: {taken[0].removeprefix('val_')!r} is in the history already; choose another name")
+    if own and not validated:
+        raise ArgumentError(f"metrics={sorted(own)} are of the validation data; pass val too")
+    plain, held_out = ("loss", "accuracy", "auc"), ("loss", "accuracy", "auc", *own)
+    check_choice("monitor", monitor, (*held_out, *(f"val_{name}" for name in held_out)) if validated else plain)
+    return (f"val_{monitor}" if validated and monitor in held_out else monitor), own, folder
 
 
 def check_memory(accumulate: int, precision: str, ema: float | None, *, checkpoint: bool) -> None:
@@ -129,7 +130,7 @@ def check_memory(accumulate: int, precision: str, ema: float | None, *, checkpoi
         ArgumentError: an argument lies outside its range.
     """
     check_int("accumulate", accumulate, 1)
-    check_choice("precision", precision, ("fp32", "bf16", "fp16"))
+    check_choice("precision", precision, PRECISIONS)
     check_flag("checkpoint", checkpoint)
     if ema is not None:
         check_rate("ema", ema)
@@ -156,6 +157,8 @@ def check_resume(resume: bool | str, folder: Path | None, train: object) -> bool
 
 
 def check_run(
+    train: object,
+    val: object | None,
     device: str | torch.device | None,
     seed: int | None,
     callbacks: Iterable[Callback],
@@ -168,6 +171,8 @@ def check_run(
     Raises:
         ArgumentError: an argument lies outside its range.
     """
+    check_batches("train", train)
+    check_batches("val", () if val is None else val)
     if seed is not None:
         check_int("seed", seed, *SEEDS)
     check_flag("channels_last", channels_last)

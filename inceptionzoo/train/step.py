@@ -4,136 +4,133 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from ..errors import ArgumentError, InputError, TrainingError
-from ..net import Net
+from ..errors import ArgumentError, TrainingError
+from ..evaluation.batches import Part, Share, check_batch
+from ..evaluation.scores import Seen
 from .history import Row
-from .metrics import EpochMetrics, check_batch, unpack
+from .losses import Losses
 from .progress import Progress
-from .setup import Loss
 
-Batch = tuple[Tensor, Tensor]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(slots=True)
 class Stepper:
-    """What a step is made of: `accumulate` batches a step, in the precision of `amp`, an average of the weights after it."""
+    """What a step is made of: `accumulate` batches of every rank's part, an average of the weights after it."""
 
-    model: Net
+    losses: Losses
     optimizer: Optimizer
-    criterion: Loss
     accumulate: int
-    amp: torch.dtype | None
     scaler: torch.amp.GradScaler
     class_weights: Tensor | None
     average: AveragedModel | None
 
-    def epoch(self, batches: Iterable[Any], progress: Progress) -> Row:
+    def epoch(self, share: Share, progress: Progress) -> Row:
         """Train on every batch once and return loss, accuracy and AUC over all of them.
 
         Raises:
-            TrainingError: a loss is not finite, or memory is out.
+            TrainingError: a loss is not finite, memory is out, or the ranks read different batches.
             ArgumentError: there is no batch, or one is none of images and targets.
         """
-        metrics, step = EpochMetrics(self.model.num_classes), 0
-        self.model.train()
-        source, layout = iter(progress.over(batches)), torch.preserve_format
-        if self.model.is_channels_last:
-            layout = torch.channels_last
-        while group := [self._placed(batch, layout) for batch in islice(source, self.accumulate)]:
-            shares = [self._mass(targets) for _, targets in group]
+        seen, ranks, net = Seen(), share.ranks, share.ranks.joined(self.losses)
+        source, steps = map(self._placed, share), 0
+        while True:
+            group = list(islice(source, self.accumulate))
+            if not steps:
+                ranks.part_ways()
+                if progress.epoch == 0 and ranks.first:
+                    _warn_of_few(self.losses.model, group)
+            total = self._agreed(share, group)
+            if not group:
+                break
             self.optimizer.zero_grad(set_to_none=True)
-            for batch, share in zip(group, shares, strict=True):
-                with _memory_is_told(len(batch[1])):
-                    logits, value = self._losses(*batch)
-                    self._check_finite(value, step, progress)
-                    part = value * (share / sum(shares)) if len(group) > 1 else value
-                    self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]  # torch's own
-                metrics.update(value, logits, batch[1])
-                step += 1
-                progress.show(metrics)
+            faults = []
+            for number, part in enumerate(group):
+                last = number == len(group) - 1
+                with _memory_is_told(len(part.targets)), nullcontext() if last else _alone(net):
+                    logits, value = net(part.images, part.targets)
+                    mass = self._mass(part)
+                    scale = mass * ranks.world / total if total else 0.0
+                    loss = logits.sum() * 0 if not mass else value if scale == 1 else value * scale
+                    self.scaler.scale(loss).backward()
+                seen.add(logits, part.targets, part.places)
+                if mass:
+                    seen.add_loss(value.item(), mass)
+                    faults += [] if math.isfinite(value.item()) else [_fault(value.item(), part, steps, progress)]
+                steps += 1
+                progress.step(seen)
+            if ranks.total(len(faults))[0]:
+                raise TrainingError(faults[0] if faults else "the loss of another rank is not finite; that rank names it")
             self.scaler.step(self.optimizer)
             self.scaler.update()
             if self.average is not None:
-                self.average.update_parameters(self.model)
-        progress.close()
-        if not step:
+                self.average.update_parameters(self.losses.model)
+        if not steps:
             raise ArgumentError(
                 f"fit: no batch in epoch {progress.epoch}; a DataLoader with drop_last=True needs a whole batch of images, "
                 "and a generator can be read only once: pass a list or a DataLoader"
             )
-        return metrics.compute()
+        progress.close()
+        return seen.scores(ranks)
 
-    def _mass(self, targets: Tensor) -> float:
+    def _agreed(self, share: Share, group: list[Part]) -> float:
+        """Return what all ranks' images of this step count together."""
+        mass, batches = share.ranks.total(sum(map(self._mass, group)), len(group))
+        if batches != share.ranks.world * len(group):
+            raise TrainingError(
+                "the ranks read different numbers of batches; give each the loader of a single process: fit splits its batches"
+            )
+        return mass
+
+    def _mass(self, part: Part) -> float:
         """Return what a batch's mean loss counts beside another's: its images, or the sum of their classes' weights."""
-        return len(targets) if self.class_weights is None else float(self.class_weights.to(targets.device)[targets].sum())
+        own = len(part.places)
+        if self.class_weights is None:
+            return own
+        return float(self.class_weights.to(part.targets.device)[part.targets[:own]].sum())
 
-    def _placed(self, batch: Any, layout: torch.memory_format) -> Batch:
-        images, targets = unpack(batch)
-        check_batch(images, targets, self.model.num_classes)
-        like = next(self.model.parameters())
-        return images.to(like.device, like.dtype, memory_format=layout), targets.to(like.device)
+    def _placed(self, part: Part) -> Part:
+        model = self.losses.model
+        check_batch(part.images, part.targets, model.num_classes)
+        like = next(model.parameters())
+        layout = torch.channels_last if model.is_channels_last else torch.preserve_format
+        return Part(part.images.to(like.device, like.dtype, memory_format=layout), part.targets.to(like.device), part.places)
 
-    def _losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, and their loss with the auxiliary heads' weighted losses added."""
-        with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
-            logits, taps = self._forward(images)
-            total = self.criterion(logits.float() if self.amp else logits, targets)
-            for aux in self.model.network.aux if taps else ():
-                total = total + aux.weight * self.criterion(taps[aux.tap].float() if self.amp else taps[aux.tap], targets)
-        return logits, total
 
-    def _forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        run = self.model.forward_aux if self.model.aux else lambda x: (self.model(x), {})
-        try:
-            return run(images)
-        except InputError as error:
-            if len(images) > 1 or "batch normalisation a single value" not in str(error):
-                raise
+def _alone(net: nn.Module) -> AbstractContextManager[None]:
+    """Have gradients pile up on this rank until the group's last batch."""
+    return net.no_sync() if isinstance(net, DistributedDataParallel) else nullcontext()
+
+
+def _warn_of_few(model: nn.Module, group: list[Part]) -> None:
+    few = [len(part.targets) for part in group if len(part.targets) <= 2]
+    if few and any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
         warnings.warn(
-            "a batch of one image leaves batch normalisation nothing to take statistics of where a map has one pixel: it "
-            "is trained with the running ones; drop_last=True leaves such a batch out",
+            f"batch normalisation takes its statistics of a batch of {few[0]}, too few to say much, and accumulate does not "
+            "change that: take larger batches (checkpoint=True and precision='bf16' make room), "
+            "create_model(..., norm_layer='groupnorm'), or train the head alone with freeze_epochs=epochs",
             stacklevel=5,
         )
-        kept = self.model.grad_checkpointing
-        self.model.set_grad_checkpointing(False)  # the second run of a checkpoint would come after this block
-        try:
-            with running_statistics(self.model):
-                return run(images)
-        finally:
-            self.model.set_grad_checkpointing(kept)
-
-    def _check_finite(self, value: Tensor, step: int, progress: Progress) -> None:
-        if not math.isfinite(value.item()):
-            raise TrainingError(
-                f"the loss is {value.item()} in step {step} of epoch {progress.epoch}, with lr={progress.lr:.3g}; lower lr, "
-                "or check this batch for values that are not finite"
-            )
 
 
-@contextmanager
-def running_statistics(model: nn.Module) -> Iterator[None]:
-    """Have batch normalisation use its running statistics, and leave them as they are."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
-    for module in norms:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module in norms:
-            module.train()
+def _fault(value: float, part: Part, step: int, progress: Progress) -> str:
+    """Say where a loss went wrong, and whether it was the images that came so."""
+    own = len(part.places)
+    bad = [place for place, image in zip(part.places.tolist(), part.images[:own], strict=True) if not image.isfinite().all()]
+    found = f"not finite are its images {bad[:5]}, counted through the epoch" if bad else "its images are finite; lower lr"
+    return f"the loss is {value} in step {step} of epoch {progress.epoch}, with lr={progress.lr:.3g}; {found}"
 
 
 @contextmanager
@@ -149,15 +146,3 @@ def _memory_is_told(images: int) -> Iterator[None]:
             f"out of memory with a batch of {images}: pass checkpoint=True (a half or less of the maps are kept), "
             f"precision='bf16' (half the bytes), or batches of {half} with accumulate={-(-images // half)} (the same step)"
         ) from error
-
-
-def average_of(model: Net, decay: float | None) -> AveragedModel | None:
-    """Return an exponential moving average of the model's weights and statistics, or None."""
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-
-
-def scaler_of(model: Net, precision: str) -> torch.amp.GradScaler:
-    """Return what keeps half-precision gradients from vanishing; it does nothing in the other precisions."""
-    return torch.amp.GradScaler(next(model.parameters()).device.type, enabled=precision == "fp16")

@@ -1,6 +1,8 @@
 """fit: its defaults, its schedule, what it records, what it refuses."""
 
+import json
 import math
+import sys
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
-from inceptionzoo.train.setup import recipe
+from inceptionzoo.train import recipe
 
 # what the seed's log printed beside "epoch k" (facts.md, section 1): 200 epochs, lr 0.025
 PRINTED = {
@@ -40,6 +42,7 @@ def batches(
     return [(torch.randn(size, 3, 16, 16, generator=random) + gap * target[:, None, None, None], target) for target in targets]
 
 
+@pytest.mark.filterwarnings("ignore:batch normalisation takes its statistics of a batch of 2")
 def test_the_schedule_gives_the_seeds_printed_rates(tiny):
     epochs = 200
     used = [row["lr"] for row in iz.fit(tiny, batches(1, 2), epochs=epochs).epochs]
@@ -61,7 +64,8 @@ def test_the_defaults_are_the_seeds_or_the_models_own():
         assert (group["lr"], group["momentum"], group["weight_decay"]) == (lr, 0.9, decay)
     optimizer, scheduler = recipe(iz.create_model("googlenet", device="meta"), 7, lr=0.1, momentum=0.0, weight_decay=0.0)
     group = optimizer.param_groups[0]
-    assert (group["lr"], group["momentum"], group["weight_decay"], scheduler.T_max) == (0.1, 0.0, 0.0, 7)
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.0, 0.0)
+    assert scheduler.get_last_lr() == [0.1]
 
 
 def test_it_learns_and_keeps_the_best(tiny, tmp_path):
@@ -85,6 +89,7 @@ def test_monitor_a_loss(tiny, tmp_path):
     assert "val_loss" not in history.epochs[0]
 
 
+@pytest.mark.filterwarnings("ignore:batch normalisation takes its statistics of a batch of 2")
 def test_metrics_are_of_the_whole_epoch(tiny):
     """The seed printed nan, 1 and 0, the AUC of batches of two."""
     train = batches(16, 2, gap=0.02)
@@ -160,7 +165,9 @@ def test_a_loss_that_is_not_finite_stops_at_once(tiny, tmp_path):
     iz.fit(tiny, good, good, epochs=1, out=tmp_path)
     kept = (tmp_path / "best.safetensors").read_bytes()
     before = tiny.features.conv1.conv.weight.clone()
-    with pytest.raises(iz.TrainingError, match="the loss is nan in step 1 of epoch 0, with lr=0.025; lower lr"):
+    with pytest.raises(
+        iz.TrainingError, match="the loss is nan in step 1 of epoch 0, with lr=0.025; not finite are its images .8., counted"
+    ):
         iz.fit(tiny, bad, good, epochs=2, out=tmp_path, resume=False)
     assert (tmp_path / "best.safetensors").read_bytes() == kept
     assert tiny.features.conv1.conv.weight.isfinite().all()
@@ -183,7 +190,7 @@ def test_progress(tiny, capfd, show, bars):
     text = capfd.readouterr().err
     assert bool(text) is bars
     if bars:
-        for part in ("epoch 1/1", "4/4", "loss ", "accuracy ", "AUC ", "lr 0.025"):
+        for part in ("epoch 1/1", "4/4", "loss ", "accuracy ", "AUC ", "lr 0.025", "total 0:0"):
             assert part in text
 
 
@@ -204,6 +211,14 @@ def test_progress(tiny, capfd, show, bars):
         ({"epochs": 1, "seed": 2**64}, "seed=18446744073709551616 must be an int from -9223372036854775808 to"),
         ({"epochs": 1, "device": "cuda:99"}, "device='cuda:99' is not there: torch finds"),
         ({"epochs": 1, "device": "gpu"}, "device='gpu' must be a device of torch's"),
+        ({"epochs": 4, "warmup_epochs": 4}, "warmup_epochs=4 must be an int from 0 to 3"),
+        ({"epochs": 4, "freeze_epochs": 5}, "freeze_epochs=5 must be an int from 0 to 4"),
+        ({"epochs": 4, "patience_epochs": 0}, "patience_epochs=0 must be an int from 1"),
+        ({"epochs": 1, "layer_decay": -1}, "layer_decay=-1 must be a finite number"),
+        ({"epochs": 1, "metrics": {"f1": max}}, "metrics=['f1'] are of the validation data; pass val too"),
+        ({"epochs": 1, "val": [], "metrics": {"auc": max}}, "metrics: 'auc' is in the history already"),
+        ({"epochs": 1, "val": [], "metrics": [max]}, "must be names with functions of a Result"),
+        ({"epochs": 1, "val": [], "metrics": {"kappa": max}, "monitor": "kapa"}, "did you mean 'kappa'"),
         ({"epochs": 1, "callbacks": [7]}, "callbacks=[7] must be a list of functions"),
     ],
 )
@@ -258,8 +273,10 @@ def test_no_batch(tiny):
 
 
 def test_an_optimizer_of_ones_own_has_its_own_rate(tiny):
-    with pytest.raises(iz.ArgumentError, match=r"lr=0.1 has no effect beside an optimizer"):
-        iz.fit(tiny, batches(1), epochs=1, lr=0.1, optimizer=SGD(tiny.parameters(), lr=1.0))
+    for name in ("lr", "layer_decay", "warmup_epochs"):
+        value = 1 if name == "warmup_epochs" else 0.0
+        with pytest.raises(iz.ArgumentError, match=rf"{name}={value} has no effect beside an optimizer"):
+            iz.fit(tiny, batches(1), epochs=2, optimizer=SGD(tiny.parameters(), lr=1.0), **{name: value})
 
 
 def test_targets_that_are_no_class(tiny):
@@ -270,3 +287,98 @@ def test_targets_that_are_no_class(tiny):
         iz.fit(tiny, [(images, targets.float())], epochs=1)
     with pytest.raises(iz.ArgumentError, match="images of torch.uint8 must be floating point"):
         iz.fit(tiny, [(images.byte(), targets)], epochs=1)
+
+
+def test_warm_up_and_layer_decay(tiny):
+    rows = iz.fit(tiny, batches(1), epochs=6, lr=0.08, warmup_epochs=3).epochs
+    assert [row["lr"] for row in rows] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.06, 0.02])
+    model = iz.create_model("googlenet", num_classes=2)
+    optimizer, _ = recipe(model, 4, lr=0.1, weight_decay=0.01, layer_decay=0.5)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert rates[id(model.head.fc.weight)] == 0.1
+    stages = list(model.features.children())
+    found = [rates[id(next(stage.parameters()))] for stage in stages if list(stage.parameters())]
+    assert found == sorted(found)  # a stage nearer to the images moves less
+    assert found[0] < 0.01
+    for group in optimizer.param_groups:
+        assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.01}
+
+
+@pytest.mark.parametrize("aux", [False, True])
+def test_a_frozen_body_stays(aux):
+    torch.manual_seed(0)
+    model = iz.create_model("googlenet", num_classes=2)
+    model = iz.with_aux(model) if aux else model
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.features.conv1.conv.weight.requires_grad_(False)
+    iz.fit(model, [(torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 0, 1]))], epochs=2, freeze_epochs=2)
+    changed = {key for key, value in model.state_dict().items() if not value.equal(before[key])}
+    heads = {"head", *(f"aux.{tap}.head" for tap in model.aux)}
+    assert changed == {f"{head}.fc.{kind}" for head in heads for kind in ("weight", "bias")}
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["features.conv1.conv.weight"]  # as its owner left it
+    iz.fit(model, [(torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 0, 1]))], epochs=2, freeze_epochs=1)
+    assert not model.features.conv2[0].conv.weight.equal(before["features.conv2.0.conv.weight"])
+
+
+def test_it_stops_when_nothing_gets_better(tiny, tmp_path):
+    values = iter([0.5, 0.7, 0.7, 0.6, 0.9])
+    options = {"metrics": {"own": lambda result: next(values)}, "monitor": "own", "patience_epochs": 2, "out": tmp_path}
+    history = iz.fit(tiny, batches(1), batches(1), epochs=9, **options)
+    assert [row["val_own"] for row in history.epochs] == [0.5, 0.7, 0.7, 0.6]
+    assert history.best["epoch"] == 1
+    with pytest.warns(UserWarning, match="holds this training, complete"):
+        assert iz.fit(tiny, batches(1), batches(1), epochs=9, **options).epochs == history.epochs
+
+
+def test_metrics_of_ones_own(tiny, tmp_path):
+    val = batches(seed=1)
+    own = {"sensitivity": lambda result: result.sensitivity(0.75), "calibration": lambda result: result.calibration_error}
+    history = iz.fit(tiny, batches(), val, epochs=3, metrics=own, monitor="sensitivity", out=tmp_path)
+    assert history.monitor == "val_sensitivity"
+    result = iz.evaluate(tiny, val)
+    last = history.epochs[-1]
+    assert (last["val_sensitivity"], last["val_calibration"]) == (result.sensitivity(0.75), result.calibration_error)
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert rows[0].endswith("val_auc,val_sensitivity,val_calibration,seconds")
+    told = json.loads((tmp_path / "history.json").read_text())
+    assert told == {"monitor": "val_sensitivity", "epochs": history.epochs}
+
+
+def test_what_is_undefined_is_null_in_json(tiny, tmp_path):
+    one_class = [(images, torch.zeros_like(targets)) for images, targets in batches(1)]
+    iz.fit(tiny, one_class, epochs=1).to_json(tmp_path / "history.json")
+    assert json.loads((tmp_path / "history.json").read_text())["epochs"][0]["auc"] is None
+
+
+def test_tensorboard(tiny, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    history = iz.fit(tiny, batches(1), batches(1), epochs=3, callbacks=[iz.train.tensorboard(tmp_path)])
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert sorted(events.Tags()["scalars"]) == sorted(set(history.epochs[0]) - {"epoch"})
+    for key in ("loss", "val_auc", "lr"):
+        assert [event.value for event in events.Scalars(key)] == pytest.approx([row[key] for row in history.epochs])
+
+
+def test_tensorboard_that_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(iz.ArgumentError, match="pip install tensorboard"):
+        iz.train.tensorboard(tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_batch_of_two_says_little(tiny, size):
+    said = f"statistics of a batch of {size}, .* norm_layer='groupnorm'.*freeze_epochs=epochs"
+    with pytest.warns(UserWarning, match=said) as warned:
+        iz.fit(tiny, batches(3, size), epochs=2)
+    assert len([one for one in warned if "too few" in str(one.message)]) == 1
+    grouped = iz.create_model("tiny", norm_layer="groupnorm", num_classes=2)
+    for model, options in ((grouped, {}), (tiny, {"freeze_epochs": 1})):  # warnings are errors here
+        iz.fit(model, batches(3, size), epochs=1, **options)
+
+
+def test_it_says_what_it_steps_with(tiny, capfd):
+    iz.fit(tiny, batches(1), epochs=1, progress=True, momentum=0.5)
+    assert "tiny: SGD, lr 0.025, momentum 0.5, weight_decay 0.0003" in capfd.readouterr().err

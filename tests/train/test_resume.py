@@ -1,11 +1,7 @@
-"""Kill a training anywhere and call fit again: weights, rows and files are those of one that was not cut short."""
+"""A training that was cut short goes on as if it had not been; what cannot be gone on with says so."""
 
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,72 +13,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.weights.safefile import read_safetensors
-
-TRAINING = """
-import os, random, sys
-import numpy, torch
-from torch.utils.data import DataLoader, TensorDataset
-import inceptionzoo as iz
-
-torch.set_num_threads(1)
-out, steps = sys.argv[1], int(sys.argv[2])
-iz.register_model("tiny", iz.network(conv1=iz.Conv(6, 3, 2), block=iz.inception(3, 3, 4, 2, 3, 2)), num_classes=2)
-torch.manual_seed(3)
-random.seed(9), numpy.random.seed(9)
-model = iz.create_model("tiny", drop_rate=0.3)
-seen = 0
-
-
-class Images(TensorDataset):
-    def __getitem__(self, index):
-        global seen
-        seen += 1
-        if seen == steps:
-            os.kill(os.getpid(), 9)
-        image, target = super().__getitem__(index)
-        return image + 0.1 * torch.randn(3, 8, 8) + random.random(), target
-
-
-targets = torch.arange(24) % 2
-images = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + targets[:, None, None, None]
-shuffle = torch.Generator().manual_seed(5)
-train = DataLoader(Images(images, targets), 4, shuffle=True, generator=shuffle)
-val = DataLoader(TensorDataset(images, targets), 8)
-history = iz.fit(model, train, val, epochs=4, lr=0.05, ema=0.9, accumulate=2, out=out, seed=11, monitor="loss")
-torch.save([model.state_dict(), [{k: v for k, v in row.items() if k != "seconds"} for row in history.epochs]], out + "/done.pt")
-"""
-
-
-def train_in_a_process(out: Path, steps: int) -> int:
-    out.mkdir(exist_ok=True)
-    return subprocess.run([sys.executable, "-c", TRAINING, out, str(steps)], timeout=300, capture_output=True).returncode
-
-
-def outcome(out: Path) -> tuple[object, ...]:
-    """Everything that a training leaves: weights, rows, the best and the last file's tensors, the lines of the table."""
-    state, rows = torch.load(out / "done.pt", weights_only=True)
-    files = [read_safetensors(out / f"{name}.safetensors")[0] for name in ("best", "last")]
-    bits = [{key: value.numpy().tobytes() for key, value in tensors.items()} for tensors in (state, *files)]
-    lines = [line.rpartition(",")[0] for line in (out / "history.csv").read_text().splitlines()]
-    return bits, rows, lines
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("whole")
-    assert train_in_a_process(out, -1) == 0
-    return outcome(out)
-
-
-KILLS = random.Random(0).sample(range(1, 96), 60)  # of 96 images seen in all
-
-
-@pytest.mark.parametrize("first", [*KILLS[:3], *(pytest.param(kill, marks=pytest.mark.full) for kill in KILLS[3:])])
-def test_killed_and_called_again_it_ends_the_same(whole, tmp_path, first):
-    assert train_in_a_process(tmp_path, first) == -signal.SIGKILL
-    assert train_in_a_process(tmp_path, first // 2 + 1) in (0, -signal.SIGKILL)  # and once more, elsewhere
-    assert train_in_a_process(tmp_path, -1) == 0
-    assert outcome(tmp_path) == whole
 
 
 @pytest.fixture

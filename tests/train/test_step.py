@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
-from inceptionzoo.train.step import running_statistics
+from inceptionzoo.train.recipe import running_statistics
 
 NETWORK = {"conv1": iz.Conv(6, 3, 2), "block": iz.inception(3, 3, 4, 2, 3, 2)}
 
@@ -97,7 +97,7 @@ def test_an_average_is_torchs(make, tmp_path):
     model, other = make(), make()
     history = iz.fit(model, batches(8), batches(8), epochs=3, ema=0.8, out=tmp_path)
     averaged = AveragedModel(other, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
-    optimizer, schedule = iz.train.setup.recipe(other, 3)
+    optimizer, schedule = iz.train.recipe(other, 3)
     other.to(memory_format=torch.channels_last).train()
     for _ in range(3):
         for images, targets in batches(8):

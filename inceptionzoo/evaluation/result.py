@@ -1,23 +1,18 @@
-"""Evaluate a model on labelled images."""
+"""How a model did on labelled images."""
 
 from __future__ import annotations
 
 import math
 import os
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from ..errors import ArgumentError, check_path, check_rate
-from ..place import check_device
-from .metrics import EpochMetrics, check_batch, check_batches, unpack
-from .plots import save_confusion, save_roc
-
-Batches = Iterable[tuple[Tensor, Tensor]]
+from .plots import save_calibration, save_confusion, save_precision_recall, save_roc
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +42,7 @@ class Result:
         """Mean recall of the classes that are present."""
         counts = self.confusion
         present = counts.sum(1) > 0
-        return float((counts.diagonal()[present] / counts.sum(1)[present]).mean())
+        return float((counts.diagonal()[present].double() / counts.sum(1)[present]).mean())
 
     @property
     def roc(self) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -55,9 +50,18 @@ class Result:
 
         A rate is nan where there is nothing to take it of: no image of the class, or none of another.
         """
-        classes = range(self.probabilities.shape[1])
-        wanted = (1,) if len(classes) == 2 else classes
-        return [_curve(self.probabilities[:, index], self.targets == index) for index in wanted]
+        return [_curve(self.probabilities[:, index], self.targets == index) for index in self._scored]
+
+    @property
+    def _scored(self) -> range:
+        """The classes that have a curve: the second of two, else each."""
+        classes = self.probabilities.shape[1]
+        return range(1, 2) if classes == 2 else range(classes)
+
+    def _drawable(self, name: str, path: str | os.PathLike[str]) -> Path:
+        if math.isnan(self.auc):
+            raise ArgumentError(f"{name}: only one class is present in the targets; there is no curve to draw")
+        return check_path("path", path)
 
     @property
     def calibration_error(self) -> float:
@@ -88,16 +92,40 @@ class Result:
         Raises:
             ArgumentError: only one class is present, so that there is no curve.
         """
-        target = check_path("path", path)
-        if math.isnan(self.auc):
-            raise ArgumentError("plot_roc: only one class is present in the targets; there is no ROC curve to draw")
-        names = self.class_names[1:] if len(self.class_names) == 2 else self.class_names
+        target = self._drawable("plot_roc", path)
         curves = [
-            (name, false, true, float(torch.trapezoid(true, false)))
-            for name, (false, true, _) in zip(names, self.roc, strict=True)
+            (self.class_names[index], false, true, float(torch.trapezoid(true, false)))
+            for index, (false, true, _) in zip(self._scored, self.roc, strict=True)
             if true.isfinite().all()
         ]
         save_roc(curves, target)
+
+    def plot_precision_recall(self, path: str | os.PathLike[str]) -> None:
+        """Draw precision against recall, of class 1 for two classes, else of each, and save the picture.
+
+        Raises:
+            ArgumentError: only one class is present.
+        """
+        from torchmetrics.functional.classification import binary_average_precision, binary_precision_recall_curve
+
+        target = self._drawable("plot_precision_recall", path)
+        curves = []
+        for index in self._scored:
+            truth = (self.targets == index).long()
+            if truth.any():
+                precision, recall, _ = binary_precision_recall_curve(self.probabilities[:, index], truth)
+                area = float(binary_average_precision(self.probabilities[:, index], truth))
+                curves.append((self.class_names[index], recall, precision, area))
+        save_precision_recall(curves, target)
+
+    def plot_calibration(self, path: str | os.PathLike[str]) -> None:
+        """Draw the accuracy of ten bins of confidence against their mean confidence, and save the picture."""
+        confidence, guess = self.probabilities.max(1)
+        right = (guess == self.targets).float()
+        bins = (confidence * 10).long().clamp(max=9)
+        filled = [bins == one for one in range(10) if (bins == one).any()]
+        points = [(float(confidence[bin_].mean()), float(right[bin_].mean()), int(bin_.sum())) for bin_ in filled]
+        save_calibration(points, self.calibration_error, check_path("path", path))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the confusion matrix and save the picture."""
@@ -112,44 +140,3 @@ def _curve(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         false, true, thresholds = binary_roc(scores, positive.long())
     none = torch.full_like(true, math.nan)
     return none if positive.all() else false, true if positive.any() else none, thresholds
-
-
-def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:
-    """Return the model's result on (images, targets) batches; its mode is as it was after the call.
-
-    The images go to the model's device, or to `device` together with the model.
-
-    Raises:
-        ArgumentError: the model is no module, `device` is none, the loader is empty, or a target is no class of the model.
-    """
-    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
-        raise ArgumentError(
-            f"model of type {type(model).__name__} must be a module with parameters, as create_model makes them"
-        )
-    check_batches("loader", loader)
-    place = check_device(device)
-    if place is not None:
-        model.to(place)
-    like = next(model.parameters())
-    training = model.training
-    model.eval()
-    logits, targets = [], []
-    try:
-        with torch.inference_mode():
-            for images, labels in map(unpack, loader):
-                logits.append(model(images.to(like.device, like.dtype)).float().cpu())
-                targets.append(labels.cpu())
-                check_batch(images, targets[-1], logits[-1].shape[1])
-    finally:
-        model.train(training)
-    if not targets:
-        raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
-    return _result(torch.cat(logits), torch.cat(targets), model)
-
-
-def _result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
-    metrics = EpochMetrics(logits.shape[1])
-    loss = F.cross_entropy(logits, targets)
-    metrics.update(loss, logits, targets)
-    names: tuple[str, ...] | None = getattr(model, "class_names", None)
-    return Result(logits.softmax(1), targets, **metrics.compute(), class_names=names or tuple(map(str, range(logits.shape[1]))))

@@ -47,6 +47,37 @@ def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) ->
     figure.savefig(path, dpi=120)
 
 
+def save_precision_recall(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
+    """Save precision-recall curves: (label, recall, precision, average precision)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for label, recall, precision, area in curves:
+        axes.plot(recall.numpy(), precision.numpy(), label=f"{label} (average precision {area:.3f})", drawstyle="steps-pre")
+    axes.set(xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+    axes.grid(alpha=0.3)
+    if len(curves) <= 10:
+        axes.legend(loc="best", frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def save_calibration(points: Sequence[tuple[float, float, int]], error: float, path: Path) -> None:
+    """Save accuracy against confidence: (mean confidence, accuracy, images) of each bin."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
+    axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", color=TRAIN)
+    for x, y, count in points:
+        axes.annotate(str(count), (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8, color="0.3")
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.05), aspect="equal")
+    axes.set_title(f"Calibration (error {error:.3f}; images a bin)")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
 def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
     """Save a confusion matrix: rows are the truth, columns the prediction."""
     from matplotlib.figure import Figure

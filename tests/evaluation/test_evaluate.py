@@ -61,13 +61,16 @@ def test_one_class_has_no_auc(tmp_path):
     assert result.balanced_accuracy == result.accuracy
     with pytest.raises(iz.ArgumentError, match="only one class is present"):
         result.plot_roc(tmp_path / "roc.png")
+    with pytest.raises(iz.ArgumentError, match="only one class is present"):
+        result.plot_precision_recall(tmp_path / "pr.png")
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_pictures(tmp_path, classes):
     result = iz.evaluate(Score(), batches(classes, classes))
     history = iz.History("accuracy", [{"epoch": e, "lr": 0.1, "loss": 1.0, "accuracy": 0.5, "auc": math.nan} for e in (0, 1)])
-    for draw, name in ((result.plot_roc, "roc.png"), (result.plot, "confusion.png"), (history.plot, "curves.png")):
+    draws = [result.plot_roc, result.plot, result.plot_precision_recall, result.plot_calibration, history.plot]
+    for draw, name in ((draw, f"{draw.__name__}.png") for draw in draws):
         draw(tmp_path / name)
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300

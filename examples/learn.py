@@ -1,0 +1,61 @@
+"""Every architecture learns: ten handwritten digits, from random weights, each with the recipe that its registry entry carries.
+
+python examples/learn.py                                  # all of iz.list_models(), at the smallest size that fits
+python examples/learn.py --models vgg19 googlenet_paper --epochs 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, TensorDataset
+
+import inceptionzoo as iz
+
+SIZES = (32, 75)  # pixels; the first that a network takes
+
+
+def digits(size: int) -> tuple[TensorDataset, TensorDataset]:
+    """Return scikit-learn's digits, 1,437 to train on and 360 held out, as (3, size, size) images of mean 0."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 8 - 1
+    images = interpolate(images, size=size, mode="bilinear").expand(-1, 3, -1, -1)
+    targets = torch.tensor(data.target)
+    held_out = torch.arange(len(targets)) % 5 == 0
+    parts: list[tuple[Tensor, Tensor]] = [(images[chosen], targets[chosen]) for chosen in (~held_out, held_out)]
+    return TensorDataset(*parts[0]), TensorDataset(*parts[1])
+
+
+def learn(name: str, epochs: int, seed: int) -> tuple[int, iz.Result, float]:
+    """Train the model and return its size in pixels, its result on the digits held out, and seconds."""
+    torch.manual_seed(seed)
+    model = iz.create_model(name, num_classes=10)
+    size = next(size for size in SIZES if size >= model.min_input_size)
+    model.set_input_size(size)
+    train, test = digits(size)
+    start = time.perf_counter()
+    iz.fit(model, DataLoader(train, 32, shuffle=True, drop_last=True), epochs=epochs, progress=False)
+    return size, iz.evaluate(model, DataLoader(test, 60)), time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=iz.list_models())
+    parser.add_argument("--epochs", type=int, default=6, help="of 44 steps of 32 images")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    print("| model | px | lr | steps | held-out accuracy | seconds |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in asked.models:
+        size, result, seconds = learn(name, asked.epochs, asked.seed)
+        lr = iz.registry.find(name).recipe.lr
+        print(f"| `{name}` | {size} | {lr} | {44 * asked.epochs} | {result.accuracy:.3f} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Batches of (images, targets): what they must be, and a rank's part of each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, Sampler
+from torch.utils.data.distributed import DistributedSampler
+
+from ..errors import ArgumentError
+from .ranks import Ranks
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+KEPT = (  # of a DataLoader whose batches are taken apart
+    "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "generator",
+    "prefetch_factor", "persistent_workers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A rank's part of a batch: images (n, c, h, w), targets (n,), and where they stand among all images, `places`.
+
+    Where a batch has fewer images than there are ranks, a rank without one gets its first to run, and no place.
+    """
+
+    images: Tensor
+    targets: Tensor
+    places: Tensor
+
+
+class Share:
+    """A rank's part of each batch: images rank, rank + world, ... of it. One pass reads `batches` once.
+
+    A plain DataLoader loads no other rank's images; of any other iterable, every rank reads all and keeps its own.
+
+    Raises:
+        ArgumentError: the loader has a DistributedSampler, which would take a part of a part.
+    """
+
+    def __init__(self, batches: Batches, ranks: Ranks) -> None:
+        self.ranks, self.slices, self.batches = ranks, None, batches
+        if ranks.world == 1:
+            return
+        inner = getattr(batches, "batch_sampler", None)
+        if any(isinstance(sampler, DistributedSampler) for sampler in (getattr(batches, "sampler", None), inner)):
+            raise ArgumentError(
+                "the loader has a DistributedSampler, which repeats images to fill up: pass the loader of a single process; "
+                "each batch of it is split between the ranks, none of its images counted twice"
+            )
+        if type(batches) is DataLoader and inner is not None and not isinstance(batches.dataset, IterableDataset):
+            self.slices = _Slices(inner, ranks)
+            kept = {name: getattr(batches, name) for name in KEPT}
+            self.batches = DataLoader(batches.dataset, batch_sampler=self.slices, **kept)
+
+    def __iter__(self) -> Iterator[Part]:
+        rank, world = self.ranks.rank, self.ranks.world
+        start = 0
+        for images, targets in map(unpack, self.batches):
+            size = self.slices.sizes.popleft() if self.slices else len(images)
+            if world > 1 and self.slices is None:
+                own = slice(rank, None, world) if rank < size else slice(0, 1)
+                images, targets = images[own], targets[own]
+            yield Part(images, targets, torch.arange(start, start + size)[rank::world])
+            start += size
+
+
+class _Slices(Sampler[list[int]]):
+    """A rank's part of each batch of another sampler; `sizes` are those of the whole batches, in order."""
+
+    def __init__(self, batches: Iterable[Any], ranks: Ranks) -> None:
+        self.batches, self.ranks = batches, ranks
+        self.sizes: deque[int] = deque()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.sizes.clear()
+        for batch in map(list, self.batches):
+            self.sizes.append(len(batch))
+            yield batch[self.ranks.rank :: self.ranks.world] or batch[:1]
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]  # where the sampler has none, this raises as it does
+
+
+def check_batches(name: str, batches: object) -> None:
+    """Check that `batches` can be read one after the other; what they are is seen when they are read.
+
+    Raises:
+        ArgumentError: they cannot.
+    """
+    readable = hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")
+    if not readable or isinstance(batches, str | bytes | Mapping | type):
+        raise ArgumentError(f"{name}={batches!r} must be a DataLoader, or a list of (images, targets)")
+
+
+def unpack(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return the images and the targets of a batch.
+
+    Raises:
+        ArgumentError: it is another thing than those two tensors.
+    """
+    try:
+        images, targets = batch
+    except (TypeError, ValueError):
+        images = targets = None
+    if not isinstance(images, Tensor) or not isinstance(targets, Tensor):
+        raise ArgumentError(f"a batch of type {type(batch).__name__} must be two Tensors, (images, targets)")
+    return images, targets
+
+
+def check_batch(images: Tensor, targets: Tensor, num_classes: int) -> None:
+    """Check that images are floating point and targets class numbers.
+
+    Raises:
+        ArgumentError: they are not; torch's own message would be about a kernel's index, or none at all.
+    """
+    if not images.is_floating_point():
+        raise ArgumentError(f"images of {images.dtype} must be floating point; prepare them with transforms(model)")
+    if targets.ndim != 1 or targets.dtype != torch.int64 or len(targets) != len(images) or not len(targets):
+        raise ArgumentError(
+            f"targets of shape {tuple(targets.shape)} and {targets.dtype} must be (n,) of torch.int64, one for each of the "
+            f"{len(images)} images"
+        )
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= num_classes:
+        raise ArgumentError(
+            f"targets from {low} to {high} must lie in 0..{num_classes - 1}; the model has num_classes={num_classes}"
+        )

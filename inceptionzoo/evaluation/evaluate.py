@@ -1,0 +1,58 @@
+"""Evaluate a model on labelled images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ArgumentError
+from ..place import check_device
+from .batches import Batches, Share, check_batch, check_batches
+from .ranks import Ranks
+from .result import Result
+from .scores import Seen, scores
+
+
+def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:
+    """Return the model's result on (images, targets) batches; its mode is as it was after the call.
+
+    The images go to the model's device, or to `device` together with the model. Of several processes each evaluates all.
+
+    Raises:
+        ArgumentError: the model is no module, `device` is none, the loader is empty, or a target is no class of the model.
+    """
+    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
+        raise ArgumentError(
+            f"model of type {type(model).__name__} must be a module with parameters, as create_model makes them"
+        )
+    check_batches("loader", loader)
+    place = check_device(device)
+    if place is not None:
+        model.to(place)
+    return evaluate_share(model, Share(loader, Ranks()))
+
+
+def evaluate_share(model: nn.Module, share: Share) -> Result:
+    """Return the model's result on every rank's part."""
+    like = next(model.parameters())
+    seen, training = Seen(), model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for part in share:
+                logits = model(part.images.to(like.device, like.dtype))
+                check_batch(part.images, part.targets, logits.shape[1])
+                seen.add(logits, part.targets, part.places)
+    finally:
+        model.train(training)
+    if not seen.targets:
+        raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
+    return _result(*seen.all(share.ranks), model)
+
+
+def _result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
+    names: tuple[str, ...] | None = getattr(model, "class_names", None)
+    loss = float(F.cross_entropy(logits, targets))
+    names = names or tuple(map(str, range(logits.shape[1])))
+    return Result(logits.softmax(1), targets, loss, **scores(logits, targets), class_names=names)

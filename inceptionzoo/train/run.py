@@ -1,0 +1,144 @@
+"""A training on its way."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..errors import ArgumentError
+from ..evaluation.batches import Batches, Share
+from ..evaluation.evaluate import evaluate_share
+from ..evaluation.ranks import Ranks
+from ..evaluation.result import Result
+from ..net import Net
+from ..weights.save import save_weights
+from .callbacks import Callback
+from .history import History, Row
+from .progress import Progress, say
+from .recipe import frozen_body, told
+from .state import LAST, State, check_parts, generators, save_state
+from .step import Stepper
+
+Metrics = Mapping[str, Callable[[Result], float]]
+
+
+@dataclass(slots=True)
+class Run:
+    """What a training steps with, what it reads, its rows so far, and where they are kept."""
+
+    stepper: Stepper
+    scheduler: LRScheduler | None
+    ranks: Ranks
+    train: Batches
+    val: Batches | None
+    metrics: Metrics
+    history: History
+    folder: Path | None
+    asked: dict[str, Any]
+    shares: tuple[Share, Share | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shares = Share(self.train, self.ranks), None if self.val is None else Share(self.val, self.ranks)
+
+    @property
+    def model(self) -> Net:
+        """The model that is trained."""
+        return self.stepper.losses.model
+
+    @property
+    def shown(self) -> Net:
+        """The model that is validated and saved: the average where there is one."""
+        average = self.stepper.average
+        shown: Any = self.model if average is None else average.module
+        return cast("Net", shown)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Everything that the next step depends on, by name."""
+        step = self.stepper
+        parts = {"model": self.model, "optimizer": step.optimizer, "scheduler": self.scheduler, "average": step.average}
+        return {"scaler": step.scaler, **{name: part for name, part in parts.items() if part is not None}}
+
+    def epoch(self, progress: Progress, *, frozen: bool) -> Row:
+        """Train one epoch, its body frozen or not, validate, and add its row."""
+        start = time.monotonic()
+        row: Row = {"epoch": progress.epoch, "lr": progress.lr}
+        train, val = self.shares
+        self.ranks.share_random(generators(self.train))
+        self.model.train()
+        with frozen_body(self.model) if frozen else nullcontext():
+            row |= self.stepper.epoch(train, progress)
+        self.ranks.share((*self.model.buffers(), *self.shown.buffers()))
+        if val is not None and self.val is not None:
+            self.ranks.share_random(generators(self.val))
+            result = evaluate_share(self.shown, val)
+            row |= {"val_loss": result.loss, "val_accuracy": result.accuracy, "val_auc": result.auc}
+            row |= {f"val_{name}": float(metric(result)) for name, metric in self.metrics.items()}
+        row["seconds"] = time.monotonic() - start
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.history.epochs.append(row)
+        return row
+
+    def record(self) -> None:
+        """Save the model where this epoch is the best so far, the rows, and last of all the state to go on from."""
+        if self.folder is not None and self.ranks.first:
+            row, best = self.history.epochs[-1], self.folder / "best.safetensors"
+            if self.history.best is row:
+                save_weights(self.shown, best, metrics={key: value for key, value in row.items() if math.isfinite(value)})
+            self.history.to_csv(self.folder / "history.csv")
+            self.history.to_json(self.folder / "history.json")
+            asked = {**self.asked, "ranks": self.ranks.world}
+            save_state(self.folder / LAST, self.parts, self.train, self.history.epochs, asked, self.device)
+        self.ranks.total(0)
+
+    def go_on(self, state: State | None) -> None:
+        """Put the state in place, where there is one, and say so where nothing is left to train.
+
+        Raises:
+            ArgumentError: what the next step depends on cannot be kept, or not every rank sees the state.
+        """
+        if self.ranks.total(state is not None)[0] not in (0, self.ranks.world):
+            raise ArgumentError(f"{self.folder} is not the same folder for every rank; pass one that all of them share as out")
+        if self.folder is not None:
+            check_parts(self.parts)
+        if state is None:
+            return
+        state.restore(self.parts, self.train, self.device)
+        self.history.epochs = state.rows
+        if self.complete:
+            warnings.warn(f"{self.folder} holds this training, complete; resume=False starts it anew", stacklevel=3)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all epochs are done, or `patience_epochs` have brought nothing."""
+        rows = self.history
+        return len(rows.epochs) >= self.asked["epochs"] or rows.stale(self.asked["patience_epochs"])
+
+    def to_the_end(self, callbacks: Iterable[Callback], progress: bool | None) -> None:
+        """Train, validate, record and call back, epoch after epoch."""
+        show, start = (progress if self.ranks.first else False), time.monotonic()
+        say(told(self.model, self.stepper.optimizer), show)
+        while not self.complete:
+            epoch, rate = len(self.history.epochs), max(float(group["lr"]) for group in self.stepper.optimizer.param_groups)
+            bar = Progress(epoch, self.asked["epochs"], self.train, rate, show, start)
+            row = self.epoch(bar, frozen=epoch < self.asked["freeze_epochs"])
+            self.record()
+            for callback in callbacks if self.ranks.first else ():
+                callback(self.shown, row)
+        if self.stepper.average is not None:
+            self.model.load_state_dict(self.shown.state_dict())
