@@ -116,14 +116,15 @@ def register_model(
     paper: str = "",
     about: str = "",
     num_classes: int = 1000,
-    input_size: tuple[int, int, int] = (3, 224, 224),
+    input_size: tuple[int, int, int] | None = None,
     data: DataConfig | None = None,
     recipe: Recipe | None = None,
     layouts: tuple[Layout, ...] = (),
 ) -> None:
     """Add a model: `network` is one, or a function that returns one, whose keyword arguments `create_model` then takes.
 
-    `input_size` is (channels, height, width); `data` has the rest of the preprocessing.
+    `data` is the preprocessing, ImageNet's at (3, 224, 224) where nothing is said; `input_size` (channels, height, width) is
+    put into it.
 
     Raises:
         ArgumentError: the name is taken or no name, the network is none, or a number lies outside its range.
@@ -133,7 +134,8 @@ def register_model(
     if name in REGISTRY:
         raise ArgumentError(f"model {name!r} is registered already; choose another name")
     check_int("num_classes", num_classes, 0)
-    check_size("input_size", input_size, most_channels=MOST_CHANNELS)
+    if input_size is not None:
+        check_size("input_size", input_size, most_channels=MOST_CHANNELS)
     check_text("paper", paper)
     check_text("about", about)
     for argument, value, kind in (("data", data, DataConfig), ("recipe", recipe, Recipe)):
@@ -141,13 +143,14 @@ def register_model(
             raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, as {kind.__name__}() is one")
     if not isinstance(layouts, tuple | list) or not all(isinstance(layout, Layout) for layout in layouts):
         raise ArgumentError(f"layouts={layouts!r} must be a tuple of Layout(name, prefixes)")
+    prepared = data or DataConfig()
     entry = Entry(
         name=name,
         network=network,
         paper=paper,
         about=about,
         num_classes=num_classes,
-        data=(data or DataConfig()).sized(*input_size),
+        data=prepared.sized(*input_size) if input_size else prepared,
         recipe=recipe or Recipe(),
         layouts=tuple(layouts),
     )

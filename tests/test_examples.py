@@ -1,9 +1,11 @@
 """The examples, run as a user runs them, at toy size."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -51,3 +53,85 @@ def test_memory(tmp_path):
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["plain", "checkpoint, bf16"]
     for line in lines[4:]:
         assert float(line.split("|")[4]) > 0
+
+
+def moles(folder: Path, size: int = 50) -> Path:
+    for number, name in enumerate(("benign", "malignant")):
+        for index in range(10):
+            path = folder / "moles" / name / f"{index}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (size, size - 10), (80 * number + index, 90, 90)).save(path)
+    return folder / "moles"
+
+
+def test_finetune(tmp_path):
+    first = run(
+        tmp_path, "finetune.py", moles(tmp_path), "--model", "vgg11_bn_cifar", "--epochs", 1, "--batch-size", 4, "--out", "a"
+    )
+    assert "vgg11_bn_cifar, 32 px: 16 images, 4 held out, ['benign', 'malignant']" in first
+    made = {path.name for path in (tmp_path / "a").iterdir()}
+    pictures = {f"{name}.png" for name in ("curves", "roc", "precision_recall", "calibration", "confusion")}
+    assert pictures | {"model", "best.safetensors", "history.csv"} <= made
+    card = (tmp_path / "a" / "model" / "README.md").read_text()
+    assert "Trained on the 16 images of moles/, 1 epochs, seed 0." in card
+    assert "balanced_accuracy" in card
+    weights = (
+        "--weights",
+        "a/best.safetensors",
+        "--freeze-epochs",
+        1,
+        "--layer-decay",
+        0.8,
+        "--augment",
+        "--balance",
+        "--ema",
+        0.9,
+    )
+    again = run(
+        tmp_path, "finetune.py", "moles", "--model", "vgg11_bn_cifar", *weights, "--epochs", 2, "--batch-size", 4, "--out", "b"
+    )
+    assert "saved b/model; of moles/benign/0.jpg it says [('" in again
+
+
+def test_an_ensemble_beats_the_mean_of_its_members(tmp_path):
+    members = ("--members", "vgg11_bn_cifar", "googlenet", "--epochs", 3)
+    words = [line.split() for line in run(tmp_path, "ensemble.py", *members, "--out", ".").splitlines()]
+    mean, together = (
+        float(next(line for line in words if line[0] == name)[at].strip(",")) for name, at in (("mean", 4), ("ensemble", 2))
+    )
+    assert together > mean
+    assert words[-1][-1] == "0e+00"
+
+
+def test_two_processes_by_torchrun(tmp_path):
+    options = ("--model", "vgg11_bn_cifar", "--images", 96, "--epochs", 1, "--out", ".")
+    command = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    command = [*map(str, (*command, EXAMPLES / "ddp.py", *options))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2 processes; the best model is best.safetensors"
+    assert done.stdout.count("epoch 0: loss") == 1
+    assert (tmp_path / "best.safetensors").is_file()
+
+
+def test_architectures_learn(tmp_path):
+    """The whole registry takes longer: examples/learn.py without --models, whose table is in docs/recipes.md."""
+    lines = run(tmp_path, "learn.py", "--models", "vgg11_bn_cifar", "googlenet", "--epochs", 2).splitlines()[2:]
+    lines += run(tmp_path, "learn.py", "--models", "googlenet_paper", "--epochs", 6).splitlines()[2:]
+    assert len(lines) == 3
+    for line in lines:
+        name, accuracy = line.split("|")[1].strip(), float(line.split("|")[5])
+        assert accuracy > 0.5, name  # a tenth is chance
+
+
+def test_fashion(tmp_path):
+    """Noise in the files' format: what is trained is the loop, with the network of ours and with torchvision's."""
+    sizes = {"train": 128, "t10k": 64}
+    for split, count in sizes.items():
+        for kind, header, shape in (("images-idx3", 16, (count, 784)), ("labels-idx1", 8, (count,))):
+            values = numpy.random.default_rng(0).integers(0, 10, shape, dtype=numpy.uint8)
+            (tmp_path / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + values.tobytes()))
+    for peer in ((), ("--peer",)):
+        text = run(tmp_path, "fashion.py", "--data", ".", "--epochs", 2, "--out", "out", *peer)
+        assert text.startswith("2 epochs in ")
+        assert (tmp_path / "out" / "model.safetensors").is_file()

@@ -94,6 +94,11 @@ def test_register_a_function_and_a_network(clean_registry):
     assert (model.num_classes, model.data.input_size) == (5, (3, 40, 48))
     assert "my_net" in iz.list_models("my_*")
     iz.register_model("my_other", my_network(width=4))
+    data = iz.DataConfig(input_size=(1, 28, 30), mean=(0.3,), std=(0.2,))
+    iz.register_model("my_third", my_network(width=4), data=data)
+    assert iz.registry.find("my_third").data == data
+    iz.register_model("my_fourth", my_network(width=4), data=data, input_size=(3, 8, 9))
+    assert iz.registry.find("my_fourth").data == iz.DataConfig(input_size=(3, 8, 9), mean=(0.3,) * 3, std=(0.2,) * 3)
     assert iz.create_model("my_other").features.conv1.conv.out_channels == 4
     with pytest.raises(iz.ArgumentError, match="unknown keyword 'width' for 'my_other'"):
         iz.create_model("my_other", width=3)

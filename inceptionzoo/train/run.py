@@ -71,6 +71,8 @@ class Run:
         """Everything that the next step depends on, by name."""
         step = self.stepper
         parts = {"model": self.model, "optimizer": step.optimizer, "scheduler": self.scheduler, "average": step.average}
+        if hasattr(self.train, "state_dict") and hasattr(self.train, "load_state_dict"):
+            parts["loader"] = self.train  # torchdata's StatefulDataLoader is one
         return {"scaler": step.scaler, **{name: part for name, part in parts.items() if part is not None}}
 
     def epoch(self, progress: Progress, *, frozen: bool) -> Row:

@@ -87,6 +87,40 @@ def test_another_training_is_refused(tiny, tmp_path, options, text):
     assert all(value.equal(weights[key]) for key, value in tiny.state_dict().items())
 
 
+class Walk:
+    """Batches that go on where the last epoch stopped."""
+
+    def __init__(self, start: object = 0) -> None:
+        self.place = start
+
+    def __iter__(self):
+        for _ in range(2):
+            self.place = (self.place + 1) % 7
+            images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(self.place))
+            yield images, torch.tensor([0, 1, 0, 1])
+
+    def state_dict(self) -> dict[str, object]:
+        return {"place": self.place}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self.place = state["place"]
+
+
+def test_a_loader_with_a_state_goes_on_too(tiny, tmp_path):
+    def run(out: Path, **more: object) -> iz.History:
+        torch.manual_seed(3)
+        return iz.fit(iz.create_model("tiny"), Walk(), epochs=4, out=out, **more)
+
+    whole = run(tmp_path / "a")
+    with pytest.raises(StopError):
+        run(tmp_path / "b", callbacks=[stop_after(1)])
+    assert [row["loss"] for row in run(tmp_path / "b").epochs] == [row["loss"] for row in whole.epochs]
+    loader = Walk()
+    loader.state_dict = lambda: {"place": object()}
+    with pytest.raises(iz.ArgumentError, match="loader.place.*cannot be kept in out to go on from"):
+        iz.fit(tiny, loader, epochs=1, out=tmp_path / "c")
+
+
 def other_optimizer(model: iz.Net, lr: float) -> dict[str, object]:
     return {"optimizer": AdamW(model.parameters(), lr=lr)}
 

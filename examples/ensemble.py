@@ -1,0 +1,63 @@
+"""The last step of the report that this library began with: several models combined. Here on two of scikit-learn's digits.
+
+Each member is another network trained from another seed; one file holds them all, with weights fitted on data of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from sklearn.datasets import load_digits
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, TensorDataset, random_split
+
+import inceptionzoo as iz
+
+MEMBERS = ("googlenet", "vgg11_bn_cifar", "googlenet", "vgg13_bn_cifar")
+
+
+def digits(seed: int) -> list[TensorDataset]:
+    """Return digits to train on, to fit the weights on and the rest, (3, 32, 32); under noise, which makes them hard."""
+    data = load_digits()
+    random = torch.Generator().manual_seed(seed)
+    images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 8 - 1
+    images = interpolate(images + torch.randn(images.shape, generator=random), size=32, mode="bilinear").expand(-1, 3, -1, -1)
+    parts = random_split(TensorDataset(images, torch.tensor(data.target)), [500, 300, 997], random)
+    return [TensorDataset(*part.dataset[part.indices]) for part in parts]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--members", nargs="+", default=MEMBERS, help="any of iz.list_models()")
+    parser.add_argument("--out", type=Path, default=Path("runs/ensemble"))
+    asked = parser.parse_args()
+    train, fitted, test = digits(0)
+    models, results = [], []
+    for seed, name in enumerate(asked.members):
+        torch.manual_seed(seed)
+        model = iz.create_model(name, num_classes=10)
+        model.set_input_size(32)
+        iz.fit(model, DataLoader(train, 25, shuffle=True), epochs=asked.epochs, progress=False)
+        models.append(model)
+        results.append(iz.evaluate(model, DataLoader(test, 100)))
+        print(f"{name:16} accuracy {results[-1].accuracy:.3f}, loss {results[-1].loss:.3f}")
+
+    ensemble = iz.Ensemble(models)
+    mean = sum(result.accuracy for result in results) / len(results)
+    equal = iz.evaluate(ensemble, DataLoader(test, 100))
+    print(f"mean of members  accuracy {mean:.3f}\nensemble         accuracy {equal.accuracy:.3f}, loss {equal.loss:.3f}")
+    weights = ensemble.fit_weights(DataLoader(fitted, 100))
+    weighted = iz.evaluate(ensemble, DataLoader(test, 100))
+    print(f"with weights     accuracy {weighted.accuracy:.3f}, loss {weighted.loss:.3f}: {[round(w, 2) for w in weights]}")
+
+    asked.out.mkdir(parents=True, exist_ok=True)
+    ensemble.save(asked.out / "ensemble.safetensors")
+    again = iz.evaluate(iz.Ensemble.load(asked.out / "ensemble.safetensors"), DataLoader(test, 100))
+    print(f"saved and loaded: largest difference {float((again.probabilities - weighted.probabilities).abs().max()):.0e}")
+
+
+if __name__ == "__main__":
+    main()

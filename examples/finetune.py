@@ -1,0 +1,118 @@
+"""From a folder of class folders to a model that can be given away: trained, evaluated, drawn, saved with its card.
+
+DATA holds a folder a class, of which every fifth image is held out, or such folders as train/ and val/.
+
+python examples/finetune.py moles --model googlenet --pretrained                 # published weights, a new classifier
+python examples/finetune.py moles --weights mine.safetensors --freeze-epochs 2   # a file; at first the classifier alone
+python examples/finetune.py moles --size 96 --augment --balance --ema 0.99       # from random weights
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+import inceptionzoo as iz
+
+
+def main() -> None:
+    asked = parse()
+    torch.manual_seed(asked.seed)
+    folder = asked.data / "train" if (asked.data / "train").is_dir() else asked.data
+    classes = len(ImageFolder(folder).classes)
+    options: dict[str, Any] = {"drop_rate": asked.drop_rate} if asked.drop_rate is not None else {}
+    if asked.weights or asked.pretrained:
+        options |= {"weights": asked.weights} if asked.weights else {"pretrained": True}
+    model = iz.create_model(asked.model, num_classes=classes, **options)
+    if asked.size:
+        model.set_input_size(asked.size)
+    train, val = data_sets(asked, folder, model)
+    print(f"{asked.model}, {model.data.input_size[1]} px: {len(train)} images, {len(val)} held out, {train.classes}")
+
+    batches = DataLoader(train, asked.batch_size, shuffle=True, drop_last=True)
+    held_out = DataLoader(val, asked.batch_size)
+    history = iz.fit(
+        model, batches, held_out, epochs=asked.epochs, lr=asked.lr, warmup_epochs=asked.warmup_epochs, ema=asked.ema,
+        freeze_epochs=asked.freeze_epochs, layer_decay=asked.layer_decay, label_smoothing=asked.label_smoothing,
+        class_weights=balanced(train.targets) if asked.balance else None, precision=asked.precision,
+        metrics={"balanced_accuracy": lambda result: result.balanced_accuracy}, monitor="auc", out=asked.out, resume=False,
+    )  # fmt: skip
+    result = iz.evaluate(model, held_out)
+    scores = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy, "auc": result.auc}
+    print("held out: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+
+    history.plot(asked.out / "curves.png")
+    result.plot_roc(asked.out / "roc.png")
+    result.plot_precision_recall(asked.out / "precision_recall.png")
+    result.plot_calibration(asked.out / "calibration.png")
+    result.plot(asked.out / "confusion.png")
+    text = f"Trained on the {len(train)} images of {asked.data.name}/, {asked.epochs} epochs, seed {asked.seed}."
+    iz.save_pretrained(model, asked.out / "model", metrics=scores, description=text)
+    image = val.samples[0][0]
+    print(
+        f"saved {asked.out / 'model'}; of {image} it says {iz.predict(iz.create_model(f'local-dir:{asked.out}/model'), image)}"
+    )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a folder of class folders, or one with train/ and val/ of them")
+    parser.add_argument("--model", default="googlenet", help="any of iz.list_models()")
+    parser.add_argument("--weights", type=Path, help="a .safetensors or .pth file to start from")
+    parser.add_argument("--pretrained", action="store_true", help="start from the published weights")
+    parser.add_argument("--size", type=int, help="image side in pixels; the model's own where nothing is said")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float, help="learning rate; the model's recipe where nothing is said")
+    parser.add_argument("--warmup-epochs", type=int, default=0)
+    parser.add_argument("--freeze-epochs", type=int, default=0, help="epochs in which the classifier alone is trained")
+    parser.add_argument("--layer-decay", type=float, help="the rate of a stage over that of the next, 0.8 for example")
+    parser.add_argument("--label-smoothing", type=float, default=0.0)
+    parser.add_argument("--drop-rate", type=float, help="dropout before the classifier")
+    parser.add_argument("--ema", type=float, help="decay of an average of the weights, 0.99 for example")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--balance", action="store_true", help="weigh each class by one over its share of the images")
+    parser.add_argument("--augment", action="store_true", help="also turn images by any angle, and vary their colours")
+    parser.add_argument("--out", type=Path, default=Path("runs/finetune"))
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[ImageFolder, ImageFolder]:
+    """Return images to train on, augmented, and images held out, as they are. All are kept in memory, half as large again."""
+    side = model.data.input_size[1] * 3 // 2
+
+    @cache
+    def read(path: str) -> Image.Image:
+        image = Image.open(path).convert("RGB")
+        scale = side / min(image.size)
+        return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+
+    steps = [v2.RandomRotation(180, v2.InterpolationMode.BILINEAR), v2.RandomVerticalFlip()] if asked.augment else []
+    colours = {"color_jitter": (0.2, 0.2, 0.2, 0.02)} if asked.augment else {"color_jitter": None}
+    augmented = v2.Compose([*steps, iz.transforms(model, training=True, scale=(0.5, 1.0), **colours)])
+    plain = iz.transforms(model)
+    if folder != asked.data:
+        return ImageFolder(folder, augmented, loader=read), ImageFolder(asked.data / "val", plain, loader=read)
+    held_out = {str(path) for name in folder.iterdir() if name.is_dir() for path in sorted(name.iterdir())[::5]}
+    train = ImageFolder(folder, augmented, loader=read, is_valid_file=lambda path: path not in held_out)
+    return train, ImageFolder(folder, plain, loader=read, is_valid_file=lambda path: path in held_out)
+
+
+def balanced(targets: list[int]) -> Tensor:
+    """Return a weight for each class, one over its share, their mean 1."""
+    weights = 1 / torch.tensor(targets).bincount()
+    return weights / weights.mean()
+
+
+if __name__ == "__main__":
+    main()
