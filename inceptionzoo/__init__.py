@@ -8,7 +8,7 @@ iz.save_weights(model, "mine.safetensors")
 iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 """
 
-from . import errors, evaluation, models, train, weights
+from . import errors, evaluation, inference, models, train, weights
 from .build import build, with_aux
 from .cost import Cost, Shape
 from .ensemble import Ensemble
@@ -29,6 +29,7 @@ from .errors import (
 from .evaluation import Result, evaluate
 from .factory import create_model, load_model
 from .feature_net import FeatureInfo, FeatureNet
+from .inference import fuse
 from .models.googlenet import inception
 from .net import Net
 from .network import Aux, Head, Network, Style, network
@@ -94,7 +95,9 @@ __all__ = [
     "evaluation",
     "export_weights",
     "fit",
+    "fuse",
     "inception",
+    "inference",
     "is_model",
     "list_models",
     "load_model",

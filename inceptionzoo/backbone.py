@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from .spec import Conv, Norm, Pool
 
 
 class Backbone(nn.Module):
-    """Named stages, one after the other: (n, in_chans, h, w) -> (n, c, h', w').
+    """Named stages, one after the other: (n, in_chans, h, w) -> (n, c, h', w'). `fused` says that they are `fuse`'s.
 
     `feature_info` lists the last stage of each resolution: {num_chs, reduction, module}, the finest first.
     """
@@ -27,11 +27,21 @@ class Backbone(nn.Module):
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
         super().__init__()
         self.network, self.features, self.in_chans = network, features, in_chans
-        self.grad_checkpointing = False
+        self.grad_checkpointing = self.fused = False
         self.feature_info = self._levels()
         self._aux = aux
         self._sizes: dict[tuple[int, int], int | None] = {}  # sizes that fit: fewest positions normalised
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode.
+
+        Raises:
+            ArgumentError: the model is in its inference form, which does not train.
+        """
+        if mode and self.fused:
+            raise ArgumentError("a fused model is for evaluation alone; train the model that it was made from")
+        return super().train(mode)
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return `forward(x)`, after a check of the images that tracing, export and compilation never meet.

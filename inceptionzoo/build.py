@@ -148,6 +148,8 @@ def with_aux(model: Net) -> Net:
     name = model.entry.name if model.entry else "this network"
     if not model.network.aux:
         raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it as it is")
+    if model.fused:
+        raise ArgumentError("with_aux: the model is fused, which is not trained; take the one it was made from")
     if not model.num_classes:
         raise ArgumentError("with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier first")
     like = next(model.features.parameters())

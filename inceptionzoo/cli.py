@@ -1,4 +1,4 @@
-"""The command line: inceptionzoo list | info | convert | verify."""
+"""The command line: inceptionzoo list | info | convert | verify | bench."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from .bench import bench
 from .errors import MismatchError, ZooError
 from .factory import create_model
 from .net import Net
@@ -67,7 +68,32 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("path", help="a .safetensors or .pth file, hf-hub:OWNER/NAME, or local-dir:PATH")
     check.add_argument("--architecture", metavar="NAME", help="our name of the model, where the file does not say")
     check.set_defaults(run=_verify)
+
+    timing = commands.add_parser("bench", parents=[common], help="time models, beside their peers", description=_bench.__doc__)
+    timing.add_argument("models", nargs="*", default=["googlenet"], metavar="MODEL", help="as in `inceptionzoo list`")
+    timing.add_argument("--peers", action="store_true", help="also torchvision, timm, ONNX Runtime, OpenVINO, where installed")
+    timing.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images at a time")
+    timing.add_argument("--size", type=int, help="side of the images in pixels, the model's own where nothing is said")
+    timing.add_argument("--rounds", type=int, default=9, help="how often each is timed; the median is shown")
+    timing.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    timing.add_argument("--device", help="cpu, cuda, ...")
+    timing.add_argument("--plot", metavar="FILE", help="also draw a picture")
+    timing.set_defaults(run=_bench)
     return parser
+
+
+def _bench(asked: argparse.Namespace) -> dict[str, Any]:
+    """Time the inference of models in float32: as they are, fused, compiled; with --peers by everything else installed.
+
+    Every way of running them takes its turn in every round. Outputs are compared; no ratio is given on a busy machine.
+    """
+    options = {"size": asked.size, "rounds": asked.rounds, "with_peers": asked.peers, "device": asked.device}
+    report = bench(asked.models, batches=asked.batch, compiled=not asked.no_compile, **options)
+    if asked.plot:
+        report.plot(asked.plot)
+    if not asked.json:
+        print(report)
+    return report.to_json()
 
 
 def _list(asked: argparse.Namespace) -> list[str]:

@@ -48,6 +48,10 @@ def save_pretrained(
             raise ArgumentError(f"{name}={value!r} must be a string")
     if isinstance(datasets, str) or not all(isinstance(item, str) for item in datasets):
         raise ArgumentError(f"datasets={datasets!r} must be a list of names of the Hub's data sets")
+    if getattr(model, "fused", False):
+        raise ArgumentError(
+            "the model is fused, which timm cannot read; give away the one it was made from, or use save_weights"
+        )
     place, names = check_path("folder", folder), None if class_names is None else tuple(class_names)
     card_of(model, class_names=names, metrics=metrics)  # refuses before the folder is made
     place.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from .build import with_aux
 from .cost import Shape
 from .entry import Entry
 from .errors import MismatchError
+from .inference.fuse import folded_network, fuse
 from .known import Asked, Known, blank, by_card, by_shapes, check_keywords
 from .net import Net
 from .network import GlobalPool, Network
@@ -40,9 +41,10 @@ def restore(
         WeightsError: the source does not fit the model, or asks for more than it holds; nothing large was built then.
     """
     network = make_network(entry, arguments)
+    fused = source.card is not None and source.card.fused
     if known is None:
         known = by_shapes(network, entry, source) if source.card is None else by_card(source.card)
-    _check_size(network, known.sizes, source)
+    _check_size(folded_network(network) if fused else network, known.sizes, source)
     options = asked.options(entry, known.sizes)
     classes, pool = options["num_classes"], options["global_pool"]
     first = {**options, "num_classes": known.sizes.num_classes}
@@ -52,6 +54,7 @@ def restore(
         first["data"] = known.data.sized(options["in_chans"], *known.data.input_size[1:])
     model = blank(network, {**first, "entry": entry, "arguments": arguments})
     model = (with_aux(model) if aux else model).to(dtype=dtype)
+    model = fuse(model) if fused else model
     report = load_source(model, source)
     if (classes, pool) != (model.num_classes, model.global_pool):
         _new_head(model, classes, pool, report)

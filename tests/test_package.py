@@ -25,12 +25,12 @@ FLOORS = [
     {"backbone"},
     {"net"},
     {"build", "feature_net", "models", "weights", "evaluation"},
-    {"registry", "train"},
+    {"registry", "train", "inference"},
     {"known"},
     {"restore", "summary", "predict"},
     {"pretrained", "ensemble"},
     {"factory"},
-    {"publish"},
+    {"publish", "bench"},
     {"cli"},
     {"__main__"},
 ]
@@ -51,6 +51,8 @@ INSIDE = {  # the same within a folder
         {"setup"},
         {"fit"},
     ],
+    "bench": [{"measure", "peers"}, {"report"}],
+    "inference": [{"blocks", "fold"}, {"fuse"}],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }
 

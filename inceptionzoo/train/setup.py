@@ -49,6 +49,8 @@ def check_steps(
             f"model of type {type(model).__name__}{classes} must be one of create_model with num_classes of at least 2; "
             "see reset_classifier"
         )
+    if model.fused:
+        raise ArgumentError("the model is fused, for evaluation alone; train the one that it was made from")
     for name, number in numbers.items():
         if number is not None and optimizer is not None:
             raise ArgumentError(f"{name}={number!r} has no effect beside an optimizer of your own; set it there")

@@ -23,6 +23,7 @@ KINDS = {
     "drop_rate": float,
     "aux": bool,
     "channels_last": bool,
+    "fused": bool,
     "arguments": dict,
     "data": dict,
     "metrics": dict,
@@ -34,7 +35,7 @@ class Card:
     """The header's description of a model; every value is plain JSON.
 
     `channels_last` keeps the memory format that the model computed in: the file's tensors are contiguous either way, and
-    a model read back computes the same bits.
+    a model read back computes the same bits. `fused` says that the weights are those of the inference form.
     """
 
     architecture: str
@@ -44,6 +45,7 @@ class Card:
     drop_rate: float
     aux: bool
     channels_last: bool
+    fused: bool
     arguments: Mapping[str, Any]
     data: Mapping[str, Any]
     class_names: list[str] | None = None
@@ -140,6 +142,7 @@ def card_of(model: Net, *, class_names: list[str] | tuple[str, ...] | None, metr
         drop_rate=float(model.head.drop.p),
         aux=bool(model.aux),
         channels_last=model.is_channels_last,
+        fused=model.fused,
         arguments=model.arguments,
         data=model.data.to_json(),
         class_names=None if names is None else list(names),

@@ -44,6 +44,8 @@ def exported(model: Net, layout: str) -> dict[str, Tensor]:
     """
     if not isinstance(model, Net):
         raise ArgumentError(f"model is a {type(model).__name__}; export_weights takes a model of create_model")
+    if model.fused:
+        raise ArgumentError("the model is fused, which no other library's layout knows; export the one it was made from")
     known = {item.name: item for item in (model.entry.layouts if model.entry else ())}
     if not known:
         raise ArgumentError("no other library has a layout for this model; use save_weights")

@@ -74,6 +74,8 @@ def load_source(model: Net, source: Source, *, new_head: bool = False) -> Report
             f"{source.name} holds {source.card.architecture!r}, the model is {name!r}; use load_model(path), or "
             f"create_model({source.card.architecture!r}, weights=path)"
         )
+    if model.fused != (source.card is not None and source.card.fused):
+        raise MismatchError(f"{source.name}: either it or the model is fused; load the weights first, and fuse that model")
     state = model.state_dict()
     layouts = model.entry.layouts if model.entry else ()
     optional = is_classifier if new_head else None

@@ -85,7 +85,7 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
                 "network": (7, None, "x", iz.Conv(3)),
                 **dict.fromkeys(("paper", "about"), (7, None, ["x"])),
                 "num_classes": (*NATURALS, None),
-                "input_size": (*DATA["input_size"], None),
+                "input_size": DATA["input_size"],
                 **dict.fromkeys(("data", "recipe"), ("x", 7, {})),
                 "layouts": ("x", 7, ("x",), None),
             },

@@ -17,6 +17,7 @@ LIKELY = {
     "drop_rate": [0.0, 0.5, 1.0, -0.1],
     "aux": [True],
     "channels_last": [True],
+    "fused": [True],
     "class_names": [["a", "b", "c"], ["a", "b"], ["a", "a", "b"], ["a", "b", 3], ["\ud800", "", "\0"]],
     "metrics": [{"a": 1.0}, {"a": 1}, {"a": float("nan")}, {"": 0.5}],
 }

@@ -74,7 +74,18 @@ def test_tuples_stay_tuples(tmp_path, tiny, five):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-KEYS = ["architecture", "num_classes", "in_chans", "global_pool", "drop_rate", "aux", "channels_last", "arguments", "data"]
+KEYS = [
+    "architecture",
+    "num_classes",
+    "in_chans",
+    "global_pool",
+    "drop_rate",
+    "aux",
+    "channels_last",
+    "fused",
+    "arguments",
+    "data",
+]
 KEYS += ["class_names", "metrics", "version"]
 
 
@@ -95,6 +106,7 @@ TYPES = {
     "drop_rate": ("0", None, True),
     "aux": (1, "x", None),
     "channels_last": (1, "x", None),
+    "fused": (1, "x", None),
     "arguments": ([], None, "x"),
     "data": ([], None, "x"),
     "class_names": ("abc", {}, 3),

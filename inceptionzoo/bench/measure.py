@@ -1,0 +1,103 @@
+"""Times of calls that take turns, so that whatever else the machine does falls on all of them alike."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3  # calls before the first that counts
+BUSY = 0.5  # of a core that something else takes, above which no ratio is given
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the figures were measured on."""
+
+    processor: str
+    cores: int
+    threads: int
+    device: str
+    load: float
+    versions: Mapping[str, str]
+
+    @property
+    def busy(self) -> bool:
+        """Whether something else was running."""
+        return self.load > BUSY
+
+
+def machine(device: torch.device, versions: Mapping[str, str]) -> Machine:
+    """Return what this is, and how much of it something else takes."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return Machine(_processor(), os.cpu_count() or 1, torch.get_num_threads(), gpu, load(), versions)
+
+
+def load(seconds: float = 1.0) -> float:
+    """Return how many cores others have kept busy in the next `seconds`; nan where the system does not say."""
+    before = _ticks()
+    if before is None:
+        return float("nan")
+    time.sleep(seconds)
+    after = _ticks()
+    assert after is not None
+    return (after - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def _ticks() -> int | None:
+    """Return the ticks that all processes together have run: user, nice and system time."""
+    try:
+        words = Path("/proc/stat").read_text().split()
+    except OSError:
+        return None
+    return sum(map(int, words[1:4]))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round; every round calls each once."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(WARM_UP + rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn >= WARM_UP:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
+    """Return how many times faster `ours` is, round by round: median, lower and upper quartile."""
+    ratios = [other / own for other, own in zip(theirs, ours, strict=True)]
+    if len(ratios) < 2:
+        return ratios[0], ratios[0], ratios[0]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return middle, low, high
+
+
+def gemm_peak(device: torch.device, size: int = 2048, rounds: int = 5) -> float:
+    """Return the rate of a large product of float32 matrices, in multiply-adds per second: what a convolution is held to."""
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    times = take_turns({"gemm": lambda: a @ b}, rounds, device)["gemm"]
+    return float(size**3 / min(times))
+
+
+def apart(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference over the largest value."""
+    return float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max())

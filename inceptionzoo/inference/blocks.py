@@ -1,0 +1,92 @@
+"""The modules of a fused network. Shapes: n images, c channels, h x w pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvAct(nn.Module):
+    """A convolution with bias, then an activation: (n, c, h, w) -> (n, out, h', w')."""
+
+    def __init__(self, conv: nn.Module, act: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.act = conv, act
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.conv(x))
+        return x
+
+
+class PoolAfter(nn.Module):
+    """The average of a 1x1 convolution's output, where the network averages its input: the same, since both are linear."""
+
+    def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module) -> None:
+        super().__init__()
+        self.pool, self.act = pool, act
+        self.bias = nn.Parameter(bias, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.pool(x) + self.bias[:, None, None])
+        return x
+
+
+class JoinedBranches(nn.Module):
+    """Branches whose first 1x1 convolutions run as one: (n, c, h, w) -> (n, sum of widths, h', w').
+
+    `first` gives the maps that the branches of `joined` begin with, `widths` wide; the first `active` channels of them go
+    through `act`. The branches of `alone` take the input. Both are keyed by their place in the output.
+    """
+
+    def __init__(
+        self,
+        first: nn.Module,
+        act: nn.Module,
+        active: int,
+        widths: Sequence[int],
+        joined: Mapping[int, nn.Module],
+        alone: Mapping[int, nn.Module],
+    ) -> None:
+        super().__init__()
+        self.first, self.act, self.active, self.widths = first, act, active, list(widths)
+        self.joined = nn.ModuleDict({str(place): module for place, module in joined.items()})
+        self.alone = nn.ModuleDict({str(place): module for place, module in alone.items()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        if self.active == sum(self.widths):
+            y = self.act(y)
+        elif self.active:
+            y = torch.cat((self.act(y[:, : self.active]), y[:, self.active :]), 1)
+        parts = y.split(self.widths, 1)
+        outs = {int(place): module(part) for (place, module), part in zip(self.joined.items(), parts, strict=True)}
+        outs |= {int(place): module(x) for place, module in self.alone.items()}
+        return torch.cat([outs[place] for place in sorted(outs)], 1)
+
+    def extra_repr(self) -> str:
+        return f"active={self.active}, widths={self.widths}"
+
+
+class Sum(nn.Module):
+    """shortcut(x) + body(x), then an activation; the scale of a residual is in the body's last convolution."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module, act: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut, self.act = body, shortcut, act
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.body(x) + self.shortcut(x))
+        return x
+
+
+class Scaled(nn.Module):
+    """`scale` times the input, for a residual body that no convolution ends."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x

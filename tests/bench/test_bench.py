@@ -1,0 +1,90 @@
+"""bench: what it measures and says. No test looks at a time."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+import inceptionzoo as iz
+from inceptionzoo import cli
+from inceptionzoo.bench import bench, measure, report
+
+HERE = torch.device("cpu")
+
+
+def test_calls_take_turns():
+    seen = []
+    calls = {name: lambda name=name: seen.append(name) for name in "abc"}
+    times = measure.take_turns(calls, 4, HERE)
+    assert seen == list("abc") * (measure.WARM_UP + 4)
+    assert {name: len(found) for name, found in times.items()} == dict.fromkeys("abc", 4)
+
+
+def test_a_ratio_is_taken_round_by_round():
+    middle, low, high = measure.ratio([2.0, 20.0, 6.0], [1.0, 10.0, 2.0])
+    assert (middle, low, high) == (2.0, 2.0, 3.0)
+    assert measure.ratio([3.0], [2.0]) == (1.5, 1.5, 1.5)
+
+
+def test_the_load_is_of_others(monkeypatch):
+    ticks = iter([1000, 1000 + measure.os.sysconf("SC_CLK_TCK") // 5])
+    monkeypatch.setattr(measure, "_ticks", lambda: next(ticks))
+    assert measure.load(0.1) == pytest.approx(2.0)
+    monkeypatch.setattr(measure, "_ticks", lambda: None)
+    assert measure.load(0.1) != measure.load(0.1)  # nan where nothing is known
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    monkeypatch.setattr(measure, "load", lambda seconds=1.0: 0.0)
+    monkeypatch.setattr(report, "gemm_peak", lambda device: 1e11)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_rows_beside_peers(tmp_path):
+    timings = bench(["vgg11_bn_cifar", "googlenet"], batches=[2], size=40, rounds=2, with_peers=True, compiled=False)
+    runners = [row.runner for row in timings.rows if (row.model, row.batch) == ("googlenet", 2)]
+    assert runners[:2] == ["inceptionzoo", "fused"]
+    assert {"torchvision", "torchvision, channels_last", "ONNX Runtime"} <= set(runners)
+    assert all(row.apart < 1e-4 for row in timings.rows)
+    for row in timings.rows:
+        assert 0 < row.low <= row.median <= row.high
+        assert row.ratio is not None
+    best = min((row for row in timings.rows[:2]), key=lambda row: row.median)
+    assert best.ratio == (1.0, 1.0, 1.0)
+    lines = str(timings).splitlines()
+    assert "2 rounds" in lines[0]
+    assert "torch 2" in lines[1]
+    assert len([line for line in lines if line.startswith("googlenet")]) == len(runners)
+    assert len(timings.to_json()["rows"]) == len(timings.rows)
+    timings.plot(tmp_path / "bench.png")
+    with Image.open(tmp_path / "bench.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_a_busy_machine_gets_no_ratio(monkeypatch):
+    monkeypatch.setattr(measure, "load", lambda seconds=1.0: 1.3)
+    monkeypatch.setattr(report, "gemm_peak", lambda device: 1e11)
+    timings = bench(["vgg11_bn_cifar"], batches=[1], rounds=1, compiled=False)
+    assert {row.ratio for row in timings.rows} == {None}
+    assert "the machine is busy" in str(timings)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_command(capsys, tmp_path):
+    options = ["--batch", "1", "--rounds", "1", "--no-compile", "--plot", str(tmp_path / "bench.png")]
+    assert cli.main(["bench", "vgg11_bn_cifar", *options, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["runner"] for row in told["rows"]] == ["inceptionzoo", "fused"]
+    assert (tmp_path / "bench.png").is_file()
+    assert cli.main(["bench", "vgg11_bn_cifar", *options]) == 0
+    assert "vgg11_bn_cifar" in capsys.readouterr().out
+    assert cli.main(["bench", "vgg99"]) == 1
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_refusals():
+    for options, text in (({"rounds": 0}, "rounds=0"), ({"batches": [0]}, "batches=0"), ({"device": "gpu"}, "device='gpu'")):
+        with pytest.raises(iz.ArgumentError, match=text):
+            bench(["vgg11_bn_cifar"], **options)
