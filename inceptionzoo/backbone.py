@@ -34,14 +34,8 @@ class Backbone(nn.Module):
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode.
-
-        Raises:
-            ArgumentError: the model is in its inference form, which does not train.
-        """
-        if mode and self.fused:
-            raise ArgumentError("a fused model is for evaluation alone; train the model that it was made from")
-        return super().train(mode)
+        """Set training or evaluation mode; a fused model stays in evaluation mode."""
+        return super().train(mode and not self.fused)
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return `forward(x)`, after a check of the images that tracing, export and compilation never meet.

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from .bench import bench
-from .errors import MismatchError, ZooError
+from .errors import MismatchError, ZooError, check_choice
 from .factory import create_model
 from .net import Net
 from .publish import convert
@@ -87,6 +88,8 @@ def _bench(asked: argparse.Namespace) -> dict[str, Any]:
 
     Every way of running them takes its turn in every round. Outputs are compared; no ratio is given on a busy machine.
     """
+    if asked.plot:
+        check_choice("the ending of --plot", Path(asked.plot).suffix, (".png", ".pdf", ".svg"))
     options = {"size": asked.size, "rounds": asked.rounds, "with_peers": asked.peers, "device": asked.device}
     report = bench(asked.models, batches=asked.batch, compiled=not asked.no_compile, **options)
     if asked.plot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -34,17 +35,17 @@ class Machine:
         return self.load > BUSY
 
 
-def machine(device: torch.device, versions: Mapping[str, str]) -> Machine:
-    """Return what this is, and how much of it something else takes."""
+def machine(device: torch.device, load: float, versions: Mapping[str, str]) -> Machine:
+    """Return what this is; `load` is how much of it something else took."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return Machine(_processor(), os.cpu_count() or 1, torch.get_num_threads(), gpu, load(), versions)
+    return Machine(_processor(), os.cpu_count() or 1, torch.get_num_threads(), gpu, load, versions)
 
 
 def load(seconds: float = 1.0) -> float:
-    """Return how many cores others have kept busy in the next `seconds`; nan where the system does not say."""
+    """Return how many cores others keep busy in the next `seconds`; the last minute's load where the system says no more."""
     before = _ticks()
     if before is None:
-        return float("nan")
+        return os.getloadavg()[0] if hasattr(os, "getloadavg") else math.inf
     time.sleep(seconds)
     after = _ticks()
     assert after is not None

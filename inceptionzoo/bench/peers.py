@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -65,12 +65,14 @@ def _torchvision(model: Net) -> Any:
 def _timm(model: Net) -> Any:
     import timm
 
-    name = _named(model, "timm")
-    if name is None or not timm.is_model(name):
-        return None
-    other = timm.create_model(name, num_classes=model.num_classes)
-    other.load_state_dict(exported(model, "timm"))
-    return other
+    for layout in ("timm", "torchvision"):  # the names of some of its models are torchvision's
+        name = _named(model, layout)
+        if name is not None and timm.is_model(name):
+            other = timm.create_model(name, num_classes=model.num_classes)
+            with suppress(RuntimeError):
+                other.load_state_dict(exported(model, layout))
+                return other
+    return None
 
 
 def _runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:

@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -20,7 +20,7 @@ from ..net import Net
 from ..network_cost import network_cost
 from ..place import check_device
 from ..registry import find
-from .measure import Machine, apart, gemm_peak, machine, ratio, take_turns
+from .measure import Machine, apart, gemm_peak, load, machine, ratio, take_turns
 from .peers import OURS, Call, ours, peers
 
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "openvino", "numba")
@@ -49,7 +49,7 @@ class Timings:
     machine: Machine
     peak: float
     rounds: int
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
 
     def __str__(self) -> str:
         told = self.machine
@@ -115,21 +115,28 @@ def bench(
         ArgumentError: an argument lies outside its range, or a model is unknown.
     """
     check_int("rounds", rounds, 1)
+    if size is not None:
+        check_int("size", size, 1)
     for batch in batches:
         check_int("batches", batch, 1)
     entries = [find(name) for name in names]
     place = check_device(device) or torch.device("cpu")
-    found = {name: number for name in PACKAGES if (number := _version(name))}
-    report = Timings(machine(place, found), gemm_peak(place), rounds)
+    rows: list[Row] = []
+    peak, loads = gemm_peak(place), [load()]
     for entry in entries:
         model = create_model(entry.name).eval().to(place)
-        side = size or model.data.input_size[1]
         for batch in batches:
-            report.rows.extend(_rows(model, side, batch, report, with_peers=with_peers, compiled=compiled))
-    return report
+            sizes = size or model.data.input_size[1], batch
+            rows += _rows(model, *sizes, peak, rounds, with_peers=with_peers, compiled=compiled)
+            loads.append(load())
+    found = {name: number for name in PACKAGES if (number := _version(name))}
+    timings = Timings(machine(place, max(loads), found), peak, rounds, rows)
+    if timings.machine.busy:
+        timings.rows[:] = [replace(row, ratio=None) for row in rows]
+    return timings
 
 
-def _rows(model: Net, side: int, batch: int, report: Timings, *, with_peers: bool, compiled: bool) -> Iterator[Row]:
+def _rows(model: Net, side: int, batch: int, peak: float, rounds: int, *, with_peers: bool, compiled: bool) -> Iterator[Row]:
     """Yield a row for each way of running the model on a batch."""
     place = next(model.parameters()).device
     images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(place)
@@ -139,17 +146,17 @@ def _rows(model: Net, side: int, batch: int, report: Timings, *, with_peers: boo
     with torch.inference_mode():
         expected = model(images)
         differences = {name: apart(call(images), expected) for name, call in forms.items()}
-        times = take_turns({name: partial(call, images) for name, call in forms.items()}, report.rounds, place)
+        times = take_turns({name: partial(call, images) for name, call in forms.items()}, rounds, place)
     best = min((name for name in OURS if name in times), key=lambda name: statistics.median(times[name]))
     assert model.entry is not None
     work = network_cost(model.network, Shape(model.in_chans, side, side), model.num_classes).macs * batch
     for name, seconds in times.items():
         low, median, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
-        against = None if report.machine.busy else ratio(seconds, times[best])
+        against = ratio(seconds, times[best])
         scale = 1000.0
         yield Row(
             model.entry.name, side, batch, name, median * scale, low * scale, high * scale, against, differences[name],
-            work / median / report.peak,
+            work / median / peak,
         )  # fmt: skip
 
 

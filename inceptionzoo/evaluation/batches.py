@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
 from ..errors import ArgumentError
-from .ranks import Ranks
+from .ranks import Ranks, reseed
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 KEPT = (  # of a DataLoader whose batches are taken apart
@@ -26,12 +27,15 @@ KEPT = (  # of a DataLoader whose batches are taken apart
 class Part:
     """A rank's part of a batch: images (n, c, h, w), targets (n,), and where they stand among all images, `places`.
 
+    `mark` is a number of the whole batch, by which ranks see whether they read the same.
+
     Where a batch has fewer images than there are ranks, a rank without one gets its first to run, and no place.
     """
 
     images: Tensor
     targets: Tensor
     places: Tensor
+    mark: int
 
 
 class Share:
@@ -48,7 +52,8 @@ class Share:
         if ranks.world == 1:
             return
         inner = getattr(batches, "batch_sampler", None)
-        if any(isinstance(sampler, DistributedSampler) for sampler in (getattr(batches, "sampler", None), inner)):
+        samplers = (getattr(batches, "sampler", None), inner, getattr(inner, "sampler", None))
+        if any(isinstance(sampler, DistributedSampler) for sampler in samplers):
             raise ArgumentError(
                 "the loader has a DistributedSampler, which repeats images to fill up: pass the loader of a single process; "
                 "each batch of it is split between the ranks, none of its images counted twice"
@@ -56,35 +61,52 @@ class Share:
         if type(batches) is DataLoader and inner is not None and not isinstance(batches.dataset, IterableDataset):
             self.slices = _Slices(inner, ranks)
             kept = {name: getattr(batches, name) for name in KEPT}
+            kept["worker_init_fn"] = _OwnSeeds(batches.worker_init_fn, ranks.rank)
             self.batches = DataLoader(batches.dataset, batch_sampler=self.slices, **kept)
 
     def __iter__(self) -> Iterator[Part]:
         rank, world = self.ranks.rank, self.ranks.world
         start = 0
         for images, targets in map(unpack, self.batches):
-            size = self.slices.sizes.popleft() if self.slices else len(images)
-            if world > 1 and self.slices is None:
+            if self.slices is not None:
+                size, mark = self.slices.told.popleft()
+            else:
+                size, mark = len(images), crc32(targets.cpu().numpy().tobytes()) if world > 1 else 0
                 own = slice(rank, None, world) if rank < size else slice(0, 1)
-                images, targets = images[own], targets[own]
-            yield Part(images, targets, torch.arange(start, start + size)[rank::world])
+                images, targets = (images[own], targets[own]) if world > 1 else (images, targets)
+            yield Part(images, targets, torch.arange(start, start + size)[rank::world], mark)
             start += size
 
 
 class _Slices(Sampler[list[int]]):
-    """A rank's part of each batch of another sampler; `sizes` are those of the whole batches, in order."""
+    """A rank's part of each batch of another sampler; of the whole batches `told` has sizes and marks, in order."""
 
     def __init__(self, batches: Iterable[Any], ranks: Ranks) -> None:
         self.batches, self.ranks = batches, ranks
-        self.sizes: deque[int] = deque()
+        self.told: deque[tuple[int, int]] = deque()
 
     def __iter__(self) -> Iterator[list[int]]:
-        self.sizes.clear()
+        self.told.clear()
         for batch in map(list, self.batches):
-            self.sizes.append(len(batch))
+            self.told.append((len(batch), crc32(repr(batch).encode())))
             yield batch[self.ranks.rank :: self.ranks.world] or batch[:1]
 
     def __len__(self) -> int:
         return len(self.batches)  # type: ignore[arg-type]  # where the sampler has none, this raises as it does
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnSeeds:
+    """Start a worker's generators elsewhere than another rank's; then the caller's own function."""
+
+    then: Any
+    rank: int
+
+    def __call__(self, worker: int) -> None:
+        if self.rank:
+            reseed(crc32(f"{torch.initial_seed()} {self.rank}".encode()))  # of a seed, torch takes 32 bits
+        if self.then is not None:
+            self.then(worker)
 
 
 def check_batches(name: str, batches: object) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
+from zlib import crc32
 
 import numpy
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import ArgumentError
 
 TIMEOUT = timedelta(minutes=10)  # how long a rank waits for another, where the caller has not set it
 
@@ -39,6 +44,16 @@ class Ranks:
         distributed.all_reduce(sums, group=self.group)
         found: list[float] = sums.tolist()
         return found
+
+    def agree(self, asked: object) -> None:
+        """Check that every rank was asked for the same.
+
+        Raises:
+            ArgumentError: it was not.
+        """
+        mark = crc32(repr(asked).encode())
+        if self.total(mark) != [self.world * mark]:
+            raise ArgumentError("the ranks differ in their arguments, model or number of images; make the same call on each")
 
     def gathered(self, part: Tensor, places: Tensor) -> Tensor:
         """Return the rows of all ranks in the order of their places."""
@@ -69,9 +84,9 @@ class Ranks:
         numpy.random.seed(seed)
 
     def part_ways(self) -> None:
-        """Let every rank draw its own dropout, once the order of the batches is drawn."""
+        """Let every rank draw its own dropout and augmentation, once the order of the batches is drawn."""
         if not self.first:
-            torch.manual_seed(self._drawn() + self.rank)
+            reseed(self._drawn() + self.rank)
 
     def _drawn(self) -> int:
         """Return a random number, the same on every rank, and leave torch's generator as it is."""
@@ -84,9 +99,16 @@ class Ranks:
         return DistributedDataParallel(module)
 
 
+def reseed(seed: int) -> None:
+    """Start torch's, Python's and numpy's generators anew."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+
+
 @contextmanager
 def ranks() -> Iterator[Ranks]:
-    """Join the processes that torchrun or the caller has started; leave them again, if it was not the caller who joined.
+    """Join the processes that torchrun or the caller has started, once; ours are left when the process ends.
 
     After an error nobody is waited for: the end of a process is what tells the others.
     """
@@ -94,10 +116,26 @@ def ranks() -> Iterator[Ranks]:
     if not several:
         yield Ranks()
         return
-    ours = not distributed.is_initialized()
-    if ours:
+    if not distributed.is_initialized():
+        if torch.accelerator.is_available():
+            torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count())
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
-    group = None if "gloo" in distributed.get_backend_config() else distributed.new_group(backend="gloo", timeout=TIMEOUT)
-    yield Ranks(distributed.get_rank(), distributed.get_world_size(), group)
-    if ours:
+        atexit.register(_leave)
+    _failed.add(True)
+    yield Ranks(distributed.get_rank(), distributed.get_world_size(), _gloo(distributed.group.WORLD))
+    _failed.clear()
+
+
+_failed: set[bool] = set()  # holds something while a training runs, and after one that failed
+
+
+@cache
+def _gloo(world: object) -> Any:  # noqa: ARG001  # one for each world
+    """Return the group for numbers on the CPU: the world itself, where that is gloo's."""
+    own = "gloo" in distributed.get_backend_config()
+    return None if own else distributed.new_group(backend="gloo", timeout=TIMEOUT)
+
+
+def _leave() -> None:
+    if distributed.is_initialized() and not _failed:
         distributed.destroy_process_group()

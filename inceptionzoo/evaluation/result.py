@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, check_path, check_rate
+from ..errors import ArgumentError, check_number, check_path
 from .plots import save_calibration, save_confusion, save_precision_recall, save_roc
 
 
@@ -79,7 +79,9 @@ class Result:
         Raises:
             ArgumentError: there are not two classes, or `specificity` lies outside 0..1.
         """
-        check_rate("specificity", specificity)
+        check_number("specificity", specificity)
+        if specificity > 1:
+            raise ArgumentError(f"specificity={specificity!r} must be a number from 0 to 1")
         if self.probabilities.shape[1] != 2:
             raise ArgumentError(f"sensitivity: the model has {self.probabilities.shape[1]} classes and must have two")
         ((false, true, _),) = self.roc

@@ -9,7 +9,10 @@ from ..blocks import ConvNormAct
 
 def foldable(module: nn.Module) -> bool:
     """Return whether a convolution's normalisation, where it has one, is a fixed affine map."""
-    return isinstance(module, ConvNormAct) and isinstance(module.bn, nn.BatchNorm2d | nn.Identity)
+    if not isinstance(module, ConvNormAct):
+        return False
+    plain = type(module.bn) is nn.BatchNorm2d and module.bn.running_mean is not None
+    return plain or type(module.bn) is nn.Identity
 
 
 def folded(module: ConvNormAct) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..evaluation.batches import Batches
+from ..evaluation.batches import Batches, Share
 from ..evaluation.ranks import ranks
 from ..net import Net
 from .callbacks import Callback
@@ -21,7 +21,7 @@ from .losses import Losses
 from .recipe import Loss, average_of, cross_entropy, recipe, scaler_of
 from .run import Metrics, Run
 from .setup import check_epochs, check_loss, check_memory, check_records, check_resume, check_run, check_steps
-from .state import LAST, counted, described, read_state, stepping, take_names
+from .state import LAST, called, check_parts, counted, described, read_state, stepping, take_names
 from .step import PRECISIONS, Stepper
 
 
@@ -73,12 +73,12 @@ def fit(
     the model at the end.
 
     The model ends with the last epoch's weights. `metrics` are further columns, of the validation data: names with functions
-    of a `Result`. `monitor` is the column that chooses the best epoch, of the validation data where there are any; after
-    `patience_epochs` without a better one the training ends. `out` is a folder for `best.safetensors`, `history.csv` and
-    `.json`, and `last.safetensors`, from which the same call goes on after it was cut short, bit for bit as if it had not
-    been: `resume` "auto" does so where the file is, True demands it, False starts anew. `seed` sets torch's generator; the
-    order of images is the loader's own. `device` is the accelerator where there is one. `progress` None shows a bar on a
-    terminal only. Each callback gets the model and the epoch's row.
+    of a `Result`. `monitor` is the column that chooses the best epoch, of the validation data where there are any, the largest
+    unless it is a loss or "-" stands before its name; after `patience_epochs` without a better one the training ends. `out` is
+    a folder for `best.safetensors`, `history.csv` and `.json`, and `last.safetensors`, from which the same call goes on after
+    it was cut short, bit for bit as if it had not been: `resume` "auto" does so where the file is, True demands it, False
+    starts anew. `seed` sets torch's generator; the order of images is the loader's own. `device` is the accelerator where
+    there is one. `progress` None shows a bar on a terminal only. Each callback gets the model and the epoch's row.
 
     Under `torchrun` every process makes the same call, with the same loader: each batch is split between them, gradients are
     averaged, the rows are those of all images. The first writes the files and calls the callbacks. `out` must be one folder.
@@ -96,14 +96,20 @@ def fit(
     place, callbacks = check_run(train, val, device, seed, callbacks, channels_last=channels_last, progress=progress)
     resumed = check_resume(resume, folder, train)
     asked = {
-        **numbers, "warmup_epochs": warmup_epochs, "epochs": epochs, "freeze_epochs": freeze_epochs,
+        **{name: None if number is None else float(number) for name, number in numbers.items()},
+        "warmup_epochs": warmup_epochs, "epochs": epochs, "freeze_epochs": freeze_epochs,
         "patience_epochs": patience_epochs, "optimizer": stepping(optimizer), "scheduler": stepping(scheduler),
-        "loss": getattr(loss, "__qualname__", repr(loss)), "accumulate": accumulate, "precision": precision,
+        "loss": called(loss), "accumulate": accumulate, "precision": precision,
         "channels_last": channels_last, "ema": ema, "label_smoothing": label_smoothing,
         "class_weights": None if class_weights is None else class_weights.tolist(), "metrics": sorted(metrics),
-        "monitor": monitor, "seed": seed, "data": counted(train), "model": described(model),
+        "monitor": monitor, "seed": seed, "data": counted(train), "val": counted(val), "model": described(model),
     }  # fmt: skip
+    if folder is not None:
+        own = {"optimizer": optimizer, "scheduler": scheduler, "loader": train if hasattr(train, "state_dict") else None}
+        check_parts({name: part for name, part in own.items() if part is not None})
     with ranks() as here:
+        here.agree(asked)
+        shares = Share(train, here), None if val is None else Share(val, here)
         state = read_state(folder / LAST, {**asked, "ranks": here.world}) if resumed and folder is not None else None
         if seed is not None:
             torch.manual_seed(seed)
@@ -115,9 +121,10 @@ def fit(
         if optimizer is None:
             optimizer, scheduler = recipe(model, epochs, **numbers, warmup_epochs=warmup_epochs)
         losses = Losses(model, cross_entropy(model, loss, label_smoothing, class_weights), PRECISIONS[precision])
+        losses.to(device=next(model.parameters()).device)
         average, scaler = average_of(model, ema), scaler_of(model, precision)
         stepper = Stepper(losses, optimizer, accumulate, scaler, class_weights, average)
-        run = Run(stepper, scheduler, here, train, val, metrics, History(monitor), folder, asked)
+        run = Run(stepper, scheduler, here, train, val, shares, metrics, History(monitor), folder, asked)
         run.go_on(state)
         with checkpointed(model, checkpoint):
             run.to_the_end(callbacks, progress)

@@ -18,7 +18,8 @@ COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy",
 class History:
     """Rows of `COLUMNS`, the caller's own metrics and `seconds`, one an epoch, from 0; val_ columns where there was such data.
 
-    Rates are fractions. `monitor` is the column by which `best` is chosen: the largest, the smallest for a loss.
+    Rates are fractions. `monitor` is the column by which `best` is chosen: the largest, the smallest for a loss and for a
+    column with "-" before its name.
     """
 
     monitor: str
@@ -31,10 +32,10 @@ class History:
 
     def score(self, row: Row) -> float:
         """Return how good a row is: larger is better, minus infinity where the value is undefined."""
-        value = row[self.monitor]
+        value = row[self.monitor.removeprefix("-")]
         if math.isnan(value):
             return -math.inf
-        return -value if self.monitor.endswith("loss") else value
+        return -value if self.monitor.endswith("loss") or self.monitor.startswith("-") else value
 
     def stale(self, patience: int | None) -> bool:
         """Return whether the last `patience` epochs were no better than the one before them."""

@@ -16,15 +16,18 @@ class Losses(nn.Module):
     """A model with its loss: images (n, c, h, w) and targets (n,) -> logits (n, num_classes) and a mean loss ().
 
     The losses of auxiliary heads are added, weighted. `amp` is the type in which the model computes; the loss is in float32.
+    Images that are not `counted` have a loss of 0, whose gradient is 0 for every parameter.
     """
 
     def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None) -> None:
         super().__init__()
         self.model, self.criterion, self.amp = model, criterion, amp
 
-    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, targets: Tensor, counted: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
             logits, taps = self._logits(images)
+            if not counted:
+                return logits, sum((tap.sum() * 0 for tap in taps.values()), logits.sum() * 0)
             total = self.criterion(logits.float() if self.amp else logits, targets)
             for aux in self.model.network.aux if taps else ():
                 total = total + aux.weight * self.criterion(taps[aux.tap].float() if self.amp else taps[aux.tap], targets)

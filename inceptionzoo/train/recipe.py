@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..entry import Recipe
+from ..errors import check_int, check_number
 from ..heads import AuxHead
 from ..net import Net
 
@@ -36,7 +37,15 @@ def recipe(
     The rate rises in equal steps for `warmup_epochs` and then follows a cosine to 0. `layer_decay` is
     timm's: each stage below the head, as `group_matcher` counts them, has the rate of the next times this factor, and biases
     and norms no weight decay.
+
+    Raises:
+        ArgumentError: a number lies outside its range.
     """
+    check_int("epochs", epochs, 1)
+    check_int("warmup_epochs", warmup_epochs, 0, epochs - 1)
+    for name, number in dict(lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay).items():
+        if number is not None:
+            check_number(name, number)
     own = model.entry.recipe if model.entry else Recipe()
     rate = own.lr if lr is None else lr
     decay = own.weight_decay if weight_decay is None else weight_decay
@@ -45,7 +54,7 @@ def recipe(
         from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # of timm's face, if not of its __all__
 
         groups = param_groups_layer_decay(model, decay, layer_decay=layer_decay)
-        groups = [{**group, "lr": rate * group.pop("lr_scale")} for group in groups]
+        groups = [{"lr": rate * group.pop("lr_scale"), **group} for group in groups]
     optimizer = SGD(groups, lr=rate, momentum=own.momentum if momentum is None else momentum, weight_decay=decay)
 
     def share(epoch: int) -> float:

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from .callbacks import Callback
 from .history import History, Row
 from .progress import Progress, say
 from .recipe import frozen_body, told
-from .state import LAST, State, check_parts, generators, save_state
+from .state import LAST, State, generators, kept_random, save_state
 from .step import Stepper
 
 Metrics = Mapping[str, Callable[[Result], float]]
@@ -40,14 +40,11 @@ class Run:
     ranks: Ranks
     train: Batches
     val: Batches | None
+    shares: tuple[Share, Share | None]
     metrics: Metrics
     history: History
     folder: Path | None
     asked: dict[str, Any]
-    shares: tuple[Share, Share | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.shares = Share(self.train, self.ranks), None if self.val is None else Share(self.val, self.ranks)
 
     @property
     def model(self) -> Net:
@@ -112,12 +109,10 @@ class Run:
         """Put the state in place, where there is one, and say so where nothing is left to train.
 
         Raises:
-            ArgumentError: what the next step depends on cannot be kept, or not every rank sees the state.
+            ArgumentError: not every rank sees the state.
         """
         if self.ranks.total(state is not None)[0] not in (0, self.ranks.world):
             raise ArgumentError(f"{self.folder} is not the same folder for every rank; pass one that all of them share as out")
-        if self.folder is not None:
-            check_parts(self.parts)
         if state is None:
             return
         state.restore(self.parts, self.train, self.device)
@@ -140,7 +135,8 @@ class Run:
             bar = Progress(epoch, self.asked["epochs"], self.train, rate, show, start)
             row = self.epoch(bar, frozen=epoch < self.asked["freeze_epochs"])
             self.record()
-            for callback in callbacks if self.ranks.first else ():
-                callback(self.shown, row)
+            with kept_random(self.device):
+                for callback in callbacks if self.ranks.first else ():
+                    callback(self.shown, row)
         if self.stepper.average is not None:
             self.model.load_state_dict(self.shown.state_dict())

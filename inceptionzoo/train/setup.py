@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 
 import torch
@@ -120,9 +120,14 @@ def check_records(
         raise ArgumentError(f"metrics: {taken[0].removeprefix('val_')!r} is in the history already; choose another name")
     if own and not validated:
         raise ArgumentError(f"metrics={sorted(own)} are of the validation data; pass val too")
-    plain, held_out = ("loss", "accuracy", "auc"), ("loss", "accuracy", "auc", *own)
-    check_choice("monitor", monitor, (*held_out, *(f"val_{name}" for name in held_out)) if validated else plain)
-    return (f"val_{monitor}" if validated and monitor in held_out else monitor), own, folder
+    names = ("loss", "accuracy", "auc", *own, *(f"-{name}" for name in own))
+    check_choice("monitor", monitor, (*names, *(_validated(name) for name in names)) if validated else names)
+    return (_validated(monitor) if validated and monitor in names else monitor), own, folder
+
+
+def _validated(name: str) -> str:
+    """Return a column's name for the validation data; "-" before it stays before it."""
+    return f"-val_{name[1:]}" if name.startswith("-") else f"val_{name}"
 
 
 def check_memory(accumulate: int, precision: str, ema: float | None, *, checkpoint: bool) -> None:
@@ -154,6 +159,8 @@ def check_resume(resume: bool | str, folder: Path | None, train: object) -> bool
         raise ArgumentError(f"resume=True: {folder / LAST} is not there; pass resume='auto' to start where there is none")
     if found and resume and isinstance(train, Iterator):
         raise ArgumentError("train is an iterator, which cannot be wound back to where it was; pass a DataLoader or a list")
+    if found and resume and getattr(train, "persistent_workers", False):
+        raise ArgumentError("train has persistent_workers=True, whose random state is lost with them; pass a loader without")
     folder.mkdir(parents=True, exist_ok=True)
     return found and resume is not False
 
@@ -175,6 +182,8 @@ def check_run(
     """
     check_batches("train", train)
     check_batches("val", () if val is None else val)
+    if isinstance(val, Sized) and not len(val):
+        raise ArgumentError("val has no batch; pass validation data, or None")
     if seed is not None:
         check_int("seed", seed, *SEEDS)
     check_flag("channels_last", channels_last)
@@ -183,4 +192,6 @@ def check_run(
     found = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
     if not all(map(callable, found)):
         raise ArgumentError(f"callbacks={callbacks!r} must be a list of functions of (model, row)")
-    return accelerator() if device is None else check_device(device), found
+    place, own = check_device(device), accelerator()
+    unnumbered = place is not None and own is not None and place.type == own.type and place.index is None
+    return own if place is None or unnumbered else place, found

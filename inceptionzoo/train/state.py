@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -131,6 +133,16 @@ def read_state(path: Path, asked: Mapping[str, Any]) -> State:
     return State(header, tensors)
 
 
+@contextmanager
+def kept_random(device: torch.device) -> Iterator[None]:
+    """Leave the random generators as they are: what is drawn meanwhile changes nothing of the training."""
+    python, numbers = random.getstate(), numpy.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+    random.setstate(python)
+    numpy.random.set_state(numbers)
+
+
 def _split(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Return a state as JSON; each tensor of it goes to `tensors`, and its name there stands for it."""
     if isinstance(state, Tensor):
@@ -173,11 +185,11 @@ def described(model: Net) -> list[Any]:
     return [name, repr(sorted(model.arguments.items())), head, model.data.to_json()]
 
 
-def counted(train: Batches) -> list[int | None]:
+def counted(train: Batches | None) -> list[int | None]:
     """Return how many batches and images there are, where that is known, and random generators of the loader's own."""
     images = getattr(train, "dataset", None)
     counts = [len(part) if isinstance(part, Sized) else None for part in (train, images)]
-    return [*counts, len(generators(train))]
+    return [*counts, len(generators(() if train is None else train))]
 
 
 def stepping(part: Optimizer | LRScheduler | None) -> str | None:
@@ -187,6 +199,15 @@ def stepping(part: Optimizer | LRScheduler | None) -> str | None:
     state = part.state_dict()
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state.get("param_groups", ())]
     return f"{type(part).__name__} {groups or sorted(state.items())}"
+
+
+def called(loss: Any) -> str:
+    """Return what a loss is called, the same in every process."""
+    if isinstance(loss, partial):
+        return f"{called(loss.func)} of {loss.args} {sorted(loss.keywords.items())}"
+    if isinstance(loss, nn.Module):
+        return repr(loss)
+    return getattr(loss, "__qualname__", type(loss).__qualname__)
 
 
 def take_names(model: Net, train: Batches) -> None:

@@ -60,10 +60,10 @@ class Stepper:
             for number, part in enumerate(group):
                 last = number == len(group) - 1
                 with _memory_is_told(len(part.targets)), nullcontext() if last else _alone(net):
-                    logits, value = net(part.images, part.targets)
                     mass = self._mass(part)
-                    scale = mass * ranks.world / total if total else 0.0
-                    loss = logits.sum() * 0 if not mass else value if scale == 1 else value * scale
+                    logits, value = net(part.images, part.targets, mass > 0)
+                    scale = mass * ranks.world / total if total else 1.0
+                    loss = value if scale == 1 else value * scale
                     self.scaler.scale(loss).backward()
                 seen.add(logits, part.targets, part.places)
                 if mass:
@@ -87,10 +87,12 @@ class Stepper:
 
     def _agreed(self, share: Share, group: list[Part]) -> float:
         """Return what all ranks' images of this step count together."""
-        mass, batches = share.ranks.total(sum(map(self._mass, group)), len(group))
-        if batches != share.ranks.world * len(group):
+        marks = [len(group), sum(part.mark for part in group)]
+        mass, *sums = share.ranks.total(sum(map(self._mass, group)), *marks)
+        if sums != [share.ranks.world * mark for mark in marks]:
             raise TrainingError(
-                "the ranks read different numbers of batches; give each the loader of a single process: fit splits its batches"
+                "the ranks read different batches; give each the loader of a single process, in the same order: fit splits "
+                "its batches"
             )
         return mass
 
@@ -106,7 +108,9 @@ class Stepper:
         check_batch(part.images, part.targets, model.num_classes)
         like = next(model.parameters())
         layout = torch.channels_last if model.is_channels_last else torch.preserve_format
-        return Part(part.images.to(like.device, like.dtype, memory_format=layout), part.targets.to(like.device), part.places)
+        return Part(
+            part.images.to(like.device, like.dtype, memory_format=layout), part.targets.to(like.device), part.places, part.mark
+        )
 
 
 def _alone(net: nn.Module) -> AbstractContextManager[None]:

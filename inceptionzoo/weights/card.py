@@ -75,6 +75,7 @@ class Card:
             version = values.get("version")
             if type(version) is not int or version != VERSION:
                 raise FileError(f"{name} has format version={version!r}, this library reads {VERSION}; upgrade it")
+            values.setdefault("fused", False)  # which the first files do not say
             known = {item.name for item in fields(cls)}
             if wrong := sorted(known ^ set(values)):
                 raise ValueError(f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'unknown'}")

@@ -32,12 +32,13 @@ def test_the_load_is_of_others(monkeypatch):
     monkeypatch.setattr(measure, "_ticks", lambda: next(ticks))
     assert measure.load(0.1) == pytest.approx(2.0)
     monkeypatch.setattr(measure, "_ticks", lambda: None)
-    assert measure.load(0.1) != measure.load(0.1)  # nan where nothing is known
+    monkeypatch.setattr(measure.os, "getloadavg", lambda: (0.7, 0.1, 0.1))
+    assert measure.load(0.1) == 0.7  # the last minute's, where nothing is said of now
 
 
 @pytest.fixture
 def quiet(monkeypatch):
-    monkeypatch.setattr(measure, "load", lambda seconds=1.0: 0.0)
+    monkeypatch.setattr(report, "load", lambda: 0.0)
     monkeypatch.setattr(report, "gemm_peak", lambda device: 1e11)
 
 
@@ -64,7 +65,8 @@ def test_rows_beside_peers(tmp_path):
 
 
 def test_a_busy_machine_gets_no_ratio(monkeypatch):
-    monkeypatch.setattr(measure, "load", lambda seconds=1.0: 1.3)
+    loads = iter([0.0, 1.3])  # busy after the first measurement
+    monkeypatch.setattr(report, "load", lambda: next(loads))
     monkeypatch.setattr(report, "gemm_peak", lambda device: 1e11)
     timings = bench(["vgg11_bn_cifar"], batches=[1], rounds=1, compiled=False)
     assert {row.ratio for row in timings.rows} == {None}
@@ -80,11 +82,17 @@ def test_the_command(capsys, tmp_path):
     assert (tmp_path / "bench.png").is_file()
     assert cli.main(["bench", "vgg11_bn_cifar", *options]) == 0
     assert "vgg11_bn_cifar" in capsys.readouterr().out
-    assert cli.main(["bench", "vgg99"]) == 1
-    assert "did you mean" in capsys.readouterr().err
+    for wrong, text in ((["vgg99"], "did you mean"), (["vgg16", "--plot", "x.xyz"], "must be one of '.png', '.pdf', '.svg'")):
+        assert cli.main(["bench", *wrong]) == 1
+        assert text in capsys.readouterr().err
 
 
 def test_refusals():
-    for options, text in (({"rounds": 0}, "rounds=0"), ({"batches": [0]}, "batches=0"), ({"device": "gpu"}, "device='gpu'")):
+    for options, text in (
+        ({"rounds": 0}, "rounds=0"),
+        ({"size": 0}, "size=0"),
+        ({"batches": [0]}, "batches=0"),
+        ({"device": "gpu"}, "device='gpu'"),
+    ):
         with pytest.raises(iz.ArgumentError, match=text):
             bench(["vgg11_bn_cifar"], **options)

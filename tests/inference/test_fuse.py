@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -163,6 +164,34 @@ def test_saved_and_loaded(tmp_path):
             assert distance(iz.Ensemble.load(tmp_path / "both.safetensors")(images).softmax(1), expected.softmax(1)) < ROUNDED
 
 
+def test_it_stays_in_evaluation_mode():
+    fast, images = iz.fuse(small("googlenet")[0]), small("googlenet")[1]
+    assert not fast.train().training
+    assert not any(module.training for module in fast.modules())
+    both = iz.Ensemble([fast, iz.fuse(small("googlenet")[0])])
+    loader = [(images, torch.tensor([0, 1]))]
+    assert iz.evaluate(both, loader).probabilities.shape == iz.evaluate(nn.Sequential(fast), loader).probabilities.shape
+    assert iz.predict(both, images[0])[0][1] <= 1
+    assert len(both.fit_weights(loader)) == 2
+
+
+class Squashed(nn.BatchNorm2d):
+    """Batch normalisation and more."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).tanh()
+
+
+@one_thread()
+@pytest.mark.parametrize("norm", [Squashed, partial(nn.BatchNorm2d, track_running_stats=False)], ids=["more", "of the batch"])
+def test_a_normalisation_of_ones_own_stays(norm):
+    model = iz.create_model("googlenet", num_classes=5, norm_layer=norm).eval()
+    fast, images = iz.fuse(model), noise(2, 3, 64, 64)
+    assert count(fast, nn.BatchNorm2d) == count(model, nn.BatchNorm2d)
+    with torch.inference_mode():
+        assert distance(fast(images), model(images)) < ROUNDED
+
+
 def test_a_fused_classifier_can_be_replaced():
     model, images = small("googlenet")
     fast = iz.fuse(model)
@@ -172,7 +201,7 @@ def test_a_fused_classifier_can_be_replaced():
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_resnet_v1"])
-def test_export_and_compile(name):
+def test_export(name):
     model, images = small(name)
     fast = iz.fuse(model)
     with torch.no_grad():
@@ -209,7 +238,6 @@ def test_refusals(tmp_path):
         (lambda: iz.fuse(fast), iz.ArgumentError, "fused already"),
         (lambda: iz.fuse(iz.with_aux(model)), iz.ArgumentError, "auxiliary heads are for training"),
         (lambda: iz.with_aux(fast), iz.ArgumentError, "is fused, which is not trained"),
-        (lambda: fast.train(), iz.ArgumentError, "a fused model is for evaluation alone"),
         (lambda: iz.fit(fast, batch, epochs=1), iz.ArgumentError, "train the one that it was made from"),
         (lambda: iz.load_weights(fast, model.state_dict()), iz.MismatchError, "either it or the model is fused"),
         (lambda: iz.export_weights(fast, tmp_path / "x.pth", layout="torchvision"), iz.ArgumentError, "the model is fused"),

@@ -216,9 +216,10 @@ def test_progress(tiny, capfd, show, bars):
         ({"epochs": 4, "patience_epochs": 0}, "patience_epochs=0 must be an int from 1"),
         ({"epochs": 1, "layer_decay": -1}, "layer_decay=-1 must be a finite number"),
         ({"epochs": 1, "metrics": {"f1": max}}, "metrics=['f1'] are of the validation data; pass val too"),
-        ({"epochs": 1, "val": [], "metrics": {"auc": max}}, "metrics: 'auc' is in the history already"),
-        ({"epochs": 1, "val": [], "metrics": [max]}, "must be names with functions of a Result"),
-        ({"epochs": 1, "val": [], "metrics": {"kappa": max}, "monitor": "kapa"}, "did you mean 'kappa'"),
+        ({"epochs": 1, "val": [()], "metrics": {"auc": max}}, "metrics: 'auc' is in the history already"),
+        ({"epochs": 1, "val": [()], "metrics": [max]}, "must be names with functions of a Result"),
+        ({"epochs": 1, "val": [()], "metrics": {"kappa": max}, "monitor": "kapa"}, "did you mean 'kappa'"),
+        ({"epochs": 1, "val": []}, "val has no batch; pass validation data, or None"),
         ({"epochs": 1, "callbacks": [7]}, "callbacks=[7] must be a list of functions"),
     ],
 )
@@ -343,6 +344,25 @@ def test_metrics_of_ones_own(tiny, tmp_path):
     assert rows[0].endswith("val_auc,val_sensitivity,val_calibration,seconds")
     told = json.loads((tmp_path / "history.json").read_text())
     assert told == {"monitor": "val_sensitivity", "epochs": history.epochs}
+
+
+def test_an_error_is_the_better_the_smaller(tiny, tmp_path):
+    values = iter([0.3, 0.1, 0.2])
+    options = {"metrics": {"error": lambda result: next(values)}, "monitor": "-error", "out": tmp_path}
+    history = iz.fit(tiny, batches(1), batches(1), epochs=3, **options)
+    assert (history.monitor, history.best["epoch"]) == ("-val_error", 1)
+
+
+def test_recipe_checks_its_numbers(tiny):
+    for options, text in (
+        ({"warmup_epochs": 3}, "warmup_epochs=3"),
+        ({"layer_decay": -1.0}, "layer_decay"),
+        ({"lr": "1"}, "lr="),
+    ):
+        with pytest.raises(iz.ArgumentError, match=text):
+            recipe(tiny, 3, **options)
+    optimizer, _ = recipe(tiny, 3, layer_decay=0.5)
+    assert "lr_scale" not in optimizer.param_groups[0]
 
 
 def test_what_is_undefined_is_null_in_json(tiny, tmp_path):

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 import trainings
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 from trainings import BATCH, EPOCHS, IMAGES, launch, outcome
 
@@ -153,26 +154,92 @@ def test_a_loaders_part_reads_no_other_images():
     list(Share(DataLoader(data, 4), Ranks(1, 2)))
     assert read == [1, 3, 5, 7]
     sampler = DistributedSampler(data, num_replicas=2, rank=0)
-    with pytest.raises(iz.ArgumentError, match="has a DistributedSampler, which repeats images .* of a single process"):
-        Share(DataLoader(data, 4, sampler=sampler), Ranks(0, 2))
+    for loader in (DataLoader(data, 4, sampler=sampler), DataLoader(data, batch_sampler=BatchSampler(sampler, 4, False))):
+        with pytest.raises(iz.ArgumentError, match="has a DistributedSampler, which repeats images .* of a single process"):
+            Share(loader, Ranks(0, 2))
 
 
-def unequal(out: Path) -> None:
-    """Give one rank a batch more."""
-    torch.manual_seed(0)
-    model = iz.create_model("googlenet_cifar", num_classes=2)
-    batch = (torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+def tiny() -> iz.Net:
+    side = iz.Aux("conv1", iz.Pool("adaptive_avg", 2), iz.Head("mlp", hidden=(3,), size=2))
+    if not iz.is_model("tiny"):
+        iz.register_model("tiny", iz.network(trainings.NETWORK, aux=(side,)), num_classes=2, input_size=(3, 8, 8))
+    return iz.create_model("tiny")
+
+
+def noise(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(size, 3, 8, 8, generator=torch.Generator().manual_seed(size)), torch.arange(size) % 2
+
+
+def unequal(out: Path, what: str) -> None:
+    """Make another call on one rank."""
+    other = os.environ["RANK"] == "1"
+    train, lr = [noise(4), noise(5), noise(6)], 0.1
+    if other and what == "one more":
+        train.append(noise(4))
+    if other and what == "another order":
+        train.reverse()
+    if other and what == "another lr":
+        lr = 0.2
     try:
-        iz.fit(model, [batch] * (1 + int(os.environ["RANK"])), epochs=1)
-    except iz.TrainingError as error:
+        iz.fit(tiny(), (batch for batch in train), epochs=1, lr=lr)
+    except iz.ZooError as error:
         (out / os.environ["RANK"]).write_text(str(error))
         raise
 
 
-def test_ranks_that_read_different_batches_say_so(tmp_path):
-    codes = launch(unequal, tmp_path, world=2)
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("one more", "read different batches"),
+        ("another order", "read different batches"),
+        ("another lr", "differ in their arg"),
+    ],
+)
+def test_ranks_that_differ_say_so(tmp_path, what, text):
+    codes = launch(unequal, tmp_path, what, world=2)
     assert 0 not in codes
-    assert any("the ranks read different numbers of batches" in path.read_text() for path in tmp_path.iterdir())
+    assert any(text in path.read_text() for path in tmp_path.iterdir())
+
+
+def several(out: Path) -> None:
+    """Train again and again, with auxiliary heads, and a last batch that leaves a rank without an image."""
+    for number in range(3):
+        torch.manual_seed(0)
+        history = iz.fit(iz.with_aux(tiny()), [noise(6), noise(1)], [noise(5)], epochs=1 + number, channels_last=False)
+        told = [row["loss"] for row in history.epochs]
+        (out / f"{os.environ.get('RANK', '')}.{number}").write_text(json.dumps(told))
+
+
+def test_several_trainings_in_one_process(tmp_path):
+    assert launch(several, tmp_path, world=2) == [0, 0]
+    for number in range(3):
+        first, second = (json.loads((tmp_path / f"{rank}.{number}").read_text()) for rank in (0, 1))
+        assert first == second
+        assert len(first) == number + 1
+
+
+class Draws(TensorDataset):
+    """Each image is what the random generators draw for it."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = torch.tensor([torch.rand(()).item(), random.random(), numpy.random.rand()])
+        return drawn.view(3, 1, 1).expand(3, 8, 8).clone(), super().__getitem__(index)[1]
+
+
+def drawing(out: Path, workers: int) -> None:
+    model, seen = tiny(), []
+    model.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0][:, :, 0, 0].tolist()))
+    iz.fit(model, DataLoader(Draws(*noise(12)), 6, num_workers=workers), epochs=1)
+    (out / os.environ["RANK"]).write_text(json.dumps(seen))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ranks_draw_their_own(tmp_path, workers):
+    assert launch(drawing, tmp_path, workers, world=2) == [0, 0]
+    ours, theirs = (json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1))
+    late = slice(0 if workers else 3, None)  # without workers the first batch is drawn before the ranks part
+    for column in range(3):
+        assert not {draw[column] for draw in ours[late]} & {draw[column] for draw in theirs[late]}
 
 
 @pytest.mark.full

@@ -2,8 +2,11 @@
 
 import json
 import os
+import random
+from functools import partial
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from helpers import one_thread
@@ -12,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
+from inceptionzoo.train.state import called
 from inceptionzoo.weights.safefile import read_safetensors
 
 
@@ -87,6 +91,32 @@ def test_another_training_is_refused(tiny, tmp_path, options, text):
     assert all(value.equal(weights[key]) for key, value in tiny.state_dict().items())
 
 
+@one_thread()
+def test_what_a_callback_draws_changes_nothing(tiny, tmp_path):
+    def draw(*_: object) -> None:
+        torch.rand(3), random.random(), numpy.random.rand()
+
+    def run(out: Path, *callbacks: object) -> list[float]:
+        torch.manual_seed(3)
+        model = iz.create_model("tiny", drop_rate=0.5)
+        return [row["loss"] for row in iz.fit(model, loader(), epochs=4, out=out, callbacks=callbacks).epochs]
+
+    whole = run(tmp_path / "a")
+    assert run(tmp_path / "b", draw) == whole
+    with pytest.raises(StopError):
+        run(tmp_path / "c", draw, stop_after(1))
+    assert run(tmp_path / "c", draw) == whole
+
+
+def test_losses_are_called_the_same_in_every_process():
+    entropy = torch.nn.functional.cross_entropy
+    smooth = partial(entropy, label_smoothing=0.1)
+    names = [called(loss) for loss in (None, entropy, smooth, torch.nn.CrossEntropyLoss(), Half())]
+    assert len(set(names)) == 5
+    assert not any(" at 0x" in name for name in names)
+    assert called(smooth) == called(partial(entropy, label_smoothing=0.1)) != called(partial(entropy, label_smoothing=0.2))
+
+
 class Walk:
     """Batches that go on where the last epoch stopped."""
 
@@ -129,7 +159,9 @@ def more(count: int) -> DataLoader:
     return DataLoader(TensorDataset(torch.zeros(count, 3, 8, 8), torch.arange(count) % 2), 4)
 
 
-@pytest.mark.parametrize("what", ["rate of an own optimizer", "data", "loss", "dropout", "image size", "generator"])
+@pytest.mark.parametrize(
+    "what", ["rate of an own optimizer", "data", "loss", "dropout", "image size", "generator", "validation data"]
+)
 def test_a_change_that_is_no_argument_is_seen_too(tiny, tmp_path, what):
     def run(*, changed: bool) -> None:
         torch.manual_seed(0)
@@ -143,7 +175,7 @@ def test_a_change_that_is_no_argument_is_seen_too(tiny, tmp_path, what):
             options = {"loss": torch.nn.functional.cross_entropy}
         data = loader(torch.Generator() if changed and what == "generator" else None)
         data = more(12) if changed and what == "data" else data
-        iz.fit(model, data, epochs=2, out=tmp_path, **options)
+        iz.fit(model, data, more(8 if changed and what == "validation data" else 4), epochs=2, out=tmp_path, **options)
 
     run(changed=False)
     with pytest.raises(iz.ArgumentError, match="is of another training"):
@@ -161,6 +193,9 @@ def test_what_cannot_be_resumed_says_so(tiny, tmp_path):
     iz.fit(tiny, loader(), epochs=1, out=tmp_path)
     with pytest.raises(iz.ArgumentError, match="train is an iterator, which cannot be wound back"):
         iz.fit(tiny, iter(loader()), epochs=1, out=tmp_path)
+    workers = DataLoader(loader().dataset, 4, num_workers=1, persistent_workers=True)
+    with pytest.raises(iz.ArgumentError, match="has persistent_workers=True, whose random state is lost"):
+        iz.fit(tiny, workers, epochs=1, out=tmp_path)
     path = tmp_path / "last.safetensors"
     with pytest.raises(iz.FileError, match="holds a training, not a model; best.safetensors beside it is one"):
         iz.load_model(path)

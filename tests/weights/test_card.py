@@ -89,7 +89,13 @@ KEYS = [
 KEYS += ["class_names", "metrics", "version"]
 
 
-@pytest.mark.parametrize("key", [*KEYS, "more"])
+def test_the_first_files_do_not_say_whether_they_are_fused(saved):
+    path, card = saved
+    rewrite(path, {name: value for name, value in card.items() if name != "fused"})
+    assert not iz.load_model(path).fused
+
+
+@pytest.mark.parametrize("key", [*(key for key in KEYS if key != "fused"), "more"])
 def test_a_missing_or_unknown_key_is_refused(saved, key):
     path, card = saved
     assert set(card) == set(KEYS)
