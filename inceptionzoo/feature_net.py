@@ -58,7 +58,7 @@ class FeatureNet(Backbone):
     def __init__(self, model: Net, out_indices: Indices = None) -> None:
         super().__init__(model.network, model.features, in_chans=model.in_chans)
         self.fused = model.fused
-        self.train(not model.fused)
+        self.training = not model.fused  # the stages, which are the model's too, stay in its mode
         self.taps = self.tap_names(out_indices, argument="out_indices")
         indices = self.tap_indices(self.taps)
         rows = model.stage_info(self.taps)

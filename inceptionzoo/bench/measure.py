@@ -85,11 +85,16 @@ def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int, device: t
 
 def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
     """Return how many times faster `ours` is, round by round: median, lower and upper quartile."""
-    ratios = [other / own for other, own in zip(theirs, ours, strict=True)]
-    if len(ratios) < 2:
-        return ratios[0], ratios[0], ratios[0]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    low, middle, high = quartiles([other / own for other, own in zip(theirs, ours, strict=True)])
     return middle, low, high
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile, none of them beyond the values themselves."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4)
+    return max(low, min(values)), middle, min(high, max(values))
 
 
 def gemm_peak(device: torch.device, size: int = 2048, rounds: int = 5) -> float:

@@ -20,7 +20,7 @@ from ..net import Net
 from ..network_cost import network_cost
 from ..place import check_device
 from ..registry import find
-from .measure import Machine, apart, gemm_peak, load, machine, ratio, take_turns
+from .measure import Machine, apart, gemm_peak, load, machine, quartiles, ratio, take_turns
 from .peers import OURS, Call, ours, peers
 
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "openvino", "numba")
@@ -58,7 +58,7 @@ class Timings:
             f"others took {told.load:.2f} cores; GEMM {2 * self.peak / 1e9:.0f} GFLOP/s; {self.rounds} rounds\n"
             + ", ".join(f"{name} {number}" for name, number in told.versions.items())
         )
-        return "\n".join([head, "" if not told.busy else BUSY, *self._lines()])
+        return "\n".join([head, "" if not told.busy else NO_RATIOS, *self._lines()])
 
     def _lines(self) -> Iterator[str]:
         line = "{:20} {:>4} {:>5} {:26} {:>8} {:>15} {:>18} {:>8} {:>5}".format
@@ -93,7 +93,7 @@ class Timings:
         figure.savefig(target, dpi=120)
 
 
-BUSY = "the machine is busy: times are shown and no ratios; end what else is running, and measure again"
+NO_RATIOS = "the machine is busy: times are shown and no ratios; end what else is running, and measure again"
 
 
 def bench(
@@ -151,7 +151,7 @@ def _rows(model: Net, side: int, batch: int, peak: float, rounds: int, *, with_p
     assert model.entry is not None
     work = network_cost(model.network, Shape(model.in_chans, side, side), model.num_classes).macs * batch
     for name, seconds in times.items():
-        low, median, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
+        low, median, high = quartiles(seconds)
         against = ratio(seconds, times[best])
         scale = 1000.0
         yield Row(

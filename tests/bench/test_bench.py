@@ -27,6 +27,11 @@ def test_a_ratio_is_taken_round_by_round():
     assert measure.ratio([3.0], [2.0]) == (1.5, 1.5, 1.5)
 
 
+def test_quartiles_of_two_rounds_lie_between_them():
+    assert measure.quartiles([1.0, 9.0]) == (1.0, 5.0, 9.0)
+    assert measure.quartiles([3.0]) == (3.0, 3.0, 3.0)
+
+
 def test_the_load_is_of_others(monkeypatch):
     ticks = iter([1000, 1000 + measure.os.sysconf("SC_CLK_TCK") // 5])
     monkeypatch.setattr(measure, "_ticks", lambda: next(ticks))

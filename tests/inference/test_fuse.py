@@ -164,6 +164,15 @@ def test_saved_and_loaded(tmp_path):
             assert distance(iz.Ensemble.load(tmp_path / "both.safetensors")(images).softmax(1), expected.softmax(1)) < ROUNDED
 
 
+def test_features_leave_their_models_mode():
+    """A feature network shares its stages with the model that it was made from."""
+    model = iz.create_model("googlenet", num_classes=5).eval()
+    features = iz.FeatureNet(model)
+    assert not any(module.training for module in model.modules())
+    assert features.training
+    assert not iz.FeatureNet(iz.fuse(model)).training
+
+
 def test_it_stays_in_evaluation_mode():
     fast, images = iz.fuse(small("googlenet")[0]), small("googlenet")[1]
     assert not fast.train().training
