@@ -4,7 +4,8 @@ torchrun --standalone --nproc-per-node 2 examples/ddp.py    # or: python -m torc
 python examples/ddp.py                                      # the same training in one process
 
 Every process makes the same call with the same loader. Each batch of 32 is split between them, so that the rows are those of
-one process, but for what batch normalisation sees. The first process writes the files. On a machine with GPUs each takes one.
+one process, but for what batch normalisation sees and what dropout draws. The first process writes the files. On a machine
+with GPUs each takes one.
 """
 
 from __future__ import annotations

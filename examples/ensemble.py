@@ -1,4 +1,4 @@
-"""The last step of the report that this library began with: several models combined. Here on two of scikit-learn's digits.
+"""The last step of the report that this library began with: several models combined. Here on scikit-learn's digits.
 
 Each member is another network trained from another seed; one file holds them all, with weights fitted on data of their own.
 """

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from .blocks import training_norms
 from .checkpoint import checkpoint
 from .cost import Shape
 from .errors import ArgumentError, InputError, SpecError, check_flag
@@ -188,7 +188,7 @@ class Backbone(nn.Module):
             except (InputError, SpecError) as error:
                 raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
         alone = self.training and count == 1 and self._sizes[height, width] == 1
-        if alone and any(module.training for module in self.modules() if isinstance(module, _BatchNorm)):
+        if alone and training_norms(self):
             raise InputError(
                 f"one image of {height}x{width} px leaves batch normalisation a single value a channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger ones, or model.eval()"

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import skip_init
 
 from .network import Style
@@ -130,6 +131,11 @@ def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
     return ACTS[style.act](inplace=inplace)
 
 
+def training_norms(model: nn.Module) -> list[nn.Module]:
+    """Return the batch normalisations that take their statistics of the batch."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+
+
 class Branches(nn.ModuleDict):
     """Every branch on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of widths, h', w')."""
 
@@ -148,7 +154,9 @@ class Shortcut(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.shortcut(x) + self.drop_path(self.scale * self.project(self.body(x))))
+        body = self.project(self.body(x))
+        body = body if self.scale == 1 else self.scale * body
+        x = self.act(self.shortcut(x) + self.drop_path(body))
         return x
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from .errors import ArgumentError
@@ -23,3 +25,12 @@ def check_device(device: str | torch.device | int | None) -> torch.device | None
     if count is not None and (place.index or 0) >= count():
         raise ArgumentError(f"device={device!r} is not there: torch finds {count()} devices of {place.type!r}; use 'cpu'")
     return place
+
+
+def accelerator() -> torch.device | None:
+    """Return the accelerator that torch finds, that of this rank where torchrun has started several, or None."""
+    if not torch.accelerator.is_available():
+        return None
+    found = torch.accelerator.current_accelerator()
+    rank = os.environ.get("LOCAL_RANK")
+    return found if found is None or rank is None else torch.device(found.type, int(rank) % torch.accelerator.device_count())

@@ -46,7 +46,7 @@ INSIDE = {  # the same within a folder
     "train": [
         {"history", "recipe"},
         {"callbacks", "losses", "progress", "state"},
-        {"step"},
+        {"asked", "step"},
         {"run"},
         {"setup"},
         {"fit"},

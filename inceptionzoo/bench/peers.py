@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,7 +35,7 @@ def peers(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tuple[str, 
         if other is not None:
             other = other.eval().to(images.device)
             yield name, other
-            other = build(model).eval().to(images.device, memory_format=torch.channels_last)
+            other = copy.deepcopy(other).to(memory_format=torch.channels_last)
             yield f"{name}, channels_last", other
             if compiled:
                 yield f"{name}, compiled", torch.compile(other, options={"freezing": True})
@@ -99,14 +100,7 @@ def _runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:
 
 
 def _onnx(model: nn.Module, images: Tensor) -> bytes:
-    with _quiet():
+    with warnings.catch_warnings(action="ignore"):
         program: Any = torch.onnx.export(model, (images,), dynamo=True, verbose=False)
     data: bytes = program.model_proto.SerializeToString()
     return data
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -41,14 +41,15 @@ class Part:
 class Share:
     """A rank's part of each batch: images rank, rank + world, ... of it. One pass reads `batches` once.
 
-    A plain DataLoader loads no other rank's images; of any other iterable, every rank reads all and keeps its own.
+    A plain DataLoader loads no other rank's images; of any other iterable, every rank reads all and keeps its own. `whole` is
+    what was given.
 
     Raises:
         ArgumentError: the loader has a DistributedSampler, which would take a part of a part.
     """
 
     def __init__(self, batches: Batches, ranks: Ranks) -> None:
-        self.ranks, self.slices, self.batches = ranks, None, batches
+        self.ranks, self.whole, self.batches, self.slices = ranks, batches, batches, None
         if ranks.world == 1:
             return
         inner = getattr(batches, "batch_sampler", None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -29,53 +31,54 @@ def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
-    """Save ROC curves: (label, false positive rate, true positive rate, area)."""
+@contextmanager
+def _square(
+    path: Path,
+    *,
+    x: str,
+    y: str,
+    title: str,
+    top: float = 1.01,
+    diagonal: bool = True,
+    legend: Literal["best", "lower right"] = "best",
+) -> Iterator[Any]:
+    """Yield axes from 0 to 1 to draw on, with the diagonal where that is wanted; then save the picture."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
-    for label, false, true, area in curves:
-        axes.plot(false.numpy(), true.numpy(), label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
-    axes.set(
-        xlabel="false positive rate", ylabel="true positive rate", title="ROC", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
-    )
+    if diagonal:
+        axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
+    yield axes
+    axes.set(xlabel=x, ylabel=y, title=title, xlim=(0, 1), ylim=(0, top), aspect="equal")
     axes.grid(alpha=0.3)
-    if len(curves) <= 10:
-        axes.legend(loc="lower right", frameon=False)
+    if 0 < len(axes.get_legend_handles_labels()[1]) <= 10:
+        axes.legend(loc=legend, frameon=False)
     figure.savefig(path, dpi=120)
+
+
+def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
+    """Save ROC curves: (label, false positive rate, true positive rate, area)."""
+    with _square(path, x="false positive rate", y="true positive rate", title="ROC", legend="lower right") as axes:
+        for label, false, true, area in curves:
+            axes.plot(false.numpy(), true.numpy(), label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
 
 
 def save_precision_recall(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
     """Save precision-recall curves: (label, recall, precision, average precision)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
-    axes = figure.subplots()
-    for label, recall, precision, area in curves:
-        axes.plot(recall.numpy(), precision.numpy(), label=f"{label} (average precision {area:.3f})", drawstyle="steps-pre")
-    axes.set(xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-    axes.grid(alpha=0.3)
-    if len(curves) <= 10:
-        axes.legend(loc="best", frameon=False)
-    figure.savefig(path, dpi=120)
+    with _square(path, x="recall", y="precision", title="Precision and recall", diagonal=False) as axes:
+        for label, recall, precision, area in curves:
+            said = f"{label} (average precision {area:.3f})"
+            axes.plot(recall.numpy(), precision.numpy(), label=said, drawstyle="steps-pre")
 
 
 def save_calibration(points: Sequence[tuple[float, float, int]], error: float, path: Path) -> None:
     """Save accuracy against confidence: (mean confidence, accuracy, images) of each bin."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1)
-    axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", color=TRAIN)
-    for x, y, count in points:
-        axes.annotate(str(count), (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8, color="0.3")
-    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.05), aspect="equal")
-    axes.set_title(f"Calibration (error {error:.3f}; images a bin)")
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    title = f"Calibration (error {error:.3f}; images a bin)"
+    with _square(path, x="confidence", y="accuracy", title=title, top=1.05) as axes:
+        axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", color=TRAIN)
+        for x, y, count in points:
+            axes.annotate(str(count), (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8, color="0.3")
 
 
 def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:

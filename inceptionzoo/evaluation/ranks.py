@@ -19,6 +19,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import ArgumentError
+from ..place import accelerator
 
 TIMEOUT = timedelta(minutes=10)  # how long a rank waits for another, where the caller has not set it
 
@@ -117,8 +118,9 @@ def ranks() -> Iterator[Ranks]:
         yield Ranks()
         return
     if not distributed.is_initialized():
-        if torch.accelerator.is_available():
-            torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count())
+        place = accelerator()
+        if place is not None and place.index is not None:
+            torch.accelerator.set_device_index(place.index)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
         atexit.register(_leave)
     _failed.add(True)

@@ -67,26 +67,3 @@ class JoinedBranches(nn.Module):
 
     def extra_repr(self) -> str:
         return f"active={self.active}, widths={self.widths}"
-
-
-class Sum(nn.Module):
-    """shortcut(x) + body(x), then an activation; the scale of a residual is in the body's last convolution."""
-
-    def __init__(self, body: nn.Module, shortcut: nn.Module, act: nn.Module) -> None:
-        super().__init__()
-        self.body, self.shortcut, self.act = body, shortcut, act
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.body(x) + self.shortcut(x))
-        return x
-
-
-class Scaled(nn.Module):
-    """`scale` times the input, for a residual body that no convolution ends."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale * x

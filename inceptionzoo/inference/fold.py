@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from torch import Tensor, nn
 
 from ..blocks import ConvNormAct
 
 
-def foldable(module: nn.Module) -> bool:
+def foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
     """Return whether a convolution's normalisation, where it has one, is a fixed affine map."""
     if not isinstance(module, ConvNormAct):
         return False
@@ -34,6 +36,6 @@ def with_values(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """Return a convolution as `conv`, with these values in its type; as many channels come out as there are kernels."""
     sizes = conv.in_channels, len(weight), conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
     made = type(conv)(*sizes, device="meta")  # type: ignore[arg-type]  # torch says tuples of int, and means pairs
-    made.weight = nn.Parameter(weight.to(conv.weight), requires_grad=False)
-    made.bias = nn.Parameter(bias.to(conv.weight), requires_grad=False)
+    made.weight = nn.Parameter(weight.to(conv.weight, copy=True), requires_grad=False)
+    made.bias = nn.Parameter(bias.to(conv.weight, copy=True), requires_grad=False)
     return made

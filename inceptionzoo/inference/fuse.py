@@ -19,7 +19,7 @@ from ..blocks import Branches, ConvNormAct, Shortcut
 from ..errors import ArgumentError
 from ..network import Network, Style
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Pool, Residual, pair
-from .blocks import ConvAct, JoinedBranches, PoolAfter, Scaled, Sum
+from .blocks import ConvAct, JoinedBranches, PoolAfter
 from .fold import foldable, folded, with_values
 
 M = TypeVar("M", bound=nn.Module)
@@ -50,7 +50,6 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
     """Return the inference form of `module`, which was built from `layer`; nothing is shared with it."""
     match layer:
         case Conv() | Depthwise() if foldable(module):
-            assert isinstance(module, ConvNormAct)
             return ConvAct(with_values(module.conv, *folded(module)), copy.deepcopy(module.act))
         case Chain():
             return nn.Sequential(*(fused_layer(step, part, style) for step, part in pairs(layer, module)))
@@ -102,7 +101,6 @@ def _lead(place: int, branch: Layer, module: nn.Module, style: Style) -> Lead | 
         or not foldable(part)
     ):
         return None
-    assert isinstance(part, ConvNormAct)
     return Lead(place, part, pool, tuple(fused_layer(*step, style) for step in rest))
 
 
@@ -110,22 +108,24 @@ def _after(lead: Lead, bias: Tensor) -> nn.Module:
     """Return what is left of a branch behind the joined convolution."""
     if lead.pool is None:
         return nn.Sequential(*lead.rest)
-    after = PoolAfter(lead.pool, bias.to(lead.conv.conv.weight), copy.deepcopy(lead.conv.act))
+    after = PoolAfter(lead.pool, bias.to(lead.conv.conv.weight, copy=True), copy.deepcopy(lead.conv.act))
     return nn.Sequential(after, *lead.rest)
 
 
 def _copied(model: M) -> M:
     """Return a copy of the model whose networks are in their inference form, in evaluation mode."""
-    made = copy.deepcopy(model).eval().requires_grad_(False)
-    for net in made.modules():
+    stages = [net.features for net in model.modules() if isinstance(net, Backbone)]
+    made = copy.deepcopy(model, {id(features): features for features in stages})  # these are made anew below
+    for net in list(made.modules()):
         if isinstance(net, Backbone):
             steps = zip(net.network.stages, net.features.children(), strict=True)
-            stages = {name: fused_layer(layer, stage, net.network.style) for (name, layer), stage in steps}
-            net.features = nn.Sequential(OrderedDict(stages))
+            layers = {name: fused_layer(layer, stage, net.network.style) for (name, layer), stage in steps}
+            net.features = nn.Sequential(OrderedDict(layers))
             net.fused = True
-        if isinstance(net, nn.Dropout):
-            net.p = 0.0
-    return made.to(memory_format=torch.channels_last)
+    for module in made.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return made.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _compile(made: nn.Module) -> None:
@@ -138,16 +138,13 @@ def _compile(made: nn.Module) -> None:
 
 def _residual(layer: Residual, module: Shortcut, style: Style) -> nn.Module:
     """Return the residual block with its scale in the projection, where there is one."""
-    body = fused_layer(layer.body, module.body, style)
-    if layer.project:
-        project = module.project
-        assert isinstance(project, ConvNormAct)
-        weight, bias = folded(project)
-        body = nn.Sequential(body, with_values(project.conv, weight * layer.scale, bias * layer.scale))
-    elif layer.scale != 1:
-        body = nn.Sequential(body, Scaled(layer.scale))
+    project, scale = copy.deepcopy(module.project), layer.scale
+    if foldable(module.project):
+        weight, bias = folded(module.project)
+        project, scale = with_values(module.project.conv, weight * scale, bias * scale), 1.0
     shortcut = nn.Identity() if layer.shortcut is None else fused_layer(layer.shortcut, module.shortcut, style)
-    return Sum(body, shortcut, copy.deepcopy(module.act))
+    body, act = fused_layer(layer.body, module.body, style), copy.deepcopy(module.act)
+    return Shortcut(body, project, shortcut, act, scale=scale, drop_path=0.0)
 
 
 def fuse(model: M, *, compile: bool = False) -> M:

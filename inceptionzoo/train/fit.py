@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +15,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..evaluation.batches import Batches, Share
 from ..evaluation.ranks import ranks
 from ..net import Net
+from .asked import called, counted, described, stepping
 from .callbacks import Callback
 from .history import History
 from .losses import Losses
-from .recipe import Loss, average_of, cross_entropy, recipe, scaler_of
+from .recipe import Loss, average_of, check_numbers, cross_entropy, recipe, scaler_of
 from .run import Metrics, Run
 from .setup import check_epochs, check_loss, check_memory, check_records, check_resume, check_run, check_steps
-from .state import LAST, called, check_parts, counted, described, read_state, stepping, take_names
+from .state import LAST, check_parts, read_state, stateful
 from .step import PRECISIONS, Stepper
 
 
@@ -88,14 +89,15 @@ def fit(
         TrainingError: the loss is not finite, or memory is out; what stands in `out` is as it was.
     """
     numbers = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
-    check_steps(model, epochs, optimizer, scheduler, **numbers, warmup_epochs=warmup_epochs or None)
-    check_epochs(epochs, warmup_epochs, freeze_epochs, patience_epochs)
+    check_numbers(epochs, warmup_epochs, **numbers)
+    check_steps(model, optimizer, scheduler, **numbers, warmup_epochs=warmup_epochs or None)
+    check_epochs(epochs, freeze_epochs, patience_epochs)
     check_loss(model, loss, label_smoothing, class_weights)
     check_memory(accumulate, precision, ema, checkpoint=checkpoint)
     monitor, metrics, folder = check_records(model, monitor, metrics, out, validated=val is not None)
     place, callbacks = check_run(train, val, device, seed, callbacks, channels_last=channels_last, progress=progress)
     resumed = check_resume(resume, folder, train)
-    asked = {
+    asked: dict[str, Any] = {
         **{name: None if number is None else float(number) for name, number in numbers.items()},
         "warmup_epochs": warmup_epochs, "epochs": epochs, "freeze_epochs": freeze_epochs,
         "patience_epochs": patience_epochs, "optimizer": stepping(optimizer), "scheduler": stepping(scheduler),
@@ -105,12 +107,12 @@ def fit(
         "monitor": monitor, "seed": seed, "data": counted(train), "val": counted(val), "model": described(model),
     }  # fmt: skip
     if folder is not None:
-        own = {"optimizer": optimizer, "scheduler": scheduler, "loader": train if hasattr(train, "state_dict") else None}
-        check_parts({name: part for name, part in own.items() if part is not None})
+        check_parts(stateful(optimizer, scheduler, train))
     with ranks() as here:
         here.agree(asked)
+        asked["ranks"] = here.world
         shares = Share(train, here), None if val is None else Share(val, here)
-        state = read_state(folder / LAST, {**asked, "ranks": here.world}) if resumed and folder is not None else None
+        state = read_state(folder / LAST, asked) if resumed and folder is not None else None
         if seed is not None:
             torch.manual_seed(seed)
         model.to(device=place)
@@ -124,7 +126,7 @@ def fit(
         losses.to(device=next(model.parameters()).device)
         average, scaler = average_of(model, ema), scaler_of(model, precision)
         stepper = Stepper(losses, optimizer, accumulate, scaler, class_weights, average)
-        run = Run(stepper, scheduler, here, train, val, shares, metrics, History(monitor), folder, asked)
+        run = Run(stepper, scheduler, *shares, metrics, History(monitor), folder, asked)
         run.go_on(state)
         with checkpointed(model, checkpoint):
             run.to_the_end(callbacks, progress)
@@ -140,3 +142,10 @@ def checkpointed(model: Net, enable: bool) -> Iterator[None]:
         yield
     finally:
         model.set_grad_checkpointing(before)
+
+
+def take_names(model: Net, train: Batches) -> None:
+    """Take the class names of an image folder, where the loader has one and the model has none."""
+    classes = getattr(getattr(train, "dataset", None), "classes", None)
+    if model.class_names is None and isinstance(classes, list | tuple) and len(classes) == model.num_classes:
+        model.set_class_names([str(name) for name in classes])

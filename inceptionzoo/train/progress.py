@@ -24,8 +24,7 @@ class Progress:
 
         self.epoch, self.lr, self._start, self._step = epoch, lr, start, 0
         total = len(batches) if isinstance(batches, Sized) else None
-        hidden = not (sys.stderr.isatty() if show is None else show)
-        self._bar = tqdm(None, f"epoch {epoch + 1}/{epochs}", total, disable=hidden, leave=True, dynamic_ncols=True)
+        self._bar = tqdm(None, f"epoch {epoch + 1}/{epochs}", total, disable=not shown(show), leave=True, dynamic_ncols=True)
 
     def step(self, seen: Seen) -> None:
         """Count a step and show the figures so far."""
@@ -46,5 +45,10 @@ class Progress:
 
 def say(text: str, show: bool | None) -> None:
     """Print a line above the bars, where they are shown."""
-    if sys.stderr.isatty() if show is None else show:
+    if shown(show):
         sys.stderr.write(f"{text}\n")
+
+
+def shown(show: bool | None) -> bool:
+    """Return whether progress is shown: where None is asked, on a terminal only."""
+    return sys.stderr.isatty() if show is None else show

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..blocks import training_norms
 from ..entry import Recipe
 from ..errors import check_int, check_number
 from ..heads import AuxHead
@@ -34,18 +34,13 @@ def recipe(
 ) -> tuple[Optimizer, LRScheduler]:
     """Return SGD by the model's recipe, each number overridden where it is given, and its schedule, a step an epoch.
 
-    The rate rises in equal steps for `warmup_epochs` and then follows a cosine to 0. `layer_decay` is
-    timm's: each stage below the head, as `group_matcher` counts them, has the rate of the next times this factor, and biases
-    and norms no weight decay.
+    The rate rises in equal steps for `warmup_epochs` and then follows a cosine to 0. `layer_decay` is timm's: each stage below
+    the head, as `group_matcher` counts them, has the rate of the next times this factor, and biases and norms no decay.
 
     Raises:
         ArgumentError: a number lies outside its range.
     """
-    check_int("epochs", epochs, 1)
-    check_int("warmup_epochs", warmup_epochs, 0, epochs - 1)
-    for name, number in dict(lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay).items():
-        if number is not None:
-            check_number(name, number)
+    check_numbers(epochs, warmup_epochs, lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
     own = model.entry.recipe if model.entry else Recipe()
     rate = own.lr if lr is None else lr
     decay = own.weight_decay if weight_decay is None else weight_decay
@@ -63,6 +58,19 @@ def recipe(
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
 
     return optimizer, LambdaLR(optimizer, share)
+
+
+def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> None:
+    """Check the numbers of a recipe; None is the model's own.
+
+    Raises:
+        ArgumentError: one lies outside its range.
+    """
+    check_int("epochs", epochs, 1)
+    check_int("warmup_epochs", warmup_epochs, 0, epochs - 1)
+    for name, number in numbers.items():
+        if number is not None:
+            check_number(name, number)
 
 
 def told(model: Net, optimizer: Optimizer) -> str:
@@ -96,7 +104,7 @@ def scaler_of(model: Net, precision: str) -> torch.amp.GradScaler:
 @contextmanager
 def running_statistics(model: nn.Module) -> Iterator[None]:
     """Have batch normalisation use its running statistics, and leave them as they are."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    norms = training_norms(model)
     for module in norms:
         module.eval()
     try:

@@ -15,7 +15,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import ArgumentError
-from ..evaluation.batches import Batches, Share
+from ..evaluation.batches import Share
 from ..evaluation.evaluate import evaluate_share
 from ..evaluation.ranks import Ranks
 from ..evaluation.result import Result
@@ -25,7 +25,7 @@ from .callbacks import Callback
 from .history import History, Row
 from .progress import Progress, say
 from .recipe import frozen_body, told
-from .state import LAST, State, generators, kept_random, save_state
+from .state import LAST, State, generators, kept_random, save_state, stateful
 from .step import Stepper
 
 Metrics = Mapping[str, Callable[[Result], float]]
@@ -37,14 +37,17 @@ class Run:
 
     stepper: Stepper
     scheduler: LRScheduler | None
-    ranks: Ranks
-    train: Batches
-    val: Batches | None
-    shares: tuple[Share, Share | None]
+    train: Share
+    val: Share | None
     metrics: Metrics
     history: History
     folder: Path | None
     asked: dict[str, Any]
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share it."""
+        return self.train.ranks
 
     @property
     def model(self) -> Net:
@@ -67,24 +70,21 @@ class Run:
     def parts(self) -> dict[str, Any]:
         """Everything that the next step depends on, by name."""
         step = self.stepper
-        parts = {"model": self.model, "optimizer": step.optimizer, "scheduler": self.scheduler, "average": step.average}
-        if hasattr(self.train, "state_dict") and hasattr(self.train, "load_state_dict"):
-            parts["loader"] = self.train  # torchdata's StatefulDataLoader is one
-        return {"scaler": step.scaler, **{name: part for name, part in parts.items() if part is not None}}
+        parts = {"model": self.model, "scaler": step.scaler, **({} if step.average is None else {"average": step.average})}
+        return parts | stateful(step.optimizer, self.scheduler, self.train.whole)
 
     def epoch(self, progress: Progress, *, frozen: bool) -> Row:
         """Train one epoch, its body frozen or not, validate, and add its row."""
         start = time.monotonic()
         row: Row = {"epoch": progress.epoch, "lr": progress.lr}
-        train, val = self.shares
-        self.ranks.share_random(generators(self.train))
+        self.ranks.share_random(generators(self.train.whole))
         self.model.train()
         with frozen_body(self.model) if frozen else nullcontext():
-            row |= self.stepper.epoch(train, progress)
+            row |= self.stepper.epoch(self.train, progress)
         self.ranks.share((*self.model.buffers(), *self.shown.buffers()))
-        if val is not None and self.val is not None:
-            self.ranks.share_random(generators(self.val))
-            result = evaluate_share(self.shown, val)
+        if self.val is not None:
+            self.ranks.share_random(generators(self.val.whole))
+            result = evaluate_share(self.shown, self.val)
             row |= {"val_loss": result.loss, "val_accuracy": result.accuracy, "val_auc": result.auc}
             row |= {f"val_{name}": float(metric(result)) for name, metric in self.metrics.items()}
         row["seconds"] = time.monotonic() - start
@@ -101,8 +101,7 @@ class Run:
                 save_weights(self.shown, best, metrics={key: value for key, value in row.items() if math.isfinite(value)})
             self.history.to_csv(self.folder / "history.csv")
             self.history.to_json(self.folder / "history.json")
-            asked = {**self.asked, "ranks": self.ranks.world}
-            save_state(self.folder / LAST, self.parts, self.train, self.history.epochs, asked, self.device)
+            save_state(self.folder / LAST, self.parts, self.train.whole, self.history.epochs, self.asked, self.device)
         self.ranks.total(0)
 
     def go_on(self, state: State | None) -> None:
@@ -115,7 +114,7 @@ class Run:
             raise ArgumentError(f"{self.folder} is not the same folder for every rank; pass one that all of them share as out")
         if state is None:
             return
-        state.restore(self.parts, self.train, self.device)
+        state.restore(self.parts, self.train.whole, self.device)
         self.history.epochs = state.rows
         if self.complete:
             warnings.warn(f"{self.folder} holds this training, complete; resume=False starts it anew", stacklevel=3)
@@ -132,7 +131,7 @@ class Run:
         say(told(self.model, self.stepper.optimizer), show)
         while not self.complete:
             epoch, rate = len(self.history.epochs), max(float(group["lr"]) for group in self.stepper.optimizer.param_groups)
-            bar = Progress(epoch, self.asked["epochs"], self.train, rate, show, start)
+            bar = Progress(epoch, self.asked["epochs"], self.train.whole, rate, show, start)
             row = self.epoch(bar, frozen=epoch < self.asked["freeze_epochs"])
             self.record()
             with kept_random(self.device):

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
 from ..evaluation.batches import check_batches
 from ..net import Net
-from ..place import check_device
+from ..place import accelerator, check_device
 from .callbacks import Callback
 from .history import COLUMNS
 from .recipe import Loss
@@ -25,24 +25,12 @@ from .step import PRECISIONS
 SEEDS = (-(2**63), 2**64 - 1)  # what torch.manual_seed takes
 
 
-def accelerator() -> torch.device | None:
-    """Return the accelerator that torch finds, that of this rank where torchrun has started several, or None."""
-    if not torch.accelerator.is_available():
-        return None
-    found = torch.accelerator.current_accelerator()
-    rank = os.environ.get("LOCAL_RANK")
-    return found if found is None or rank is None else torch.device(found.type, int(rank) % torch.accelerator.device_count())
-
-
-def check_steps(
-    model: Net, epochs: int, optimizer: Optimizer | None, scheduler: LRScheduler | None, **numbers: float | None
-) -> None:
-    """Check what is trained, and by which steps; `numbers` are lr, momentum and weight_decay.
+def check_steps(model: Net, optimizer: Optimizer | None, scheduler: LRScheduler | None, **numbers: float | None) -> None:
+    """Check what is trained, and by which steps; `numbers` are the recipe's, None where nothing is said.
 
     Raises:
         ArgumentError: an argument lies outside its range, or has no effect beside another.
     """
-    check_int("epochs", epochs, 1)
     if not isinstance(model, Net) or model.num_classes < 2:
         classes = f" with num_classes={model.num_classes}" if isinstance(model, Net) else ""
         raise ArgumentError(
@@ -54,8 +42,6 @@ def check_steps(
     for name, number in numbers.items():
         if number is not None and optimizer is not None:
             raise ArgumentError(f"{name}={number!r} has no effect beside an optimizer of your own; set it there")
-        if number is not None:
-            check_number(name, number)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentError(f"optimizer={optimizer!r} must be one of torch.optim on the model's parameters, or None")
     if scheduler is not None and optimizer is None:
@@ -64,13 +50,12 @@ def check_steps(
         raise ArgumentError(f"scheduler={scheduler!r} must be one of torch.optim.lr_scheduler that steps without a metric")
 
 
-def check_epochs(epochs: int, warmup: int, freeze: int, patience: int | None) -> None:
+def check_epochs(epochs: int, freeze: int, patience: int | None) -> None:
     """Check which epochs are special.
 
     Raises:
         ArgumentError: a number of them lies outside its range.
     """
-    check_int("warmup_epochs", warmup, 0, epochs - 1)
     check_int("freeze_epochs", freeze, 0, epochs)
     if patience is not None:
         check_int("patience_epochs", patience, 1)

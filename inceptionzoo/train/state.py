@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import ArgumentError, FileError
-from ..evaluation.batches import Batches
-from ..net import Net
 from ..weights.safefile import MARKER, read_safetensors, write_safetensors
 from .history import Row
 
@@ -49,6 +46,13 @@ def check_parts(parts: Mapping[str, Any]) -> None:
     """
     for name, part in parts.items():
         _split(part.state_dict(), name, {})
+
+
+def stateful(optimizer: Optimizer | None, scheduler: LRScheduler | None, batches: Iterable[Any]) -> dict[str, Any]:
+    """Return, by name, those that are there and have a state; torchdata's StatefulDataLoader has one, torch's none."""
+    loader = batches if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else None
+    parts = {"optimizer": optimizer, "scheduler": scheduler, "loader": loader}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def save_state(
@@ -176,42 +180,3 @@ def generators(batches: Iterable[Any]) -> list[torch.Generator]:
     inner = getattr(getattr(batches, "batch_sampler", None), "sampler", None)
     found = [getattr(owner, "generator", None) for owner in (batches, sampler, inner)]
     return list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
-
-
-def described(model: Net) -> list[Any]:
-    """Return what tells a model from another, as plain values."""
-    name = model.entry.name if model.entry else None
-    head = [model.num_classes, model.in_chans, model.global_pool, model.head.drop.p, sorted(model.aux)]
-    return [name, repr(sorted(model.arguments.items())), head, model.data.to_json()]
-
-
-def counted(train: Batches | None) -> list[int | None]:
-    """Return how many batches and images there are, where that is known, and random generators of the loader's own."""
-    images = getattr(train, "dataset", None)
-    counts = [len(part) if isinstance(part, Sized) else None for part in (train, images)]
-    return [*counts, len(generators(() if train is None else train))]
-
-
-def stepping(part: Optimizer | LRScheduler | None) -> str | None:
-    """Return what an optimizer or a schedule of the caller's own starts with."""
-    if part is None:
-        return None
-    state = part.state_dict()
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in state.get("param_groups", ())]
-    return f"{type(part).__name__} {groups or sorted(state.items())}"
-
-
-def called(loss: Any) -> str:
-    """Return what a loss is called, the same in every process."""
-    if isinstance(loss, partial):
-        return f"{called(loss.func)} of {loss.args} {sorted(loss.keywords.items())}"
-    if isinstance(loss, nn.Module):
-        return repr(loss)
-    return getattr(loss, "__qualname__", type(loss).__qualname__)
-
-
-def take_names(model: Net, train: Batches) -> None:
-    """Take the class names of an image folder, where the loader has one and the model has none."""
-    classes = getattr(getattr(train, "dataset", None), "classes", None)
-    if model.class_names is None and isinstance(classes, list | tuple) and len(classes) == model.num_classes:
-        model.set_class_names([str(name) for name in classes])

@@ -11,13 +11,14 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from ..blocks import training_norms
 from ..errors import ArgumentError, TrainingError
 from ..evaluation.batches import Part, Share, check_batch
+from ..evaluation.ranks import Ranks
 from ..evaluation.scores import Seen
 from .history import Row
 from .losses import Losses
@@ -52,23 +53,23 @@ class Stepper:
                 ranks.part_ways()
                 if progress.epoch == 0 and ranks.first:
                     _warn_of_few(self.losses.model, group)
-            total = self._agreed(share, group)
+            masses = list(map(self._mass, group))
+            total = _agreed(ranks, group, masses)
             if not group:
                 break
             self.optimizer.zero_grad(set_to_none=True)
             faults = []
-            for number, part in enumerate(group):
-                last = number == len(group) - 1
-                with _memory_is_told(len(part.targets)), nullcontext() if last else _alone(net):
-                    mass = self._mass(part)
+            for number, (part, mass) in enumerate(zip(group, masses, strict=True), 1):
+                with _memory_is_told(len(part.targets)), nullcontext() if number == len(group) else _alone(net):
                     logits, value = net(part.images, part.targets, mass > 0)
                     scale = mass * ranks.world / total if total else 1.0
                     loss = value if scale == 1 else value * scale
                     self.scaler.scale(loss).backward()
                 seen.add(logits, part.targets, part.places)
                 if mass:
-                    seen.add_loss(value.item(), mass)
-                    faults += [] if math.isfinite(value.item()) else [_fault(value.item(), part, steps, progress)]
+                    amount = value.item()
+                    seen.add_loss(amount, mass)
+                    faults += [] if math.isfinite(amount) else [_fault(amount, part, steps, progress)]
                 steps += 1
                 progress.step(seen)
             if ranks.total(len(faults))[0]:
@@ -84,17 +85,6 @@ class Stepper:
             )
         progress.close()
         return seen.scores(ranks)
-
-    def _agreed(self, share: Share, group: list[Part]) -> float:
-        """Return what all ranks' images of this step count together."""
-        marks = [len(group), sum(part.mark for part in group)]
-        mass, *sums = share.ranks.total(sum(map(self._mass, group)), *marks)
-        if sums != [share.ranks.world * mark for mark in marks]:
-            raise TrainingError(
-                "the ranks read different batches; give each the loader of a single process, in the same order: fit splits "
-                "its batches"
-            )
-        return mass
 
     def _mass(self, part: Part) -> float:
         """Return what a batch's mean loss counts beside another's: its images, or the sum of their classes' weights."""
@@ -113,6 +103,22 @@ class Stepper:
         )
 
 
+def _agreed(ranks: Ranks, group: list[Part], masses: list[float]) -> float:
+    """Return what all ranks' images of this step count together.
+
+    Raises:
+        TrainingError: the ranks read different batches.
+    """
+    marks = [len(group), sum(part.mark for part in group)]
+    mass, *sums = ranks.total(sum(masses), *marks)
+    if sums != [ranks.world * mark for mark in marks]:
+        raise TrainingError(
+            "the ranks read different batches; give each the loader of a single process, in the same order: fit splits "
+            "its batches"
+        )
+    return mass
+
+
 def _alone(net: nn.Module) -> AbstractContextManager[None]:
     """Have gradients pile up on this rank until the group's last batch."""
     return net.no_sync() if isinstance(net, DistributedDataParallel) else nullcontext()
@@ -120,7 +126,7 @@ def _alone(net: nn.Module) -> AbstractContextManager[None]:
 
 def _warn_of_few(model: nn.Module, group: list[Part]) -> None:
     few = [len(part.targets) for part in group if len(part.targets) <= 2]
-    if few and any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
+    if few and training_norms(model):
         warnings.warn(
             f"batch normalisation takes its statistics of a batch of {few[0]}, too few to say much, and accumulate does not "
             "change that: take larger batches (checkpoint=True and precision='bf16' make room), "

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
-from inceptionzoo.train.state import called
+from inceptionzoo.train.asked import called
 from inceptionzoo.weights.safefile import read_safetensors
 
 
