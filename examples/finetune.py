@@ -4,7 +4,7 @@ DATA holds a folder a class, of which every fifth image is held out, or such fol
 
 python examples/finetune.py moles --model googlenet --pretrained                 # published weights, a new classifier
 python examples/finetune.py moles --weights mine.safetensors --freeze-epochs 2   # a file; at first the classifier alone
-python examples/finetune.py moles --size 64 --augment --balance --adamw --lr 5e-4 --ema 0.99 --epochs 40   # from random weights
+python examples/finetune.py moles --size 128 --augment --balance --adamw --ema 0.99 --precision bf16   # from random weights
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--balance", action="store_true", help="weigh each class by one over its share of the images")
     parser.add_argument("--adamw", action="store_true", help="AdamW with weight decay 0.05 in place of the recipe's SGD")
-    parser.add_argument("--augment", action="store_true", help="also turn images by quarters, mirror and brighten them")
+    parser.add_argument("--augment", action="store_true", help="also turn images by quarters, mirror and brighten them, all at one scale")
     parser.add_argument("--out", type=Path, default=Path("runs/finetune"))
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -99,8 +99,10 @@ def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[I
         scale = side / min(image.size)
         return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 
-    more: dict[str, Any] = {"color_jitter": (0.1, 0.0, 0.0), "vflip": 0.5} if asked.augment else {"color_jitter": None}
-    crop = iz.transforms(model, training=True, scale=(0.75, 1.0), ratio=(1.0, 1.0), **more)
+    more: dict[str, Any] = {"color_jitter": None, "scale": (0.75, 1.0)}
+    if asked.augment:
+        more = {"color_jitter": (0.1, 0.0, 0.0), "vflip": 0.5, "scale": (0.76, 0.76)}  # all at one scale, as held out
+    crop = iz.transforms(model, training=True, ratio=(1.0, 1.0), **more)
     augmented = (
         v2.Compose([v2.RandomChoice([v2.RandomRotation((turn, turn)) for turn in (0, 90)]), crop]) if asked.augment else crop
     )

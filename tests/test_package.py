@@ -52,7 +52,15 @@ INSIDE = {  # the same within a folder
         {"fit"},
     ],
     "bench": [{"measure", "peers"}, {"report"}],
-    "inference": [{"blocks", "fold"}, {"fuse"}],
+    "inference": [
+        {"fold", "machine", "packed", "toom_cook"},
+        {"writer"},
+        {"tiles", "maxima"},
+        {"winograd"},
+        {"ways"},
+        {"blocks"},
+        {"fuse"},
+    ],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }
 

@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .ways import Ways, convolution, fixed, max_pool, plain, version, watched
 
-class ConvAct(nn.Module):
+
+class Tuned(nn.Module):
+    """A module that runs, where it is `tuned`, on a CPU in float32 by the fastest of its ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tuned = False
+        self._ways: Ways | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_ways": None}  # they are this process's alone
+
+
+class ConvAct(Tuned):
     """A convolution with bias, then an activation: (n, c, h, w) -> (n, out, h', w')."""
 
-    def __init__(self, conv: nn.Module, act: nn.Module) -> None:
+    def __init__(self, conv: nn.Conv2d, act: nn.Module) -> None:
         super().__init__()
         self.conv, self.act = conv, act
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.conv(x))
+        if not self.tuned or plain(x) or watched(self.conv, self.act) or not fixed(self.conv):
+            x = self.act(self.conv(x))
+            return x
+        relu = type(self.act) is nn.ReLU
+        if self._ways is None or self._ways.version != version(self.conv):
+            self._ways = convolution(self.conv, relu)
+        x = self._ways(x)
+        return x if relu else self.act(x)
+
+
+class MaxPool(Tuned):
+    """A max pool: (n, c, h, w) -> (n, c, h', w')."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.tuned or plain(x) or watched(self.pool):
+            x = self.pool(x)
+            return x
+        self._ways = self._ways or max_pool(self.pool)
+        x = self._ways(x)
         return x
 
 
@@ -42,7 +79,7 @@ class JoinedBranches(nn.Module):
 
     def __init__(
         self,
-        first: nn.Module,
+        first: nn.Conv2d,
         act: nn.Module,
         active: int,
         widths: Sequence[int],
@@ -50,15 +87,15 @@ class JoinedBranches(nn.Module):
         alone: Mapping[int, nn.Module],
     ) -> None:
         super().__init__()
-        self.first, self.act, self.active, self.widths = first, act, active, list(widths)
+        self.active, self.widths = active, list(widths)
+        self.first = ConvAct(first, act if active == sum(widths) else nn.Identity())
+        self.act = act
         self.joined = nn.ModuleDict({str(place): module for place, module in joined.items()})
         self.alone = nn.ModuleDict({str(place): module for place, module in alone.items()})
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(x)
-        if self.active == sum(self.widths):
-            y = self.act(y)
-        elif self.active:
+        if 0 < self.active < sum(self.widths):
             y = torch.cat((self.act(y[:, : self.active]), y[:, self.active :]), 1)
         parts = y.split(self.widths, 1)
         outs = {int(place): module(part) for (place, module), part in zip(self.joined.items(), parts, strict=True)}

@@ -19,10 +19,15 @@ from ..blocks import Branches, ConvNormAct, Shortcut
 from ..errors import ArgumentError
 from ..network import Network, Style
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Pool, Residual, pair
-from .blocks import ConvAct, JoinedBranches, PoolAfter
+from .blocks import ConvAct, JoinedBranches, MaxPool, PoolAfter, Tuned
 from .fold import foldable, folded, with_values
+from .ways import compiles
 
 M = TypeVar("M", bound=nn.Module)
+WITHOUT = (
+    "fuse: 3x3 convolutions run without Winograd's method, at about half the speed: it needs llvmlite "
+    "(pip install 'inceptionzoo[fast]') and torch's OpenMP; tune=False leaves this out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
         case Residual():
             assert isinstance(module, Shortcut)
             return _residual(layer, module, style)
+        case Pool() if type(module) is nn.MaxPool2d:
+            return MaxPool(copy.deepcopy(module))
         case _:
             return copy.deepcopy(module)
 
@@ -128,6 +135,14 @@ def _copied(model: M) -> M:
     return made.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
+def tuned(model: M, enable: bool = True) -> M:
+    """Let a fused model's convolutions run by the fastest way, or not; return the model."""
+    for module in model.modules():
+        if isinstance(module, Tuned):
+            module.tuned = enable
+    return model
+
+
 def _compile(made: nn.Module) -> None:
     names = (os.environ.get("CXX", "g++"), "c++", "clang++")
     if any(map(shutil.which, names)):
@@ -147,13 +162,18 @@ def _residual(layer: Residual, module: Shortcut, style: Style) -> nn.Module:
     return Shortcut(body, project, shortcut, act, scale=scale, drop_path=0.0)
 
 
-def fuse(model: M, *, compile: bool = False) -> M:
+def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     """Return the model's inference form: the same outputs, to rounding, by fewer operations; nothing is shared with `model`.
 
     Batch normalisation is folded into the convolutions (in float64), 1x1 convolutions of one input run as one, an average
     before such a convolution comes after it, dropout is gone, weights are channels_last. It stays what it was, a `Net`, a
-    `FeatureNet` or an `Ensemble`, with its names for stages and maps, and is for evaluation alone. `compile` adds
-    torch.compile with frozen weights, where a C++ compiler is found; the first call of each kind of input then takes longer.
+    `FeatureNet` or an `Ensemble`, with its names for stages and maps, and is for evaluation alone.
+
+    `tune` lets each convolution run, in float32 on a CPU, by the fastest of torch's way, oneDNN's with weights laid out
+    beforehand, and Winograd's with fewer multiplications (where llvmlite is installed), tried at the first call with each
+    of four sizes of input. What is chosen can differ from run to run, outputs by about 1e-5 of the largest; without it
+    they are the same to the bit on the same machine. `compile` adds torch.compile with frozen weights instead, where a
+    C++ compiler is found.
 
     Raises:
         ArgumentError: the model is none of this library, or has auxiliary heads.
@@ -165,7 +185,9 @@ def fuse(model: M, *, compile: bool = False) -> M:
         raise ArgumentError("fuse: the model is fused already")
     if any(getattr(net, "aux", None) for net in nets):
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
-    made = _copied(model)
+    made = tuned(_copied(model), tune)
+    if tune and not compile and not compiles():
+        warnings.warn(WITHOUT, stacklevel=2)
     if compile:
         _compile(made)
     return made

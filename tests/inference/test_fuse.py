@@ -154,9 +154,10 @@ def test_saved_and_loaded(tmp_path):
         again = iz.load_model(tmp_path / "fast.safetensors")
         assert again.fused
         assert again.class_names == tuple("abcde")
+        copies = again, copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))
         with torch.inference_mode():
             expected = fast(images)
-            for copied in (again, copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+            for copied in copies:
                 assert copied(images).equal(expected)
         both = iz.Ensemble([fast, again])
         both.save(tmp_path / "both.safetensors")

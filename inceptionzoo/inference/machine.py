@@ -1,0 +1,88 @@
+"""Machine code of this processor, written in LLVM's intermediate language, compiled by llvmlite and run on torch's threads."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from llvmlite import binding, ir
+from torch import Tensor
+
+LONG, INT, POINTER, VOID = ir.IntType(64), ir.IntType(32), ir.PointerType(), ir.VoidType()
+
+
+@cache
+def openmp() -> Any:
+    """Return the OpenMP that torch's own operations use: a second set of threads would contend with them.
+
+    Raises:
+        AttributeError, OSError: this torch has none of GNU's interface.
+    """
+    (library,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
+    loaded = ctypes.CDLL(str(library))
+    loaded.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    loaded.GOMP_parallel.restype = None
+    return loaded
+
+
+def run(address: int, work: ctypes.Structure) -> None:
+    """Call the function at `address` on each of torch's threads, with the same work."""
+    openmp().GOMP_parallel(address, ctypes.byref(work), torch.get_num_threads(), 0)
+
+
+def field(at: ir.IRBuilder, work: Any, kind: type[ctypes.Structure], name: str) -> Any:
+    """Write the reading of an integer of the work."""
+    names = [entry[0] for entry in kind._fields_]
+    return at.load(at.gep(work, [LONG(names.index(name))], source_etype=LONG), typ=LONG)
+
+
+def add_team(module: ir.Module, name: str, body: ir.Function, kind: type[ctypes.Structure]) -> None:
+    """Write a function of the work alone, in which each thread calls `body` with its share of what lies in first..last."""
+    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
+    at = ir.IRBuilder(team.append_basic_block())
+    me, threads = (at.sext(at.call(_outside(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads"))
+    first, last = (field(at, team.args[0], kind, edge) for edge in ("first", "last"))
+    edges = [at.add(first, at.sdiv(at.mul(at.sub(last, first), at.add(me, LONG(more))), threads)) for more in (0, 1)]
+    at.call(body, [team.args[0], *edges])
+    at.ret_void()
+
+
+def _outside(module: ir.Module, name: str) -> Any:
+    """Return a function of OpenMP as one of the module's."""
+    binding.add_symbol(f"inceptionzoo_{name}", ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value)
+    known = module.globals.get(f"inceptionzoo_{name}")
+    return known or ir.Function(module, ir.FunctionType(INT, []), f"inceptionzoo_{name}")
+
+
+def addresses(module: ir.Module, names: tuple[str, ...]) -> dict[str, int]:
+    """Compile the module and return where its functions are. The code stays until the process ends."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    machine = binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+    parsed = binding.parse_assembly(str(module))
+    parsed.verify()
+    engine = binding.create_mcjit_compiler(parsed, machine)
+    engine.finalize_object()
+    _KEPT.append(engine)
+    return {name: engine.get_function_address(name) for name in names}
+
+
+_KEPT: list[Any] = []
+
+
+def by_pixel(x: Tensor) -> Tensor:
+    """Return x, (n, c, h, w), with a pixel's channels in one piece and pixels evenly apart: so is a slice of channels too."""
+    _, _, height, width = x.shape
+    apart = x.stride(3)
+    even = x.stride() == (height * width * apart, 1, width * apart, apart)
+    return x if even else x.contiguous(memory_format=torch.channels_last)
+
+
+def vector(*channels: int) -> int:
+    """Return how many floats a vector is to hold, of what this processor takes well, for maps of so many channels."""
+    widest = 16 if binding.get_host_cpu_features().get("avx512f") else 8
+    return next(size for size in (widest, 8, 4, 1) if not any(count % size for count in channels))

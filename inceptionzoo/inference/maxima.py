@@ -1,0 +1,71 @@
+"""A max pool of (n, c, h, w), channels_last, without the indices that torch's keeps for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from math import prod
+
+import torch
+from llvmlite import ir
+from torch import Tensor, nn
+
+from ..spec import pair
+from .machine import POINTER, add_team, addresses, by_pixel, run, vector
+from .writer import Pair, Work, Writer
+
+
+@cache
+def maxima(size: Pair, step: Pair, width: int) -> int:
+    """Compile the pass over windows of this size at these steps and return its address."""
+    module = ir.Module()
+    to = Writer(module, "windows", width)
+    larger = ir.Function(module, ir.FunctionType(to.vector, [to.vector] * 2), f"llvm.maximum.v{width}f32")  # nan stays nan
+    count = size[0] * size[1]
+    table = to.at.alloca(POINTER, size=count)
+    source, target, outside = map(to.address, ("source", "target", "outside"))
+    with to.tiles() as tile:
+        to.pixels(tile, size, step, source, outside, table)
+        with to.channels() as channel:
+            first, *others = (to.read(to.at.load(to.slot(table, place), typ=POINTER), channel) for place in range(count))
+            for value in others:
+                first = to.at.call(larger, [first, value])
+            to.write(first, target, to.at.add(to.place(tile, 0, 1), channel))
+    to.at.ret_void()
+    add_team(module, "maxima", to.function, Work)
+    return addresses(module, ("maxima",))["maxima"]
+
+
+def suits(pool: nn.MaxPool2d) -> bool:
+    """Return whether the pool can run so."""
+    return pair(pool.dilation) == (1, 1) and not pool.return_indices and 1 < prod(pair(pool.kernel_size)) <= 25
+
+
+class MaxPool:
+    """A max pool of maps of `shape`."""
+
+    def __init__(self, pool: nn.MaxPool2d, shape: Sequence[int]) -> None:
+        assert pool.stride is not None
+        self.size, self.step, self.padding = pair(pool.kernel_size), pair(pool.stride), pair(pool.padding)
+        self.ceil = pool.ceil_mode
+        self.outside = torch.full((shape[1],), float("-inf"))
+        self.address = maxima(self.size, self.step, vector(shape[1]))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = by_pixel(x)
+        count, channels, height, width = x.shape
+        rows, columns = (self._outputs(axis, side) for axis, side in enumerate((height, width)))
+        y = torch.empty((count, channels, rows, columns), memory_format=torch.channels_last)
+        work = Work(
+            source=x.data_ptr(), target=y.data_ptr(), outside=self.outside.data_ptr(), height=height, width=width,
+            top=self.padding[0], left=self.padding[1], rows=rows, columns=columns, last=count * rows * columns,
+            channels=channels, stride=x.stride(3),
+        )  # fmt: skip
+        run(self.address, work)
+        return y
+
+    def _outputs(self, axis: int, side: int) -> int:
+        step, padding = self.step[axis], self.padding[axis]
+        room = side + 2 * padding - self.size[axis]
+        outputs = (-(-room // step) if self.ceil else room // step) + 1
+        return outputs - (self.ceil and (outputs - 1) * step >= side + padding)  # no window begins beyond the padding

@@ -1,0 +1,120 @@
+"""A pass over maps, written in LLVM's intermediate language: loops, pixels, vectors of channels.
+
+Maps are (n, h, w, c) in memory. A pass goes over tiles, rectangles of pixels at even steps; all pixels of a tile, for a
+vector of channels, are in registers at once. What lies beyond the border is read from, or written to, another place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from typing import Any
+
+from llvmlite import ir
+
+from .machine import LONG, POINTER, VOID, field
+from .toom_cook import Matrix
+
+FLOAT = ir.FloatType()
+FLAGS = ("contract", "nsz")  # fused multiply-adds, and nothing that changes what becomes of inf and nan
+NAMES = (
+    "source", "target", "bias", "outside",  # addresses
+    "height", "width", "top", "left",  # of the map, and how far the first tile lies outside, in pixels
+    "rows", "columns", "first", "last",  # of tiles; first and last of all images' tiles together
+    "channels", "stride", "relu",  # stride: from pixel to pixel
+)  # fmt: skip
+Pair = tuple[int, int]
+
+
+class Work(ctypes.Structure):
+    """What a pass is called with."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
+
+
+class Writer:
+    """Writes one pass: a function of the work, of its first tile and its last."""
+
+    def __init__(self, module: ir.Module, name: str, vector: int) -> None:
+        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), name)
+        self.at = ir.IRBuilder(self.function.append_basic_block())
+        self.vector = ir.VectorType(FLOAT, vector)
+        self.work = {entry: field(self.at, self.function.args[0], Work, entry) for entry in NAMES}
+
+    def address(self, name: str) -> Any:
+        return self.at.inttoptr(self.work[name], POINTER)
+
+    def splat(self, value: float) -> Any:
+        return ir.Constant(self.vector, [value] * self.vector.count)
+
+    def read(self, pointer: Any, offset: Any) -> Any:
+        return self.at.load(self.at.gep(pointer, [offset], source_etype=FLOAT), typ=self.vector, align=4)
+
+    def write(self, value: Any, pointer: Any, offset: Any) -> None:
+        self.at.store(value, self.at.gep(pointer, [offset], source_etype=FLOAT), align=4)
+
+    @contextmanager
+    def loop(self, first: Any, last: Any, step: int = 1) -> Iterator[Any]:
+        """Write a loop; what is written inside is its body."""
+        before, (head, body, after) = self.at.block, (self.function.append_basic_block() for _ in range(3))
+        self.at.branch(head)
+        self.at.position_at_end(head)
+        index = self.at.phi(LONG)
+        index.add_incoming(first, before)
+        self.at.cbranch(self.at.icmp_signed("<", index, last), body, after)
+        self.at.position_at_end(body)
+        yield index
+        index.add_incoming(self.at.add(index, LONG(step)), self.at.block)
+        self.at.branch(head)
+        self.at.position_at_end(after)
+
+    def tiles(self) -> Any:
+        return self.loop(*self.function.args[1:])
+
+    def channels(self) -> Any:
+        return self.loop(LONG(0), self.work["channels"], self.vector.count)
+
+    def place(self, tile: Any, place: int, size: int) -> Any:
+        """Return the offset of a place of a tile, among the tiles from the first on."""
+        tile = self.at.sub(tile, self.work["first"])
+        return self.at.mul(self.at.add(self.at.mul(tile, LONG(size)), LONG(place)), self.work["channels"])
+
+    def pixels(self, tile: Any, size: Pair, step: Pair, base: Any, outside: Any, table: Any) -> None:
+        """Fill the table with the addresses of the pixels of a tile."""
+        at, work = self.at, self.work
+        row = at.sdiv(tile, work["columns"])
+        image = at.mul(at.sdiv(row, work["rows"]), work["height"])
+        top = at.sub(at.mul(at.srem(row, work["rows"]), LONG(step[0])), work["top"])
+        left = at.sub(at.mul(at.srem(tile, work["columns"]), LONG(step[1])), work["left"])
+        for place, (down, across) in enumerate(product(*map(range, size))):
+            y, x = at.add(top, LONG(down)), at.add(left, LONG(across))
+            inside = at.and_(at.icmp_unsigned("<", y, work["height"]), at.icmp_unsigned("<", x, work["width"]))
+            offset = at.mul(at.add(at.mul(at.add(image, y), work["width"]), x), work["stride"])
+            pixel = at.select(inside, at.gep(base, [offset], source_etype=FLOAT), outside)
+            at.store(pixel, self.slot(table, place))
+
+    def slot(self, table: Any, place: int) -> Any:
+        return self.at.gep(table, [LONG(place)], source_etype=POINTER)
+
+    def sandwich(self, left: Matrix, right: Matrix, values: list[list[Any]]) -> list[Any]:
+        """Return left @ values @ right.T, row by row."""
+        rows = [[self._sum(row, line) for row in right] for line in values]
+        columns = [[self._sum(row, line) for row in left] for line in zip(*rows, strict=True)]
+        return [value for row in zip(*columns, strict=True) for value in row]
+
+    def _sum(self, factors: Sequence[float], values: Sequence[Any]) -> Any:
+        terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
+        terms.sort(key=lambda term: (term[0] != 1, term[0] != -1))  # plain sums first, so that each product can be fused
+        (factor, total), *rest = terms
+        times = partial(self.at.fmul, flags=FLAGS)
+        total = total if factor == 1 else times(total, self.splat(factor))
+        for factor, value in rest:
+            if factor == -1:
+                total = self.at.fsub(total, value, flags=FLAGS)
+            else:
+                value = value if factor == 1 else times(value, self.splat(factor))
+                total = self.at.fadd(total, value, flags=FLAGS)
+        return total
