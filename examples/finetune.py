@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--balance", action="store_true", help="weigh each class by one over its share of the images")
     parser.add_argument("--adamw", action="store_true", help="AdamW with weight decay 0.05 in place of the recipe's SGD")
-    parser.add_argument("--augment", action="store_true", help="also turn images by quarters, mirror and brighten them, all at one scale")
+    parser.add_argument("--augment", action="store_true", help="also turn images by quarters, mirror, brighten, at one scale")
     parser.add_argument("--out", type=Path, default=Path("runs/finetune"))
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

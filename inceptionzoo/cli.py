@@ -73,24 +73,28 @@ def _parser() -> argparse.ArgumentParser:
     timing = commands.add_parser("bench", parents=[common], help="time models, beside their peers", description=_bench.__doc__)
     timing.add_argument("models", nargs="*", default=["googlenet"], metavar="MODEL", help="as in `inceptionzoo list`")
     timing.add_argument("--peers", action="store_true", help="also torchvision, timm, ONNX Runtime, OpenVINO, where installed")
+    timing.add_argument("--train", action="store_const", const="training", dest="job", help="time steps of training")
+    timing.add_argument("--load", action="store_const", const="loading", dest="job", help="time the making of models")
     timing.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images at a time")
     timing.add_argument("--size", type=int, help="side of the images in pixels, the model's own where nothing is said")
     timing.add_argument("--rounds", type=int, default=9, help="how often each is timed; the median is shown")
     timing.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     timing.add_argument("--device", help="cpu, cuda, ...")
     timing.add_argument("--plot", metavar="FILE", help="also draw a picture")
-    timing.set_defaults(run=_bench)
+    timing.set_defaults(run=_bench, job="inference")
     return parser
 
 
 def _bench(asked: argparse.Namespace) -> dict[str, Any]:
     """Time the inference of models in float32: as they are, fused, compiled; with --peers by everything else installed.
 
+    --train times a step of training and --load the making of a model, both with the memory that they take.
+
     Every way of running them takes its turn in every round. Outputs are compared; no ratio is given on a busy machine.
     """
     if asked.plot:
         check_choice("the ending of --plot", Path(asked.plot).suffix, (".png", ".pdf", ".svg"))
-    options = {"size": asked.size, "rounds": asked.rounds, "with_peers": asked.peers, "device": asked.device}
+    options = {"job": asked.job, "size": asked.size, "rounds": asked.rounds, "with_peers": asked.peers, "device": asked.device}
     report = bench(asked.models, batches=asked.batch, compiled=not asked.no_compile, **options)
     if asked.plot:
         report.plot(asked.plot)

@@ -51,7 +51,7 @@ INSIDE = {  # the same within a folder
         {"setup"},
         {"fit"},
     ],
-    "bench": [{"measure", "peers"}, {"report"}],
+    "bench": [{"measure", "peers"}, {"jobs", "timings"}, {"memory"}, {"run"}],
     "inference": [
         {"fold", "machine", "packed", "toom_cook"},
         {"writer"},

@@ -1,5 +1,6 @@
 """`inceptionzoo bench`: how fast models run here, beside their peers, measured so that anyone can repeat it."""
 
-from .report import Timings, bench
+from .run import bench
+from .timings import Timings
 
 __all__ = ["Timings", "bench"]

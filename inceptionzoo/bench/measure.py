@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # calls before the first that counts
+WARM_UP = 3  # rounds before the first that counts
+PAUSE = 0.02  # seconds before each call: threads of the one before stop waiting for more work by then
 BUSY = 0.5  # of a core that something else takes, above which no ratio is given
 
 
@@ -70,17 +71,23 @@ def _processor() -> str:
 
 
 def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of each call in each round; every round calls each once."""
+    """Return the seconds of each call in each round; every round calls each twice, and times the second time."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(WARM_UP + rounds):
         for name, call in calls.items():
+            time.sleep(PAUSE)
+            _finish(call, device)
             start = time.perf_counter()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            _finish(call, device)
             if turn >= WARM_UP:
                 times[name].append(time.perf_counter() - start)
     return times
+
+
+def _finish(call: Callable[[], object], device: torch.device) -> None:
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,10 +29,9 @@ def ours(model: Net, *, compiled: bool) -> Iterator[tuple[str, Call]]:
 
 def peers(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tuple[str, Call]]:
     """Yield the peers that are installed and have this network, with this model's weights."""
-    for name, build in (("torchvision", _torchvision), ("timm", _timm)):
-        other = build(model)
-        if other is not None:
-            other = other.eval().to(images.device)
+    for name, build in LIBRARIES.items():
+        if layout_of(model, name):
+            other = build(model).eval().to(images.device)
             yield name, other
             other = copy.deepcopy(other).to(memory_format=torch.channels_last)
             yield f"{name}, channels_last", other
@@ -49,31 +47,46 @@ def _named(model: Net, layout: str) -> str | None:
     return entry.name if entry is not None and layout in {item.name for item in entry.layouts} else None
 
 
-def _torchvision(model: Net) -> Any:
+def layout_of(model: Net, library: str) -> str | None:
+    """Return the name of the layout in which a library has this model, or None where it does not."""
+    import timm
     import torchvision
 
-    name = _named(model, "torchvision")
-    if name is None or not hasattr(torchvision.models, name):
-        return None
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    if name in ("googlenet", "inception_v3"):
-        options |= {"aux_logits": False, "transform_input": False}
+    if library == "torchvision":
+        name = _named(model, "torchvision")
+        return "torchvision" if name and hasattr(torchvision.models, name) else None
+    layouts = ("timm", "torchvision")  # the names of some of timm's are torchvision's
+    return next((layout for layout in layouts if (name := _named(model, layout)) and timm.is_model(name)), None)
+
+
+def in_torchvision(model: Net, *, drawn: bool = False) -> Any:
+    """Return torchvision's network with the model's weights; with `drawn`, with the random ones that it begins with."""
+    import torchvision
+
+    assert model.entry is not None
+    name = model.entry.name
+    inception = name in ("googlenet", "inception_v3")
+    options = {"init_weights": drawn, "aux_logits": False, "transform_input": False} if inception else {}
     other = getattr(torchvision.models, name)(weights=None, num_classes=model.num_classes, **options)
-    other.load_state_dict(exported(model, "torchvision"))
+    if not drawn:
+        other.load_state_dict(exported(model, "torchvision"))
     return other
 
 
-def _timm(model: Net) -> Any:
+def in_timm(model: Net, *, drawn: bool = False) -> Any:
+    """Return timm's network with the model's weights; with `drawn`, with the random ones that it begins with."""
     import timm
 
-    for layout in ("timm", "torchvision"):  # the names of some of its models are torchvision's
-        name = _named(model, layout)
-        if name is not None and timm.is_model(name):
-            other = timm.create_model(name, num_classes=model.num_classes)
-            with suppress(RuntimeError):
-                other.load_state_dict(exported(model, layout))
-                return other
-    return None
+    assert model.entry is not None
+    other = timm.create_model(model.entry.name, num_classes=model.num_classes)
+    if not drawn:
+        layout = layout_of(model, "timm")
+        assert layout is not None
+        other.load_state_dict(exported(model, layout))
+    return other
+
+
+LIBRARIES = {"torchvision": in_torchvision, "timm": in_timm}
 
 
 def _runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:

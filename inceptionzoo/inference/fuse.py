@@ -26,7 +26,7 @@ from .ways import compiles
 M = TypeVar("M", bound=nn.Module)
 WITHOUT = (
     "fuse: 3x3 convolutions run without Winograd's method, at about half the speed: it needs llvmlite "
-    "(pip install 'inceptionzoo[fast]') and torch's OpenMP; tune=False leaves this out"
+    "0.46 (pip install 'inceptionzoo[fast]') and torch's OpenMP; tune=False leaves this out"
 )
 
 

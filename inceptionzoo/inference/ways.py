@@ -33,14 +33,16 @@ def packs() -> bool:
 
 @cache
 def compiles() -> bool:
-    """Return whether Winograd's transforms can be compiled and run: llvmlite is there, and torch's OpenMP."""
+    """Return whether passes over maps can be compiled and run: an llvmlite is there that can, and torch's OpenMP."""
     if not packs() or find_spec("llvmlite") is None:
         return False
     from .machine import openmp
+    from .maxima import maxima
 
     try:
         openmp()
-    except (AttributeError, OSError, ValueError):
+        maxima((1, 2), (1, 1), 1)  # the smallest; an older llvmlite writes another language
+    except Exception:
         return False
     return True
 

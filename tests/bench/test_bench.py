@@ -1,14 +1,17 @@
 """bench: what it measures and says. No test looks at a time."""
 
+import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from helpers import noise
 from PIL import Image
 
 import inceptionzoo as iz
 from inceptionzoo import cli
-from inceptionzoo.bench import bench, measure, report
+from inceptionzoo.bench import bench, jobs, measure, memory, run
 
 HERE = torch.device("cpu")
 
@@ -17,7 +20,7 @@ def test_calls_take_turns():
     seen = []
     calls = {name: lambda name=name: seen.append(name) for name in "abc"}
     times = measure.take_turns(calls, 4, HERE)
-    assert seen == list("abc") * (measure.WARM_UP + 4)
+    assert seen == list("aabbcc") * (measure.WARM_UP + 4)
     assert {name: len(found) for name, found in times.items()} == dict.fromkeys("abc", 4)
 
 
@@ -43,8 +46,8 @@ def test_the_load_is_of_others(monkeypatch):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    monkeypatch.setattr(report, "load", lambda: 0.0)
-    monkeypatch.setattr(report, "gemm_peak", lambda device: 1e11)
+    monkeypatch.setattr(run, "load", lambda: 0.0)
+    monkeypatch.setattr(run, "gemm_peak", lambda device: 1e11)
 
 
 @pytest.mark.usefixtures("quiet")
@@ -71,8 +74,8 @@ def test_rows_beside_peers(tmp_path):
 
 def test_a_busy_machine_gets_no_ratio(monkeypatch):
     loads = iter([0.0, 1.3])  # busy after the first measurement
-    monkeypatch.setattr(report, "load", lambda: next(loads))
-    monkeypatch.setattr(report, "gemm_peak", lambda device: 1e11)
+    monkeypatch.setattr(run, "load", lambda: next(loads))
+    monkeypatch.setattr(run, "gemm_peak", lambda device: 1e11)
     timings = bench(["vgg11_bn_cifar"], batches=[1], rounds=1, compiled=False)
     assert {row.ratio for row in timings.rows} == {None}
     assert "the machine is busy" in str(timings)
@@ -87,9 +90,66 @@ def test_the_command(capsys, tmp_path):
     assert (tmp_path / "bench.png").is_file()
     assert cli.main(["bench", "vgg11_bn_cifar", *options]) == 0
     assert "vgg11_bn_cifar" in capsys.readouterr().out
+    assert cli.main(["bench", "vgg11_bn_cifar", "--train", "--batch", "2", "--rounds", "1", "--json"]) == 0
+    assert {row["runner"] for row in json.loads(capsys.readouterr().out)["rows"]} == {
+        "inceptionzoo", "inceptionzoo, checkpointed"
+    }  # fmt: skip
     for wrong, text in ((["vgg99"], "did you mean"), (["vgg16", "--plot", "x.xyz"], "must be one of '.png', '.pdf', '.svg'")):
         assert cli.main(["bench", *wrong]) == 1
         assert text in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quiet")
+def test_training():
+    timings = bench(["googlenet"], batches=[2], size=64, rounds=2, job="training", with_peers=True)
+    assert [row.runner for row in timings.rows] == ["inceptionzoo", "inceptionzoo, checkpointed", "torchvision"]
+    assert timings.rows[0].ratio == (1.0, 1.0, 1.0)
+    assert all(row.memory > 1 and row.apart is None and row.share is None for row in timings.rows)
+    assert str(timings).count("googlenet") == 3
+
+
+def test_a_step_trains():
+    model = iz.create_model("vgg11_bn_cifar", num_classes=2)
+    for name, build in jobs.train_networks(model, peers=False).items():
+        net = build()
+        before = copy.deepcopy(net.state_dict())
+        step = jobs.train_step(net, noise(4, 3, 32, 32))
+        step()
+        assert net.grad_checkpointing == name.endswith("checkpointed")
+        assert not any(value.equal(before[key]) for key, value in net.named_parameters() if key.endswith("weight"))
+        assert {parameter.grad for parameter in net.parameters()} == {None}
+
+
+@pytest.mark.usefixtures("quiet")
+def test_loading():
+    """Each file is read by us and by its library, and the outputs are the same."""
+    timings = bench(["googlenet"], rounds=1, size=64, job="loading", with_peers=True)
+    assert [row.runner for row in timings.rows] == [
+        "inceptionzoo, random", "inceptionzoo, its file", "torchvision, random", "inceptionzoo, torchvision's file",
+        "torchvision, its file",
+    ]  # fmt: skip
+    apart = {row.runner: row.apart for row in timings.rows}
+    assert {apart["inceptionzoo, its file"], apart["inceptionzoo, torchvision's file"]} == {0.0}
+    assert apart["torchvision, its file"] < 1e-5
+    assert apart["torchvision, random"] is None
+    assert all(row.memory > 25 for row in timings.rows)  # MiB; the weights are 25.3
+
+
+def test_memory():
+    held = []
+    assert memory.peak(lambda: held.append(bytearray(b"1") * (64 << 20))) == pytest.approx(64, abs=8)
+    assert memory.peak(lambda: None) < 8
+    assert memory.peak(lambda: (bytearray(b"1") * (32 << 20), None)[1]) == pytest.approx(32, abs=8)
+    found = [
+        memory.in_its_own_process(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1, shape=[count, 3, 32, 32])
+        for count in (2, 64)
+    ]
+    assert found[0] + 5 < found[1]
+
+
+def test_memory_elsewhere(monkeypatch):
+    monkeypatch.setattr(memory, "CLEAR", Path("/no/such/file"))
+    assert memory.in_its_own_process(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1) is None
 
 
 def test_refusals():
@@ -97,6 +157,7 @@ def test_refusals():
         ({"rounds": 0}, "rounds=0"),
         ({"size": 0}, "size=0"),
         ({"batches": [0]}, "batches=0"),
+        ({"job": "baking"}, "job='baking'"),
         ({"device": "gpu"}, "device='gpu'"),
     ):
         with pytest.raises(iz.ArgumentError, match=text):

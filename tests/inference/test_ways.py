@@ -15,9 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import inceptionzoo as iz
 from inceptionzoo.inference import machine, ways
+from inceptionzoo.inference import maxima as maxima_file
 from inceptionzoo.inference.blocks import ConvAct, MaxPool
 from inceptionzoo.inference.fuse import tuned
 from inceptionzoo.inference.maxima import MaxPool as CompiledPool
+from inceptionzoo.inference.maxima import maxima
 from inceptionzoo.inference.packed import Packed
 from inceptionzoo.inference.winograd import Winograd, suits
 
@@ -361,7 +363,7 @@ def test_without_llvmlite(monkeypatch):
     ways.compiles.cache_clear()
     try:
         with pytest.warns(
-            UserWarning, match=r"without Winograd's method.*it needs llvmlite \(pip install 'inceptionzoo.fast.'\)"
+            UserWarning, match=r"without Winograd's method.*it needs llvmlite 0.46 \(pip install 'inceptionzoo.fast.'\)"
         ):
             fast = iz.fuse(model)
         images = noise(1, 3, 32, 32)
@@ -374,11 +376,13 @@ def test_without_llvmlite(monkeypatch):
         ways.compiles.cache_clear()
 
 
-def test_without_torchs_openmp(monkeypatch):
-    def none():
-        raise OSError("no such library")
+@pytest.mark.parametrize(("what", "error"), [("openmp", OSError("no such library")), ("addresses", RuntimeError("parsing"))])
+def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, what, error):
+    def none(*args):
+        raise error
 
-    monkeypatch.setattr(machine, "openmp", none)
+    maxima.cache_clear()
+    monkeypatch.setattr(machine if what == "openmp" else maxima_file, what, none)
     ways.compiles.cache_clear()
     try:
         assert not ways.compiles()

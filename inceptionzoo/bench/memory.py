@@ -1,0 +1,59 @@
+"""The most memory that a job takes, measured in a process of its own: `python -m inceptionzoo.bench.memory`, on Linux."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..factory import create_model
+from .jobs import loads, train_networks, train_step
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def in_its_own_process(**asked: Any) -> float | None:
+    """Return the MiB that a job takes over what its process had before; None where this system does not say.
+
+    `asked` has what `measured` takes.
+    """
+    if not CLEAR.exists():
+        return None
+    command = [sys.executable, "-m", "inceptionzoo.bench.memory", json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def measured(*, model: str, runner: str, threads: int, folder: str | None = None, shape: list[int] | None = None) -> float:
+    """Return the MiB that a job of this process takes: making a model of files in `folder`, or two steps on images."""
+    torch.set_num_threads(threads)
+    if folder is not None:
+        small = create_model(model, device="meta")
+        return peak(loads(small, Path(folder), peers=True)[runner])
+    assert shape is not None
+    net = train_networks(create_model(model, device="meta"), peers=True)[runner]()
+    step = train_step(net, torch.randn(shape))
+    return peak(lambda: (step(), step()))
+
+
+def peak(call: Callable[[], object]) -> float:
+    """Return by how many MiB the process was larger at most, while it called."""
+    CLEAR.write_text("5")  # the high-water mark is the present size
+    before = _kibibytes("VmRSS")
+    kept = call()
+    del kept
+    return (_kibibytes("VmHWM") - before) / 1024
+
+
+def _kibibytes(name: str) -> int:
+    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])
+
+
+if __name__ == "__main__":
+    print(measured(**json.loads(sys.argv[1])))  # noqa: T201  # to the process that asked

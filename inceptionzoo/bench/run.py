@@ -1,0 +1,141 @@
+"""Measure models beside their peers."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from ..cost import Shape
+from ..errors import check_choice, check_int
+from ..factory import create_model
+from ..net import Net
+from ..network_cost import network_cost
+from ..place import check_device
+from ..registry import find
+from .jobs import loads, train_networks, train_step
+from .measure import apart, gemm_peak, load, machine, quartiles, ratio, take_turns
+from .memory import in_its_own_process
+from .peers import OURS, Call, ours, peers
+from .timings import Row, Timings
+
+PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "openvino", "llvmlite")
+
+
+def bench(
+    names: Sequence[str] = ("googlenet",),
+    *,
+    batches: Sequence[int] = (1, 8),
+    size: int | None = None,
+    rounds: int = 9,
+    job: str = "inference",
+    with_peers: bool = False,
+    compiled: bool = True,
+    device: str | torch.device | None = None,
+) -> Timings:
+    """Time a job with models in float32, ours and with `with_peers` the peers', call by call in turn.
+
+    `job` is "inference"; "training", a step of SGD without auxiliary heads; or "loading", making the model at random and of
+    files, for which there are no batches. The last two say how much memory they take, each in a process of its own.
+    `size` is the side of the images in pixels, the model's own where it is None. Ratios are to our fastest form, round by
+    round; of loading, to our way with the same file.
+
+    Raises:
+        ArgumentError: an argument lies outside its range, or a model is unknown.
+    """
+    check_choice("job", job, ("inference", "training", "loading"))
+    check_int("rounds", rounds, 1)
+    if size is not None:
+        check_int("size", size, 1)
+    for batch in batches:
+        check_int("batches", batch, 1)
+    entries = [find(name) for name in names]
+    place = check_device(device) or torch.device("cpu")
+    rows: list[Row] = []
+    peak, loads = gemm_peak(place), [load()]
+    for entry in entries:
+        model = create_model(entry.name).eval().to(place)
+        side = size or model.data.input_size[1]
+        for batch in batches if job != "loading" else (0,):
+            if job == "inference":
+                rows += _inference(model, side, batch, peak, rounds, with_peers=with_peers, compiled=compiled)
+            elif job == "training":
+                rows += _training(model, side, batch, rounds, with_peers=with_peers)
+            else:
+                rows += _loading(model, side, rounds, with_peers=with_peers)
+            loads.append(load())
+    found = {name: number for name in PACKAGES if (number := _version(name))}
+    timings = Timings(machine(place, max(loads), found), peak, rounds, rows)
+    if timings.machine.busy:
+        timings.rows[:] = [replace(row, ratio=None) for row in rows]
+    return timings
+
+
+def _inference(
+    model: Net, side: int, batch: int, peak: float, rounds: int, *, with_peers: bool, compiled: bool
+) -> Iterator[Row]:
+    """Yield a row for each way of running the model on a batch of images."""
+    place = next(model.parameters()).device
+    images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(place)
+    forms: dict[str, Call] = dict(ours(model, compiled=compiled))
+    if with_peers:
+        forms |= dict(peers(model, images, compiled=compiled))
+    with torch.inference_mode():
+        expected = model(images)
+        differences = {name: apart(call(images), expected) for name, call in forms.items()}
+        times = take_turns({name: partial(call, images) for name, call in forms.items()}, rounds, place)
+    best = min((name for name in OURS if name in times), key=lambda name: statistics.median(times[name]))
+    assert model.entry is not None
+    work = network_cost(model.network, Shape(model.in_chans, side, side), model.num_classes).macs * batch
+    for name, seconds in times.items():
+        share = work / statistics.median(seconds) / peak
+        yield replace(_row(model, side, batch, name, seconds, times[best]), apart=differences[name], share=share)
+
+
+def _row(model: Net, side: int, batch: int, name: str, seconds: list[float], ours: list[float]) -> Row:
+    assert model.entry is not None
+    low, median, high = (1000 * value for value in quartiles(seconds))
+    return Row(model.entry.name, side, batch, name, median, low, high, ratio(seconds, ours))
+
+
+def _training(model: Net, side: int, batch: int, rounds: int, *, with_peers: bool) -> Iterator[Row]:
+    """Yield a row for each library's step of training."""
+    assert model.entry is not None
+    place, shape = next(model.parameters()).device, [batch, model.in_chans, side, side]
+    networks = train_networks(model, peers=with_peers)
+    images = torch.randn(shape, device=place)
+    times = take_turns({name: train_step(build(), images) for name, build in networks.items()}, rounds, place)
+    for name, seconds in times.items():
+        asked = {"model": model.entry.name, "runner": name, "threads": torch.get_num_threads(), "shape": shape}
+        memory = in_its_own_process(**asked) if place.type == "cpu" else None
+        yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
+
+
+def _loading(model: Net, side: int, rounds: int, *, with_peers: bool) -> Iterator[Row]:
+    """Yield a row for each way of making the model."""
+    assert model.entry is not None
+    images = torch.randn(1, model.in_chans, side, side)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        jobs = loads(model, Path(folder), peers=with_peers)
+        expected = model(images)
+        found = {name: None if "random" in name else apart(job().eval()(images), expected) for name, job in jobs.items()}
+        times = take_turns(jobs, rounds, torch.device("cpu"))
+        for name, seconds in times.items():
+            library, _, what = name.partition(", ")
+            ours = times.get(f"inceptionzoo, {library}'s file" if "file" in what else f"inceptionzoo, {what}", seconds)
+            asked = {"model": model.entry.name, "runner": name, "threads": torch.get_num_threads(), "folder": folder}
+            memory = in_its_own_process(**asked)
+            yield replace(_row(model, side, 0, name, seconds, ours), apart=found[name], memory=memory)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
