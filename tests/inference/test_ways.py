@@ -1,4 +1,4 @@
-"""Each way to run an operation gives torch's outputs; the fastest is chosen, and torch's wherever something looks on."""
+"""The fastest way is chosen, and torch's wherever something looks on."""
 
 import copy
 import gc
@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 import torch
+from convolutions import PACKED, WINOGRAD, conv, expected, maps
 from helpers import distance, noise
 from torch import nn
 from torch.nn import functional as F
@@ -18,149 +19,14 @@ from inceptionzoo.inference import machine, ways
 from inceptionzoo.inference import maxima as maxima_file
 from inceptionzoo.inference.blocks import ConvAct, MaxPool
 from inceptionzoo.inference.fuse import tuned
-from inceptionzoo.inference.maxima import MaxPool as CompiledPool
 from inceptionzoo.inference.maxima import maxima
 from inceptionzoo.inference.packed import Packed
-from inceptionzoo.inference.winograd import Winograd, suits
-
-CLOSE = 5e-6  # of the largest output, packed against float64
-WINOGRAD = 1e-4
+from inceptionzoo.inference.winograd import Winograd
 
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch):
     monkeypatch.setattr(ways, "_FASTEST", {})
-
-
-def conv(into: int = 8, out: int = 16, kernel: object = 3, **options: object) -> nn.Conv2d:
-    sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-    options = {"padding": tuple(side // 2 for side in sides)} | options
-    made = nn.Conv2d(into, out, sides, **options).requires_grad_(False)
-    made.weight.copy_(noise(*made.weight.shape)), made.bias.copy_(noise(out))
-    return made.to(memory_format=torch.channels_last)
-
-
-def maps(*shape: int) -> torch.Tensor:
-    return noise(*shape, seed=2).to(memory_format=torch.channels_last)
-
-
-def expected(made: nn.Conv2d, x: torch.Tensor, relu: bool) -> torch.Tensor:
-    y = copy.deepcopy(made).double()(x.double())
-    return y.relu() if relu else y
-
-
-@pytest.mark.parametrize("relu", [True, False])
-@pytest.mark.parametrize("side", [7, 12, 30])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"padding": 0},
-        {"padding": 2},
-        {"padding": (0, 1)},
-        {"into": 12, "out": 20},
-        {"into": 64, "out": 48},
-        {"kernel": 5},
-        {"kernel": (1, 7)},
-        {"kernel": (7, 1)},
-        {"kernel": (1, 3)},
-        {"kernel": (3, 5), "padding": 0},
-        {"into": 256, "out": 128},
-    ],
-    ids=str,
-)
-def test_winograd(options, side, relu):
-    made = conv(**options)
-    assert suits(made)
-    x = maps(3, made.in_channels, side, side + 2)
-    way = Winograd(made, relu, x.shape)
-    y = way(x)
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert distance(y, expected(made, x, relu)) < WINOGRAD
-    other = maps(1, made.in_channels, side + 3, side)
-    assert distance(way(other), expected(made, other, relu)) < WINOGRAD
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
-    """Few tiles a part, the last part overlapping: every tile is worked on, by whichever thread."""
-    monkeypatch.setattr("inceptionzoo.inference.winograd.CACHE", 1 << 14)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        made, x = conv(), maps(2, 8, 45, 51)
-        way = Winograd(made, True, x.shape)
-        assert way._step(x.shape) < 2 * 12 * 13
-        assert distance(way(x), expected(made, x, True)) < WINOGRAD
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_winograd_of_some_channels_and_other_layouts():
-    made, wide = conv(), maps(2, 40, 9, 11)
-    for x in (wide[:, 8:16], wide[:, 32:], maps(2, 8, 9, 11).contiguous(), maps(2, 8, 22, 11)[:, :, ::2], wide[1:, :8]):
-        assert distance(Winograd(made, False, x.shape)(x), expected(made, x, False)) < WINOGRAD
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"kernel": 1},
-        {"kernel": 2},
-        {"kernel": 9},
-        {"stride": 2},
-        {"dilation": 2},
-        {"groups": 2},
-        {"into": 3},
-        {"into": 8192},
-    ],
-    ids=str,
-)
-def test_what_winograd_leaves(options):
-    assert not suits(conv(**options))
-
-
-@pytest.mark.parametrize("relu", [True, False])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"kernel": 1}, {"stride": 2, "kernel": 7, "into": 3}, {"dilation": 2}, {"groups": 4}, {"bias": True, "padding": 0}],
-    ids=str,
-)
-def test_packed(options, relu):
-    made = conv(**options)
-    for shape in ((2, made.in_channels, 17, 20), (1, made.in_channels, 40, 9)):
-        x = maps(*shape)
-        way = Packed(made, relu, (2, made.in_channels, 17, 20))
-        assert distance(way(x), expected(made, x, relu)) < CLOSE
-        assert distance(way(x.contiguous()), expected(made, x, relu)) < CLOSE
-
-
-@pytest.mark.parametrize("ceil_mode", [True, False])
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (3, 1, 1), (2, 2, 0), ((2, 3), (1, 2), (1, 0)), (5, 3, 2)]
-)
-@pytest.mark.parametrize("channels", [1, 4, 24, 32])
-def test_max_pools(kernel, stride, padding, ceil_mode, channels):
-    pool = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
-    for height, width in ((7, 8), (9, 12), (14, 5)):
-        wide = maps(2, channels + 8, height, width)
-        for x in (wide[:, :channels], wide[:, :channels].contiguous()):
-            y = CompiledPool(pool, x.shape)(x)
-            assert y.equal(pool(x))
-            assert y.shape[1] == 1 or y.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_nan_and_infinity():
-    x = maps(1, 8, 12, 12)
-    x[0, 3, 5, 5] = float("nan")
-    pool = nn.MaxPool2d(3, 1, 1)
-    assert CompiledPool(pool, x.shape)(x).isnan().equal(pool(x).isnan())
-    made = conv()
-    for relu in (True, False):
-        assert Winograd(made, relu, x.shape)(x)[..., 4:7, 4:7].isnan().all()
-    y = maps(1, 8, 12, 12).index_fill(1, torch.tensor(0), float("inf"))
-    assert not Winograd(made, False, y.shape)(y).isfinite().any()
-    assert CompiledPool(pool, y.shape)(y).equal(pool(y))
 
 
 def quick(**options: object) -> ConvAct:
@@ -300,7 +166,7 @@ def test_torchs_way_where_something_looks_on(how, monkeypatch):
         case "subclass":
             assert type(block(x.as_subclass(Seen))) is Seen
         case "vmap":
-            assert distance(torch.vmap(block)(x[None])[0], plain) < CLOSE
+            assert distance(torch.vmap(block)(x[None])[0], plain) < PACKED
         case "jvp":
             _, tangent = torch.func.jvp(block, (x,), (torch.ones_like(x),))
             assert tangent.abs().sum() > 0

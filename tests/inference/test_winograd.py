@@ -1,0 +1,89 @@
+"""Winograd's method gives the convolution's outputs, on every border, thread and layout."""
+
+import pytest
+import torch
+from convolutions import WINOGRAD, conv, expected, maps
+from helpers import distance
+
+from inceptionzoo.inference.winograd import Winograd, suits
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("side", [7, 12, 30])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding": 0},
+        {"padding": 2},
+        {"padding": (0, 1)},
+        {"into": 12, "out": 20},
+        {"into": 64, "out": 48},
+        {"kernel": 5},
+        {"kernel": (1, 7)},
+        {"kernel": (7, 1)},
+        {"kernel": (1, 3)},
+        {"kernel": (3, 5), "padding": 0},
+        {"into": 256, "out": 128},
+    ],
+    ids=str,
+)
+def test_winograd(options, side, relu):
+    made = conv(**options)
+    assert suits(made)
+    x = maps(3, made.in_channels, side, side + 2)
+    way = Winograd(made, relu, x.shape)
+    y = way(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert distance(y, expected(made, x, relu)) < WINOGRAD
+    other = maps(1, made.in_channels, side + 3, side)
+    assert distance(way(other), expected(made, other, relu)) < WINOGRAD
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
+    """Few tiles a part, the last part overlapping: every tile is worked on, by whichever thread."""
+    monkeypatch.setattr("inceptionzoo.inference.winograd.CACHE", 1 << 14)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        made, x = conv(), maps(2, 8, 45, 51)
+        way = Winograd(made, True, x.shape)
+        assert way._step(x.shape) < 2 * 12 * 13
+        assert distance(way(x), expected(made, x, True)) < WINOGRAD
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_winograd_of_some_channels_and_other_layouts():
+    made, wide = conv(), maps(2, 40, 9, 11)
+    for x in (wide[:, 8:16], wide[:, 32:], maps(2, 8, 9, 11).contiguous(), maps(2, 8, 22, 11)[:, :, ::2], wide[1:, :8]):
+        assert distance(Winograd(made, False, x.shape)(x), expected(made, x, False)) < WINOGRAD
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel": 1},
+        {"kernel": 2},
+        {"kernel": 9},
+        {"stride": 2},
+        {"dilation": 2},
+        {"groups": 2},
+        {"into": 3},
+        {"into": 8192},
+    ],
+    ids=str,
+)
+def test_what_winograd_leaves(options):
+    assert not suits(conv(**options))
+
+
+def test_nan_and_infinity():
+    """They reach every output that they touch; others of the same tiles too."""
+    x, made = maps(1, 8, 12, 12), conv()
+    x[0, 3, 5, 5] = float("nan")
+    for relu in (True, False):
+        assert Winograd(made, relu, x.shape)(x)[..., 4:7, 4:7].isnan().all()
+    y = maps(1, 8, 12, 12).index_fill(1, torch.tensor(0), float("inf"))
+    assert not Winograd(made, False, y.shape)(y).isfinite().any()
