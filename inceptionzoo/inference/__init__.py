@@ -1,5 +1,5 @@
 """A model's inference form: the same outputs by fewer and cheaper operations."""
 
-from .fuse import fuse
+from .fuse import fuse, tuned
 
-__all__ = ["fuse"]
+__all__ = ["fuse", "tuned"]

@@ -136,7 +136,10 @@ def _copied(model: M) -> M:
 
 
 def tuned(model: M, enable: bool = True) -> M:
-    """Let a fused model's convolutions run by the fastest way, or not; return the model."""
+    """Let a fused model's convolutions and max pools run by the fastest way that is there, or by torch's; return the model.
+
+    `fuse` says what that means; a model that was loaded from a fused one's file is tuned.
+    """
     for module in model.modules():
         if isinstance(module, Tuned):
             module.tuned = enable

@@ -10,10 +10,12 @@ from helpers import distance, fill, noise, one_thread
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.inference.blocks import JoinedBranches, PoolAfter
+from inceptionzoo.inference import ways
+from inceptionzoo.inference.blocks import JoinedBranches, PoolAfter, Tuned
 
 CLOSE = 1e-9  # relative, in float64
 ROUNDED = 1e-5  # the same in float32, where folding rounds each weight once
+BY_WINOGRAD = 1e-4  # and where every convolution that can runs by Winograd's method
 
 
 def small(name: str, dtype: torch.dtype = torch.float64, **options: object) -> tuple[iz.Net, torch.Tensor]:
@@ -58,6 +60,27 @@ def test_outputs_stay_in_float32(name):
     model, images = small(name, torch.float32)
     with torch.inference_mode():
         assert 0 < distance(iz.fuse(model)(images), model(images)) < ROUNDED
+
+
+@one_thread()
+@pytest.mark.parametrize("name", iz.list_models())
+def test_outputs_stay_by_winograd(name, monkeypatch):
+    """Every convolution that can runs by Winograd's method, every other by packed weights, every max pool compiled."""
+    monkeypatch.setattr(ways, "_FASTEST", {})
+    monkeypatch.setattr(ways, "_fastest", lambda found, x: list(found)[-1])
+    light = {"head": "pool"} if name.startswith("vgg") and not name.endswith("cifar") else {}
+    model, images = small(name, torch.float32, **light)
+    fast = iz.fuse(model)
+    with torch.inference_mode():
+        assert distance(fast(images), model(images)) < BY_WINOGRAD
+    kinds = {
+        type(way).__name__
+        for part in fast.modules()
+        if isinstance(part, Tuned) and part._ways
+        for way in part._ways.chosen.values()
+    }
+    assert "Winograd" in kinds
+    assert kinds <= {"Winograd", "Packed", "MaxPool"}
 
 
 @pytest.mark.parametrize(
@@ -259,3 +282,16 @@ def test_refusals(tmp_path):
     iz.save_weights(fast, tmp_path / "fast.safetensors")
     with pytest.raises(iz.MismatchError, match="either it or the model is fused"):
         iz.load_weights(model, tmp_path / "fast.safetensors")
+
+
+@one_thread()
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+def test_gradients_of_images(act):
+    """A saliency map of the fused model is the model's: joined branches, of which one is averaged, rectify in place."""
+    model, images = small("inception_v3", act_layer=act)
+    maps = []
+    for net in (model, iz.fuse(model)):
+        x = images.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(net(x)[:, 0].sum(), x)
+        maps.append(gradient)
+    assert distance(maps[1], maps[0]) < CLOSE
