@@ -96,8 +96,11 @@ class JoinedBranches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(x)
         if 0 < self.active < sum(self.widths):
-            active = y[:, : self.active]
-            active.copy_(self.act(active))  # itself, where the activation works in place
+            active, linear = y[:, : self.active], y[:, self.active :]
+            if y.requires_grad:
+                y = torch.cat((self.act(active), linear), 1)
+            else:
+                active.copy_(self.act(active))  # itself, where the activation works in place
         parts = y.split(self.widths, 1)
         outs = {int(place): module(part) for (place, module), part in zip(self.joined.items(), parts, strict=True)}
         outs |= {int(place): module(x) for place, module in self.alone.items()}
