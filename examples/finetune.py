@@ -10,6 +10,7 @@ python examples/finetune.py moles --size 128 --augment --balance --adamw --ema 0
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
+from torchvision.transforms.functional import pil_to_tensor
 
 import inceptionzoo as iz
 
@@ -36,6 +38,8 @@ def main() -> None:
     model = iz.create_model(asked.model, num_classes=classes, **options)
     if asked.size:
         model.set_input_size(asked.size)
+    if not (asked.weights or asked.pretrained):
+        model.data = own_statistics(model.data, [path for path, _ in data_sets(asked, folder, model)[0].samples])
     train, val = data_sets(asked, folder, model)
     print(f"{asked.model}, {model.data.input_size[1]} px: {len(train)} images, {len(val)} held out, {train.classes}")
 
@@ -114,6 +118,14 @@ def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[I
     parts = ((augmented, set(images) - held_out), (plain, held_out))
     first, second = (ImageFolder(folder, how, loader=read, is_valid_file=part.__contains__) for how, part in parts)
     return first, second
+
+
+def own_statistics(data: iz.DataConfig, paths: list[str]) -> iz.DataConfig:
+    """Return how images are prepared, with the mean and the deviation of these images; the model's file will say so."""
+    small = [Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BOX) for path in paths]
+    values = torch.stack([pil_to_tensor(image) for image in small]) / 255
+    mean, deviation = (measure.tolist() for measure in (values.mean((0, 2, 3)), values.std((0, 2, 3))))
+    return replace(data, mean=tuple(mean), std=tuple(deviation))
 
 
 def stepping(asked: argparse.Namespace, model: iz.Net) -> dict[str, Any]:

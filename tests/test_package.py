@@ -53,10 +53,10 @@ INSIDE = {  # the same within a folder
     ],
     "bench": [{"measure", "peers"}, {"jobs", "timings"}, {"memory"}, {"run"}],
     "inference": [
-        {"fold", "machine", "packed", "toom_cook"},
+        {"buffers", "fold", "machine", "packed", "toom_cook"},
         {"writer"},
-        {"tiles", "maxima"},
-        {"winograd"},
+        {"tiles", "maxima", "products"},
+        {"winograd", "direct"},
         {"ways"},
         {"blocks"},
         {"fuse"},

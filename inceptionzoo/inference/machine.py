@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from llvmlite import binding, ir
-from torch import Tensor
 
 LONG, INT, POINTER, VOID = ir.IntType(64), ir.IntType(32), ir.PointerType(), ir.VoidType()
 
@@ -72,14 +71,6 @@ def addresses(module: ir.Module, names: tuple[str, ...]) -> dict[str, int]:
 
 
 _KEPT: list[Any] = []
-
-
-def by_pixel(x: Tensor) -> Tensor:
-    """Return x, (n, c, h, w), with a pixel's channels in one piece and pixels evenly apart: so is a slice of channels too."""
-    _, _, height, width = x.shape
-    apart = x.stride(3)
-    even = x.stride() == (height * width * apart, 1, width * apart, apart)
-    return x if even else x.contiguous(memory_format=torch.channels_last)
 
 
 def vector(*channels: int) -> int:

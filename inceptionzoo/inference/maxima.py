@@ -11,7 +11,8 @@ from llvmlite import ir
 from torch import Tensor, nn
 
 from ..spec import pair
-from .machine import POINTER, add_team, addresses, by_pixel, run, vector
+from .buffers import by_pixel
+from .machine import POINTER, add_team, addresses, run, vector
 from .writer import Pair, Work, Writer
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from llvmlite import ir
 
@@ -12,20 +11,20 @@ from .toom_cook import Filtering
 from .writer import FLOAT, Work, Writer
 
 
-class Transforms(NamedTuple):
-    """The addresses of two transforms."""
-
-    gather: int
-    scatter: int
+@cache
+def gather(down: Filtering, across: Filtering, vector: int) -> int:
+    """Compile the transform of maps into tiles that are filtered so along each axis; return its address."""
+    module = ir.Module()
+    add_team(module, "gather", _gather(module, down, across, vector), Work)
+    return addresses(module, ("gather",))["gather"]
 
 
 @cache
-def transforms(down: Filtering, across: Filtering, vector: int) -> Transforms:
-    """Compile the transforms of tiles that are filtered so along each axis, `vector` channels at a time."""
+def scatter(down: Filtering, across: Filtering, vector: int) -> int:
+    """Compile the transform of products of tiles into maps; return its address."""
     module = ir.Module()
-    for name, write in (("gather", _gather), ("scatter", _scatter)):
-        add_team(module, name, write(module, down, across, vector), Work)
-    return Transforms(**addresses(module, Transforms._fields))
+    add_team(module, "scatter", _scatter(module, down, across, vector), Work)
+    return addresses(module, ("scatter",))["scatter"]
 
 
 def _gather(module: ir.Module, down: Filtering, across: Filtering, vector: int) -> ir.Function:

@@ -36,6 +36,15 @@ def filtering(m: int, r: int) -> Filtering:
     return Filtering(_floats(outputs), _floats(kernel), _floats(inputs))
 
 
+def unfolding(taps: int, stride: int) -> Filtering:
+    """Return the matrices of no filtering: the inputs of one output as they are, outputs `stride` apart."""
+    return Filtering(_floats(_unit(stride)), (), _floats(_unit(taps)))
+
+
+def _unit(size: int) -> list[list[Fraction]]:
+    return [[Fraction(row == column) for column in range(size)] for row in range(size)]
+
+
 def _apart(point: Fraction, points: tuple[Fraction, ...]) -> Fraction:
     return prod((point - other for other in points if other != point), start=Fraction(1))
 

@@ -121,10 +121,14 @@ def convolution(conv: nn.Conv2d, relu: bool) -> Ways:
     if packs():
         ways["packed"] = partial(Packed, conv, relu)
     if compiles():
-        from .winograd import Winograd, suits
+        from . import direct, winograd
 
-        if suits(conv):
-            ways["winograd"] = partial(Winograd, conv, relu)
+        if direct.suits(conv):
+            one = cache(lambda: direct.Direct(conv, relu, direct.laid_out(conv)))
+            ways["direct"] = lambda _: one()
+        if winograd.suits(conv):
+            weight = cache(partial(winograd.transformed, conv))
+            ways["winograd"] = lambda shape: winograd.Winograd(conv, relu, weight(), shape)
     how = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
     return Ways(how, version(conv), torch_way, ways)
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from .machine import by_pixel, run, vector
-from .packed import Geometry, convolve, packed
-from .tiles import transforms
+from .buffers import by_pixel, parts, workspace
+from .machine import run, vector
+from .products import Product, blocked
+from .tiles import gather, scatter
 from .toom_cook import filtering
 from .writer import Work
 
 OUTPUTS = {1: 1, 3: 4, 5: 4, 7: 4}  # by taps along an axis: how many outputs a tile gives
-CACHE = 4 << 20  # bytes of tiles that are worked on at a time
 MOST = 4096  # channels
 
 
@@ -29,31 +28,35 @@ def suits(conv: nn.Conv2d) -> bool:
         and conv.stride == conv.dilation == (1, 1)
         and conv.groups == 1
         and max(channels) <= MOST
+        and conv.out_channels >= 8
         and not any(count % 4 for count in channels)
     )
 
 
+def transformed(conv: nn.Conv2d) -> Tensor:
+    """Return the weights (places of a tile, channels, kernels), laid out for products; sums are in float64."""
+    down, across = (torch.tensor(filtering(OUTPUTS[taps], taps).filter, dtype=torch.float64) for taps in conv.kernel_size)
+    weight = torch.einsum("ai,kcij,bj->abck", down, conv.weight.detach().double(), across).flatten(0, 1)
+    return blocked(weight.float(), conv.out_channels)
+
+
 class Winograd:
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`.
+    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, made for inputs of `shape`."""
 
-    Its weights are transformed once, and laid out for inputs of `shape`; it takes others too, maybe slowly.
-    """
-
-    def __init__(self, conv: nn.Conv2d, relu: bool, shape: Sequence[int]) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool, weight: Tensor, shape: Sequence[int]) -> None:
         assert conv.bias is not None
         self.kernel, self.padding = conv.kernel_size, [int(side) for side in conv.padding]
         self.bias, self.relu = conv.bias.detach(), relu
         filters = [filtering(OUTPUTS[taps], taps) for taps in conv.kernel_size]
         self.steps = [len(axis.outputs) for axis in filters]
         self.places = prod(len(axis.inputs) for axis in filters)
-        self.geometry = Geometry([0, 0], [1, 1], [1, 1], self.places)
-        down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in filters)
-        weight = torch.einsum("ai,kcij,bj->abkc", down, conv.weight.detach().double(), across).float()
-        weight = weight.reshape(self.places * conv.out_channels, conv.in_channels, 1, 1)
-        self.widest = max(conv.in_channels, conv.out_channels)
-        self.weight = packed(weight, self.geometry, [1, self.places * conv.in_channels, 1, self._step(shape)])
-        self.outside = torch.zeros(conv.in_channels)
-        self.transforms = transforms(*filters, vector(conv.in_channels, conv.out_channels))
+        self.outside, self.zeros = torch.zeros(conv.in_channels), torch.zeros(conv.out_channels)
+        width = vector(conv.in_channels, conv.out_channels)
+        self.gather, self.scatter = gather(*filters, width), scatter(*filters, width)
+        tiles = prod(self._tiles(shape))
+        first, last = next(parts(tiles, self.places * max(conv.in_channels, conv.out_channels)))
+        x_stride, y_stride = self.places * conv.in_channels, self.places * conv.out_channels
+        self.product = Product(weight, conv.out_channels, last - first, x_stride, y_stride)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = by_pixel(x)
@@ -69,11 +72,9 @@ class Winograd:
             target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width, rows=rows, columns=columns,
             channels=len(self.bias), stride=len(self.bias), relu=self.relu,
         )  # fmt: skip
-        tiles, step = count * rows * columns, self._step(x.shape)
-        for last in range(step, tiles + step, step):
-            into.last = out.last = min(last, tiles)
-            into.first = out.first = max(0, into.last - step)
-            self._run(into, out, step)
+        for first, last in parts(count * rows * columns, self.places * max(channels, len(self.bias))):
+            into.first, into.last = out.first, out.last = first, last
+            self._run(into, out)
         return y
 
     def _sides(self, shape: Sequence[int]) -> list[int]:
@@ -82,28 +83,10 @@ class Winograd:
     def _tiles(self, shape: Sequence[int]) -> list[int]:
         return [shape[0], *(-(-side // step) for side, step in zip(self._sides(shape), self.steps, strict=True))]
 
-    def _step(self, shape: Sequence[int]) -> int:
-        """Return how many tiles are worked on at a time: equal parts that the cache holds, in eights, as oneDNN likes them."""
-        tiles = prod(self._tiles(shape))
-        parts = max(1, round(tiles * self.places * self.widest * 4 / CACHE))
-        return -(-tiles // (8 * parts)) * 8
-
-    def _run(self, into: Work, out: Work, step: int) -> None:
-        tiles = _workspace(step, self.places * into.channels)  # always as many: another size can be far slower
-        into.target = tiles.data_ptr()
-        run(self.transforms.gather, into)
-        products = convolve(tiles, self.weight, None, self.geometry, relu=False)
-        out.source = products.data_ptr()
-        run(self.transforms.scatter, out)
-
-
-_KEPT = threading.local()
-
-
-def _workspace(tiles: int, channels: int) -> Tensor:
-    """Return memory for tiles, (1, channels, 1, tiles), channels_last; a thread's next call has the same."""
-    size = tiles * channels
-    if getattr(_KEPT, "memory", None) is None or len(_KEPT.memory) < size:
-        _KEPT.memory = torch.empty(size)
-    memory: Tensor = _KEPT.memory
-    return memory[:size].view(1, 1, tiles, channels).permute(0, 3, 1, 2)
+    def _run(self, into: Work, out: Work) -> None:
+        count = max(into.last - into.first, self.product.block.rows)  # a block is whole, though it begin with few tiles
+        into.target = workspace("tiles", count * self.places * into.channels)
+        run(self.gather, into)
+        out.source = workspace("products", count * self.places * out.channels)
+        self.product(into.target, out.source, self.zeros.data_ptr(), count, (into.channels, out.channels), relu=False)
+        run(self.scatter, out)

@@ -18,6 +18,7 @@ import inceptionzoo as iz
 from inceptionzoo.inference import machine, ways
 from inceptionzoo.inference import maxima as maxima_file
 from inceptionzoo.inference.blocks import ConvAct, MaxPool
+from inceptionzoo.inference.direct import Direct
 from inceptionzoo.inference.fuse import tuned
 from inceptionzoo.inference.maxima import maxima
 from inceptionzoo.inference.packed import Packed
@@ -40,7 +41,7 @@ def names(block: ConvAct | MaxPool) -> list[str]:
 
 def test_the_fastest_is_chosen(monkeypatch):
     """By the clock: time is what each way is said to take."""
-    for winner, kind in (("Packed", "Packed"), ("Winograd", "Winograd"), ("function", "function")):
+    for winner in ("Packed", "Direct", "Winograd", "function"):
         monkeypatch.setattr(ways, "_FASTEST", {})
         monkeypatch.setattr(ways, "_seconds", lambda way, x, winner=winner: 1.0 if type(way).__name__ == winner else 2.0)
         block = quick()
@@ -48,11 +49,11 @@ def test_the_fastest_is_chosen(monkeypatch):
             x = maps(1, 8, 9, 9)
             for _ in range(2):
                 assert distance(block(x), expected(block.conv, x, True)) < WINOGRAD
-        assert names(block) == [kind]
+        assert names(block) == [winner]
 
 
 def test_a_gain_must_be_clear(monkeypatch):
-    times = {"function": 1.0, "Packed": 0.98, "Winograd": 0.99}
+    times = {"function": 1.0, "Packed": 0.98, "Direct": 0.975, "Winograd": 0.99}
     monkeypatch.setattr(ways, "_seconds", lambda way, x: times[type(way).__name__])
     block = quick()
     block(maps(1, 8, 9, 9))
@@ -61,7 +62,7 @@ def test_a_gain_must_be_clear(monkeypatch):
 
 def test_outputs_that_differ_are_not_used(monkeypatch):
     monkeypatch.setattr(ways, "_seconds", lambda way, x: 2.0 if type(way).__name__ == "function" else 1.0)
-    for kind in (Winograd, Packed):
+    for kind in (Winograd, Direct, Packed):
         call = kind.__call__
         monkeypatch.setattr(kind, "__call__", lambda self, x, call=call: call(self, x) * 1.001)
     block = quick()

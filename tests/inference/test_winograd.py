@@ -4,8 +4,14 @@ import pytest
 import torch
 from convolutions import WINOGRAD, conv, expected, maps
 from helpers import distance
+from torch import nn
 
-from inceptionzoo.inference.winograd import Winograd, suits
+from inceptionzoo.inference import buffers
+from inceptionzoo.inference.winograd import Winograd, suits, transformed
+
+
+def made_for(made: nn.Conv2d, relu: bool, x: torch.Tensor) -> Winograd:
+    return Winograd(made, relu, transformed(made), x.shape)
 
 
 @pytest.mark.parametrize("relu", [True, False])
@@ -32,7 +38,7 @@ def test_winograd(options, side, relu):
     made = conv(**options)
     assert suits(made)
     x = maps(3, made.in_channels, side, side + 2)
-    way = Winograd(made, relu, x.shape)
+    way = made_for(made, relu, x)
     y = way(x)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert distance(y, expected(made, x, relu)) < WINOGRAD
@@ -43,13 +49,13 @@ def test_winograd(options, side, relu):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
     """Few tiles a part, the last part overlapping: every tile is worked on, by whichever thread."""
-    monkeypatch.setattr("inceptionzoo.inference.winograd.CACHE", 1 << 14)
+    monkeypatch.setattr("inceptionzoo.inference.buffers.CACHE", 1 << 14)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         made, x = conv(), maps(2, 8, 45, 51)
-        way = Winograd(made, True, x.shape)
-        assert way._step(x.shape) < 2 * 12 * 13
+        way = made_for(made, True, x)
+        assert len(list(buffers.parts(2 * 12 * 13, 36 * 16))) > 20
         assert distance(way(x), expected(made, x, True)) < WINOGRAD
     finally:
         torch.set_num_threads(before)
@@ -58,7 +64,7 @@ def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
 def test_winograd_of_some_channels_and_other_layouts():
     made, wide = conv(), maps(2, 40, 9, 11)
     for x in (wide[:, 8:16], wide[:, 32:], maps(2, 8, 9, 11).contiguous(), maps(2, 8, 22, 11)[:, :, ::2], wide[1:, :8]):
-        assert distance(Winograd(made, False, x.shape)(x), expected(made, x, False)) < WINOGRAD
+        assert distance(made_for(made, False, x)(x), expected(made, x, False)) < WINOGRAD
 
 
 @pytest.mark.parametrize(
@@ -71,6 +77,7 @@ def test_winograd_of_some_channels_and_other_layouts():
         {"dilation": 2},
         {"groups": 2},
         {"into": 3},
+        {"out": 4},
         {"into": 8192},
     ],
     ids=str,
@@ -84,6 +91,6 @@ def test_nan_and_infinity():
     x, made = maps(1, 8, 12, 12), conv()
     x[0, 3, 5, 5] = float("nan")
     for relu in (True, False):
-        assert Winograd(made, relu, x.shape)(x)[..., 4:7, 4:7].isnan().all()
+        assert made_for(made, relu, x)(x)[..., 4:7, 4:7].isnan().all()
     y = maps(1, 8, 12, 12).index_fill(1, torch.tensor(0), float("inf"))
-    assert not Winograd(made, False, y.shape)(y).isfinite().any()
+    assert not made_for(made, False, y)(y).isfinite().any()

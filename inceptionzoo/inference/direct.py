@@ -1,0 +1,74 @@
+"""A convolution as one product of matrices: of the pixels themselves where it is 1x1, of their unfolded windows else."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from .buffers import by_pixel, parts, workspace
+from .machine import run, vector
+from .products import UNROLLED, Product, blocked
+from .tiles import gather
+from .toom_cook import unfolding
+from .writer import Work
+
+LARGEST = 49  # taps
+
+
+def suits(conv: nn.Conv2d) -> bool:
+    """Return whether the convolution can run so."""
+    even = conv.in_channels % UNROLLED == 0 and conv.out_channels >= 8
+    return even and conv.groups == 1 and conv.dilation == (1, 1) and prod(conv.kernel_size) <= LARGEST
+
+
+def laid_out(conv: nn.Conv2d) -> Tensor:
+    """Return the weights (1, taps and channels, kernels), laid out for products."""
+    weight = conv.weight.detach().permute(2, 3, 1, 0).reshape(1, -1, conv.out_channels)
+    return blocked(weight, conv.out_channels)
+
+
+class Direct:
+    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool, weight: Tensor) -> None:
+        assert conv.bias is not None
+        self.kernel, self.stride = conv.kernel_size, conv.stride
+        self.padding = [int(side) for side in conv.padding]
+        self.bias, self.relu, self.weight = conv.bias.detach(), relu, weight
+        self.depth = conv.in_channels * prod(conv.kernel_size)
+        self.unfolded = prod(conv.kernel_size) > 1 or conv.stride != (1, 1) or any(self.padding)
+        if self.unfolded:
+            self.outside = torch.zeros(conv.in_channels)
+            filters = (unfolding(taps, step) for taps, step in zip(self.kernel, self.stride, strict=True))
+            self.gather = gather(*filters, vector(conv.in_channels))
+        self.products: dict[tuple[int, int], Product] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = by_pixel(x)
+        count, channels, *sides = x.shape
+        height, width = (
+            (side + 2 * pad - taps) // step + 1
+            for side, pad, taps, step in zip(sides, self.padding, self.kernel, self.stride, strict=True)
+        )
+        y = torch.empty((count, len(self.bias), height, width), memory_format=torch.channels_last)
+        rows = count * height * width
+        if not self.unfolded:
+            self._product(x.data_ptr(), x.stride(3), y.data_ptr(), rows)
+            return y
+        work = Work(
+            source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
+            left=self.padding[1], rows=height, columns=width, channels=channels, stride=x.stride(3),
+        )  # fmt: skip
+        for first, last in parts(rows, self.depth):
+            work.first, work.last, work.target = first, last, workspace("tiles", (last - first) * self.depth)
+            run(self.gather, work)
+            self._product(work.target, self.depth, y.data_ptr() + 4 * first * len(self.bias), last - first)
+        return y
+
+    def _product(self, x: int, x_stride: int, y: int, rows: int) -> None:
+        product = self.products.get((rows, x_stride))
+        if product is None:
+            product = self.products[rows, x_stride] = Product(self.weight, len(self.bias), rows, x_stride, len(self.bias))
+        product(x, y, self.bias.data_ptr(), rows, (0, 0), relu=self.relu)
