@@ -31,7 +31,7 @@ class ConvAct(Tuned):
         self.conv, self.act = conv, act
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or plain(x) or watched(self.conv, self.act) or not fixed(self.conv):
+        if not self.tuned or plain(x) or watched(self.conv) or watched(self.act) or not fixed(self.conv):
             x = self.act(self.conv(x))
             return x
         relu = type(self.act) is nn.ReLU

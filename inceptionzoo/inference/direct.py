@@ -36,7 +36,7 @@ class Direct:
         assert conv.bias is not None
         self.kernel, self.stride = conv.kernel_size, conv.stride
         self.padding = [int(side) for side in conv.padding]
-        self.bias, self.relu, self.weight = conv.bias.detach(), relu, weight
+        self.bias, self.relu, self.weight, self.channels = conv.bias.detach(), relu, weight, conv.out_channels
         self.depth = conv.in_channels * prod(conv.kernel_size)
         self.unfolded = prod(conv.kernel_size) > 1 or conv.stride != (1, 1) or any(self.padding)
         if self.unfolded:
@@ -52,7 +52,7 @@ class Direct:
             (side + 2 * pad - taps) // step + 1
             for side, pad, taps, step in zip(sides, self.padding, self.kernel, self.stride, strict=True)
         )
-        y = torch.empty((count, len(self.bias), height, width), memory_format=torch.channels_last)
+        y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
         rows = count * height * width
         if not self.unfolded:
             self._product(x.data_ptr(), x.stride(3), y.data_ptr(), rows)
@@ -64,11 +64,11 @@ class Direct:
         for first, last in parts(rows, self.depth):
             work.first, work.last, work.target = first, last, workspace("tiles", (last - first) * self.depth)
             run(self.gather, work)
-            self._product(work.target, self.depth, y.data_ptr() + 4 * first * len(self.bias), last - first)
+            self._product(work.target, self.depth, y.data_ptr() + 4 * first * self.channels, last - first)
         return y
 
     def _product(self, x: int, x_stride: int, y: int, rows: int) -> None:
         product = self.products.get((rows, x_stride))
         if product is None:
-            product = self.products[rows, x_stride] = Product(self.weight, len(self.bias), rows, x_stride, len(self.bias))
+            product = self.products[rows, x_stride] = Product(self.weight, self.channels, rows, x_stride, self.channels)
         product(x, y, self.bias.data_ptr(), rows, (0, 0), relu=self.relu)

@@ -19,6 +19,7 @@ Way = Callable[[Tensor], Tensor]
 
 MOST = 4  # sizes of input that a convolution remembers, with weights laid out for each; further ones run as torch runs them
 ROUNDS = 3
+OTHERS = 16 << 20  # bytes that are used between two trials, as by other layers
 GAIN = 1.03  # how much faster a way must be than those before it
 BOUND = 1e-4  # how far its outputs may be from torch's, over the largest
 
@@ -127,10 +128,17 @@ def convolution(conv: nn.Conv2d, relu: bool) -> Ways:
             one = cache(lambda: direct.Direct(conv, relu, direct.laid_out(conv)))
             ways["direct"] = lambda _: one()
         if winograd.suits(conv):
-            weight = cache(partial(winograd.transformed, conv))
-            ways["winograd"] = lambda shape: winograd.Winograd(conv, relu, weight(), shape)
+            ways["winograd 2"] = _winograd(conv, relu, 2)
+            ways["winograd 4"] = _winograd(conv, relu, 4)
     how = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
     return Ways(how, version(conv), torch_way, ways)
+
+
+def _winograd(conv: nn.Conv2d, relu: bool, outputs: int) -> Callable[[Sequence[int]], Way]:
+    from .winograd import Winograd, transformed
+
+    weight = cache(partial(transformed, conv, outputs))  # one for all shapes
+    return lambda shape: Winograd(conv, relu, outputs, weight(), shape)
 
 
 def max_pool(pool: nn.MaxPool2d) -> Ways:
@@ -146,24 +154,35 @@ def max_pool(pool: nn.MaxPool2d) -> Ways:
 
 
 def _seconds(way: Way, x: Tensor) -> float:
+    """Return how long it takes where others have used the caches since: among a network's other layers."""
+    _others().add_(1)
     start = time.perf_counter()
     way(x)
     return time.perf_counter() - start
 
 
+@cache
+def _others() -> Tensor:
+    with torch.inference_mode(False):  # in whichever mode the first trial is, the next may be in the other
+        return torch.zeros(OTHERS // 4)
+
+
 def version(conv: nn.Conv2d) -> Hashable:
     """Return what changes when the weights do."""
-    return tuple((value.data_ptr(), value._version) for value in (conv.weight, conv.bias) if value is not None)
+    weight, bias = conv.weight, conv.bias
+    return weight.data_ptr(), weight._version, bias is not None and (bias.data_ptr(), bias._version)
 
 
-def watched(*modules: nn.Module) -> bool:
-    """Return whether someone has hooks on the modules."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+def watched(module: nn.Module) -> bool:
+    """Return whether someone has hooks on the module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def fixed(conv: nn.Module) -> bool:
     """Return whether a convolution is torch's plain one with weights that nobody trains."""
     if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
-    values = [value for value in (conv.weight, conv.bias) if value is not None]
-    return not any(value.is_inference() or value.requires_grad for value in values)
+    weight, bias = conv.weight, conv.bias
+    return not (weight.requires_grad or weight.is_inference()) and (
+        bias is None or not (bias.requires_grad or bias.is_inference())
+    )

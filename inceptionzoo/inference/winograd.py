@@ -12,10 +12,10 @@ from .buffers import by_pixel, parts, workspace
 from .machine import run, vector
 from .products import Product, blocked
 from .tiles import gather, scatter
-from .toom_cook import filtering
+from .toom_cook import Filtering, filtering
 from .writer import Work
 
-OUTPUTS = {1: 1, 3: 4, 5: 4, 7: 4}  # by taps along an axis: how many outputs a tile gives
+TAPS = (1, 3, 5, 7)
 MOST = 4096  # channels
 
 
@@ -23,7 +23,7 @@ def suits(conv: nn.Conv2d) -> bool:
     """Return whether the convolution can run so."""
     channels = conv.in_channels, conv.out_channels
     return (
-        all(taps in OUTPUTS for taps in conv.kernel_size)
+        all(taps in TAPS for taps in conv.kernel_size)
         and max(conv.kernel_size) > 1
         and conv.stride == conv.dilation == (1, 1)
         and conv.groups == 1
@@ -33,26 +33,35 @@ def suits(conv: nn.Conv2d) -> bool:
     )
 
 
-def transformed(conv: nn.Conv2d) -> Tensor:
+def filters(conv: nn.Conv2d, outputs: int) -> list[Filtering]:
+    """Return the filtering along each axis, of so many outputs a tile where the kernel has more than one tap."""
+    return [filtering(outputs if taps > 1 else 1, taps) for taps in conv.kernel_size]
+
+
+def transformed(conv: nn.Conv2d, outputs: int) -> Tensor:
     """Return the weights (places of a tile, channels, kernels), laid out for products; sums are in float64."""
-    down, across = (torch.tensor(filtering(OUTPUTS[taps], taps).filter, dtype=torch.float64) for taps in conv.kernel_size)
+    down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in filters(conv, outputs))
     weight = torch.einsum("ai,kcij,bj->abck", down, conv.weight.detach().double(), across).flatten(0, 1)
     return blocked(weight.float(), conv.out_channels)
 
 
 class Winograd:
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, made for inputs of `shape`."""
+    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, made for inputs of `shape`.
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, weight: Tensor, shape: Sequence[int]) -> None:
+    A tile gives `outputs` along an axis: many spare multiplications, few spare weights, which are places of a tile times those
+    of a 1x1.
+    """
+
+    def __init__(self, conv: nn.Conv2d, relu: bool, outputs: int, weight: Tensor, shape: Sequence[int]) -> None:
         assert conv.bias is not None
         self.kernel, self.padding = conv.kernel_size, [int(side) for side in conv.padding]
-        self.bias, self.relu = conv.bias.detach(), relu
-        filters = [filtering(OUTPUTS[taps], taps) for taps in conv.kernel_size]
-        self.steps = [len(axis.outputs) for axis in filters]
-        self.places = prod(len(axis.inputs) for axis in filters)
+        self.bias, self.relu, self.channels = conv.bias.detach(), relu, conv.out_channels
+        axes = filters(conv, outputs)
+        self.steps = [len(axis.outputs) for axis in axes]
+        self.places = prod(len(axis.inputs) for axis in axes)
         self.outside, self.zeros = torch.zeros(conv.in_channels), torch.zeros(conv.out_channels)
         width = vector(conv.in_channels, conv.out_channels)
-        self.gather, self.scatter = gather(*filters, width), scatter(*filters, width)
+        self.gather, self.scatter = gather(*axes, width), scatter(*axes, width)
         tiles = prod(self._tiles(shape))
         first, last = next(parts(tiles, self.places * max(conv.in_channels, conv.out_channels)))
         x_stride, y_stride = self.places * conv.in_channels, self.places * conv.out_channels
@@ -63,16 +72,16 @@ class Winograd:
         count, channels, *sides = x.shape
         height, width = self._sides(x.shape)
         _, rows, columns = self._tiles(x.shape)
-        y = torch.empty((count, len(self.bias), height, width), memory_format=torch.channels_last)
+        y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
         into = Work(
             source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
             left=self.padding[1], rows=rows, columns=columns, channels=channels, stride=x.stride(3),
         )  # fmt: skip
         out = Work(
             target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width, rows=rows, columns=columns,
-            channels=len(self.bias), stride=len(self.bias), relu=self.relu,
+            channels=self.channels, stride=self.channels, relu=self.relu,
         )  # fmt: skip
-        for first, last in parts(count * rows * columns, self.places * max(channels, len(self.bias))):
+        for first, last in parts(count * rows * columns, self.places * max(channels, self.channels)):
             into.first, into.last = out.first, out.last = first, last
             self._run(into, out)
         return y

@@ -80,7 +80,7 @@ def test_outputs_stay_by_winograd(name, monkeypatch):
         for way in part._ways.chosen.values()
     }
     assert "Winograd" in kinds
-    assert kinds <= {"Winograd", "Direct", "Packed", "MaxPool"}
+    assert kinds <= {"Winograd", "Direct", "Packed", "MaxPool", "function"}  # torch's where another is too far from it
 
 
 @pytest.mark.parametrize(

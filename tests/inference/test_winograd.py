@@ -10,10 +10,11 @@ from inceptionzoo.inference import buffers
 from inceptionzoo.inference.winograd import Winograd, suits, transformed
 
 
-def made_for(made: nn.Conv2d, relu: bool, x: torch.Tensor) -> Winograd:
-    return Winograd(made, relu, transformed(made), x.shape)
+def made_for(made: nn.Conv2d, relu: bool, x: torch.Tensor, outputs: int = 4) -> Winograd:
+    return Winograd(made, relu, outputs, transformed(made, outputs), x.shape)
 
 
+@pytest.mark.parametrize("outputs", [2, 4])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("side", [7, 12, 30])
 @pytest.mark.parametrize(
@@ -34,11 +35,11 @@ def made_for(made: nn.Conv2d, relu: bool, x: torch.Tensor) -> Winograd:
     ],
     ids=str,
 )
-def test_winograd(options, side, relu):
+def test_winograd(options, side, relu, outputs):
     made = conv(**options)
     assert suits(made)
     x = maps(3, made.in_channels, side, side + 2)
-    way = made_for(made, relu, x)
+    way = made_for(made, relu, x, outputs)
     y = way(x)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert distance(y, expected(made, x, relu)) < WINOGRAD
