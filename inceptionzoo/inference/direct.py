@@ -59,7 +59,7 @@ class Direct:
             return y
         work = Work(
             source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
-            left=self.padding[1], rows=height, columns=width, channels=channels, stride=x.stride(3),
+            left=self.padding[1], rows=height, columns=width, channels=channels, stride=x.stride(3), pitch=self.depth,
         )  # fmt: skip
         for first, last in parts(rows, self.depth):
             work.first, work.last, work.target = first, last, workspace("tiles", (last - first) * self.depth)

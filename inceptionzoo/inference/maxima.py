@@ -31,7 +31,7 @@ def maxima(size: Pair, step: Pair, width: int) -> int:
             first, *others = (to.read(to.at.load(to.slot(table, place), typ=POINTER), channel) for place in range(count))
             for value in others:
                 first = to.at.call(larger, [first, value])
-            to.write(first, target, to.at.add(to.place(tile, 0, 1), channel))
+            to.write(first, target, to.at.add(to.place(tile, 0), channel))
     to.at.ret_void()
     add_team(module, "maxima", to.function, Work)
     return addresses(module, ("maxima",))["maxima"]
@@ -60,7 +60,7 @@ class MaxPool:
         work = Work(
             source=x.data_ptr(), target=y.data_ptr(), outside=self.outside.data_ptr(), height=height, width=width,
             top=self.padding[0], left=self.padding[1], rows=rows, columns=columns, last=count * rows * columns,
-            channels=channels, stride=x.stride(3),
+            channels=channels, stride=x.stride(3), pitch=channels,
         )  # fmt: skip
         run(self.address, work)
         return y

@@ -40,7 +40,7 @@ def _gather(module: ir.Module, down: Filtering, across: Filtering, vector: int) 
             values = [to.read(to.at.load(to.slot(table, place), typ=POINTER), channel) for place in range(count)]
             grid = [values[start : start + size[1]] for start in range(0, count, size[1])]
             for place, value in enumerate(to.sandwich(down.inputs, across.inputs, grid)):
-                to.write(value, target, to.at.add(to.place(tile, place, count), channel))
+                to.write(value, target, to.at.add(to.place(tile, place), channel))
     to.at.ret_void()
     return to.function
 
@@ -58,7 +58,7 @@ def _scatter(module: ir.Module, down: Filtering, across: Filtering, vector: int)
     with to.tiles() as tile:
         to.pixels(tile, step, step, target, spare, table)
         with to.channels() as channel:
-            values = [to.read(source, to.at.add(to.place(tile, place, count), channel)) for place in range(count)]
+            values = [to.read(source, to.at.add(to.place(tile, place), channel)) for place in range(count)]
             grid = [values[start : start + size[1]] for start in range(0, count, size[1])]
             shift = to.read(bias, channel)
             for place, value in enumerate(to.sandwich(down.outputs, across.outputs, grid)):

@@ -17,6 +17,7 @@ from .writer import Work
 
 TAPS = (1, 3, 5, 7)
 MOST = 4096  # channels
+APART = 16  # floats between tiles: a power of two apart they would share few lines of the cache
 
 
 def suits(conv: nn.Conv2d) -> bool:
@@ -64,8 +65,8 @@ class Winograd:
         self.gather, self.scatter = gather(*axes, width), scatter(*axes, width)
         tiles = prod(self._tiles(shape))
         first, last = next(parts(tiles, self.places * max(conv.in_channels, conv.out_channels)))
-        x_stride, y_stride = self.places * conv.in_channels, self.places * conv.out_channels
-        self.product = Product(weight, conv.out_channels, last - first, x_stride, y_stride)
+        self.x_pitch, self.y_pitch = (self.places * count + APART for count in (conv.in_channels, conv.out_channels))
+        self.product = Product(weight, conv.out_channels, last - first, self.x_pitch, self.y_pitch)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = by_pixel(x)
@@ -75,11 +76,11 @@ class Winograd:
         y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
         into = Work(
             source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
-            left=self.padding[1], rows=rows, columns=columns, channels=channels, stride=x.stride(3),
+            left=self.padding[1], rows=rows, columns=columns, channels=channels, stride=x.stride(3), pitch=self.x_pitch,
         )  # fmt: skip
         out = Work(
             target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width, rows=rows, columns=columns,
-            channels=self.channels, stride=self.channels, relu=self.relu,
+            channels=self.channels, stride=self.channels, pitch=self.y_pitch, relu=self.relu,
         )  # fmt: skip
         for first, last in parts(count * rows * columns, self.places * max(channels, self.channels)):
             into.first, into.last = out.first, out.last = first, last
@@ -94,8 +95,8 @@ class Winograd:
 
     def _run(self, into: Work, out: Work) -> None:
         count = max(into.last - into.first, self.product.block.rows)  # a block is whole, though it begin with few tiles
-        into.target = workspace("tiles", count * self.places * into.channels)
+        into.target = workspace("tiles", count * self.x_pitch)
         run(self.gather, into)
-        out.source = workspace("products", count * self.places * out.channels)
+        out.source = workspace("products", count * self.y_pitch)
         self.product(into.target, out.source, self.zeros.data_ptr(), count, (into.channels, out.channels), relu=False)
         run(self.scatter, out)

@@ -24,7 +24,7 @@ NAMES = (
     "source", "target", "bias", "outside",  # addresses
     "height", "width", "top", "left",  # of the map, and how far the first tile lies outside, in pixels
     "rows", "columns", "first", "last",  # of tiles; first and last of all images' tiles together
-    "channels", "stride", "relu",  # stride: from pixel to pixel
+    "channels", "stride", "pitch", "relu",  # stride: from pixel to pixel; pitch: from tile to tile
 )  # fmt: skip
 Pair = tuple[int, int]
 
@@ -77,10 +77,10 @@ class Writer:
     def channels(self) -> Any:
         return self.loop(LONG(0), self.work["channels"], self.vector.count)
 
-    def place(self, tile: Any, place: int, size: int) -> Any:
+    def place(self, tile: Any, place: int) -> Any:
         """Return the offset of a place of a tile, among the tiles from the first on."""
         tile = self.at.sub(tile, self.work["first"])
-        return self.at.mul(self.at.add(self.at.mul(tile, LONG(size)), LONG(place)), self.work["channels"])
+        return self.at.add(self.at.mul(tile, self.work["pitch"]), self.at.mul(LONG(place), self.work["channels"]))
 
     def pixels(self, tile: Any, size: Pair, step: Pair, base: Any, outside: Any, table: Any) -> None:
         """Fill the table with the addresses of the pixels of a tile."""
