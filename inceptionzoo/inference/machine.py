@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,35 @@ def field(at: ir.IRBuilder, work: Any, kind: type[ctypes.Structure], name: str) 
     """Write the reading of an integer of the work."""
     names = [entry[0] for entry in kind._fields_]
     return at.load(at.gep(work, [LONG(names.index(name))], source_etype=LONG), typ=LONG)
+
+
+@dataclass
+class Turn:
+    """One turn of a loop: its index, what it was handed, and what it hands on."""
+
+    index: Any
+    carried: list[Any]
+    handed_on: list[Any]
+
+
+@contextmanager
+def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequence[Any] = ()) -> Iterator[Turn]:
+    """Write a loop from `first` up to `last`: what is written inside is its body. Afterwards `carried` are the last values."""
+    before, (head, body, after) = at.block, (at.function.append_basic_block() for _ in range(3))
+    at.branch(head)
+    at.position_at_end(head)
+    index, values = at.phi(LONG), [at.phi(value.type) for value in carried]
+    for phi, value in zip([index, *values], [first, *carried], strict=True):
+        phi.add_incoming(value, before)
+    at.cbranch(at.icmp_signed("<", index, last), body, after)
+    at.position_at_end(body)
+    turn = Turn(index, values, values)
+    yield turn
+    following = [at.add(index, LONG(step)), *turn.handed_on]
+    for phi, value in zip([index, *values], following, strict=True):
+        phi.add_incoming(value, at.block)
+    at.branch(head)
+    at.position_at_end(after)
 
 
 def add_team(module: ir.Module, name: str, body: ir.Function, kind: type[ctypes.Structure]) -> None:

@@ -14,7 +14,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from .machine import INT, LONG, POINTER, VOID, add_team, addresses, field, run, vector
+from .machine import INT, LONG, POINTER, VOID, add_team, addresses, field, loop, run, vector
 from .writer import FLOAT
 
 NAMES = (
@@ -85,26 +85,16 @@ def product(block: Block, x_stride: int, y_stride: int) -> int:
     body = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "blocks")
     at = ir.IRBuilder(body.append_basic_block())
     work = {name: field(at, body.args[0], Work, name) for name in NAMES}
-    down, across = _blocks(at, work["rows"], block.rows), _blocks(at, work["columns"], block.columns)
-    head, inner, done = (body.append_basic_block() for _ in range(3))
-    before = at.block
-    at.branch(head)
-    at.position_at_end(head)
-    item = at.phi(LONG)
-    item.add_incoming(body.args[1], before)
-    at.cbranch(at.icmp_signed("<", item, body.args[2]), inner, done)
-    at.position_at_end(inner)
-    panel, row = at.sdiv(item, down), _last(at, at.mul(at.srem(item, down), LONG(block.rows)), work["rows"], block.rows)
-    group, column = at.sdiv(panel, across), at.srem(panel, across)
-    column = _last(at, at.mul(column, LONG(block.columns)), work["columns"], block.columns)
-    x = _at(at, at.inttoptr(work["x"], POINTER), at.add(at.mul(group, work["x_group"]), at.mul(row, LONG(x_stride))))
-    weight = _at(at, at.inttoptr(work["weight"], POINTER), at.mul(panel, at.mul(work["depth"], LONG(block.columns))))
-    offset = at.add(at.add(at.mul(group, work["y_group"]), at.mul(row, LONG(y_stride))), column)
-    y, bias = _at(at, at.inttoptr(work["y"], POINTER), offset), _at(at, at.inttoptr(work["bias"], POINTER), column)
-    _write_block(module, body, at, block, x, weight, bias, y, work, x_stride, y_stride)
-    item.add_incoming(at.add(item, LONG(1)), at.block)
-    at.branch(head)
-    at.position_at_end(done)
+    x, weight, bias, y = (at.inttoptr(work[name], POINTER) for name in ("x", "weight", "bias", "y"))
+    down, across = _count(at, work["rows"], block.rows), _count(at, work["columns"], block.columns)
+    with loop(at, *body.args[1:]) as turn:  # rows first, then columns, then groups: weights are read once
+        panel, row = at.sdiv(turn.index, down), _start(at, at.srem(turn.index, down), work["rows"], block.rows)
+        group, column = at.sdiv(panel, across), _start(at, at.srem(panel, across), work["columns"], block.columns)
+        here = _at(at, x, at.add(at.mul(group, work["x_group"]), at.mul(row, LONG(x_stride))))
+        factors = _at(at, weight, at.mul(panel, at.mul(work["depth"], LONG(block.columns))))
+        sums = _sums(at, block, x_stride, work["depth"], here, factors, _at(at, bias, column))
+        there = at.add(at.add(at.mul(group, work["y_group"]), at.mul(row, LONG(y_stride))), column)
+        _store(at, block, y_stride, work["relu"], sums, _at(at, y, there))
     at.ret_void()
     add_team(module, "product", body, Work)
     return addresses(module, ("product",))["product"]
@@ -114,58 +104,47 @@ def _at(at: ir.IRBuilder, pointer: Any, offset: Any) -> Any:
     return at.gep(pointer, [offset], source_etype=FLOAT)
 
 
-def _blocks(at: ir.IRBuilder, count: Any, size: int) -> Any:
-    return at.sdiv(at.add(count, LONG(size - 1)), LONG(size))
+def _count(at: ir.IRBuilder, length: Any, size: int) -> Any:
+    """Return how many blocks of a size cover a length."""
+    return at.sdiv(at.add(length, LONG(size - 1)), LONG(size))
 
 
-def _last(at: ir.IRBuilder, start: Any, count: Any, size: int) -> Any:
-    """Return the start of a block, moved back where it would go beyond the count."""
-    most = at.sub(count, LONG(size))
+def _start(at: ir.IRBuilder, place: Any, length: Any, size: int) -> Any:
+    """Return where a block starts, moved back where it would go beyond the length."""
+    start, most = at.mul(place, LONG(size)), at.sub(length, LONG(size))
     return at.select(at.icmp_signed("<", start, most), start, most)
 
 
-def _write_block(
-    module: ir.Module, body: Any, at: ir.IRBuilder, block: Block, x: Any, weight: Any, bias: Any, y: Any, work: Any,
-    x_stride: int, y_stride: int,
-) -> None:  # fmt: skip
+def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, weight: Any, bias: Any) -> list[Any]:
+    """Return the block's sums over the depth, row by row, each begun with the bias."""
     kind = ir.VectorType(FLOAT, block.width)
-    fused = ir.Function(module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{block.width}f32")
-    nothing = ir.Constant(kind, ir.Undefined)
-    same = ir.Constant(ir.VectorType(INT, block.width), [0] * block.width)
-    shifts = [at.load(_at(at, bias, LONG(place * block.width)), typ=kind, align=4) for place in range(block.vectors)]
-    head, inner, done = (body.append_basic_block() for _ in range(3))
-    before = at.block
-    at.branch(head)
-    at.position_at_end(head)
-    depth = at.phi(LONG)
-    depth.add_incoming(LONG(0), before)
-    sums = [[at.phi(kind) for _ in shifts] for _ in range(block.rows)]
-    for line in sums:
-        for value, shift in zip(line, shifts, strict=True):
-            value.add_incoming(shift, before)
-    at.cbranch(at.icmp_signed("<", depth, work["depth"]), inner, done)
-    at.position_at_end(inner)
-    new = [list(line) for line in sums]
-    for more in range(UNROLLED):
-        here = at.add(depth, LONG(more))
-        panel = _at(at, weight, at.mul(here, LONG(block.columns)))
-        factors = [at.load(_at(at, panel, LONG(place * block.width)), typ=kind, align=4) for place in range(block.vectors)]
-        values = _at(at, x, here)
-        for row, line in enumerate(new):
-            value = at.load(_at(at, values, LONG(row * x_stride)), typ=FLOAT)
-            spread = at.shuffle_vector(at.insert_element(nothing, value, INT(0)), nothing, same)
-            new[row] = [at.call(fused, [spread, factor, total]) for factor, total in zip(factors, line, strict=True)]
-    depth.add_incoming(at.add(depth, LONG(UNROLLED)), at.block)
-    for line, values in zip(sums, new, strict=True):
-        for value, total in zip(line, values, strict=True):
-            value.add_incoming(total, at.block)
-    at.branch(head)
-    at.position_at_end(done)
-    low = at.select(
-        at.icmp_signed("!=", work["relu"], LONG(0)),
-        ir.Constant(kind, [0.0] * block.width), ir.Constant(kind, [float("-inf")] * block.width),
-    )  # fmt: skip
-    for row, line in enumerate(sums):
-        for place, value in enumerate(line):
-            value = at.select(at.fcmp_ordered("<", value, low), low, value)  # nan stays nan
-            at.store(value, _at(at, y, LONG(row * y_stride + place * block.width)), align=4)
+    fused = ir.Function(at.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{block.width}f32")
+    nothing, same = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(INT, block.width), [0] * block.width)
+
+    def vectors(pointer: Any) -> list[Any]:
+        places = (_at(at, pointer, LONG(place * block.width)) for place in range(block.vectors))
+        return [at.load(place, typ=kind, align=4) for place in places]
+
+    def spread(row: int, place: Any) -> Any:
+        value = at.load(_at(at, _at(at, x, place), LONG(row * x_stride)), typ=FLOAT)
+        return at.shuffle_vector(at.insert_element(nothing, value, INT(0)), nothing, same)
+
+    with loop(at, LONG(0), depth, UNROLLED, vectors(bias) * block.rows) as turn:
+        sums = turn.carried
+        for more in range(UNROLLED):
+            place = at.add(turn.index, LONG(more))
+            factors = vectors(_at(at, weight, at.mul(place, LONG(block.columns))))
+            values = [value for row in range(block.rows) for value in [spread(row, place)] * block.vectors]
+            sums = [at.call(fused, terms) for terms in zip(values, factors * block.rows, sums, strict=True)]
+        turn.handed_on = sums
+    return turn.carried
+
+
+def _store(at: ir.IRBuilder, block: Block, y_stride: int, relu: Any, sums: list[Any], y: Any) -> None:
+    """Write the sums, rectified where `relu` is not 0."""
+    zero, least = (ir.Constant(sums[0].type, [low] * block.width) for low in (0.0, float("-inf")))
+    low = at.select(at.icmp_signed("!=", relu, LONG(0)), zero, least)
+    for place, value in enumerate(sums):
+        row, column = divmod(place, block.vectors)
+        value = at.select(at.fcmp_ordered("<", value, low), low, value)  # nan stays nan
+        at.store(value, _at(at, y, LONG(row * y_stride + column * block.width)), align=4)

@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .machine import LONG, POINTER, VOID, field
+from .machine import LONG, POINTER, VOID, field, loop
 from .toom_cook import Matrix
 
 FLOAT = ir.FloatType()
@@ -57,25 +57,16 @@ class Writer:
         self.at.store(value, self.at.gep(pointer, [offset], source_etype=FLOAT), align=4)
 
     @contextmanager
-    def loop(self, first: Any, last: Any, step: int = 1) -> Iterator[Any]:
-        """Write a loop; what is written inside is its body."""
-        before, (head, body, after) = self.at.block, (self.function.append_basic_block() for _ in range(3))
-        self.at.branch(head)
-        self.at.position_at_end(head)
-        index = self.at.phi(LONG)
-        index.add_incoming(first, before)
-        self.at.cbranch(self.at.icmp_signed("<", index, last), body, after)
-        self.at.position_at_end(body)
-        yield index
-        index.add_incoming(self.at.add(index, LONG(step)), self.at.block)
-        self.at.branch(head)
-        self.at.position_at_end(after)
+    def tiles(self) -> Iterator[Any]:
+        """Write a loop over the tiles."""
+        with loop(self.at, *self.function.args[1:]) as turn:
+            yield turn.index
 
-    def tiles(self) -> Any:
-        return self.loop(*self.function.args[1:])
-
-    def channels(self) -> Any:
-        return self.loop(LONG(0), self.work["channels"], self.vector.count)
+    @contextmanager
+    def channels(self) -> Iterator[Any]:
+        """Write a loop over vectors of channels."""
+        with loop(self.at, LONG(0), self.work["channels"], self.vector.count) as turn:
+            yield turn.index
 
     def place(self, tile: Any, place: int) -> Any:
         """Return the offset of a place of a tile, among the tiles from the first on."""
