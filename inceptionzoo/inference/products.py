@@ -134,8 +134,10 @@ def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, wei
         for more in range(UNROLLED):
             place = at.add(turn.index, LONG(more))
             factors = vectors(_at(at, weight, at.mul(place, LONG(block.columns))))
-            values = [value for row in range(block.rows) for value in [spread(row, place)] * block.vectors]
-            sums = [at.call(fused, terms) for terms in zip(values, factors * block.rows, sums, strict=True)]
+            before, sums = sums, []
+            for row in range(block.rows):  # one at a time: all of a row's values together would not fit the registers
+                value, line = spread(row, place), before[row * block.vectors : (row + 1) * block.vectors]
+                sums += [at.call(fused, [value, factor, total]) for factor, total in zip(factors, line, strict=True)]
         turn.handed_on = sums
     return turn.carried
 
