@@ -93,21 +93,22 @@ def test_few_sizes_are_remembered():
     assert len(block._ways.chosen) == ways.MOST
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
 @pytest.mark.parametrize("change", ["copy_", "load_state_dict", "data", "parameter"])
-def test_changed_weights_are_noticed(change):
+def test_changed_weights_are_noticed(change, name):
     block, x = quick(), maps(1, 8, 12, 12)
-    before = block(x)
-    twice = {"conv.weight": 2 * block.conv.weight, "conv.bias": 2 * block.conv.bias}
+    before, new = block(x), 2 * getattr(block.conv, name)
     match change:
         case "copy_":
-            block.conv.weight.copy_(twice["conv.weight"]), block.conv.bias.copy_(twice["conv.bias"])
+            getattr(block.conv, name).copy_(new)
         case "load_state_dict":
-            block.load_state_dict(twice)
+            block.load_state_dict(block.state_dict() | {f"conv.{name}": new})
         case "data":
-            block.conv.weight.data, block.conv.bias.data = twice.values()
+            getattr(block.conv, name).data = new
         case "parameter":
-            block.conv.weight, block.conv.bias = (nn.Parameter(value, requires_grad=False) for value in twice.values())
-    assert distance(block(x), 2 * before) < WINOGRAD
+            setattr(block.conv, name, nn.Parameter(new, requires_grad=False))
+    assert distance(block(x), expected(block.conv, x, True)) < WINOGRAD
+    assert distance(block(x), before) > 0.01
 
 
 def test_forgotten_with_the_model():
