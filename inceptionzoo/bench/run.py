@@ -58,7 +58,7 @@ def bench(
     entries = [find(name) for name in names]
     place = check_device(device) or torch.device("cpu")
     rows: list[Row] = []
-    peak, loads = gemm_peak(place), [load()]
+    peak, others = gemm_peak(place), [load()]
     for entry in entries:
         model = create_model(entry.name).eval().to(place)
         side = size or model.data.input_size[1]
@@ -69,9 +69,9 @@ def bench(
                 rows += _training(model, side, batch, rounds, with_peers=with_peers)
             else:
                 rows += _loading(model, side, rounds, with_peers=with_peers)
-            loads.append(load())
+            others.append(load())
     found = {name: number for name in PACKAGES if (number := _version(name))}
-    timings = Timings(machine(place, max(loads), found), peak, rounds, rows)
+    timings = Timings(machine(place, max(others), found), peak, rounds, rows)
     if timings.machine.busy:
         timings.rows[:] = [replace(row, ratio=None) for row in rows]
     return timings

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..errors import check_path
 from .measure import Machine
-from .peers import OURS
 
 NO_RATIOS = "the machine is busy: times are shown and no ratios; end what else is running, and measure again"
 
@@ -89,4 +88,4 @@ class Timings:
 
 
 def _ours(runner: str) -> bool:
-    return runner in OURS or runner.startswith("inceptionzoo")
+    return runner.startswith(("inceptionzoo", "fused"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,12 @@ def by_pixel(x: Tensor) -> Tensor:
     apart = x.stride(3)
     even = x.stride() == (height * width * apart, 1, width * apart, apart)
     return x if even else x.contiguous(memory_format=torch.channels_last)
+
+
+def outputs(shape: Sequence[int], kernel: Sequence[int], padding: Sequence[int], stride: Sequence[int]) -> list[int]:
+    """Return the sides (h', w') of a convolution's output for an input (n, c, h, w)."""
+    axes = zip(shape[2:], kernel, padding, stride, strict=True)
+    return [(side + 2 * pad - taps) // step + 1 for side, taps, pad, step in axes]
 
 
 def parts(count: int, size: int) -> Iterator[tuple[int, int]]:

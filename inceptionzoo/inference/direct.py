@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from .buffers import by_pixel, parts, workspace
+from .buffers import by_pixel, outputs, parts, workspace
 from .machine import run, vector
 from .products import UNROLLED, Product, blocked
 from .tiles import gather
@@ -48,10 +48,7 @@ class Direct:
     def __call__(self, x: Tensor) -> Tensor:
         x = by_pixel(x)
         count, channels, *sides = x.shape
-        height, width = (
-            (side + 2 * pad - taps) // step + 1
-            for side, pad, taps, step in zip(sides, self.padding, self.kernel, self.stride, strict=True)
-        )
+        height, width = outputs(x.shape, self.kernel, self.padding, self.stride)
         y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
         rows = count * height * width
         if not self.unfolded:

@@ -172,11 +172,11 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     before such a convolution comes after it, dropout is gone, weights are channels_last. It stays what it was, a `Net`, a
     `FeatureNet` or an `Ensemble`, with its names for stages and maps, and is for evaluation alone.
 
-    `tune` lets each convolution run, in float32 on a CPU, by the fastest of torch's way, oneDNN's with weights laid out
-    beforehand, and Winograd's with fewer multiplications (where llvmlite is installed), tried at the first call with each
-    of four sizes of input. What is chosen can differ from run to run, outputs by about 1e-5 of the largest; without it
-    they are the same to the bit on the same machine. `compile` adds torch.compile with frozen weights instead, where a
-    C++ compiler is found.
+    `tune` lets each convolution and max pool run, in float32 on a CPU, by the fastest way there is: torch's, oneDNN's with
+    weights laid out beforehand, and, where llvmlite is installed, passes compiled for this processor, by Winograd's method
+    too. Each is tried at the first call with each of four sizes of input. What is chosen can differ from run to run,
+    outputs by about 1e-5 of the largest; without it they are the same to the bit on the same machine. `compile` adds
+    torch.compile with frozen weights instead, where a C++ compiler is found.
 
     Raises:
         ArgumentError: the model is none of this library, or has auxiliary heads.

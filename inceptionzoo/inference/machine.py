@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +14,7 @@ import torch
 from llvmlite import binding, ir
 
 LONG, INT, POINTER, VOID = ir.IntType(64), ir.IntType(32), ir.PointerType(), ir.VoidType()
+TEAM = "team"  # the function of a module that `run` is to call
 
 
 @cache
@@ -70,9 +71,18 @@ def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequen
     at.position_at_end(after)
 
 
-def add_team(module: ir.Module, name: str, body: ir.Function, kind: type[ctypes.Structure]) -> None:
-    """Write a function of the work alone, in which each thread calls `body` with its share of what lies in first..last."""
-    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
+def compiled(kind: type[ctypes.Structure], write: Callable[[ir.Module], ir.Function]) -> int:
+    """Compile what is written, a function of the work, of its first item and its last; return the address for `run`.
+
+    Each thread calls it with its share of the items `first` to `last` of the work.
+    """
+    module = ir.Module()
+    _add_team(module, write(module), kind)
+    return _address(module)
+
+
+def _add_team(module: ir.Module, body: ir.Function, kind: type[ctypes.Structure]) -> None:
+    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), TEAM)
     at = ir.IRBuilder(team.append_basic_block())
     me, threads = (at.sext(at.call(_outside(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads"))
     first, last = (field(at, team.args[0], kind, edge) for edge in ("first", "last"))
@@ -88,8 +98,8 @@ def _outside(module: ir.Module, name: str) -> Any:
     return known or ir.Function(module, ir.FunctionType(INT, []), f"inceptionzoo_{name}")
 
 
-def addresses(module: ir.Module, names: tuple[str, ...]) -> dict[str, int]:
-    """Compile the module and return where its functions are. The code stays until the process ends."""
+def _address(module: ir.Module) -> int:
+    """Compile the module and return where its team is. The code stays until the process ends."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
@@ -99,7 +109,8 @@ def addresses(module: ir.Module, names: tuple[str, ...]) -> dict[str, int]:
     engine = binding.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
     _KEPT.append(engine)
-    return {name: engine.get_function_address(name) for name in names}
+    address: int = engine.get_function_address(TEAM)
+    return address
 
 
 _KEPT: list[Any] = []

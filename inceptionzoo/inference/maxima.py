@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
 from math import prod
 
 import torch
@@ -12,29 +12,27 @@ from torch import Tensor, nn
 
 from ..spec import pair
 from .buffers import by_pixel
-from .machine import POINTER, add_team, addresses, run, vector
+from .machine import compiled, run, vector
 from .writer import Pair, Work, Writer
 
 
 @cache
 def maxima(size: Pair, step: Pair, width: int) -> int:
-    """Compile the pass over windows of this size at these steps and return its address."""
-    module = ir.Module()
-    to = Writer(module, "windows", width)
-    larger = ir.Function(module, ir.FunctionType(to.vector, [to.vector] * 2), f"llvm.maximum.v{width}f32")  # nan stays nan
-    count = size[0] * size[1]
-    table = to.at.alloca(POINTER, size=count)
-    source, target, outside = map(to.address, ("source", "target", "outside"))
-    with to.tiles() as tile:
-        to.pixels(tile, size, step, source, outside, table)
-        with to.channels() as channel:
-            first, *others = (to.read(to.at.load(to.slot(table, place), typ=POINTER), channel) for place in range(count))
-            for value in others:
-                first = to.at.call(larger, [first, value])
-            to.write(first, target, to.at.add(to.place(tile, 0), channel))
-    to.at.ret_void()
-    add_team(module, "maxima", to.function, Work)
-    return addresses(module, ("maxima",))["maxima"]
+    """Compile the pass over windows of this size at these steps, `width` channels at a time; return its address."""
+
+    def write(module: ir.Module) -> ir.Function:
+        to = Writer(module, size, step, width)
+        larger = ir.Function(module, ir.FunctionType(to.vector, [to.vector] * 2), f"llvm.maximum.v{width}f32")  # nan stays nan
+        source, target, outside = map(to.address, ("source", "target", "outside"))
+        with to.tiles() as tile:
+            to.find_pixels(tile, source, outside)
+            with to.channels() as channel:
+                most = reduce(lambda one, other: to.at.call(larger, [one, other]), to.read_pixels(channel))
+                to.write(most, target, to.at.add(to.place(tile, 0), channel))
+        to.at.ret_void()
+        return to.function
+
+    return compiled(Work, write)
 
 
 def suits(pool: nn.MaxPool2d) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,35 +10,15 @@ from torch import Tensor, nn
 OPERATIONS = torch.ops.mkldnn
 
 
-class Geometry(NamedTuple):
-    """How a convolution moves over its input, in the order of oneDNN's operations."""
-
-    padding: list[int]
-    stride: list[int]
-    dilation: list[int]
-    groups: int
-
-
-def packed(weight: Tensor, geometry: Geometry, shape: list[int]) -> Tensor:
-    """Return the weight in the layout that is best for inputs about as large as `shape`; it serves every other size too."""
-    made: Tensor = OPERATIONS._reorder_convolution_weight(weight, *geometry, shape)
-    return made
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, *, relu: bool) -> Tensor:
-    """Return the convolution of x, channels_last, with a packed weight."""
-    made: Tensor = OPERATIONS._convolution_pointwise(x, weight, bias, *geometry, "relu" if relu else "none", [], "")
-    return made
-
-
 class Packed:
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`."""
+    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, with weights laid out for `shape`."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool, shape: Sequence[int]) -> None:
         padding, stride, dilation = (list(map(int, sizes)) for sizes in (conv.padding, conv.stride, conv.dilation))
-        self.geometry = Geometry(padding, stride, dilation, conv.groups)
-        self.weight, self.relu = packed(conv.weight.detach(), self.geometry, list(shape)), relu
-        self.bias = None if conv.bias is None else conv.bias.detach()
+        self.moves = padding, stride, dilation, conv.groups  # in the order of oneDNN's operations
+        self.weight = OPERATIONS._reorder_convolution_weight(conv.weight.detach(), *self.moves, list(shape))
+        self.bias, self.after = None if conv.bias is None else conv.bias.detach(), "relu" if relu else "none"
 
     def __call__(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias, self.geometry, relu=self.relu)
+        y: Tensor = OPERATIONS._convolution_pointwise(x, self.weight, self.bias, *self.moves, self.after, [], "")
+        return y

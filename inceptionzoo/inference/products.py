@@ -14,8 +14,8 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from .machine import INT, LONG, POINTER, VOID, add_team, addresses, field, loop, run, vector
-from .writer import FLOAT
+from .machine import INT, LONG, POINTER, VOID, compiled, field, loop, run, vector
+from .writer import FLOAT, rectified
 
 NAMES = (
     "x", "weight", "bias", "y",  # addresses
@@ -81,23 +81,25 @@ class Product:
 @cache
 def product(block: Block, x_stride: int, y_stride: int) -> int:
     """Compile the product for rows so far apart and return its address."""
-    module = ir.Module()
-    body = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "blocks")
-    at = ir.IRBuilder(body.append_basic_block())
-    work = {name: field(at, body.args[0], Work, name) for name in NAMES}
-    x, weight, bias, y = (at.inttoptr(work[name], POINTER) for name in ("x", "weight", "bias", "y"))
-    down, across = _count(at, work["rows"], block.rows), _count(at, work["columns"], block.columns)
-    with loop(at, *body.args[1:]) as turn:  # rows first, then columns, then groups: weights are read once
-        panel, row = at.sdiv(turn.index, down), _start(at, at.srem(turn.index, down), work["rows"], block.rows)
-        group, column = at.sdiv(panel, across), _start(at, at.srem(panel, across), work["columns"], block.columns)
-        here = _at(at, x, at.add(at.mul(group, work["x_group"]), at.mul(row, LONG(x_stride))))
-        factors = _at(at, weight, at.mul(panel, at.mul(work["depth"], LONG(block.columns))))
-        sums = _sums(at, block, x_stride, work["depth"], here, factors, _at(at, bias, column))
-        there = at.add(at.add(at.mul(group, work["y_group"]), at.mul(row, LONG(y_stride))), column)
-        _store(at, block, y_stride, work["relu"], sums, _at(at, y, there))
-    at.ret_void()
-    add_team(module, "product", body, Work)
-    return addresses(module, ("product",))["product"]
+
+    def write(module: ir.Module) -> ir.Function:
+        body = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "blocks")
+        at = ir.IRBuilder(body.append_basic_block())
+        work = {name: field(at, body.args[0], Work, name) for name in NAMES}
+        x, weight, bias, y = (at.inttoptr(work[name], POINTER) for name in ("x", "weight", "bias", "y"))
+        down, across = _count(at, work["rows"], block.rows), _count(at, work["columns"], block.columns)
+        with loop(at, *body.args[1:]) as turn:  # rows first, then columns, then groups: weights are read once
+            panel, row = at.sdiv(turn.index, down), _start(at, at.srem(turn.index, down), work["rows"], block.rows)
+            group, column = at.sdiv(panel, across), _start(at, at.srem(panel, across), work["columns"], block.columns)
+            here = _at(at, x, at.add(at.mul(group, work["x_group"]), at.mul(row, LONG(x_stride))))
+            factors = _at(at, weight, at.mul(panel, at.mul(work["depth"], LONG(block.columns))))
+            sums = _sums(at, block, x_stride, work["depth"], here, factors, _at(at, bias, column))
+            there = at.add(at.add(at.mul(group, work["y_group"]), at.mul(row, LONG(y_stride))), column)
+            _store(at, block, y_stride, work["relu"], sums, _at(at, y, there))
+        at.ret_void()
+        return body
+
+    return compiled(Work, write)
 
 
 def _at(at: ir.IRBuilder, pointer: Any, offset: Any) -> Any:
@@ -144,9 +146,7 @@ def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, wei
 
 def _store(at: ir.IRBuilder, block: Block, y_stride: int, relu: Any, sums: list[Any], y: Any) -> None:
     """Write the sums, rectified where `relu` is not 0."""
-    zero, least = (ir.Constant(sums[0].type, [low] * block.width) for low in (0.0, float("-inf")))
-    low = at.select(at.icmp_signed("!=", relu, LONG(0)), zero, least)
+    relu_of = rectified(at, relu, sums[0].type)
     for place, value in enumerate(sums):
         row, column = divmod(place, block.vectors)
-        value = at.select(at.fcmp_ordered("<", value, low), low, value)  # nan stays nan
-        at.store(value, _at(at, y, LONG(row * y_stride + column * block.width)), align=4)
+        at.store(relu_of(value), _at(at, y, LONG(row * y_stride + column * block.width)), align=4)

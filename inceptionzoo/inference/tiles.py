@@ -3,67 +3,59 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from llvmlite import ir
 
-from .machine import LONG, POINTER, add_team, addresses
+from .machine import compiled
 from .toom_cook import Filtering
-from .writer import FLOAT, Work, Writer
+from .writer import FLOAT, Work, Writer, rectified
 
 
 @cache
 def gather(down: Filtering, across: Filtering, vector: int) -> int:
-    """Compile the transform of maps into tiles that are filtered so along each axis; return its address."""
-    module = ir.Module()
-    add_team(module, "gather", _gather(module, down, across, vector), Work)
-    return addresses(module, ("gather",))["gather"]
+    """Compile the transform of the maps at `source` into tiles at `target`, filtered so along each axis."""
+
+    def write(module: ir.Module) -> ir.Function:
+        to = Writer(module, (len(down.inputs), len(across.inputs)), (len(down.outputs), len(across.outputs)), vector)
+        source, target, outside = map(to.address, ("source", "target", "outside"))
+        with to.tiles() as tile:
+            to.find_pixels(tile, source, outside)
+            with to.channels() as channel:
+                values = _grid(to.read_pixels(channel), across)
+                for place, value in enumerate(to.sandwich(down.inputs, across.inputs, values)):
+                    to.write(value, target, to.at.add(to.place(tile, place), channel))
+        to.at.ret_void()
+        return to.function
+
+    return compiled(Work, write)
 
 
 @cache
 def scatter(down: Filtering, across: Filtering, vector: int) -> int:
-    """Compile the transform of products of tiles into maps; return its address."""
-    module = ir.Module()
-    add_team(module, "scatter", _scatter(module, down, across, vector), Work)
-    return addresses(module, ("scatter",))["scatter"]
+    """Compile the transform of the tiles at `source` into maps at `target`, with bias and, where `relu` is not 0, ReLU."""
+    count = len(down.inputs) * len(across.inputs)
+
+    def write(module: ir.Module) -> ir.Function:
+        outputs = len(down.outputs), len(across.outputs)
+        to = Writer(module, outputs, outputs, vector)
+        source, target, bias = map(to.address, ("source", "target", "bias"))
+        spare = to.at.alloca(FLOAT, size=to.work["channels"])
+        relu = rectified(to.at, to.work["relu"], to.vector)
+        with to.tiles() as tile:
+            to.find_pixels(tile, target, spare)
+            with to.channels() as channel:
+                values = [to.read(source, to.at.add(to.place(tile, place), channel)) for place in range(count)]
+                shift = to.read(bias, channel)
+                for place, value in enumerate(to.sandwich(down.outputs, across.outputs, _grid(values, across))):
+                    to.write(relu(to.at.fadd(value, shift)), to.pixel(place), channel)
+        to.at.ret_void()
+        return to.function
+
+    return compiled(Work, write)
 
 
-def _gather(module: ir.Module, down: Filtering, across: Filtering, vector: int) -> ir.Function:
-    """Write the transform of the maps at `source` into the tiles at `target`."""
-    to = Writer(module, "gather_tiles", vector)
-    size, step = (len(down.inputs), len(across.inputs)), (len(down.outputs), len(across.outputs))
-    count = size[0] * size[1]
-    table = to.at.alloca(POINTER, size=count)
-    source, target, outside = map(to.address, ("source", "target", "outside"))
-    with to.tiles() as tile:
-        to.pixels(tile, size, step, source, outside, table)
-        with to.channels() as channel:
-            values = [to.read(to.at.load(to.slot(table, place), typ=POINTER), channel) for place in range(count)]
-            grid = [values[start : start + size[1]] for start in range(0, count, size[1])]
-            for place, value in enumerate(to.sandwich(down.inputs, across.inputs, grid)):
-                to.write(value, target, to.at.add(to.place(tile, place), channel))
-    to.at.ret_void()
-    return to.function
-
-
-def _scatter(module: ir.Module, down: Filtering, across: Filtering, vector: int) -> ir.Function:
-    """Write the transform of the tiles at `source` into the maps at `target`, with bias and, where `relu` is not 0, ReLU."""
-    to = Writer(module, "scatter_tiles", vector)
-    size, step = (len(down.inputs), len(across.inputs)), (len(down.outputs), len(across.outputs))
-    count = size[0] * size[1]
-    table = to.at.alloca(POINTER, size=step[0] * step[1])
-    source, target, bias = map(to.address, ("source", "target", "bias"))
-    spare = to.at.alloca(FLOAT, size=to.work["channels"])
-    rectified = to.at.icmp_signed("!=", to.work["relu"], LONG(0))
-    low = to.at.select(rectified, to.splat(0.0), to.splat(float("-inf")))
-    with to.tiles() as tile:
-        to.pixels(tile, step, step, target, spare, table)
-        with to.channels() as channel:
-            values = [to.read(source, to.at.add(to.place(tile, place), channel)) for place in range(count)]
-            grid = [values[start : start + size[1]] for start in range(0, count, size[1])]
-            shift = to.read(bias, channel)
-            for place, value in enumerate(to.sandwich(down.outputs, across.outputs, grid)):
-                value = to.at.fadd(value, shift)
-                value = to.at.select(to.at.fcmp_ordered("<", value, low), low, value)  # nan stays nan
-                to.write(value, to.at.load(to.slot(table, place), typ=POINTER), channel)
-    to.at.ret_void()
-    return to.function
+def _grid(values: list[Any], across: Filtering) -> list[list[Any]]:
+    """Return the values of a tile row by row."""
+    width = len(across.inputs)
+    return [values[start : start + width] for start in range(0, len(values), width)]

@@ -17,7 +17,7 @@ from .packed import OPERATIONS, Packed
 
 Way = Callable[[Tensor], Tensor]
 
-MOST = 4  # sizes of input that a convolution remembers, with weights laid out for each; further ones run as torch runs them
+MOST = 4  # sizes of input that a convolution remembers; further ones run as torch runs them
 ROUNDS = 3
 OTHERS = 16 << 20  # bytes that are used between two trials, as by other layers
 GAIN = 1.03  # how much faster a way must be than those before it
@@ -134,11 +134,11 @@ def convolution(conv: nn.Conv2d, relu: bool) -> Ways:
     return Ways(how, version(conv), torch_way, ways)
 
 
-def _winograd(conv: nn.Conv2d, relu: bool, outputs: int) -> Callable[[Sequence[int]], Way]:
+def _winograd(conv: nn.Conv2d, relu: bool, tile: int) -> Callable[[Sequence[int]], Way]:
     from .winograd import Winograd, transformed
 
-    weight = cache(partial(transformed, conv, outputs))  # one for all shapes
-    return lambda shape: Winograd(conv, relu, outputs, weight(), shape)
+    weight = cache(partial(transformed, conv, tile))  # one for all shapes
+    return lambda shape: Winograd(conv, relu, tile, weight(), shape)
 
 
 def max_pool(pool: nn.MaxPool2d) -> Ways:

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from .buffers import by_pixel, parts, workspace
+from .buffers import by_pixel, outputs, parts, workspace
 from .machine import run, vector
 from .products import Product, blocked
 from .tiles import gather, scatter
@@ -34,14 +34,14 @@ def suits(conv: nn.Conv2d) -> bool:
     )
 
 
-def filters(conv: nn.Conv2d, outputs: int) -> list[Filtering]:
+def filters(conv: nn.Conv2d, tile: int) -> list[Filtering]:
     """Return the filtering along each axis, of so many outputs a tile where the kernel has more than one tap."""
-    return [filtering(outputs if taps > 1 else 1, taps) for taps in conv.kernel_size]
+    return [filtering(tile if taps > 1 else 1, taps) for taps in conv.kernel_size]
 
 
-def transformed(conv: nn.Conv2d, outputs: int) -> Tensor:
+def transformed(conv: nn.Conv2d, tile: int) -> Tensor:
     """Return the weights (places of a tile, channels, kernels), laid out for products; sums are in float64."""
-    down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in filters(conv, outputs))
+    down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in filters(conv, tile))
     weight = torch.einsum("ai,kcij,bj->abck", down, conv.weight.detach().double(), across).flatten(0, 1)
     return blocked(weight.float(), conv.out_channels)
 
@@ -49,21 +49,21 @@ def transformed(conv: nn.Conv2d, outputs: int) -> Tensor:
 class Winograd:
     """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, made for inputs of `shape`.
 
-    A tile gives `outputs` along an axis: many spare multiplications, few spare weights, which are places of a tile times those
-    of a 1x1.
+    A tile gives `tile` outputs along an axis: many spare multiplications, few spare weights, of which there are those of a
+    1x1 for each place of a tile.
     """
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, outputs: int, weight: Tensor, shape: Sequence[int]) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool, tile: int, weight: Tensor, shape: Sequence[int]) -> None:
         assert conv.bias is not None
         self.kernel, self.padding = conv.kernel_size, [int(side) for side in conv.padding]
         self.bias, self.relu, self.channels = conv.bias.detach(), relu, conv.out_channels
-        axes = filters(conv, outputs)
+        axes = filters(conv, tile)
         self.steps = [len(axis.outputs) for axis in axes]
         self.places = prod(len(axis.inputs) for axis in axes)
         self.outside, self.zeros = torch.zeros(conv.in_channels), torch.zeros(conv.out_channels)
         width = vector(conv.in_channels, conv.out_channels)
         self.gather, self.scatter = gather(*axes, width), scatter(*axes, width)
-        tiles = prod(self._tiles(shape))
+        tiles = shape[0] * prod(self._tiles(*outputs(shape, self.kernel, self.padding, (1, 1))))
         first, last = next(parts(tiles, self.places * max(conv.in_channels, conv.out_channels)))
         self.x_pitch, self.y_pitch = (self.places * count + APART for count in (conv.in_channels, conv.out_channels))
         self.product = Product(weight, conv.out_channels, last - first, self.x_pitch, self.y_pitch)
@@ -71,8 +71,8 @@ class Winograd:
     def __call__(self, x: Tensor) -> Tensor:
         x = by_pixel(x)
         count, channels, *sides = x.shape
-        height, width = self._sides(x.shape)
-        _, rows, columns = self._tiles(x.shape)
+        height, width = outputs(x.shape, self.kernel, self.padding, (1, 1))
+        rows, columns = self._tiles(height, width)
         y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
         into = Work(
             source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
@@ -87,11 +87,8 @@ class Winograd:
             self._run(into, out)
         return y
 
-    def _sides(self, shape: Sequence[int]) -> list[int]:
-        return [side + 2 * pad - taps + 1 for side, pad, taps in zip(shape[2:], self.padding, self.kernel, strict=True)]
-
-    def _tiles(self, shape: Sequence[int]) -> list[int]:
-        return [shape[0], *(-(-side // step) for side, step in zip(self._sides(shape), self.steps, strict=True))]
+    def _tiles(self, height: int, width: int) -> tuple[int, int]:
+        return -(-height // self.steps[0]), -(-width // self.steps[1])
 
     def _run(self, into: Work, out: Work) -> None:
         count = max(into.last - into.first, self.product.block.rows)  # a block is whole, though it begin with few tiles

@@ -7,7 +7,7 @@ vector of channels, are in registers at once. What lies beyond the border is rea
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
@@ -36,16 +36,22 @@ class Work(ctypes.Structure):
 
 
 class Writer:
-    """Writes one pass: a function of the work, of its first tile and its last."""
+    """Writes one pass: a function of the work, of its first tile and its last, for tiles of `size` pixels at even steps."""
 
-    def __init__(self, module: ir.Module, name: str, vector: int) -> None:
-        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), name)
+    def __init__(self, module: ir.Module, size: Pair, step: Pair, vector: int) -> None:
+        self.size, self.step = size, step
+        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "pass")
         self.at = ir.IRBuilder(self.function.append_basic_block())
         self.vector = ir.VectorType(FLOAT, vector)
         self.work = {entry: field(self.at, self.function.args[0], Work, entry) for entry in NAMES}
+        self.table = self.at.alloca(POINTER, size=size[0] * size[1])
 
     def address(self, name: str) -> Any:
         return self.at.inttoptr(self.work[name], POINTER)
+
+    def read_pixels(self, channel: Any) -> list[Any]:
+        """Return the values of the pixels of the tile that was found last."""
+        return [self.read(self.pixel(place), channel) for place in range(self.size[0] * self.size[1])]
 
     def splat(self, value: float) -> Any:
         return ir.Constant(self.vector, [value] * self.vector.count)
@@ -73,22 +79,26 @@ class Writer:
         tile = self.at.sub(tile, self.work["first"])
         return self.at.add(self.at.mul(tile, self.work["pitch"]), self.at.mul(LONG(place), self.work["channels"]))
 
-    def pixels(self, tile: Any, size: Pair, step: Pair, base: Any, outside: Any, table: Any) -> None:
-        """Fill the table with the addresses of the pixels of a tile."""
-        at, work = self.at, self.work
+    def find_pixels(self, tile: Any, base: Any, outside: Any) -> None:
+        """Find where the pixels of a tile are, in the maps at `base`."""
+        at, work, step = self.at, self.work, self.step
         row = at.sdiv(tile, work["columns"])
         image = at.mul(at.sdiv(row, work["rows"]), work["height"])
         top = at.sub(at.mul(at.srem(row, work["rows"]), LONG(step[0])), work["top"])
         left = at.sub(at.mul(at.srem(tile, work["columns"]), LONG(step[1])), work["left"])
-        for place, (down, across) in enumerate(product(*map(range, size))):
+        for place, (down, across) in enumerate(product(*map(range, self.size))):
             y, x = at.add(top, LONG(down)), at.add(left, LONG(across))
             inside = at.and_(at.icmp_unsigned("<", y, work["height"]), at.icmp_unsigned("<", x, work["width"]))
             offset = at.mul(at.add(at.mul(at.add(image, y), work["width"]), x), work["stride"])
             pixel = at.select(inside, at.gep(base, [offset], source_etype=FLOAT), outside)
-            at.store(pixel, self.slot(table, place))
+            at.store(pixel, self._slot(place))
 
-    def slot(self, table: Any, place: int) -> Any:
-        return self.at.gep(table, [LONG(place)], source_etype=POINTER)
+    def pixel(self, place: int) -> Any:
+        """Return the address of a pixel of the tile that was found last."""
+        return self.at.load(self._slot(place), typ=POINTER)
+
+    def _slot(self, place: int) -> Any:
+        return self.at.gep(self.table, [LONG(place)], source_etype=POINTER)
 
     def sandwich(self, left: Matrix, right: Matrix, values: list[list[Any]]) -> list[Any]:
         """Return left @ values @ right.T, row by row."""
@@ -109,3 +119,10 @@ class Writer:
                 value = value if factor == 1 else times(value, self.splat(factor))
                 total = self.at.fadd(total, value, flags=FLAGS)
         return total
+
+
+def rectified(at: ir.IRBuilder, relu: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
+    """Write what is needed once for ReLU, where `relu` is not 0; return what writes it of a value. nan stays nan."""
+    zero, least = (ir.Constant(vector, [low] * vector.count) for low in (0.0, float("-inf")))
+    low = at.select(at.icmp_signed("!=", relu, LONG(0)), zero, least)
+    return lambda value: at.select(at.fcmp_ordered("<", value, low), low, value)

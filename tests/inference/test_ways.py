@@ -244,7 +244,7 @@ def test_without_llvmlite(monkeypatch):
         ways.compiles.cache_clear()
 
 
-@pytest.mark.parametrize(("what", "error"), [("openmp", OSError("no such library")), ("addresses", RuntimeError("parsing"))])
+@pytest.mark.parametrize(("what", "error"), [("openmp", OSError("no such library")), ("compiled", RuntimeError("parsing"))])
 def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, what, error):
     def none(*args):
         raise error
