@@ -8,7 +8,7 @@ iz.save_weights(model, "mine.safetensors")
 iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 """
 
-from . import errors, evaluation, inference, models, train, weights
+from . import errors, evaluation, inference, interop, models, train, weights
 from .build import build, with_aux
 from .cost import Cost, Shape
 from .ensemble import Ensemble
@@ -98,6 +98,7 @@ __all__ = [
     "fuse",
     "inception",
     "inference",
+    "interop",
     "is_model",
     "list_models",
     "load_model",

@@ -39,6 +39,7 @@ class Net(Backbone):
         self.data = data or DataConfig()
         self.class_names: tuple[str, ...] | None = None
         self.report: Any = None  # what the last `load_weights` did
+        self._described: dict[str, Any] | None = None  # by timm, whose registry the model came from
         self.head, self.aux = head, nn.ModuleDict(aux)
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -70,7 +71,9 @@ class Net(Backbone):
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
-        """Timm's description of the model: architecture, preprocessing, classifier."""
+        """Timm's description of the model: architecture, preprocessing, classifier; or what timm's registry says instead."""
+        if self._described is not None:
+            return self._described
         return {
             "architecture": self.entry.name if self.entry else None,
             "num_classes": self.num_classes,
@@ -78,10 +81,18 @@ class Net(Backbone):
             **{key: tuple(value) if isinstance(value, list) else value for key, value in self.data.to_json().items()},
         }
 
+    @pretrained_cfg.setter
+    def pretrained_cfg(self, described: dict[str, Any]) -> None:
+        self._described = described
+
     @property
     def default_cfg(self) -> dict[str, Any]:
         """Timm's older name of `pretrained_cfg`."""
         return self.pretrained_cfg
+
+    @default_cfg.setter
+    def default_cfg(self, described: dict[str, Any]) -> None:
+        self._described = described
 
     # --- what it does -----------------------------------------------------------------------------------------------
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -160,6 +171,8 @@ class Net(Backbone):
         if min(height, width) < self.min_input_size:
             raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
         self.data = self.data.sized(self.in_chans, height, width)
+        if self._described is not None:
+            self._described = {**self._described, "input_size": self.data.input_size}
 
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
         """Name the outputs, in order.

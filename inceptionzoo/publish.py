@@ -103,12 +103,13 @@ def push_to_hub(
 
 def _config(model: Net, labels: Sequence[str] | None) -> dict[str, Any]:
     """Return timm's description of a model, under a name that no architecture of timm's has."""
+    arguments = model.arguments | ({} if model.global_pool == "avg" else {"global_pool": model.global_pool})
     config = {
         "architecture": f"{PREFIX}{_entry(model).name}",
         "num_classes": model.num_classes,
         "num_features": model.num_features,
         "global_pool": model.global_pool,
-        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in model.arguments.items()},
+        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
         "pretrained_cfg": {**model.data.to_json(), "num_classes": model.num_classes},
     }
     return config | ({"label_names": list(labels)} if labels else {})

@@ -30,7 +30,7 @@ FLOORS = [
     {"restore", "summary", "predict"},
     {"pretrained", "ensemble"},
     {"factory"},
-    {"publish", "bench"},
+    {"publish", "bench", "interop"},
     {"cli"},
     {"__main__"},
 ]
@@ -61,6 +61,7 @@ INSIDE = {  # the same within a folder
         {"blocks"},
         {"fuse"},
     ],
+    "interop": [{"izoo"}, {"timm"}],
     "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
 }
 

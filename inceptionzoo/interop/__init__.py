@@ -1,0 +1,5 @@
+"""Bridges into other people's registries; each library is imported where its bridge is used."""
+
+from . import timm as timm
+
+__all__ = ["timm"]

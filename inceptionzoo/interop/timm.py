@@ -1,0 +1,35 @@
+"""The bridge into timm's registry: `timm.create_model("izoo_googlenet")`."""
+
+from __future__ import annotations
+
+import warnings
+
+from ..registry import REGISTRY
+from ..weights.config import PREFIX
+
+
+def register() -> list[str]:
+    """Make every model of this library one of timm's, and return the names that are new there.
+
+    A model is called "izoo_NAME", and NAME too where timm has no model of that name. What timm has is never replaced;
+    another call adds the models that were registered since. All of `timm.create_model` works: `pretrained` and tags,
+    `features_only` with `out_indices`, `num_classes`, `in_chans`, `checkpoint_path`, "hf-hub:" and "local-dir:"; the
+    keyword arguments of `inceptionzoo.create_model` too. The models are this library's own: `fit`, `fuse` and
+    `save_weights` take them.
+
+    Warns:
+        UserWarning: somebody else's model has a name "izoo_NAME" in timm; it stays.
+    """
+    from timm.models import is_model, model_entrypoint
+
+    from .izoo import is_ours, register_as
+
+    new = []
+    for name, entry in REGISTRY.items():
+        for theirs in (f"{PREFIX}{name}", name):
+            if not is_model(theirs):
+                register_as(theirs, entry)
+                new.append(theirs)
+            elif theirs != name and not is_ours(model_entrypoint(theirs)):
+                warnings.warn(f"timm has a model {theirs!r} that is not this library's; it stays as it is", stacklevel=2)
+    return new

@@ -1,0 +1,239 @@
+"""The bridge into timm's registry: what timm promises of its models, and what its factory does, for every model of ours."""
+
+import io
+import re
+
+import pytest
+import timm
+import torch
+from helpers import distance, fill, noise, one_thread
+from timm.data import create_transform, resolve_model_data_config
+from timm.models import FeatureInfo, model_entrypoint, register_model
+from timm.models._registry import _model_entrypoints, _module_to_models  # to undo what a test registers
+
+import inceptionzoo as iz
+from inceptionzoo.registry import REGISTRY
+
+NAMES = sorted(REGISTRY)
+TAGS = [f"{name}.{tag}" for name in NAMES for tag in REGISTRY[name].weights]
+LARGE = {name for name in NAMES if re.fullmatch(r"vgg\d+\w*(?<!cifar)", name)} - {"vgg11", "vgg16_bn"}
+SOME = [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in NAMES]
+iz.interop.timm.register()
+
+
+@pytest.fixture
+def forget():
+    """The names that a test adds are taken out of timm's registry again."""
+    before = set(_model_entrypoints)
+    yield
+    for name in set(_model_entrypoints) - before:
+        del _model_entrypoints[name]
+        for names in _module_to_models.values():
+            names.discard(name)
+
+
+def test_every_model_is_timms_and_none_of_timms_was_replaced():
+    assert iz.interop.timm.register() == []
+    known = timm.list_models()
+    assert {f"izoo_{name}" for name in NAMES} <= set(known)
+    assert set(NAMES) - set(known) == {"xception"}  # a name that timm has given up, but still answers to
+    for name in ("googlenet", "googlenet_paper", "bn_inception", "inception_v2", "inception_resnet_v1", "vgg16_1x1"):
+        assert type(timm.create_model(name)) is iz.Net
+    for name in ("inception_v3", "inception_v4", "inception_resnet_v2", "vgg16", "vgg19_bn", "xception"):
+        assert model_entrypoint(name).__module__.startswith("timm.models")
+    assert timm.list_models(module="izoo", filter="izoo_vgg*_cifar") == sorted(f"izoo_{n}" for n in NAMES if "_bn_cifar" in n)
+    tags = {name.removeprefix("izoo_") for name in timm.list_models("izoo_*", pretrained=True)}
+    assert tags == set(TAGS)
+
+
+def test_another_call_adds_what_is_new_and_leaves_what_is_not_ours(register, tiny, forget):
+    def izoo_other(pretrained=False, **kwargs):
+        raise AssertionError("somebody else's")
+
+    register_model(izoo_other)
+    register("other", tiny.network)
+    with pytest.warns(UserWarning, match="'izoo_other' that is not this library's"):
+        assert iz.interop.timm.register() == ["izoo_tiny", "tiny", "other"]
+    assert model_entrypoint("izoo_other") is izoo_other
+    assert timm.create_model("tiny", in_chans=1).network == tiny.network
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_what_timm_expects_of_a_model(name):
+    """The assertions of timm's own suite on what its models say of themselves, and on every way to take the head off."""
+    torch.manual_seed(0)
+    model = timm.create_model(f"izoo_{name}").eval()
+    cfg, keys = model.default_cfg, set(model.state_dict())
+    assert model.pretrained_cfg is cfg
+    assert f"{cfg['classifier']}.weight" in keys
+    assert isinstance(cfg["first_conv"], str | tuple)
+    for first in [cfg["first_conv"]] if isinstance(cfg["first_conv"], str) else cfg["first_conv"]:
+        assert f"{first}.weight" in keys
+    assert cfg["min_input_size"] == (3, model.min_input_size, model.min_input_size)
+    images = noise(1, *cfg["input_size"])
+    with torch.no_grad():
+        maps = model.forward_features(images)
+        pooled = model.forward_head(maps, pre_logits=True)
+        assert maps.shape == (1, model.num_features, *cfg["pool_size"])
+        assert pooled.shape == (1, model.head_hidden_size)
+        assert model(images).isfinite().all()
+        model.reset_classifier(0)
+        torch.testing.assert_close(model(images), pooled, rtol=1e-4, atol=1e-5)
+        model.reset_classifier(0, "")
+        assert model(images).equal(maps)
+    bare = timm.create_model(f"izoo_{name}", num_classes=0, global_pool="")
+    assert (bare.num_classes, bare.global_pool) == (0, "")
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_what_timm_expects_of_training_and_features(name):
+    torch.manual_seed(0)
+    side = {"inception_v4": 107}.get(name, 32 if "cifar" in name else 96)
+    model = timm.create_model(f"izoo_{name}", num_classes=42, drop_rate=0.0)
+    images = noise(2, 3, side, side)
+    output = model(images)
+    output.mean().backward()
+    assert output.shape == (2, 42)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    plain, again = fill(model, images), None
+    info = FeatureInfo(model.feature_info, tuple(range(len(model.feature_info))))
+    last, maps = plain.forward_intermediates(images)
+    assert [x.shape[1] for x in maps] == info.channels()
+    plain.set_grad_checkpointing()
+    again, _ = plain.forward_intermediates(images)
+    torch.testing.assert_close(again, last, rtol=1e-4, atol=1e-5)
+    features = timm.create_model(f"izoo_{name}", features_only=True).eval()
+    channels, reductions = features.feature_info.channels(), features.feature_info.reduction()
+    assert len(channels) == (3 if name == "googlenet_cifar" else 5)
+    for x, count, reduction in zip(features(images), channels, reductions, strict=True):
+        assert x.shape[1] == count
+        assert max(x.shape[2:]) <= -(-side // reduction) + 1
+    assert len(timm.create_model(f"izoo_{name}", features_only=True, out_indices=(0, -1))(images)) == 2
+
+
+def test_arguments_of_both_libraries_reach_the_model():
+    model = timm.create_model("izoo_inception_v3", num_classes=5, in_chans=1, drop_rate=0.3, padding="same", global_pool="max")
+    assert (model.num_classes, model.in_chans, model.head.drop.p, model.global_pool) == (5, 1, 0.3, "max")
+    assert model.arguments == {"padding": "same"}
+    assert model.data == REGISTRY["inception_v3"].weights["tv_in1k"].data.sized(1, 299, 299)
+    with pytest.raises(iz.ZooError, match=re.escape("unknown keyword 'pading' for 'inception_v3'; did you mean 'padding'?")):
+        timm.create_model("izoo_inception_v3", pading="same")
+    with pytest.raises(RuntimeError, match="Invalid pretrained tag"):
+        timm.create_model("izoo_inception_v3.tv")
+    with torch.device("meta"):
+        assert timm.create_model("izoo_vgg16", features_only=True, out_indices=range(5)).model.features[0].conv.weight.is_meta
+
+
+def test_the_same_seed_gives_the_same_model():
+    models = []
+    for make in (iz.create_model, lambda name, **keywords: timm.create_model(f"izoo_{name}", **keywords)):
+        torch.manual_seed(3)
+        models.append(make("googlenet", num_classes=2, in_chans=4).state_dict())
+    assert all(value.equal(models[1][key]) for key, value in models[0].items())
+
+
+def test_preprocessing_follows_what_timm_says():
+    model = timm.create_model("izoo_googlenet", pretrained_cfg_overlay={"mean": (0.1, 0.2, 0.3), "input_size": (3, 96, 128)})
+    assert (model.data.mean, model.data.input_size) == ((0.1, 0.2, 0.3), (3, 96, 128))
+    config = resolve_model_data_config(model)
+    assert (tuple(config["input_size"]), config["interpolation"], config["crop_pct"]) == ((3, 96, 128), "bilinear", 0.875)
+    from PIL import Image
+
+    image = Image.effect_noise((300, 200), 60).convert("RGB")
+    ours, theirs = iz.transforms(model)(image), create_transform(**config)(image)
+    torch.testing.assert_close(ours, theirs)
+    model.set_input_size(64)
+    assert tuple(resolve_model_data_config(model)["input_size"]) == (3, 64, 64)
+
+
+@pytest.mark.parametrize("channels", [3, 1, 5])
+@one_thread()
+def test_published_weights_by_tag(host, monkeypatch, channels):
+    from test_pretrained import PEERS, serve
+
+    peer = fill(PEERS["googlenet.tv_in1k"]())
+    serve("googlenet.tv_in1k", peer.state_dict(), monkeypatch)
+    want = iz.create_model("googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
+    model = timm.create_model("izoo_googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
+    images = noise(2, channels, 64, 64)
+    assert distance(model(images).detach(), want(images).detach()) < 1e-6
+    assert "file" not in model.pretrained_cfg
+    assert model.pretrained_cfg["tag"] == "tv_in1k"
+    other = timm.create_model("googlenet", pretrained=True, in_chans=channels, num_classes=7).eval()
+    assert other(images).shape == (2, 7)
+    assert other.forward_features(images).equal(model.forward_features(images))
+    features = timm.create_model("googlenet", pretrained=True, in_chans=channels, features_only=True).eval()
+    assert features(images)[-1].equal(model.forward_features(images))
+    assert "file" not in features.pretrained_cfg
+
+
+def test_weights_from_elsewhere(tmp_path):
+    """A file of another's layout, by timm's own description of where weights are; and a model that lacks a tensor."""
+    peer = fill(iz.create_model("googlenet", num_classes=3))
+    iz.export_weights(peer, tmp_path / "theirs.pth", layout="torchvision")
+    overlay = {"file": str(tmp_path / "theirs.pth"), "num_classes": 3}
+    model = timm.create_model("izoo_googlenet", pretrained=True, num_classes=3, pretrained_cfg_overlay=overlay)
+    assert all(value.equal(peer.state_dict()[key]) for key, value in model.state_dict().items())
+    with pytest.raises(iz.errors.MismatchError, match="new_head"):
+        timm.create_model("izoo_googlenet", pretrained=True, pretrained_cfg_overlay={"file": overlay["file"]})
+    state = torch.load(tmp_path / "theirs.pth")
+    state.pop("conv2.conv.weight")
+    torch.save(state, tmp_path / "short.pth")
+    short = {"file": str(tmp_path / "short.pth"), "num_classes": 3}
+    with pytest.raises(iz.errors.MismatchError, match=r"1 missing \(conv2.conv.weight\)"):
+        timm.create_model("izoo_googlenet", pretrained=True, num_classes=9, pretrained_cfg_overlay=short)
+    iz.save_weights(peer, tmp_path / "ours.safetensors")
+    again = timm.create_model("izoo_googlenet", num_classes=3, checkpoint_path=str(tmp_path / "ours.safetensors"))
+    assert all(value.equal(peer.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+@one_thread()
+def test_folders_go_both_ways(tmp_path):
+    model = fill(iz.create_model("inception_v3", num_classes=3, padding="same", global_pool="max"))
+    model.set_input_size(96)
+    iz.save_pretrained(model, tmp_path / "ours", class_names=["a", "b", "c"])
+    there = timm.create_model(f"local-dir:{tmp_path}/ours", pretrained=True).eval()
+    images = noise(2, 3, 96, 96)
+    assert there(images).equal(model(images))
+    assert (there.data, there.class_names, there.global_pool) == (model.data, ("a", "b", "c"), "max")
+    assert timm.create_model(f"local-dir:{tmp_path}/ours", pretrained=True, num_classes=2).num_classes == 2
+    timm.models.save_for_hf(
+        there, tmp_path / "theirs", safe_serialization=True, model_args={"padding": "same", "global_pool": "max"}
+    )
+    back = iz.create_model(f"local-dir:{tmp_path}/theirs").eval()
+    assert back(images).equal(model(images))
+
+
+@one_thread()
+def test_a_repository_of_the_hub(tmp_path, host):
+    model = fill(iz.create_model("googlenet", num_classes=2))
+    iz.save_pretrained(model, tmp_path / "out", class_names=["benign", "malignant"])
+    host.put_repo("owner/moles", {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}, "v1")
+    there = timm.create_model("hf-hub:owner/moles@v1", pretrained=True, cache_dir=tmp_path / "cache").eval()
+    images = noise(1, 3, 64, 64)
+    assert there(images).equal(model(images))
+    assert there.class_names == ("benign", "malignant")
+
+
+def test_timms_own_training_pieces():
+    """What timm's train script does with a model: groups with layer decay, an average of the weights, a checkpoint."""
+    from timm.optim import create_optimizer_v2
+    from timm.utils import ModelEmaV3
+
+    torch.manual_seed(0)
+    model = timm.create_model("izoo_googlenet", num_classes=2)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05, layer_decay=0.7)
+    rates = {group["lr_scale"] for group in optimizer.param_groups}
+    assert len(rates) > 10
+    assert min(rates) == pytest.approx(0.7 ** (len(rates) - 1))
+    average = ModelEmaV3(model, decay=0.5)
+    loss = torch.nn.functional.cross_entropy(model(noise(4, 3, 64, 64)), torch.tensor([0, 1, 0, 1]))
+    loss.backward()
+    optimizer.step()
+    average.update(model)
+    assert not average.module.head.fc.weight.equal(model.head.fc.weight)
+    stream = io.BytesIO()
+    torch.save({"state_dict": model.state_dict(), "arch": "izoo_googlenet"}, stream)
+    stream.seek(0)
+    fresh = timm.create_model("izoo_googlenet", num_classes=2)
+    assert str(fresh.load_state_dict(torch.load(stream)["state_dict"])) == "<All keys matched successfully>"
