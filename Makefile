@@ -26,6 +26,7 @@ docs: .venv/docs
 
 tables: .venv/dev
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/drawings.py
 
 # facenet-pytorch holds torch below 2.3, and runs with newer ones
 .venv/facenet: .venv/dev

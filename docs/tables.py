@@ -1,6 +1,9 @@
-"""Write the tables of models and of published weights in the pages from the registry, as `make tables` does."""
+"""Write the tables of models, of published weights and of networks in the pages from the registry, as `make tables` does."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import inceptionzoo as iz
@@ -39,18 +42,42 @@ def short(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
-TABLES: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {  # page: the head of its table, and the rows
-    "README.md": (MODELS, lambda: map(model_row, iz.list_models())),
-    "docs/models.md": (MODELS, lambda: map(model_row, iz.list_models())),
-    "docs/weights.md": (WEIGHTS, lambda: map(weights_row, iz.list_models(pretrained=True))),
+def network(name: str) -> Table:
+    """Return the summary of a model as a block of text."""
+    with redirect_stdout(None):
+        first, *rest = str(iz.summary(name)).splitlines()
+    return f"```text\n{first}\n", lambda: [*rest, "```"]
+
+
+def models(filter: str | Iterable[str] = "") -> Table:
+    """Return the table of the models that match."""
+    return MODELS, lambda: map(model_row, iz.list_models(filter))
+
+
+Table = tuple[str, Callable[[], Iterable[str]]]  # its head, and its rows, up to an empty line
+FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: whose models it has, and which network it prints
+    "googlenet": ("googlenet*", "googlenet_paper"),
+    "bn_inception": (["bn_inception", "inception_v2"], "bn_inception"),
+    "inception_v3": ("inception_v3*", "inception_v3"),
+    "inception_v4": ("inception_v4", "inception_v4"),
+    "inception_resnet": ("inception_resnet*", "inception_resnet_v1"),
+    "xception": ("xception", "xception"),
+    "vgg": ("vgg*", "vgg16"),
+}
+TABLES: dict[str, list[Table]] = {
+    "README.md": [models()],
+    "docs/models.md": [models()],
+    "docs/weights.md": [(WEIGHTS, lambda: map(weights_row, iz.list_models(pretrained=True)))],
+    **{f"docs/families/{page}.md": [models(names), network(shown)] for page, (names, shown) in FAMILIES.items()},
 }
 
 
 def updated(page: str, text: str) -> str:
-    """Return the page's text with the rows under its table's head replaced by the registry's."""
-    head, rows = TABLES[page]
-    before, found, after = text.partition(head)
-    return "".join([before, found, "\n".join(rows()), "\n\n", after.partition("\n\n")[2]]) if found else text
+    """Return the page's text with the rows under each table's head replaced by the registry's."""
+    for head, rows in TABLES[page]:
+        before, found, after = text.partition(head)
+        text = "".join([before, found, "\n".join(rows()), "\n\n", after.partition("\n\n")[2]]) if found else text
+    return text
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 from . import errors, evaluation, inference, interop, models, train, weights
 from .build import build, with_aux
 from .cost import Cost, Shape
+from .draw import Drawing, draw
 from .ensemble import Ensemble
 from .entry import DataConfig, Entry, Layout, Published, Recipe
 from .errors import (
@@ -54,6 +55,7 @@ __all__ = [
     "DataConfig",
     "Depthwise",
     "DownloadError",
+    "Drawing",
     "Ensemble",
     "Entry",
     "FeatureInfo",
@@ -90,6 +92,7 @@ __all__ = [
     "concat",
     "convert",
     "create_model",
+    "draw",
     "errors",
     "evaluate",
     "evaluation",

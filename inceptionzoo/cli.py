@@ -1,4 +1,4 @@
-"""The command line: inceptionzoo list | info | convert | verify | bench."""
+"""The command line: inceptionzoo list | info | draw | convert | verify | bench."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .bench import bench
+from .draw import draw
 from .errors import MismatchError, ZooError, check_choice
 from .factory import create_model
 from .net import Net
@@ -57,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", parents=[common], help="show a model's table and cost", description=_info.__doc__)
     info.add_argument("name", help="as in `inceptionzoo list`")
     info.set_defaults(run=_info)
+
+    picture = commands.add_parser("draw", parents=[common], help="draw a model as an SVG", description=_draw.__doc__)
+    picture.add_argument("name", help="as in `inceptionzoo list`")
+    picture.add_argument("path", help="the .svg file to write")
+    picture.add_argument(
+        "--full", action="store_const", const="full", default="forms", dest="detail", help="every width of a block"
+    )
+    picture.set_defaults(run=_draw)
 
     conversion = commands.add_parser("convert", parents=[common], help="make a file of ours", description=_convert.__doc__)
     conversion.add_argument("source", help="a .pth, .pt, .ckpt or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH")
@@ -121,6 +130,14 @@ def _info(asked: argparse.Namespace) -> dict[str, Any]:
             reported = f"top-1 {row.top1:.3f} % reported" if row.top1 else row.note or "features"
             print(f"{info.name}.{tag}: {reported}, {row.license}, {row.url}")
     return asdict(info)
+
+
+def _draw(asked: argparse.Namespace) -> dict[str, Any]:
+    """Draw a model from its table: its stages, each form of block, its auxiliary heads."""
+    draw(asked.name, asked.path, detail=asked.detail)
+    if not asked.json:
+        print(f"written: {asked.path}")
+    return {"name": asked.name, "path": asked.path}
 
 
 def _convert(asked: argparse.Namespace) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
-from .cost import Cost, Shape
-from .errors import ArgumentError, check_size
+from .cost import Cost
 from .net import Net
 from .network import Network
 from .network_cost import head_cost, network_cost, stage_costs
-from .registry import find, make_network
 from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, pair
+from .subject import find_subject
+from .terminal import BOLD, DIM, paint, shade, tint, wants_colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,27 @@ class Summary:
     total: Row
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, colour: bool = False) -> str:
+        """Return the table; in `colour`, the costs of a stage stand out as they compare with the largest's."""
         table = [HEADINGS, *(row.cells for row in self.rows), self.total.cells]
         widths = [max(len(cells[column]) for cells in table) for column in range(len(HEADINGS))]
-        lines = ["  ".join(_align(cell, widths[i], i) for i, cell in enumerate(cells)).rstrip() for cells in table]
-        rule = "-" * max(map(len, lines))
+        looks = [tuple(paint(cell, DIM) for cell in HEADINGS), *map(self._looks, self.rows), self._looks(self.total)]
+        pairs = [list(zip(cells, shown, strict=True)) for cells, shown in zip(table, looks if colour else table, strict=True)]
+        lines = ["  ".join(_align(*pair, widths[i], i) for i, pair in enumerate(row)).rstrip() for row in pairs]
+        rule = paint("-" * (sum(widths) + 2 * len(widths) - 2), DIM if colour else "")
         channels, height, width = self.input_size
-        return "\n".join([f"{self.title}, input {height}x{width}x{channels}", lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        title = paint(self.title, BOLD if colour else "")
+        return "\n".join([f"{title}, input {height}x{width}x{channels}", lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _looks(self, row: Row) -> tuple[str, ...]:
+        """Return the cells of a row in colour."""
+        name, patch, shape, depth, branches, *counts = row.cells
+        costs = [(cost.weights, cost.params, cost.macs) for cost in (row.cost, *(other.cost for other in self.rows))]
+        most = [max(1, *column) for column in zip(*costs, strict=True)]
+        shades = (shade(cell, own / top) for cell, own, top in zip(counts, costs[0], most, strict=True))
+        return (paint(name, BOLD), patch, shape, depth, tint(branches), *shades)
 
     def __repr__(self) -> str:
         return f"<Summary of {self.title}: {self.total.cost.params:,} params, {self.total.cost.macs:,} multiply-adds>"
@@ -67,10 +83,7 @@ def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | No
         UnknownModelError: no such model.
         InputError: the input is too small.
     """
-    title, network, classes, own = _subject(model)
-    size = own if input_size is None else tuple(input_size) if isinstance(input_size, list) else input_size
-    check_size("input_size", size)
-    shape = Shape(*size)
+    title, network, classes, _, shape = find_subject(model, input_size, "summary takes a name, a model or a network")
     rows = [Row(name, _patch(layer), _branches(layer), cost) for name, layer, cost in stage_costs(network, shape)]
     last = rows[-1].cost.shape
     rows.append(
@@ -78,24 +91,13 @@ def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | No
     )
     total = network_cost(network, shape, classes)
     result = Summary(title, (shape.channels, shape.height, shape.width), tuple(rows), Row("total", "", "", total))
-    print(result)
+    print(result.text(colour=wants_colour(sys.stdout)))
     return result
 
 
-def _subject(model: str | Net | Network) -> tuple[str, Network, int, tuple[int, int, int]]:
-    if isinstance(model, Network):
-        return "network", model, 1000, (3, 224, 224)
-    if isinstance(model, Net):
-        title = model.entry.name if model.entry else "network"
-        return title, model.network, model.num_classes, (model.in_chans, *model.data.input_size[1:])
-    if not isinstance(model, str):
-        raise ArgumentError(f"model of type {type(model).__name__}: summary takes a name, a model or a network")
-    entry = find(model)
-    return entry.name, make_network(entry, {}), entry.num_classes, entry.data.input_size
-
-
-def _align(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column in (0, 1, 4) else cell.rjust(width)
+def _align(cell: str, look: str, width: int, column: int) -> str:
+    room = " " * (width - len(cell))
+    return look + room if column in (0, 1, 4) else room + look
 
 
 def _patch(layer: Layer) -> str:

@@ -47,6 +47,15 @@ def test_info(cli):
     assert "unknown model 'googlnet'; did you mean 'googlenet'?" in err
 
 
+def test_draw(cli, tmp_path):
+    assert cli("draw", "googlenet", tmp_path / "a.svg") == (0, f"written: {tmp_path / 'a.svg'}\n", "")
+    assert (tmp_path / "a.svg").read_text() == str(iz.draw("googlenet"))
+    assert json.loads(cli("draw", "googlenet", tmp_path / "b.svg", "--full", "--json")[1])["name"] == "googlenet"
+    assert len((tmp_path / "b.svg").read_text()) > len((tmp_path / "a.svg").read_text())
+    code, _, said = cli("draw", "googlenet", tmp_path / "a.png")
+    assert (code, "must end in .svg" in said) == (1, True)
+
+
 def test_convert_and_verify(cli, tmp_path):
     model = iz.create_model("googlenet_cifar", num_classes=2)
     torch.save({"net": iz.weights.export.exported(model, "pytorch-cifar"), "epoch": 3}, tmp_path / "a.pth")

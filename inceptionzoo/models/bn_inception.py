@@ -186,7 +186,7 @@ ENTRIES = (
         name="inception_v2",
         network=inception_v2,
         paper=PAPER,
-        about="TF-slim's: a separable first convolution, TensorFlow's padding, 576 and 1024 channels in 4d and 5a",
+        about="TF-slim's: a separable first convolution, TensorFlow's padding, 576 and 1024 channels after 4d and 4e",
         data=DataConfig(mean=HALF, std=HALF),
     ),
 )

@@ -142,6 +142,15 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
         ),
         "transforms": (partial(iz.transforms, model=model), {"model": NO_MODELS, "training": FLAGS, "nonsense": (1,)}),
         "with_aux": (partial(iz.with_aux, model=model), {"model": NO_MODELS}),
+        "draw": (
+            partial(iz.draw, model=TINY),
+            {
+                "model": ("nonsense", 7, None),
+                "path": (7, "x.png"),
+                "detail": ("all", 7),
+                "input_size": ("224", 224, (3, 224), (3, 0, 224)),
+            },
+        ),
         "summary": (
             partial(iz.summary, model=TINY),
             {"model": ("nonsense", 7, None), "input_size": ("224", 224, (3, 224), (3, 0, 224), (3, 9.5, 9), (True, 9, 9))},

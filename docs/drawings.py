@@ -1,0 +1,21 @@
+"""Write the picture of every model into `docs/drawings`, as the page shows them."""
+
+from pathlib import Path
+
+import inceptionzoo as iz
+from inceptionzoo.draw import draw
+
+FOLDER = Path(__file__).parent / "drawings"
+
+
+def drawings() -> dict[str, str]:
+    """Return the SVG of every model under its file's name."""
+    return {f"{name}.svg": draw(name).svg for name in iz.list_models()}
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.svg"):
+        old.unlink()
+    for name, svg in drawings().items():
+        (FOLDER / name).write_text(svg)
