@@ -41,6 +41,7 @@ def main() -> None:
     if not (asked.weights or asked.pretrained):
         model.data = own_statistics(model.data, [path for path, _ in data_sets(asked, folder, model)[0].samples])
     train, val = data_sets(asked, folder, model)
+    model = iz.with_aux(model) if asked.aux else model
     print(f"{asked.model}, {model.data.input_size[1]} px: {len(train)} images, {len(val)} held out, {train.classes}")
 
     batches = DataLoader(train, asked.batch_size, shuffle=True, drop_last=True)
@@ -80,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, help="learning rate; the model's recipe where nothing is said")
     parser.add_argument("--warmup-epochs", type=int, default=0)
     parser.add_argument("--freeze-epochs", type=int, default=0, help="epochs in which the classifier alone is trained")
+    parser.add_argument("--aux", action="store_true", help="train with the network's auxiliary heads, which are random")
     parser.add_argument("--layer-decay", type=float, help="the rate of a stage over that of the next, 0.8 for example")
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     parser.add_argument("--drop-rate", type=float, help="dropout before the classifier")

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
+import inceptionzoo as iz
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -91,6 +93,15 @@ def test_finetune(tmp_path):
         tmp_path, "finetune.py", "moles", "--model", "vgg11_bn_cifar", *weights, "--epochs", 2, "--batch-size", 4, "--out", "b"
     )
     assert "saved b/model; of moles/benign/0.jpg it says [('" in again
+
+    rows = [
+        line.strip("| ").split(" | ") for line in run(tmp_path, "vote.py", "moles", "a", "b", "--out", "c").splitlines()[2:]
+    ]
+    names = ["a", "b", "a, eight views", "b, eight views", "together", "together, eight views"]
+    assert [row[0] for row in rows] == names
+    assert all(0 <= float(number) <= 1 for row in rows for number in row[1:])
+    assert (tmp_path / "c" / "roc.png").is_file()
+    assert len(iz.Ensemble.load(tmp_path / "c" / "ensemble.safetensors").members) == 2
 
 
 def test_an_ensemble_beats_the_mean_of_its_members(tmp_path):
