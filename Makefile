@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-full reliability lint docs tables clean
+.PHONY: demo test test-full test-lowest reliability lint docs tables clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
@@ -15,6 +15,15 @@ reliability: .venv/dev
 
 test-full: lint docs .venv/tensorflow .venv/facenet
 	$(BIN)/pytest
+
+# The lowest versions that our bounds admit, whose own warnings are not ours; PYTHON is 3.11 or 3.12 there, as numpy 1.26 has it.
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet packaging
+	.venv-lowest/bin/python tests/packaging/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[dev]"
+	.venv-lowest/bin/pip check
+	.venv-lowest/bin/pytest -W default -m "not full"
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -40,4 +49,4 @@ tables: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv runs site build dist
+	rm -rf .venv .venv-lowest runs site build dist

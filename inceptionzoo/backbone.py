@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,10 @@ from .network_cost import Indices as Indices
 from .network_cost import find_stages, levels, min_input_size, network_cost, stage_levels
 from .spec import Conv, Norm, Pool
 
+Out = TypeVar("Out")
 
-class Backbone(nn.Module):
+
+class Backbone(nn.Module, Generic[Out]):
     """Named stages, one after the other: (n, in_chans, h, w) -> (n, c, h', w'). `fused` says that they are `fuse`'s.
 
     `feature_info` lists the last stage of each resolution: {num_chs, reduction, module}, the finest first.
@@ -37,19 +39,23 @@ class Backbone(nn.Module):
         """Set training or evaluation mode; a fused model stays in evaluation mode."""
         return super().train(mode and not self.fused)
 
-    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Out:
         """Return `forward(x)`, after a check of the images that tracing, export and compilation never meet.
 
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
         """
-        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
-        if isinstance(x, Tensor) and not tracing:
-            self._check_images(x)
-        return super().__call__(x, *args, **kwargs)
+        self._check(x)
+        result: Out = super().__call__(x, *args, **kwargs)
+        return result
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last feature map: (n, c, h, w) -> (n, num_features, h', w')."""
+        """Return the last feature map: (n, c, h, w) -> (n, num_features, h', w').
+
+        Raises:
+            InputError: as a call of the model.
+        """
+        self._check(x)
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
             x = self.features(x)
             return x
@@ -57,6 +63,16 @@ class Backbone(nn.Module):
             x = checkpoint(segment, x)
         return x
 
+    @overload
+    def forward_intermediates(
+        self, x: Tensor, indices: Indices = None, norm: bool = False, stop_early: bool = False, output_fmt: str = "NCHW",
+        intermediates_only: Literal[False] = False,
+    ) -> tuple[Tensor, list[Tensor]]: ...  # fmt: skip
+    @overload
+    def forward_intermediates(
+        self, x: Tensor, indices: Indices = None, norm: bool = False, stop_early: bool = False, output_fmt: str = "NCHW",
+        *, intermediates_only: Literal[True],
+    ) -> list[Tensor]: ...  # fmt: skip
     def forward_intermediates(
         self,
         x: Tensor,
@@ -65,7 +81,7 @@ class Backbone(nn.Module):
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
-    ) -> Any:
+    ) -> tuple[Tensor, list[Tensor]] | list[Tensor]:
         """Return (last map, maps), or the maps alone: those of `indices`, in the network's order, each (n, c, h', w').
 
         `indices` are levels of `feature_info` (negative from the end), names of stages ("inception4a"), the last n levels
@@ -74,9 +90,11 @@ class Backbone(nn.Module):
 
         Raises:
             ArgumentError: an index is no level, a name no stage, or `output_fmt` is not "NCHW".
+            InputError: as a call of the model.
         """
         if output_fmt != "NCHW":
             raise ArgumentError(f"output_fmt={output_fmt!r} must be 'NCHW'")
+        self._check(x)
         x, taps = self.run_taps(x, self.tap_names(indices), stop_early=stop_early)
         return taps if intermediates_only else (x, taps)
 
@@ -173,6 +191,11 @@ class Backbone(nn.Module):
             if not isinstance(layer, Conv | Norm | Pool):
                 segments.append(stage)
         return [*segments, nn.Sequential(*plain)] if plain else segments
+
+    def _check(self, x: Tensor) -> None:
+        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+        if isinstance(x, Tensor) and not tracing:
+            self._check_images(x)
 
     def _check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_chans:

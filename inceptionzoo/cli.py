@@ -170,7 +170,7 @@ def _verify(asked: argparse.Namespace) -> dict[str, Any]:
         "architecture": model.entry.name
         if model is not None and model.entry
         else "not said; pass --architecture to check names",
-        "layout": model.report.layout if model is not None else "",
+        "layout": model.report.layout if model is not None and model.report is not None else "",
     }
     if not asked.json:
         print("\n".join(f"{key}: {value}" for key, value in found.items() if value))

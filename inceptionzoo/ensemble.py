@@ -53,6 +53,11 @@ class Ensemble(nn.Module):
             self.register_buffer(f"scale{index}", (std / own_std).to(like), persistent=False)
             self.register_buffer(f"shift{index}", ((mean - own_mean) / own_std).to(like), persistent=False)
 
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `forward(x)`."""
+        result: Tensor = super().__call__(x)
+        return result
+
     def forward(self, x: Tensor) -> Tensor:
         logs = []
         for index, member in enumerate(self.members):

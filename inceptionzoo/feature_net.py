@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 
@@ -22,18 +22,34 @@ class FeatureInfo:
             return self.info[idx][key]
         return [self.info[index][key] for index in (range(len(self.info)) if idx is None else idx)]
 
+    @overload
+    def channels(self, idx: Sequence[int] | None = None) -> list[int]: ...
+    @overload
+    def channels(self, idx: int) -> int: ...
     def channels(self, idx: int | Sequence[int] | None = None) -> Any:
         """Return the number of channels of all maps, or of those of `idx`."""
         return self._column("num_chs", idx)
 
+    @overload
+    def reduction(self, idx: Sequence[int] | None = None) -> list[int]: ...
+    @overload
+    def reduction(self, idx: int) -> int: ...
     def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
         """Return how many times smaller than the image all maps are, or those of `idx`."""
         return self._column("reduction", idx)
 
+    @overload
+    def module_name(self, idx: Sequence[int] | None = None) -> list[str]: ...
+    @overload
+    def module_name(self, idx: int) -> str: ...
     def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
         """Return the names of the modules that give all maps, or those of `idx`."""
         return self._column("module", idx)
 
+    @overload
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]: ...
+    @overload
+    def get_dicts(self, keys: Sequence[str] | None = None, *, idx: int) -> dict[str, Any]: ...
     def get_dicts(self, keys: Sequence[str] | None = None, idx: int | Sequence[int] | None = None) -> Any:
         """Return {num_chs, reduction, module} of all maps, or of those of `idx`, with `keys` alone where given."""
         rows = self.info if idx is None else [self.info[index] for index in ([idx] if isinstance(idx, int) else idx)]
@@ -47,7 +63,7 @@ class FeatureInfo:
         return self.info[index]
 
 
-class FeatureNet(Backbone):
+class FeatureNet(Backbone[list[Tensor]]):
     """The stages of a model up to the last map wanted: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
 
     It shares its stages with the model; `entry`, `data` and `report` are the model's.

@@ -13,9 +13,10 @@ from .entry import DataConfig, Entry
 from .errors import ArgumentError, InputError, check_int
 from .heads import AuxHead, ClassifierHead
 from .network import GlobalPool, Head, Network
+from .report import Report
 
 
-class Net(Backbone):
+class Net(Backbone[Tensor]):
     """A network of this library: (n, c, h, w) -> (n, num_classes), one Tensor in every mode.
 
     `entry` and `arguments` are what `create_model` made it from; `data` is how its images are prepared; `class_names`
@@ -38,7 +39,7 @@ class Net(Backbone):
         self.entry, self.arguments = entry, dict(arguments or {})
         self.data = data or DataConfig()
         self.class_names: tuple[str, ...] | None = None
-        self.report: Any = None  # what the last `load_weights` did
+        self.report: Report | None = None  # what the last `load_weights` did
         self._described: dict[str, Any] | None = None  # by timm, whose registry the model came from
         self.head, self.aux = head, nn.ModuleDict(aux)
 

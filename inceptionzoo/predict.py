@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .ensemble import Ensemble
 from .entry import DataConfig
 from .errors import ArgumentError, check_flag, check_int, near
+from .feature_net import FeatureNet
 from .net import Net
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def transforms(model: Net, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
+def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
     """Return the preprocessing of the model's images: a PIL image -> (c, h, w), of the model's own input size.
 
     It is `timm.data.create_transform` with the model's size, mean, std, interpolation and crop; `options` are further
@@ -49,7 +51,7 @@ def transforms(model: Net, training: bool = False, **options: Any) -> Callable[[
     return transform
 
 
-def predict(model: Net, image: Any, *, topk: int | None = None) -> list[tuple[str, float]]:
+def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None) -> list[tuple[str, float]]:
     """Return (class name, probability) of an image, the likeliest first; without names the class's number stands.
 
     `image` is a path, a PIL image, or a Tensor (c, h, w) that `transforms(model)` has prepared. The model's mode is as it
@@ -82,7 +84,7 @@ def predict(model: Net, image: Any, *, topk: int | None = None) -> list[tuple[st
     return [(names[index], float(probabilities[index])) for index in order.tolist()]
 
 
-def _prepared(model: Net, image: Any) -> Tensor:
+def _prepared(model: Net | Ensemble, image: Any) -> Tensor:
     from PIL import Image
 
     if isinstance(image, Tensor):
@@ -97,7 +99,7 @@ def _prepared(model: Net, image: Any) -> Tensor:
     return transforms(model)(image.convert(_mode(model)))
 
 
-def _mode(model: Net) -> str:
+def _mode(model: Net | Ensemble) -> str:
     if model.in_chans not in MODES:
         raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a prepared Tensor (c, h, w)")
     return MODES[model.in_chans]

@@ -15,11 +15,11 @@ from .errors import ArgumentError, DownloadError, WeightsError, check_path
 from .factory import create_model
 from .net import Net
 from .registry import list_models
+from .report import Report
 from .weights.atomic import atomic_write
 from .weights.card import card_of
 from .weights.config import PREFIX
 from .weights.hub import CONFIG, WEIGHTS, is_reference
-from .weights.load import Report
 from .weights.save import save_weights
 from .weights.source import Source, read_source
 
@@ -104,6 +104,7 @@ def push_to_hub(
 def _config(model: Net, labels: Sequence[str] | None) -> dict[str, Any]:
     """Return timm's description of a model, under a name that no architecture of timm's has."""
     arguments = model.arguments | ({} if model.global_pool == "avg" else {"global_pool": model.global_pool})
+    arguments |= {} if model.in_chans == _entry(model).data.input_size[0] else {"in_chans": model.in_chans}
     config = {
         "architecture": f"{PREFIX}{_entry(model).name}",
         "num_classes": model.num_classes,
@@ -181,6 +182,7 @@ def convert(
         ArgumentError: the architecture is missing; the message lists those whose names of tensors fit.
         WeightsError: as `create_model`.
     """
+    model: Net
     with tqdm(total=3, desc="read", disable=None if progress is None else not progress, leave=False) as bar:
         if is_reference(source):
             model = create_model(str(source), **arguments)
@@ -196,8 +198,8 @@ def convert(
         names = None if class_names is None else tuple(class_names)
         save_weights(model, path, class_names=names, metrics=metrics)
         bar.update()
-    report: Report = model.report
-    return report
+    assert model.report is not None  # weights were loaded
+    return model.report
 
 
 def _architecture(read: Source) -> str:

@@ -17,8 +17,9 @@ from .net import Net
 from .network import GlobalPool, Network
 from .network_cost import min_input_size, network_cost, stage_costs
 from .registry import find, make_network
+from .report import Report
 from .weights.card import as_arguments
-from .weights.load import Report, load_source
+from .weights.load import load_source
 from .weights.source import Source
 
 

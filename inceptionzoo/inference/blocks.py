@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .ways import Ways, convolution, fixed, max_pool, plain, version, watched
+from .ways import Way, Ways, average, convolution, fixed, marks, max_pool, plain, still, version, watched
 
 
 class Tuned(nn.Module):
@@ -24,21 +24,38 @@ class Tuned(nn.Module):
 
 
 class ConvAct(Tuned):
-    """A convolution with bias, then an activation: (n, c, h, w) -> (n, out, h', w')."""
+    """A convolution with bias, then an activation, of the first `active` channels: (n, c, h, w) -> (n, out, h', w')."""
 
-    def __init__(self, conv: nn.Conv2d, act: nn.Module) -> None:
+    def __init__(self, conv: nn.Conv2d, act: nn.Module, active: int | None = None) -> None:
         super().__init__()
         self.conv, self.act = conv, act
+        self.active = conv.out_channels if active is None else active
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or plain(x) or watched(self.conv) or watched(self.act) or not fixed(self.conv):
-            x = self.act(self.conv(x))
-            return x
-        relu = type(self.act) is nn.ReLU
+        way = None if plain(x) else self.way(x)
+        x = self.activated(self.conv(x)) if way is None else way(x)
+        return x
+
+    def activated(self, y: Tensor) -> Tensor:
+        """Return y with the activation of its first channels."""
+        if self.active == self.conv.out_channels:
+            y = self.act(y)
+            return y
+        active, linear = y[:, : self.active], y[:, self.active :]
+        if y.requires_grad:
+            return torch.cat((self.act(active), linear), 1)
+        active.copy_(self.act(active))  # itself, where the activation works in place
+        return y
+
+    def way(self, x: Tensor) -> Way | None:
+        """Return the fastest way for such an input, or None where the parts must run themselves."""
+        if not self.tuned or watched(self.conv) or watched(self.act) or not fixed(self.conv):
+            return None
+        relu = self.active if type(self.act) is nn.ReLU else 0
         if self._ways is None or self._ways.version != version(self.conv):
             self._ways = convolution(self.conv, relu)
-        x = self._ways(x)
-        return x if relu else self.act(x)
+        way = self._ways.way(x)
+        return way if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activated(way(x))
 
 
 class MaxPool(Tuned):
@@ -49,15 +66,19 @@ class MaxPool(Tuned):
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or plain(x) or watched(self.pool):
-            x = self.pool(x)
-            return x
-        self._ways = self._ways or max_pool(self.pool)
-        x = self._ways(x)
+        way = None if plain(x) else self.way(x)
+        x = self.pool(x) if way is None else way(x)
         return x
 
+    def way(self, x: Tensor) -> Way | None:
+        """Return the fastest way for such an input, or None where the pool must run itself."""
+        if not self.tuned or watched(self.pool):
+            return None
+        self._ways = self._ways or max_pool(self.pool)
+        return self._ways.way(x)
 
-class PoolAfter(nn.Module):
+
+class PoolAfter(Tuned):
     """The average of a 1x1 convolution's output, where the network averages its input: the same, since both are linear."""
 
     def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module) -> None:
@@ -66,15 +87,25 @@ class PoolAfter(nn.Module):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.pool(x) + self.bias[:, None, None])
+        way = None if plain(x) else self.way(x)
+        x = self.act(self.pool(x) + self.bias[:, None, None]) if way is None else way(x)
         return x
+
+    def way(self, x: Tensor) -> Way | None:
+        """Return the fastest way for such an input, or None where the parts must run themselves."""
+        known = type(self.act) in (nn.ReLU, nn.Identity)
+        if not self.tuned or not known or watched(self.pool) or watched(self.act) or not still(self.bias):
+            return None
+        if self._ways is None or self._ways.version != marks(self.bias):
+            self._ways = average(self.pool, self.bias, type(self.act) is nn.ReLU)
+        return self._ways.way(x)
 
 
 class JoinedBranches(nn.Module):
     """Branches whose first 1x1 convolutions run as one: (n, c, h, w) -> (n, sum of widths, h', w').
 
-    `first` gives the maps that the branches of `joined` begin with, `widths` wide; the first `active` channels of them go
-    through `act`. The branches of `alone` take the input. Both are keyed by their place in the output.
+    `first` gives the maps that the branches of `joined` begin with, `widths` wide; the branches of `alone` take the input.
+    Both are keyed by their place in the output.
     """
 
     def __init__(
@@ -87,24 +118,16 @@ class JoinedBranches(nn.Module):
         alone: Mapping[int, nn.Module],
     ) -> None:
         super().__init__()
-        self.active, self.widths = active, list(widths)
-        self.first = ConvAct(first, act if active == sum(widths) else nn.Identity())
-        self.act = act
+        self.first, self.widths = ConvAct(first, act, active), list(widths)
         self.joined = nn.ModuleDict({str(place): module for place, module in joined.items()})
         self.alone = nn.ModuleDict({str(place): module for place, module in alone.items()})
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(x)
-        if 0 < self.active < sum(self.widths):
-            active, linear = y[:, : self.active], y[:, self.active :]
-            if y.requires_grad:
-                y = torch.cat((self.act(active), linear), 1)
-            else:
-                active.copy_(self.act(active))  # itself, where the activation works in place
         parts = y.split(self.widths, 1)
         outs = {int(place): module(part) for (place, module), part in zip(self.joined.items(), parts, strict=True)}
         outs |= {int(place): module(x) for place, module in self.alone.items()}
         return torch.cat([outs[place] for place in sorted(outs)], 1)
 
     def extra_repr(self) -> str:
-        return f"active={self.active}, widths={self.widths}"
+        return f"widths={self.widths}"

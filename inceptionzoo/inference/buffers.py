@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -33,12 +33,45 @@ def parts(count: int, size: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, count)
 
 
-_KEPT = threading.local()
+class Room:
+    """Memory by name; what a larger one has taken the place of is kept too, for who has its address."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[Tensor]] = {}
+
+    def address(self, name: str, size: int) -> int:
+        """Return the address of `size` floats; the next call by this name has the same memory."""
+        return self._memory(name, size, torch.empty).data_ptr()
+
+    def zeros(self, name: str, size: int) -> Tensor:
+        """Return `size` floats that were 0 when they were first had by this name."""
+        return self._memory(name, size, torch.zeros)[:size]
+
+    def _memory(self, name: str, size: int, make: Callable[[int], Tensor]) -> Tensor:
+        kept = self.kept.setdefault(name, [])
+        if not kept or len(kept[-1]) < size:
+            kept.append(make(size))
+        return kept[-1]
+
+    @property
+    def size(self) -> int:
+        """How many floats it holds."""
+        return sum(len(memory) for kept in self.kept.values() for memory in kept)
 
 
-def workspace(name: str, size: int) -> int:
-    """Return the address of `size` floats; a thread's next call by this name has the same memory."""
-    kept: dict[str, Tensor] = _KEPT.__dict__
-    if name not in kept or len(kept[name]) < size:
-        kept[name] = torch.empty(size)
-    return kept[name].data_ptr()
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.room = Room()
+
+
+_HERE = _Here()
+
+
+def workspace() -> Room:
+    """Return this thread's own room."""
+    return _HERE.room
+
+
+def maps(count: int, channels: int, height: int, width: int) -> Tensor:
+    """Return memory for maps (n, c, h, w) whose pixels' channels lie in one piece."""
+    return torch.empty((count, channels, height, width), memory_format=torch.channels_last)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from .buffers import by_pixel, outputs, parts, workspace
-from .machine import run, vector
+from .buffers import Room, outputs, parts
+from .machine import vector
+from .passes import Passes, Step
 from .products import UNROLLED, Product, blocked
 from .tiles import gather
 from .toom_cook import unfolding
@@ -29,10 +31,10 @@ def laid_out(conv: nn.Conv2d) -> Tensor:
     return blocked(weight, conv.out_channels)
 
 
-class Direct:
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`."""
+class Direct(Passes):
+    """A convolution with bias of (n, c, h, w), channels_last, and ReLU of its first `relu` channels."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, weight: Tensor) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: int, weight: Tensor) -> None:
         assert conv.bias is not None
         self.kernel, self.stride = conv.kernel_size, conv.stride
         self.padding = [int(side) for side in conv.padding]
@@ -43,29 +45,30 @@ class Direct:
             self.outside = torch.zeros(conv.in_channels)
             filters = (unfolding(taps, step) for taps, step in zip(self.kernel, self.stride, strict=True))
             self.gather = gather(*filters, vector(conv.in_channels))
-        self.products: dict[tuple[int, int], Product] = {}
+        self.products: dict[tuple[int, int, int], Product] = {}
 
-    def __call__(self, x: Tensor) -> Tensor:
-        x = by_pixel(x)
-        count, channels, *sides = x.shape
+    def shape(self, x: Tensor) -> tuple[int, int, int, int]:
         height, width = outputs(x.shape, self.kernel, self.padding, self.stride)
-        y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
-        rows = count * height * width
-        if not self.unfolded:
-            self._product(x.data_ptr(), x.stride(3), y.data_ptr(), rows)
-            return y
-        work = Work(
-            source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
-            left=self.padding[1], rows=height, columns=width, channels=channels, stride=x.stride(3), pitch=self.depth,
-        )  # fmt: skip
-        for first, last in parts(rows, self.depth):
-            work.first, work.last, work.target = first, last, workspace("tiles", (last - first) * self.depth)
-            run(self.gather, work)
-            self._product(work.target, self.depth, y.data_ptr() + 4 * first * self.channels, last - first)
-        return y
+        return x.shape[0], self.channels, height, width
 
-    def _product(self, x: int, x_stride: int, y: int, rows: int) -> None:
-        product = self.products.get((rows, x_stride))
-        if product is None:
-            product = self.products[rows, x_stride] = Product(self.weight, self.channels, rows, x_stride, self.channels)
-        product(x, y, self.bias.data_ptr(), rows, (0, 0), relu=self.relu)
+    def steps(self, x: Tensor, y: Tensor, room: Room) -> Iterator[Step]:
+        count, channels, *sides = x.shape
+        height, width = y.shape[2:]
+        rows, pixel = count * height * width, y.stride(3)
+        if not self.unfolded:
+            yield self._product(x.data_ptr(), x.stride(3), y.data_ptr(), pixel, rows)
+            return
+        for first, last in parts(rows, self.depth):
+            tiles = room.address("tiles", (last - first) * self.depth)
+            yield Step(self.gather, Work(
+                source=x.data_ptr(), target=tiles, outside=self.outside.data_ptr(), height=sides[0], width=sides[1],
+                top=self.padding[0], left=self.padding[1], rows=height, columns=width, first=first, last=last,
+                channels=channels, stride=x.stride(3), pitch=self.depth,
+            ))  # fmt: skip
+            yield self._product(tiles, self.depth, y.data_ptr() + 4 * first * pixel, pixel, last - first)
+
+    def _product(self, x: int, x_stride: int, y: int, y_stride: int, rows: int) -> Step:
+        key = rows, x_stride, y_stride
+        if key not in self.products:
+            self.products[key] = Product(self.weight, self.channels, *key)
+        return self.products[key].step(x, y, self.bias.data_ptr(), rows, (0, 0), relu=self.relu)

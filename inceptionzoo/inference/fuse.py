@@ -21,6 +21,7 @@ from ..network import Network, Style
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Pool, Residual, pair
 from .blocks import ConvAct, JoinedBranches, MaxPool, PoolAfter, Tuned
 from .fold import foldable, folded, with_values
+from .stages import Stages
 from .ways import compiles
 
 M = TypeVar("M", bound=nn.Module)
@@ -127,7 +128,7 @@ def _copied(model: M) -> M:
         if isinstance(net, Backbone):
             steps = zip(net.network.stages, net.features.children(), strict=True)
             layers = {name: fused_layer(layer, stage, net.network.style) for (name, layer), stage in steps}
-            net.features = nn.Sequential(OrderedDict(layers))
+            net.features = Stages(OrderedDict(layers))
             net.fused = True
     for module in made.modules():
         if isinstance(module, nn.Dropout):
@@ -172,11 +173,11 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     before such a convolution comes after it, dropout is gone, weights are channels_last. It stays what it was, a `Net`, a
     `FeatureNet` or an `Ensemble`, with its names for stages and maps, and is for evaluation alone.
 
-    `tune` lets each convolution and max pool run, in float32 on a CPU, by the fastest way there is: torch's, oneDNN's with
+    `tune` lets each convolution and pool run, in float32 on a CPU, by the fastest way there is: torch's, oneDNN's with
     weights laid out beforehand, and, where llvmlite is installed, passes compiled for this processor, by Winograd's method
-    too. Each is tried at the first call with each of four sizes of input. What is chosen can differ from run to run,
-    outputs by about 1e-5 of the largest; without it they are the same to the bit on the same machine. `compile` adds
-    torch.compile with frozen weights instead, where a C++ compiler is found.
+    too, all that follow each other in one go. Each is tried at the first call with each of four sizes of input. What is
+    chosen can differ from run to run, outputs by about 1e-5 of the largest; without it they are the same to the bit on the
+    same machine. `compile` adds torch.compile with frozen weights instead, where a C++ compiler is found.
 
     Raises:
         ArgumentError: the model is none of this library, or has auxiliary heads.

@@ -78,27 +78,27 @@ def compiled(kind: type[ctypes.Structure], write: Callable[[ir.Module], ir.Funct
     """
     module = ir.Module()
     _add_team(module, write(module), kind)
-    return _address(module)
+    return assembled(module)
 
 
 def _add_team(module: ir.Module, body: ir.Function, kind: type[ctypes.Structure]) -> None:
     team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), TEAM)
     at = ir.IRBuilder(team.append_basic_block())
-    me, threads = (at.sext(at.call(_outside(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads"))
+    me, threads = (at.sext(at.call(outside(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads"))
     first, last = (field(at, team.args[0], kind, edge) for edge in ("first", "last"))
     edges = [at.add(first, at.sdiv(at.mul(at.sub(last, first), at.add(me, LONG(more))), threads)) for more in (0, 1)]
     at.call(body, [team.args[0], *edges])
     at.ret_void()
 
 
-def _outside(module: ir.Module, name: str) -> Any:
-    """Return a function of OpenMP as one of the module's."""
+def outside(module: ir.Module, name: str, result: Any = INT) -> Any:
+    """Return a function of OpenMP, without arguments, as one of the module's."""
     binding.add_symbol(f"inceptionzoo_{name}", ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value)
     known = module.globals.get(f"inceptionzoo_{name}")
-    return known or ir.Function(module, ir.FunctionType(INT, []), f"inceptionzoo_{name}")
+    return known or ir.Function(module, ir.FunctionType(result, []), f"inceptionzoo_{name}")
 
 
-def _address(module: ir.Module) -> int:
+def assembled(module: ir.Module) -> int:
     """Compile the module and return where its team is. The code stays until the process ends."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()

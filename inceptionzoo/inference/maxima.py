@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, reduce
 from math import prod
 
@@ -11,8 +11,9 @@ from llvmlite import ir
 from torch import Tensor, nn
 
 from ..spec import pair
-from .buffers import by_pixel
-from .machine import compiled, run, vector
+from .buffers import Room
+from .machine import compiled, vector
+from .passes import Passes, Step
 from .writer import Pair, Work, Writer
 
 
@@ -40,7 +41,7 @@ def suits(pool: nn.MaxPool2d) -> bool:
     return pair(pool.dilation) == (1, 1) and not pool.return_indices and 1 < prod(pair(pool.kernel_size)) <= 25
 
 
-class MaxPool:
+class MaxPool(Passes):
     """A max pool of maps of `shape`."""
 
     def __init__(self, pool: nn.MaxPool2d, shape: Sequence[int]) -> None:
@@ -50,18 +51,17 @@ class MaxPool:
         self.outside = torch.full((shape[1],), float("-inf"))
         self.address = maxima(self.size, self.step, vector(shape[1]))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        x = by_pixel(x)
-        count, channels, height, width = x.shape
-        rows, columns = (self._outputs(axis, side) for axis, side in enumerate((height, width)))
-        y = torch.empty((count, channels, rows, columns), memory_format=torch.channels_last)
-        work = Work(
+    def shape(self, x: Tensor) -> tuple[int, int, int, int]:
+        rows, columns = (self._outputs(axis, side) for axis, side in enumerate(x.shape[2:]))
+        return x.shape[0], x.shape[1], rows, columns
+
+    def steps(self, x: Tensor, y: Tensor, room: Room) -> Iterator[Step]:  # noqa: ARG002  # of any pass
+        (count, channels, height, width), (rows, columns) = x.shape, y.shape[2:]
+        yield Step(self.address, Work(
             source=x.data_ptr(), target=y.data_ptr(), outside=self.outside.data_ptr(), height=height, width=width,
             top=self.padding[0], left=self.padding[1], rows=rows, columns=columns, last=count * rows * columns,
-            channels=channels, stride=x.stride(3), pitch=channels,
-        )  # fmt: skip
-        run(self.address, work)
-        return y
+            channels=channels, stride=x.stride(3), pitch=y.stride(3),
+        ))  # fmt: skip
 
     def _outputs(self, axis: int, side: int) -> int:
         step, padding = self.step[axis], self.padding[axis]

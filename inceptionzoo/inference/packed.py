@@ -1,4 +1,7 @@
-"""Convolutions by oneDNN, as torch's own compiler calls it: weights in oneDNN's layout, bias and ReLU in the same pass."""
+"""Convolutions by oneDNN, as torch's own compiler calls it: weights in oneDNN's layout, bias in the same pass.
+
+ReLU is torch's: oneDNN's makes 0 of nan.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,16 @@ OPERATIONS = torch.ops.mkldnn
 
 
 class Packed:
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, with weights laid out for `shape`."""
+    """A convolution with bias of (n, c, h, w), channels_last, then ReLU of its first `relu` channels."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, shape: Sequence[int]) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: int, shape: Sequence[int]) -> None:
         padding, stride, dilation = (list(map(int, sizes)) for sizes in (conv.padding, conv.stride, conv.dilation))
         self.moves = padding, stride, dilation, conv.groups  # in the order of oneDNN's operations
         self.weight = OPERATIONS._reorder_convolution_weight(conv.weight.detach(), *self.moves, list(shape))
-        self.bias, self.after = None if conv.bias is None else conv.bias.detach(), "relu" if relu else "none"
+        self.bias, self.relu = None if conv.bias is None else conv.bias.detach(), relu
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = OPERATIONS._convolution_pointwise(x, self.weight, self.bias, *self.moves, self.after, [], "")
+        y: Tensor = OPERATIONS._convolution_pointwise(x, self.weight, self.bias, *self.moves, "none", [], "")
+        if self.relu:
+            y[:, : self.relu].relu_()
         return y

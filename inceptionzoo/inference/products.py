@@ -14,13 +14,14 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from .machine import INT, LONG, POINTER, VOID, compiled, field, loop, run, vector
+from .machine import INT, LONG, POINTER, VOID, compiled, field, loop, vector
+from .passes import Step
 from .writer import FLOAT, rectified
 
 NAMES = (
     "x", "weight", "bias", "y",  # addresses
     "rows", "depth", "columns", "x_group", "y_group",  # sizes; how far a group's values are from the last one's
-    "first", "last", "relu",  # blocks
+    "first", "last", "relu",  # blocks; columns that are rectified
 )  # fmt: skip
 UNROLLED = 4
 
@@ -68,14 +69,14 @@ class Product:
         self.weight, self.columns, self.block = weight, columns, block_for(rows, columns)
         self.address = product(self.block, x_stride, y_stride)
 
-    def __call__(self, x: int, y: int, bias: int, rows: int, groups: tuple[int, int], *, relu: bool) -> None:
-        """Fill y; x, y and bias are addresses, `groups` how far a group's values of x and of y are from the last one's."""
+    def step(self, x: int, y: int, bias: int, rows: int, groups: tuple[int, int], *, relu: int = 0) -> Step:
+        """Return the pass that fills y. x, y, bias: addresses; `groups`: how far a group's values are from the last one's."""
         count, panels, depth, _ = self.weight.shape
         work = Work(
             x=x, y=y, bias=bias, weight=self.weight.data_ptr(), rows=rows, depth=depth, columns=self.columns,
             x_group=groups[0], y_group=groups[1], last=count * panels * -(-rows // self.block.rows), relu=relu,
         )  # fmt: skip
-        run(self.address, work)
+        return Step(self.address, work)
 
 
 @cache
@@ -95,7 +96,7 @@ def product(block: Block, x_stride: int, y_stride: int) -> int:
             factors = _at(at, weight, at.mul(panel, at.mul(work["depth"], LONG(block.columns))))
             sums = _sums(at, block, x_stride, work["depth"], here, factors, _at(at, bias, column))
             there = at.add(at.add(at.mul(group, work["y_group"]), at.mul(row, LONG(y_stride))), column)
-            _store(at, block, y_stride, work["relu"], sums, _at(at, y, there))
+            _store(at, block, y_stride, (work["relu"], column), sums, _at(at, y, there))
         at.ret_void()
         return body
 
@@ -144,9 +145,11 @@ def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, wei
     return turn.carried
 
 
-def _store(at: ir.IRBuilder, block: Block, y_stride: int, relu: Any, sums: list[Any], y: Any) -> None:
-    """Write the sums, rectified where `relu` is not 0."""
-    relu_of = rectified(at, relu, sums[0].type)
+def _store(at: ir.IRBuilder, block: Block, y_stride: int, relu: tuple[Any, Any], sums: list[Any], y: Any) -> None:
+    """Write the sums, rectified in the first columns: relu is how many of all, and which the block begins with."""
+    most, first = relu
+    starts = (at.add(first, LONG(vector * block.width)) for vector in range(block.vectors))
+    rectify = [rectified(at, most, start, sums[0].type) for start in starts]
     for place, value in enumerate(sums):
         row, column = divmod(place, block.vectors)
-        at.store(relu_of(value), _at(at, y, LONG(row * y_stride + column * block.width)), align=4)
+        at.store(rectify[column](value), _at(at, y, LONG(row * y_stride + column * block.width)), align=4)

@@ -33,7 +33,7 @@ def gather(down: Filtering, across: Filtering, vector: int) -> int:
 
 @cache
 def scatter(down: Filtering, across: Filtering, vector: int) -> int:
-    """Compile the transform of the tiles at `source` into maps at `target`, with bias and, where `relu` is not 0, ReLU."""
+    """Compile the transform of the tiles at `source` into maps at `target`, with bias and ReLU of the first channels."""
     count = len(down.inputs) * len(across.inputs)
 
     def write(module: ir.Module) -> ir.Function:
@@ -41,12 +41,11 @@ def scatter(down: Filtering, across: Filtering, vector: int) -> int:
         to = Writer(module, outputs, outputs, vector)
         source, target, bias = map(to.address, ("source", "target", "bias"))
         spare = to.at.alloca(FLOAT, size=to.work["channels"])
-        relu = rectified(to.at, to.work["relu"], to.vector)
         with to.tiles() as tile:
             to.find_pixels(tile, target, spare)
             with to.channels() as channel:
                 values = [to.read(source, to.at.add(to.place(tile, place), channel)) for place in range(count)]
-                shift = to.read(bias, channel)
+                shift, relu = to.read(bias, channel), rectified(to.at, to.work["relu"], channel, to.vector)
                 for place, value in enumerate(to.sandwich(down.outputs, across.outputs, _grid(values, across))):
                     to.write(relu(to.at.fadd(value, shift)), to.pixel(place), channel)
         to.at.ret_void()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .packed import OPERATIONS, Packed
+
+if TYPE_CHECKING:
+    from .passes import Passes
 
 Way = Callable[[Tensor], Tensor]
 
@@ -77,15 +81,16 @@ class Ways:
         self, kind: Hashable, version: Hashable, torch_way: Way, others: Mapping[str, Callable[[Sequence[int]], Way]]
     ) -> None:
         self.kind, self.version, self.torch_way, self.others = kind, version, torch_way, others
-        self.chosen: dict[tuple[int, ...], Way] = {}
+        self.chosen: dict[torch.Size, Way] = {}
 
-    def __call__(self, x: Tensor) -> Tensor:
-        way = self.chosen.get(tuple(x.shape))
+    def way(self, x: Tensor) -> Way:
+        """Return the way for inputs of x's shape."""
+        way = self.chosen.get(x.shape)
         if way is None:
             way = self.torch_way
             if len(self.chosen) < MOST:
-                way = self.chosen[tuple(x.shape)] = self._choose(x)
-        return way(x)
+                way = self.chosen[x.shape] = self._choose(probe(x))
+        return way
 
     def _choose(self, x: Tensor) -> Way:
         """Return the fastest of the ways whose outputs are torch's."""
@@ -96,7 +101,7 @@ class Ways:
         ways = {name: make(x.shape) for name, make in self.others.items() if known in (name, None)}
         ways = {name: way for name, way in ways.items() if (way(x) - expected).abs().max() <= bound}
         if known is None:
-            known = _FASTEST.setdefault(situation, _fastest({"torch": self.torch_way} | ways, x))
+            known = _FASTEST.setdefault(situation, _fastest(ways | {"torch": self.torch_way}, x))
         return ways.get(known, self.torch_way)
 
 
@@ -104,41 +109,51 @@ _FASTEST: dict[Hashable, str] = {}  # what this process has found so far
 
 
 def _fastest(ways: Mapping[str, Way], x: Tensor) -> str:
-    rounds = [[_seconds(way, x) for way in ways.values()] for _ in range(ROUNDS)]
+    runs = [_ready(way, x) for way in ways.values()]
+    rounds = [list(map(_seconds, runs)) for _ in range(ROUNDS)]
     best, *others = zip(map(min, zip(*rounds, strict=True)), ways, strict=True)
     for other in others:
         best = other if other[0] * GAIN < best[0] else best
     return best[1]
 
 
-def convolution(conv: nn.Conv2d, relu: bool) -> Ways:
-    """Return the ways to run a convolution with ReLU, or without, that this installation has."""
+def convolution(conv: nn.Conv2d, relu: int) -> Ways:
+    """Return the ways to run a convolution with ReLU of its first channels that this installation has, our own first."""
 
     def torch_way(x: Tensor) -> Tensor:
         y: Tensor = conv(x)
-        return y.relu_() if relu else y
+        if relu:
+            y[:, :relu].relu_()
+        return y
 
-    ways: dict[str, Callable[[Sequence[int]], Way]] = {}
+    ways = _compiled(conv, relu) if compiles() else {}
     if packs():
         ways["packed"] = partial(Packed, conv, relu)
-    if compiles():
-        from . import direct, winograd
-
-        if direct.suits(conv):
-            one = cache(lambda: direct.Direct(conv, relu, direct.laid_out(conv)))
-            ways["direct"] = lambda _: one()
-        if winograd.suits(conv):
-            ways["winograd 2"] = _winograd(conv, relu, 2)
-            ways["winograd 4"] = _winograd(conv, relu, 4)
     how = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
     return Ways(how, version(conv), torch_way, ways)
 
 
-def _winograd(conv: nn.Conv2d, relu: bool, tile: int) -> Callable[[Sequence[int]], Way]:
-    from .winograd import Winograd, transformed
+def _compiled(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequence[int]], Way]]:
+    """Return the ways of our own passes, each made for a shape of input; weights are laid out once for all."""
+    from . import direct, widened, winograd
 
-    weight = cache(partial(transformed, conv, tile))  # one for all shapes
-    return lambda shape: Winograd(conv, relu, tile, weight(), shape)
+    wide = widened.widened(conv) if widened.suits(conv) else conv
+    makers: dict[str, Callable[[Sequence[int]], Passes]] = {}
+    if direct.suits(wide):
+        one = cache(lambda: direct.Direct(wide, relu, direct.laid_out(wide)))
+        makers["direct"] = lambda _: one()
+    for tile in (2, 4) if winograd.suits(wide) else ():
+        weight = cache(partial(winograd.transformed, wide, tile))
+        makers[f"winograd {tile}"] = partial(_winograd, wide, relu, tile, weight)
+    if wide is conv:
+        return dict(makers)
+    return {name: partial(widened.Widened, conv, make) for name, make in makers.items()}
+
+
+def _winograd(conv: nn.Conv2d, relu: int, tile: int, weight: Callable[[], Tensor], shape: Sequence[int]) -> Passes:
+    from .winograd import Winograd
+
+    return Winograd(conv, relu, tile, weight(), shape)
 
 
 def max_pool(pool: nn.MaxPool2d) -> Ways:
@@ -153,11 +168,44 @@ def max_pool(pool: nn.MaxPool2d) -> Ways:
     return Ways(how, None, pool, ways)
 
 
-def _seconds(way: Way, x: Tensor) -> float:
+def probe(x: Tensor) -> Tensor:
+    """Return an input like x to try ways with, whatever values x has."""
+    with torch.inference_mode(False):
+        return torch.empty_strided(x.size(), x.stride()).uniform_(generator=torch.Generator().manual_seed(0))
+
+
+def average(pool: nn.Module, bias: Tensor, relu: bool) -> Ways:
+    """Return the ways to run an average pool, then a bias, and ReLU where `relu`."""
+
+    def torch_way(x: Tensor) -> Tensor:
+        y: Tensor = pool(x).add_(bias[:, None, None])
+        return y.relu_() if relu else y
+
+    ways: dict[str, Callable[[Sequence[int]], Way]] = {}
+    if compiles():
+        from .averages import Average, suits
+
+        if suits(pool):
+            assert isinstance(pool, nn.AvgPool2d)
+            ways["compiled"] = partial(Average, pool, bias, relu)
+    how = type(pool), str(pool), relu
+    return Ways(how, marks(bias), torch_way, ways)
+
+
+def _ready(way: Way, x: Tensor) -> Callable[[], object]:
+    """Return what is timed: the passes alone, which a program plays, or the whole call."""
+    if not compiles():
+        return partial(way, x)
+    from .player import ready
+
+    return ready(way, x)
+
+
+def _seconds(run: Callable[[], object]) -> float:
     """Return how long it takes where others have used the caches since: among a network's other layers."""
     _others().add_(1)
     start = time.perf_counter()
-    way(x)
+    run()
     return time.perf_counter() - start
 
 
@@ -169,8 +217,12 @@ def _others() -> Tensor:
 
 def version(conv: nn.Conv2d) -> Hashable:
     """Return what changes when the weights do."""
-    weight, bias = conv.weight, conv.bias
-    return weight.data_ptr(), weight._version, bias is not None and (bias.data_ptr(), bias._version)
+    return marks(conv.weight), conv.bias is not None and marks(conv.bias)
+
+
+def marks(weight: Tensor) -> tuple[int, int]:
+    """Return what changes when the values do."""
+    return weight.data_ptr(), weight._version
 
 
 def watched(module: nn.Module) -> bool:
@@ -182,7 +234,9 @@ def fixed(conv: nn.Module) -> bool:
     """Return whether a convolution is torch's plain one with weights that nobody trains."""
     if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
-    weight, bias = conv.weight, conv.bias
-    return not (weight.requires_grad or weight.is_inference()) and (
-        bias is None or not (bias.requires_grad or bias.is_inference())
-    )
+    return all(weight is None or still(weight) for weight in (conv.weight, conv.bias))
+
+
+def still(weight: Tensor) -> bool:
+    """Return whether nobody trains the weight, and changes of it would be noticed."""
+    return not (weight.requires_grad or weight.is_inference())

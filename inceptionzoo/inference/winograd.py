@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from .buffers import by_pixel, outputs, parts, workspace
-from .machine import run, vector
+from .buffers import Room, outputs, parts
+from .machine import vector
+from .passes import Passes, Step
 from .products import Product, blocked
 from .tiles import gather, scatter
 from .toom_cook import Filtering, filtering
@@ -46,19 +47,19 @@ def transformed(conv: nn.Conv2d, tile: int) -> Tensor:
     return blocked(weight.float(), conv.out_channels)
 
 
-class Winograd:
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU where `relu`, made for inputs of `shape`.
+class Winograd(Passes):
+    """A convolution with bias of (n, c, h, w), channels_last, and ReLU of its first `relu` channels, for inputs of `shape`.
 
     A tile gives `tile` outputs along an axis: many spare multiplications, few spare weights, of which there are those of a
     1x1 for each place of a tile.
     """
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, tile: int, weight: Tensor, shape: Sequence[int]) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: int, tile: int, weight: Tensor, shape: Sequence[int]) -> None:
         assert conv.bias is not None
         self.kernel, self.padding = conv.kernel_size, [int(side) for side in conv.padding]
         self.bias, self.relu, self.channels = conv.bias.detach(), relu, conv.out_channels
         axes = filters(conv, tile)
-        self.steps = [len(axis.outputs) for axis in axes]
+        self.outputs = [len(axis.outputs) for axis in axes]
         self.places = prod(len(axis.inputs) for axis in axes)
         self.outside, self.zeros = torch.zeros(conv.in_channels), torch.zeros(conv.out_channels)
         width = vector(conv.in_channels, conv.out_channels)
@@ -68,32 +69,29 @@ class Winograd:
         self.x_pitch, self.y_pitch = (self.places * count + APART for count in (conv.in_channels, conv.out_channels))
         self.product = Product(weight, conv.out_channels, last - first, self.x_pitch, self.y_pitch)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        x = by_pixel(x)
-        count, channels, *sides = x.shape
+    def shape(self, x: Tensor) -> tuple[int, int, int, int]:
         height, width = outputs(x.shape, self.kernel, self.padding, (1, 1))
+        return x.shape[0], self.channels, height, width
+
+    def steps(self, x: Tensor, y: Tensor, room: Room) -> Iterator[Step]:
+        count, channels, *sides = x.shape
+        height, width = y.shape[2:]
         rows, columns = self._tiles(height, width)
-        y = torch.empty((count, self.channels, height, width), memory_format=torch.channels_last)
-        into = Work(
-            source=x.data_ptr(), outside=self.outside.data_ptr(), height=sides[0], width=sides[1], top=self.padding[0],
-            left=self.padding[1], rows=rows, columns=columns, channels=channels, stride=x.stride(3), pitch=self.x_pitch,
-        )  # fmt: skip
-        out = Work(
-            target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width, rows=rows, columns=columns,
-            channels=self.channels, stride=self.channels, pitch=self.y_pitch, relu=self.relu,
-        )  # fmt: skip
         for first, last in parts(count * rows * columns, self.places * max(channels, self.channels)):
-            into.first, into.last = out.first, out.last = first, last
-            self._run(into, out)
-        return y
+            number = max(last - first, self.product.block.rows)  # a block is whole, though it begin with few tiles
+            tiles = room.address("tiles", number * self.x_pitch)
+            products = room.address("products", number * self.y_pitch)
+            yield Step(self.gather, Work(
+                source=x.data_ptr(), target=tiles, outside=self.outside.data_ptr(), height=sides[0], width=sides[1],
+                top=self.padding[0], left=self.padding[1], rows=rows, columns=columns, first=first, last=last,
+                channels=channels, stride=x.stride(3), pitch=self.x_pitch,
+            ))  # fmt: skip
+            yield self.product.step(tiles, products, self.zeros.data_ptr(), number, (channels, self.channels))
+            yield Step(self.scatter, Work(
+                source=products, target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width, rows=rows,
+                columns=columns, first=first, last=last, channels=self.channels, stride=y.stride(3), pitch=self.y_pitch,
+                relu=self.relu,
+            ))  # fmt: skip
 
     def _tiles(self, height: int, width: int) -> tuple[int, int]:
-        return -(-height // self.steps[0]), -(-width // self.steps[1])
-
-    def _run(self, into: Work, out: Work) -> None:
-        count = max(into.last - into.first, self.product.block.rows)  # a block is whole, though it begin with few tiles
-        into.target = workspace("tiles", count * self.x_pitch)
-        run(self.gather, into)
-        out.source = workspace("products", count * self.y_pitch)
-        self.product(into.target, out.source, self.zeros.data_ptr(), count, (into.channels, out.channels), relu=False)
-        run(self.scatter, out)
+        return -(-height // self.outputs[0]), -(-width // self.outputs[1])

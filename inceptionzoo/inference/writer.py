@@ -21,10 +21,10 @@ from .toom_cook import Matrix
 FLOAT = ir.FloatType()
 FLAGS = ("contract", "nsz")  # fused multiply-adds, and nothing that changes what becomes of inf and nan
 NAMES = (
-    "source", "target", "bias", "outside",  # addresses
+    "source", "target", "bias", "outside", "scale",  # addresses
     "height", "width", "top", "left",  # of the map, and how far the first tile lies outside, in pixels
     "rows", "columns", "first", "last",  # of tiles; first and last of all images' tiles together
-    "channels", "stride", "pitch", "relu",  # stride: from pixel to pixel; pitch: from tile to tile
+    "channels", "stride", "pitch", "relu",  # stride: from pixel to pixel; pitch: from tile to tile; relu: of so many channels
 )  # fmt: skip
 Pair = tuple[int, int]
 
@@ -121,8 +121,16 @@ class Writer:
         return total
 
 
-def rectified(at: ir.IRBuilder, relu: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
-    """Write what is needed once for ReLU, where `relu` is not 0; return what writes it of a value. nan stays nan."""
+def rectified(at: ir.IRBuilder, relu: Any, channel: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
+    """Write what ReLU needs for the channels from `channel` on, the first `relu` of all; return what writes it of a value.
+
+    nan stays nan.
+    """
+    lanes = ir.VectorType(LONG, vector.count)
+    here, most = (at.insert_element(ir.Constant(lanes, ir.Undefined), value, LONG(0)) for value in (channel, relu))
+    spread = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    here, most = (at.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), spread) for one in (here, most))
+    chosen = at.icmp_signed("<", at.add(here, ir.Constant(lanes, list(range(vector.count)))), most)
     zero, least = (ir.Constant(vector, [low] * vector.count) for low in (0.0, float("-inf")))
-    low = at.select(at.icmp_signed("!=", relu, LONG(0)), zero, least)
+    low = at.select(chosen, zero, least)
     return lambda value: at.select(at.fcmp_ordered("<", value, low), low, value)

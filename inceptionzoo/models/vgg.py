@@ -105,7 +105,7 @@ def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entr
         network=build,
         paper=PAPER,
         about=f"configuration {configuration}" + (" with batch normalisation" if batch_norm else ""),
-        recipe=Recipe() if batch_norm else Recipe(lr=0.01, weight_decay=5e-4),
+        recipe=Recipe(lr=0.002 if batch_norm else 0.01, weight_decay=5e-4),  # dense layers without a norm end in nan at 0.025
         layouts=layouts(build()),
         weights=published(name),
     )

@@ -22,6 +22,12 @@ def maps(*shape: int) -> torch.Tensor:
     return noise(*shape, seed=2).to(memory_format=torch.channels_last)
 
 
-def expected(made: nn.Conv2d, x: torch.Tensor, relu: bool) -> torch.Tensor:
+def rectified(made: nn.Conv2d, relu: bool | int) -> int:
+    """Return of how many channels, first ones, ReLU is taken: True for all."""
+    return made.out_channels * relu if isinstance(relu, bool) else relu
+
+
+def expected(made: nn.Conv2d, x: torch.Tensor, relu: bool | int) -> torch.Tensor:
     y = copy.deepcopy(made).double()(x.double())
-    return y.relu() if relu else y
+    y[:, : rectified(made, relu)].relu_()
+    return y

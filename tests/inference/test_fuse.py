@@ -67,7 +67,8 @@ def test_outputs_stay_in_float32(name):
 def test_outputs_stay_by_winograd(name, monkeypatch):
     """Every convolution that can runs by Winograd's method, every other by packed weights, every max pool compiled."""
     monkeypatch.setattr(ways, "_FASTEST", {})
-    monkeypatch.setattr(ways, "_fastest", lambda found, x: list(found)[-1])
+    wanted = "winograd 4", "packed", "compiled", "torch"
+    monkeypatch.setattr(ways, "_fastest", lambda found, x: next(name for name in wanted if name in found))
     light = {"head": "pool"} if name.startswith("vgg") and not name.endswith("cifar") else {}
     model, images = small(name, torch.float32, **light)
     fast = iz.fuse(model)
@@ -80,7 +81,15 @@ def test_outputs_stay_by_winograd(name, monkeypatch):
         for way in part._ways.chosen.values()
     }
     assert "Winograd" in kinds
-    assert kinds <= {"Winograd", "Direct", "Packed", "MaxPool", "function"}  # torch's where another is too far from it
+    assert kinds <= {
+        "Winograd",
+        "Widened",
+        "Direct",
+        "Packed",
+        "MaxPool",
+        "Average",
+        "function",
+    }  # torch's where another is too far from it
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from convolutions import WINOGRAD, conv, expected, maps
+from convolutions import WINOGRAD, conv, expected, maps, rectified
 from helpers import distance
 from torch import nn
 
@@ -10,12 +10,12 @@ from inceptionzoo.inference import buffers
 from inceptionzoo.inference.winograd import Winograd, suits, transformed
 
 
-def made_for(made: nn.Conv2d, relu: bool, x: torch.Tensor, outputs: int = 4) -> Winograd:
-    return Winograd(made, relu, outputs, transformed(made, outputs), x.shape)
+def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 4) -> Winograd:
+    return Winograd(made, rectified(made, relu), outputs, transformed(made, outputs), x.shape)
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
-@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("relu", [True, False, 5])
 @pytest.mark.parametrize("side", [7, 12, 30])
 @pytest.mark.parametrize(
     "options",

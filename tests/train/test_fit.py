@@ -57,7 +57,7 @@ def test_the_schedule_gives_the_seeds_printed_rates(tiny):
 
 
 def test_the_defaults_are_the_seeds_or_the_models_own():
-    for name, lr, decay in (("googlenet", 0.025, 3e-4), ("vgg16_bn", 0.025, 3e-4), ("vgg16", 0.01, 5e-4)):
+    for name, lr, decay in (("googlenet", 0.025, 3e-4), ("vgg16_bn", 0.002, 5e-4), ("vgg16", 0.01, 5e-4)):
         optimizer, _ = recipe(iz.create_model(name, device="meta"), 200)
         assert isinstance(optimizer, SGD)
         group = optimizer.param_groups[0]

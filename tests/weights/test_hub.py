@@ -294,7 +294,8 @@ def test_push_to_hub(tiny, host, monkeypatch):
 
     kinds = host.server.RequestHandlerClass
     monkeypatch.setattr(kinds, "do_POST", do_post, raising=False)
-    for path in ("/api/models/owner/new", "/api/models/owner/new/revision/main"):
+    pages = ("", "/revision/main", "/revision/main?expand=xetEnabled")  # the last is huggingface_hub 0.30's
+    for path in (f"/api/models/owner/new{page}" for page in pages):
         host.put(path, json.dumps({"id": "owner/new", "sha": COMMIT, "siblings": [], "private": False}).encode())
     url = iz.push_to_hub(tiny, "owner/new", token="hf_x", class_names=NAMES, metrics={"auc": 0.9}, commit_message="First")
     assert url == f"{host.url}/owner/new/commit/{COMMIT}"

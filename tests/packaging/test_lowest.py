@@ -1,0 +1,24 @@
+"""The constraints under which `make test-lowest` installs."""
+
+import tomllib
+
+from commands import ROOT
+from lowest import EXTRAS, lowest
+from packaging.requirements import Requirement
+
+
+def test_every_requirement_has_one_lower_bound():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
+    for requirement in map(Requirement, wanted):
+        assert [bound.operator for bound in requirement.specifier] == [">="], requirement
+    assert [line.replace("==", ">=") for line in lowest()] == wanted
+
+
+def test_constraints_of_a_file(tmp_path):
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        '[project]\ndependencies = ["torch>=2.10", "x[y]>=1"]\n[project.optional-dependencies]\n'
+        'fast = ["a>=0.46"]\nexamples = []\nintegrations = ["b>=3"]\ndev = ["c>=4"]\n'
+    )
+    assert lowest(path) == ["torch==2.10", "x==1", "a==0.46", "b==3"]
