@@ -2,19 +2,27 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-full test-lowest reliability lint docs tables clean
+.PHONY: demo test test-full test-integrations test-lowest test-site reliability lint docs tables clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
 
 test: lint
-	$(BIN)/pytest -m "not full"
+	$(BIN)/pytest -m "not full and not integration and not site"
 
 reliability: .venv/dev
 	$(BIN)/python tests/reliability/figures.py
 
 test-full: lint docs .venv/tensorflow .venv/facenet
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not integration and not site"
+
+# Every other library of docs/embedding, none skipped
+test-integrations: .venv/dev .venv/integrations
+	$(BIN)/pytest tests/integrations
+
+# The built pages in Debian's chromium; chromium and chromium-driver have to be there
+test-site: docs .venv/dev .venv/site
+	$(BIN)/pytest -m site tests/site
 
 # The lowest versions that our bounds admit, whose own warnings are not ours; PYTHON is 3.11 or 3.12 there, as numpy 1.26 has it.
 test-lowest:
@@ -23,7 +31,7 @@ test-lowest:
 	.venv-lowest/bin/python tests/packaging/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[dev]"
 	.venv-lowest/bin/pip check
-	.venv-lowest/bin/pytest -W default -m "not full"
+	.venv-lowest/bin/pytest -W default -m "not full and not integration and not site"
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -36,6 +44,7 @@ docs: .venv/docs
 tables: .venv/dev
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/drawings.py
+	$(BIN)/python docs/explorer_data.py
 
 # facenet-pytorch holds torch below 2.3, and runs with newer ones
 .venv/facenet: .venv/dev

@@ -136,11 +136,20 @@ def test_the_tables_are_current(page):
         assert TABLES["updated"](page, text.replace(next(iter(rows())), "| stale |")) == text
 
 
+def test_the_explorer_is_current():
+    """`make tables` would write what stands there."""
+    explorer = runpy.run_path(str(ROOT / "docs" / "explorer_data.py"))
+    assert explorer["FILE"].read_text() == explorer["explorer_data"]()
+
+
 def code_blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))])
+PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # tests/integrations runs those
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(str(path.relative_to(ROOT)) for path in PAGES)])
 def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
     """The blocks of a page run one after the other, in a folder of their own that holds two folders of images."""
     from PIL import Image

@@ -22,7 +22,7 @@ from .losses import Losses
 from .recipe import Loss, average_of, check_numbers, cross_entropy, recipe, scaler_of
 from .run import Metrics, Run
 from .setup import check_epochs, check_loss, check_memory, check_records, check_resume, check_run, check_steps
-from .state import LAST, check_parts, read_state, stateful
+from .state import LAST, check_parts, read_state, sow, stateful
 from .step import PRECISIONS, Stepper
 
 
@@ -78,8 +78,9 @@ def fit(
     unless it is a loss or "-" stands before its name; after `patience_epochs` without a better one the training ends. `out` is
     a folder for `best.safetensors`, `history.csv` and `.json`, and `last.safetensors`, from which the same call goes on after
     it was cut short, bit for bit as if it had not been: `resume` "auto" does so where the file is, True demands it, False
-    starts anew. `seed` sets torch's generator; the order of images is the loader's own. `device` is the accelerator where
-    there is one. `progress` None shows a bar on a terminal only. Each callback gets the model and the epoch's row.
+    starts anew. `seed` sets the generators of torch, NumPy and Python, which augmentation draws from; the order of images
+    is the loader's own. `device` is the accelerator where there is one. `progress` None shows a bar on a terminal only.
+    Each callback gets the model and the epoch's row.
 
     Under `torchrun` every process makes the same call, with the same loader: each batch is split between them, gradients are
     averaged, the rows are those of all images. The first writes the files and calls the callbacks. `out` must be one folder.
@@ -114,7 +115,7 @@ def fit(
         shares = Share(train, here), None if val is None else Share(val, here)
         state = read_state(folder / LAST, asked) if resumed and folder is not None else None
         if seed is not None:
-            torch.manual_seed(seed)
+            sow(seed)
         model.to(device=place)
         if channels_last:
             model.to(memory_format=torch.channels_last)

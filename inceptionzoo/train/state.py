@@ -137,6 +137,13 @@ def read_state(path: Path, asked: Mapping[str, Any]) -> State:
     return State(header, tensors)
 
 
+def sow(seed: int) -> None:
+    """Set the random generators that the state keeps."""
+    torch.manual_seed(seed)
+    numpy.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
 @contextmanager
 def kept_random(device: torch.device) -> Iterator[None]:
     """Leave the random generators as they are: what is drawn meanwhile changes nothing of the training."""

@@ -1,15 +1,19 @@
 """fit: its defaults, its schedule, what it records, what it refuses."""
 
+import copy
 import json
 import math
+import random
 import sys
 
+import numpy
 import pytest
 import torch
+from helpers import one_thread
 from sklearn.datasets import load_digits
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train import recipe
@@ -402,3 +406,21 @@ def test_a_batch_of_two_says_little(tiny, size):
 def test_it_says_what_it_steps_with(tiny, capfd):
     iz.fit(tiny, batches(1), epochs=1, progress=True, momentum=0.5)
     assert "tiny: SGD, lr 0.025, momentum 0.5, weight_decay 0.0003" in capfd.readouterr().err
+
+
+@one_thread()
+def test_a_seed_decides_what_augmentation_draws(tiny):
+    """timm's transforms draw from Python's generator, others from NumPy's."""
+
+    class Drawn(Dataset):
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return torch.full((3, 8, 8), index / 8 + random.random() + numpy.random.random() + float(torch.rand(1))), index % 2
+
+    losses = []
+    for seed in (1, 1, 2):
+        history = iz.fit(copy.deepcopy(tiny), DataLoader(Drawn(), 4), epochs=2, seed=seed, progress=False)
+        losses.append([row["loss"] for row in history.epochs])
+    assert losses[0] == losses[1] != losses[2]

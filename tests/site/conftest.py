@@ -1,0 +1,75 @@
+"""A browser, and the built pages served to it over loopback; nothing else can be reached."""
+
+import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from browsing import SITE, emulate
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # root's, in a container
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def base():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chrome, base):
+    """The browser, in light and 1280 px wide; whatever a test does in it, no page may complain or ask another host."""
+    chrome.get("about:blank")
+    chrome.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": base.rstrip("/"), "storageTypes": "all"})
+    emulate(chrome)
+    said(chrome)
+    yield chrome
+    complaints, requests, failures = said(chrome)
+    assert not complaints
+    assert not failures
+    assert all(url.startswith((base, "data:", "blob:", "about:")) for url in requests), requests
+
+
+def said(chrome):
+    """Return what the console said, what was asked for and what failed, since the last call."""
+    complaints = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    requests, failures = [], []
+    for entry in chrome.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        match message["method"], message["params"]:
+            case "Network.requestWillBeSent", {"request": {"url": url}}:
+                requests.append(url)
+            case "Network.responseReceived", {"response": {"status": status, "url": url}} if status >= 400:
+                failures.append((status, url))
+            case "Network.loadingFailed", {"errorText": text, **rest} if not rest.get("canceled"):
+                failures.append((text, message["params"]))
+    return complaints, requests, failures

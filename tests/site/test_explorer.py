@@ -1,0 +1,178 @@
+"""The explorer page in a browser."""
+
+import json
+
+import pytest
+from browsing import ROOT, contrast, emulate, find, text_and_ground, wait
+
+pytestmark = pytest.mark.site
+
+MODELS = json.loads((ROOT / "docs" / "explorer" / "models.json").read_text())
+NAMES = [model["name"] for model in MODELS]
+COVERED = """
+const boxes = [...document.querySelectorAll("#explorer-plot .label")].map((node) => [node.textContent, node.getBBox()]);
+const apart = (a, b) => a.x + a.width <= b.x || b.x + b.width <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y;
+const dots = [...document.querySelectorAll("#explorer-plot .dot")].map((node) => ["a dot", node.getBBox()]);
+return boxes.flatMap(([name, box], index) =>
+  [...boxes.slice(index + 1), ...dots].filter(([, other]) => !apart(box, other)).map(([other]) => [name, other]));
+"""
+
+UNCOVERED = """
+const {x, y, width, height} = document.activeElement.getBoundingClientRect();
+return document.elementFromPoint(x + width / 2, y + height / 2) === document.activeElement;
+"""  # the headings stay in sight, above the rows
+
+
+@pytest.fixture
+def explorer(browser, base):
+    """A function that opens the page with a hash, and waits for its table."""
+
+    def opened(state=""):
+        browser.get("about:blank")  # a hash alone would not load the page again
+        browser.get(f"{base}explorer/{state}")
+        wait(browser, lambda: find(browser, "#explorer-table tbody tr"))
+        return browser
+
+    return opened
+
+
+def names(browser):
+    return [row.text for row in find(browser, "#explorer-table tbody th") if row.is_displayed()]
+
+
+def chosen(browser):
+    """Return the models whose facts, drawings and stages are shown; the three agree."""
+    facts = [head.text for head in find(browser, "#explorer-chosen > .explorer-scroll thead th")]
+    drawings = [picture.get_attribute("alt").partition(",")[0] for picture in find(browser, "#explorer-chosen img")]
+    stages = [caption.text for caption in find(browser, "#explorer-chosen caption")]
+    assert facts == drawings == stages
+    return facts
+
+
+def state(browser):
+    return browser.execute_script("return location.hash")
+
+
+def box(browser, name):
+    return find(browser, f"[aria-label='compare {name}']")[0]
+
+
+def test_it_shows_every_model(explorer):
+    browser = explorer()
+    assert names(browser) == NAMES
+    assert chosen(browser) == []
+    assert state(browser) == ""
+
+
+def test_a_heading_sorts(explorer):
+    browser = explorer()
+    by_macs = [model["name"] for model in sorted(MODELS, key=lambda model: model["macs"])]
+    head = find(browser, "[data-key=macs]")[0]
+    head.find_element("css selector", "button").click()
+    assert names(browser) == by_macs
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.find_element("css selector", "button").send_keys("\ue007")  # Enter
+    down = [model["name"] for model in sorted(MODELS, key=lambda model: -model["macs"])]
+    assert names(browser) == down
+    assert head.get_attribute("aria-sort") == "descending"
+    assert state(browser) == "#sort=-macs"
+
+
+def test_models_without_a_figure_come_last(explorer):
+    known = {model["name"] for model in MODELS if any(row["top1"] for row in model["weights"])}
+    for order in ("top1", "-top1"):
+        assert set(names(explorer(f"#sort={order}"))[: len(known)]) == known
+
+
+def test_the_filter_leaves_what_matches(explorer):
+    browser = explorer()
+    find(browser, "#explorer-filter")[0].send_keys("Inception-v4")
+    assert names(browser) == ["inception_v4"]
+    assert state(browser) == "#filter=Inception-v4"
+    find(browser, "#explorer-clear")[0].click()
+    assert names(browser) == NAMES
+
+
+def test_two_are_shown_side_by_side(explorer):
+    browser = explorer()
+    box(browser, "googlenet").click()
+    box(browser, "vgg16_bn").send_keys(" ")
+    assert chosen(browser) == ["googlenet", "vgg16_bn"]
+    assert state(browser) == "#models=googlenet,vgg16_bn"
+    text = find(browser, "#explorer-chosen")[0].text
+    for word in ("6,624,904", "138,365,992", "tv_in1k", "inception5b", "conv5_3", "Going Deeper", "1/32: 1024"):
+        assert word in text
+    first, second = (picture.location for picture in find(browser, "#explorer-chosen img"))
+    assert first["y"] == second["y"]
+    assert first["x"] < second["x"]
+    box(browser, "googlenet").send_keys(" ")
+    assert chosen(browser) == ["vgg16_bn"]
+
+
+def test_the_headings_cover_no_box_that_has_the_focus(explorer):
+    browser = explorer()
+    for script in (
+        "document.querySelector('#explorer-table').scrollTop = arguments[0].closest('tr').offsetTop",
+        "arguments[0].focus()",
+    ):
+        browser.execute_script(script, box(browser, "googlenet_cifar"))
+    assert browser.execute_script(UNCOVERED)
+
+
+def test_there_is_room_for_three(explorer):
+    browser = explorer("#models=googlenet,xception,vgg11,vgg13")
+    assert chosen(browser) == ["googlenet", "xception", "vgg11"]
+    assert not box(browser, "vgg13").is_enabled()
+    assert box(browser, "xception").is_enabled()
+    wait(browser, lambda: find(browser, "[aria-label^='vgg19.tv_in1k']"))[0].click()
+    assert chosen(browser) == ["googlenet", "xception", "vgg11"]
+
+
+def test_the_address_brings_it_back(explorer):
+    browser = explorer("#models=inception_v3,googlenet&sort=-params&filter=inception")
+    assert chosen(browser) == ["inception_v3", "googlenet"]
+    assert names(browser) == [
+        model["name"]
+        for model in sorted(MODELS, key=lambda model: -model["params"])
+        if "inception" in f"{model['name']} {model['title']} {model['about']}".lower()
+    ]
+    browser.execute_script("location.hash = '#models=vgg19,nosuch'")
+    wait(browser, lambda: chosen(browser) == ["vgg19"])
+    assert "no model nosuch" in find(browser, "#explorer-state")[0].text
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_labels_of_the_picture_do_not_touch(width, explorer, browser):
+    emulate(browser, width=width)
+    browser = explorer()
+    dots = wait(browser, lambda: find(browser, "#explorer-plot .dot"))
+    rows = [(model["name"], row) for model in MODELS for row in model["weights"] if row["top1"]]
+    assert len(dots) == len(rows)
+    assert {label.text for label in find(browser, "#explorer-plot .label")} == {name for name, _ in rows}
+    assert browser.execute_script(COVERED) == []
+
+
+def test_a_dot_chooses(explorer):
+    browser = explorer()
+    dot = wait(browser, lambda: find(browser, "[aria-label^='xception.tf_in1k']"))[0]
+    dot.send_keys(" ")
+    assert chosen(browser) == ["xception"]
+    assert dot.get_attribute("aria-pressed") == "true"
+    dot.click()
+    assert chosen(browser) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read(scheme, explorer, browser):
+    emulate(browser, scheme=scheme)
+    browser = explorer("#models=googlenet,xception")
+    _, ground = text_and_ground(browser, "body")
+    for selector in (
+        "#explorer-state",
+        "#explorer-table td",
+        "#explorer-clear",
+        "#explorer-chosen a",
+        "#explorer-chosen caption",
+    ):
+        text, _ = text_and_ground(browser, selector)
+        assert contrast(text, ground) > 4.5, selector

@@ -1,0 +1,98 @@
+"""The built pages in a browser: `make test-site` builds them, and drives Debian's chromium over them."""
+
+from html.parser import HTMLParser
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+from browsing import ROOT, SITE, contrast, emulate, find, luminance, seen, text_and_ground, wait
+
+pytestmark = pytest.mark.site
+
+PAGES = sorted(f"{path.parent.relative_to(SITE).as_posix()}/".removeprefix("./") for path in SITE.rglob("index.html"))
+SOURCES = [path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")]
+WIDE = """
+return [...document.querySelectorAll("body *")].filter((node) => {
+  const clips = (at) => at && (/auto|scroll|hidden|clip/.test(getComputedStyle(at).overflowX) || clips(at.parentElement));
+  return node.getBoundingClientRect().right > innerWidth + 1 && node.checkVisibility() && !clips(node);
+}).map((node) => node.outerHTML.slice(0, 80));
+"""
+SIDEWAYS = """
+return [...document.querySelectorAll("article *")].filter((node) =>
+  /auto|scroll/.test(getComputedStyle(node).overflowX) && node.scrollWidth > node.clientWidth + 1
+  && !node.matches("code, pre") && !node.querySelector("table, img[src*='/drawings/']")
+).map((node) => node.outerHTML.slice(0, 80));
+"""
+BROKEN = """
+await Promise.all([...document.images].map((image) => { image.loading = "eager"; return image.decode().catch(() => {}); }));
+return [...document.images].filter((image) => !image.naturalWidth).map((image) => image.src);
+"""
+
+
+class Page(HTMLParser):
+    """The addresses that a page links to, and the names it can be entered by."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.anchors = set(), {"", "__search"}
+        self.feed(text)
+
+    def handle_starttag(self, _, attrs):
+        given = dict(attrs)
+        self.links |= {given[name] for name in ("href", "src") if given.get(name)}
+        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+
+
+def test_every_source_is_a_page():
+    built = {str(source.parent if source.name == "index" else source).removeprefix(".") for source in SOURCES}
+    assert built == {page.rstrip("/") for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opens(page, browser, base):
+    """No complaint, every picture, and at 390 px nothing but tables, code and drawings scrolls sideways."""
+    browser.get(base + page)
+    assert browser.execute_script(BROKEN) == []
+    assert [text.text for text in find(browser, "article p") if text.text.startswith("|")] == []  # a table that is none
+    emulate(browser, width=390)
+    assert browser.execute_script("return document.scrollingElement.scrollWidth") <= 390
+    assert browser.execute_script(WIDE) == []
+    assert browser.execute_script(SIDEWAYS) == []
+
+
+def test_links_and_anchors_lead_somewhere():
+    pages = {page: Page((SITE / page / "index.html").read_text()) for page in PAGES}
+    for page, content in pages.items():
+        for link in content.links:
+            url = urlsplit(urljoin(f"http://site/{page}", link))
+            if url.netloc != "site" or "=" in url.fragment:  # another host's, or the explorer's state
+                continue
+            path = url.path.removeprefix("/").removesuffix("index.html")
+            assert (SITE / path).exists(), f"{page}: {link}"
+            if path in pages:
+                assert unquote(url.fragment) in pages[path].anchors, f"{page}: {link}"
+
+
+def test_search_finds_the_words(browser, base):
+    browser.get(base)
+    wait(browser, lambda: find(browser, "[data-md-component='search-query']"))[0].send_keys("auxiliary heads")
+    results = wait(browser, lambda: find(browser, "a.md-search-result__link[href]"))
+    assert "auxiliary" in results[0].get_attribute("textContent").lower()
+    browser.get(urldefrag(results[0].get_attribute("href"))[0])
+    assert "auxiliary heads" in wait(browser, lambda: find(browser, "article"))[0].text.lower()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_toggle_changes_page_and_pictures(scheme, browser, base):
+    """On either side of it text stands out from its ground, on the page and in a drawing, which is as light as the page."""
+    emulate(browser, scheme=scheme)
+    browser.get(f"{base}families/googlenet/")
+    lights = []
+    for _ in range(2):
+        text, ground = text_and_ground(browser, "body")
+        picture, ink = seen(browser, find(browser, "article img")[0])
+        assert contrast(text, ground) > 7
+        assert contrast(ink, picture) > 7
+        assert (luminance(picture) > 0.5) == (luminance(ground) > 0.5)
+        lights.append(luminance(ground) > 0.5)
+        next(label for label in find(browser, "[data-md-component='palette'] label") if label.is_displayed()).click()
+    assert lights == ([True, False] if scheme == "light" else [False, True])
