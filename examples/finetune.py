@@ -50,7 +50,8 @@ def main() -> None:
         model, batches, held_out, epochs=asked.epochs, **stepping(asked, model), ema=asked.ema,
         freeze_epochs=asked.freeze_epochs, label_smoothing=asked.label_smoothing,
         class_weights=balanced(train.targets) if asked.balance else None, precision=asked.precision,
-        metrics={"balanced_accuracy": lambda result: result.balanced_accuracy}, monitor="auc", out=asked.out, resume=False, seed=asked.seed,
+        metrics={"balanced_accuracy": lambda result: result.balanced_accuracy}, monitor="auc", out=asked.out,
+        resume=False, seed=asked.seed,
     )  # fmt: skip
     result = iz.evaluate(model, held_out)
     scores = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy, "auc": result.auc}

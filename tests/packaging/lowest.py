@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-EXTRAS = ("fast", "examples", "integrations")  # the others are tools of the tests, and what these compare with
+EXTRAS = ("fast", "examples")  # the others are tools of the tests, what these compare with, and partners
 
 
 def lowest(path: Path = PYPROJECT) -> list[str]:

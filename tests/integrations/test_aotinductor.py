@@ -1,0 +1,16 @@
+"""AOTInductor: a package of compiled code."""
+
+import pytest
+import torch
+from helpers import distance, noise
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_package_of_any_batch(page):
+    names = page("AOTInductor")
+    with torch.inference_mode():
+        assert distance(names["logits"], names["model"](names["images"])) < 1e-4
+        for count in (1, 5):
+            x = noise(count, 3, 64, 64)
+            assert distance(names["run"](x), names["model"](x)) < 1e-4

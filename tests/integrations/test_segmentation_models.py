@@ -1,0 +1,40 @@
+"""segmentation_models_pytorch: encoders of a U-Net, through timm."""
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+
+import inceptionzoo as iz
+
+
+def test_u_nets_train_at_odd_sizes(page):
+    names = page("segmentation_models_pytorch")
+    images, masks = names["images"], names["masks"]
+    for name, net in names["nets"].items():
+        plain = net.encoder.model.model if hasattr(net.encoder.model, "model") else net.encoder.model
+        assert isinstance(plain, iz.Net)
+        assert all(parameter.grad.abs().sum() > 0 for key, parameter in net.named_parameters() if "conv.weight" in key)
+        levels = list(range(len(plain.feature_info)))[-5:]
+        maps = plain.eval().forward_intermediates(images, levels, intermediates_only=True)
+        assert all(map(torch.equal, net.encoder.eval()(images)[-5:], maps)), name
+        assert net.encoder.out_channels[-5:] == [x.shape[1] for x in maps]
+        assert net.eval()(images).shape == (2, 2, 97, 129)
+        net.train()
+        torch.optim.Adam(net.parameters(), 1e-3).step()
+        with torch.no_grad():
+            loss = smp.losses.DiceLoss("multiclass")(net(images), masks)
+        assert loss < names["losses"][name]
+
+
+def test_padding_makes_skips_fit(page):
+    iz.interop.timm.register()
+    images = torch.randn(1, 3, 96, 128)
+    valid, same = (
+        smp.FPN("tu-izoo_inception_v3", encoder_weights=None, **arguments).eval() for arguments in ({}, {"padding": "same"})
+    )
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        valid(images)
+    assert [x.shape[2] for x in valid.encoder(images)[1:]] != [48, 24, 12, 6, 3]
+    assert [x.shape[2] for x in same.encoder(images)[1:]] == [48, 24, 12, 6, 3]
+    assert same(images).shape == (1, 1, 96, 128)
+    assert same.encoder.load_state_dict(valid.encoder.state_dict()).missing_keys == []

@@ -1,0 +1,42 @@
+"""transformers' wrapper of timm's models, on the folder that save_pretrained writes."""
+
+import pytest
+import torch
+from helpers import fill, noise, one_thread
+from transformers import AutoModel, AutoModelForImageClassification
+from transformers.models.timm_wrapper import TimmWrapperForImageClassification
+
+import inceptionzoo as iz
+
+
+@one_thread()
+def test_the_folder_is_read_and_written(page):
+    names = page("transformers")
+    model, theirs, again, image = (names[name] for name in ("model", "theirs", "again", "image"))
+    assert type(theirs) is TimmWrapperForImageClassification
+    assert type(theirs.timm_model) is iz.Net
+    pixels = names["processor"](image)["pixel_values"]
+    assert pixels[0].equal(iz.transforms(model)(image))
+    with torch.inference_mode():
+        output = theirs(pixels, labels=torch.tensor([1]), output_hidden_states=True)
+        assert output.logits.equal(model(pixels))
+        assert all(map(torch.equal, output.hidden_states, model.forward_intermediates(pixels)[1]))
+        assert again(pixels).equal(model(pixels))
+    assert float(output.loss) == pytest.approx(float(torch.nn.functional.cross_entropy(output.logits, torch.tensor([1]))))
+    assert (again.class_names, again.data) == (("benign", "malignant"), model.data)
+    said = {answer["label"]: answer["score"] for answer in names["answers"]}
+    assert said == pytest.approx(dict(iz.predict(again, image)))
+
+
+@one_thread()
+@pytest.mark.parametrize("arguments", [{}, {"in_chans": 1}, {"global_pool": "max"}, {"padding": "same"}])
+def test_features_of_every_kind_of_model(arguments, tmp_path):
+    iz.interop.timm.register()
+    images = noise(2, arguments.get("in_chans", 3), 64, 64)
+    model = fill(iz.create_model("googlenet", num_classes=3, **arguments), images)
+    iz.save_pretrained(model, tmp_path)
+    with torch.inference_mode():
+        output = AutoModel.from_pretrained(tmp_path).eval()(images)
+        assert output.last_hidden_state.equal(model.forward_features(images))
+        assert output.pooler_output.equal(model.forward_head(output.last_hidden_state, pre_logits=True))
+        assert AutoModelForImageClassification.from_pretrained(tmp_path).eval()(images).logits.equal(model(images))
