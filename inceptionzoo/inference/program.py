@@ -180,10 +180,18 @@ class Tape:
         return y
 
     def _call(self, function: Callable[[Tensor], Tensor], x: Tensor, into: Tensor | None) -> Tensor:
-        call = Call(function, self.place(x), into)
-        call(self.values)
-        self.items.append(call)
-        return self.values[-1] if into is None else into
+        place, y = self.place(x), function(x)
+        if into is None and self._planned(y):  # x itself, or a part of it: no value of its own
+            into = y
+        self.items.append(Call(function, place, into))
+        if into is None:
+            self.values.append(y)
+            return y
+        return into.copy_(y)
+
+    def _planned(self, x: Tensor) -> bool:
+        address = x.untyped_storage().data_ptr()
+        return any(buffer.untyped_storage().data_ptr() == address for buffer in self.buffers)
 
     def _map(self, count: int, channels: int, height: int, width: int) -> Tensor:
         """Return planned memory for maps, taken from those that are needed no more where one is about as large."""
