@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import inceptionzoo as iz
-from inceptionzoo.draw import draw
 
 FOLDER = Path(__file__).parent / "drawings"
 
 
 def drawings() -> dict[str, str]:
     """Return the SVG of every model under its file's name."""
-    return {f"{name}.svg": draw(name).svg for name in iz.list_models()}
+    return {f"{name}.svg": iz.draw(name).svg for name in iz.list_models()}
 
 
 if __name__ == "__main__":

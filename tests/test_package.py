@@ -55,6 +55,7 @@ INSIDE = {  # the same within a folder
     "inference": [
         {"buffers", "fold", "machine", "packed", "toom_cook"},
         {"passes", "writer"},
+        {"windows"},
         {"tiles", "averages", "maxima", "player", "products"},
         {"winograd", "direct", "widened"},
         {"ways"},

@@ -25,10 +25,6 @@ class Box:
     note: str = ""
     hint: str = ""
 
-    def moved(self, dx: int, dy: int) -> Box:
-        """Return it elsewhere."""
-        return replace(self, x=self.x + dx, y=self.y + dy)
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -40,20 +36,12 @@ class Bar:
     width: int
     height: int
 
-    def moved(self, dx: int, dy: int) -> Bar:
-        """Return it elsewhere."""
-        return replace(self, x=self.x + dx, y=self.y + dy)
-
 
 @dataclass(frozen=True, slots=True)
 class Wire:
     """A line through points, which goes across and down."""
 
     points: tuple[tuple[int, int], ...]
-
-    def moved(self, dx: int, dy: int) -> Wire:
-        """Return it elsewhere."""
-        return Wire(tuple((x + dx, y + dy) for x, y in self.points))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +53,6 @@ class Text:
     words: str
     role: str = "plain"
     anchor: str = "start"
-
-    def moved(self, dx: int, dy: int) -> Text:
-        """Return it elsewhere."""
-        return replace(self, x=self.x + dx, y=self.y + dy)
 
 
 Mark = Box | Bar | Wire | Text
@@ -88,12 +72,18 @@ class Piece:
 
     def at(self, x: int, y: int) -> tuple[Mark, ...]:
         """Return its marks with the upper left corner at (x, y)."""
-        return tuple(mark.moved(x, y) for mark in self.marks)
+        return tuple(_moved(mark, x, y) for mark in self.marks)
 
     def stretched(self, width: int) -> Piece:
         """Return a piece that is one box, wider."""
         boxes = tuple(replace(mark, width=width) for mark in self.marks if isinstance(mark, Box))
         return replace(self, width=width, marks=boxes)
+
+
+def _moved(mark: Mark, dx: int, dy: int) -> Mark:
+    if isinstance(mark, Wire):
+        return Wire(tuple((x + dx, y + dy) for x, y in mark.points))
+    return replace(mark, x=mark.x + dx, y=mark.y + dy)
 
 
 def even(size: int) -> int:

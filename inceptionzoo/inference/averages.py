@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, partial, reduce
-from math import prod
 
 import torch
 from llvmlite import ir
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..spec import pair
-from .buffers import Room
-from .machine import INT, compiled, vector
-from .passes import Passes, Step
-from .writer import FLAGS, FLOAT, Pair, Work, Writer, rectified
+from . import windows
+from .machine import compiled, vector
+from .windows import Windows
+from .writer import FLAGS, FLOAT, Pair, Work, Writer, rectified, spread
 
 
 @cache
@@ -26,12 +24,10 @@ def averages(size: Pair, step: Pair, width: int) -> int:
         to = Writer(module, size, step, width)
         at, work = to.at, to.work
         source, target, outside, bias, scale = map(to.address, ("source", "target", "outside", "bias", "scale"))
-        nothing, same = ir.Constant(to.vector, ir.Undefined), ir.Constant(ir.VectorType(INT, width), [0] * width)
         with to.tiles() as tile:
             to.find_pixels(tile, source, outside)
             position = at.srem(tile, at.mul(work["rows"], work["columns"]))
-            one = at.load(at.gep(scale, [position], source_etype=FLOAT), typ=FLOAT)
-            share = at.shuffle_vector(at.insert_element(nothing, one, INT(0)), nothing, same)
+            share = spread(at, at.load(at.gep(scale, [position], source_etype=FLOAT), typ=FLOAT), width)
             with to.channels() as channel:
                 total = reduce(partial(at.fadd, flags=FLAGS), to.read_pixels(channel))
                 value = at.fadd(at.fmul(total, share, flags=FLAGS), to.read(bias, channel), flags=FLAGS)
@@ -45,30 +41,21 @@ def averages(size: Pair, step: Pair, width: int) -> int:
 
 def suits(pool: nn.Module) -> bool:
     """Return whether the pool can run so."""
-    return type(pool) is nn.AvgPool2d and 1 < prod(pair(pool.kernel_size)) <= 25
+    return type(pool) is nn.AvgPool2d and windows.suits(pool)
 
 
-class Average(Passes):
+class Average(Windows):
     """An average pool of maps of `shape`, then a bias, and ReLU where `relu`."""
 
     def __init__(self, pool: nn.AvgPool2d, bias: Tensor, relu: bool, shape: Sequence[int]) -> None:
-        self.size, self.step, self.padding = pair(pool.kernel_size), pair(pool.stride), pair(pool.padding)
-        self.bias, self.relu = bias.detach(), shape[1] * relu
+        super().__init__(pool)
         ones = torch.ones(1, 1, *shape[2:])
         pixels = F.avg_pool2d(ones, self.size, self.step, self.padding, pool.ceil_mode, divisor_override=1)
         self.scale = (pool(ones) / pixels)[0, 0].contiguous()  # one over what each window is divided by
-        self.outside = torch.zeros(shape[1])
+        self.bias, self.outside = bias.detach(), torch.zeros(shape[1])
+        self.more = {"bias": self.bias.data_ptr(), "scale": self.scale.data_ptr(), "relu": shape[1] * relu}
         self.address = averages(self.size, self.step, vector(shape[1]))
 
     def shape(self, x: Tensor) -> tuple[int, int, int, int]:
         rows, columns = self.scale.shape
         return x.shape[0], x.shape[1], rows, columns
-
-    def steps(self, x: Tensor, y: Tensor, room: Room) -> Iterator[Step]:  # noqa: ARG002  # of any pass
-        (count, channels, height, width), (rows, columns) = x.shape, y.shape[2:]
-        yield Step(self.address, Work(
-            source=x.data_ptr(), target=y.data_ptr(), outside=self.outside.data_ptr(), bias=self.bias.data_ptr(),
-            scale=self.scale.data_ptr(), height=height, width=width, top=self.padding[0], left=self.padding[1], rows=rows,
-            columns=columns, last=count * rows * columns, channels=channels, stride=x.stride(3), pitch=y.stride(3),
-            relu=self.relu,
-        ))  # fmt: skip

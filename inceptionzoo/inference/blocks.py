@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,24 @@ class Tuned(nn.Module):
         return {**self.__dict__, "_ways": None}  # they are this process's alone
 
 
-class ConvAct(Tuned):
+class Chosen(Tuned):
+    """An operation that has several ways; without one it runs `itself`, module by module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        way = None if plain(x) else self.way(x)
+        x = self.itself(x) if way is None else way(x)
+        return x
+
+    @abstractmethod
+    def itself(self, x: Tensor) -> Tensor:
+        """Return what its modules give."""
+
+    @abstractmethod
+    def way(self, x: Tensor) -> Way | None:
+        """Return the fastest way for such an input, or None where the modules must run themselves."""
+
+
+class ConvAct(Chosen):
     """A convolution with bias, then an activation, of the first `active` channels: (n, c, h, w) -> (n, out, h', w')."""
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module, active: int | None = None) -> None:
@@ -31,10 +49,8 @@ class ConvAct(Tuned):
         self.conv, self.act = conv, act
         self.active = conv.out_channels if active is None else active
 
-    def forward(self, x: Tensor) -> Tensor:
-        way = None if plain(x) else self.way(x)
-        x = self.activated(self.conv(x)) if way is None else way(x)
-        return x
+    def itself(self, x: Tensor) -> Tensor:
+        return self.activated(self.conv(x))
 
     def activated(self, y: Tensor) -> Tensor:
         """Return y with the activation of its first channels."""
@@ -48,7 +64,6 @@ class ConvAct(Tuned):
         return y
 
     def way(self, x: Tensor) -> Way | None:
-        """Return the fastest way for such an input, or None where the parts must run themselves."""
         if not self.tuned or watched(self.conv) or watched(self.act) or not fixed(self.conv):
             return None
         relu = self.active if type(self.act) is nn.ReLU else 0
@@ -58,27 +73,25 @@ class ConvAct(Tuned):
         return way if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activated(way(x))
 
 
-class MaxPool(Tuned):
+class MaxPool(Chosen):
     """A max pool: (n, c, h, w) -> (n, c, h', w')."""
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
         super().__init__()
         self.pool = pool
 
-    def forward(self, x: Tensor) -> Tensor:
-        way = None if plain(x) else self.way(x)
-        x = self.pool(x) if way is None else way(x)
-        return x
+    def itself(self, x: Tensor) -> Tensor:
+        y: Tensor = self.pool(x)
+        return y
 
     def way(self, x: Tensor) -> Way | None:
-        """Return the fastest way for such an input, or None where the pool must run itself."""
         if not self.tuned or watched(self.pool):
             return None
         self._ways = self._ways or max_pool(self.pool)
         return self._ways.way(x)
 
 
-class PoolAfter(Tuned):
+class PoolAfter(Chosen):
     """The average of a 1x1 convolution's output, where the network averages its input: the same, since both are linear."""
 
     def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module) -> None:
@@ -86,13 +99,11 @@ class PoolAfter(Tuned):
         self.pool, self.act = pool, act
         self.bias = nn.Parameter(bias, requires_grad=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        way = None if plain(x) else self.way(x)
-        x = self.act(self.pool(x) + self.bias[:, None, None]) if way is None else way(x)
-        return x
+    def itself(self, x: Tensor) -> Tensor:
+        y: Tensor = self.act(self.pool(x) + self.bias[:, None, None])
+        return y
 
     def way(self, x: Tensor) -> Way | None:
-        """Return the fastest way for such an input, or None where the parts must run themselves."""
         known = type(self.act) in (nn.ReLU, nn.Identity)
         if not self.tuned or not known or watched(self.pool) or watched(self.act) or not still(self.bias):
             return None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, reduce
-from math import prod
 
 import torch
 from llvmlite import ir
 from torch import Tensor, nn
 
 from ..spec import pair
-from .buffers import Room
+from . import windows
 from .machine import compiled, vector
-from .passes import Passes, Step
+from .windows import Windows
 from .writer import Pair, Work, Writer
 
 
@@ -38,15 +37,14 @@ def maxima(size: Pair, step: Pair, width: int) -> int:
 
 def suits(pool: nn.MaxPool2d) -> bool:
     """Return whether the pool can run so."""
-    return pair(pool.dilation) == (1, 1) and not pool.return_indices and 1 < prod(pair(pool.kernel_size)) <= 25
+    return pair(pool.dilation) == (1, 1) and not pool.return_indices and windows.suits(pool)
 
 
-class MaxPool(Passes):
+class MaxPool(Windows):
     """A max pool of maps of `shape`."""
 
     def __init__(self, pool: nn.MaxPool2d, shape: Sequence[int]) -> None:
-        assert pool.stride is not None
-        self.size, self.step, self.padding = pair(pool.kernel_size), pair(pool.stride), pair(pool.padding)
+        super().__init__(pool)
         self.ceil = pool.ceil_mode
         self.outside = torch.full((shape[1],), float("-inf"))
         self.address = maxima(self.size, self.step, vector(shape[1]))
@@ -54,14 +52,6 @@ class MaxPool(Passes):
     def shape(self, x: Tensor) -> tuple[int, int, int, int]:
         rows, columns = (self._outputs(axis, side) for axis, side in enumerate(x.shape[2:]))
         return x.shape[0], x.shape[1], rows, columns
-
-    def steps(self, x: Tensor, y: Tensor, room: Room) -> Iterator[Step]:  # noqa: ARG002  # of any pass
-        (count, channels, height, width), (rows, columns) = x.shape, y.shape[2:]
-        yield Step(self.address, Work(
-            source=x.data_ptr(), target=y.data_ptr(), outside=self.outside.data_ptr(), height=height, width=width,
-            top=self.padding[0], left=self.padding[1], rows=rows, columns=columns, last=count * rows * columns,
-            channels=channels, stride=x.stride(3), pitch=y.stride(3),
-        ))  # fmt: skip
 
     def _outputs(self, axis: int, side: int) -> int:
         step, padding = self.step[axis], self.padding[axis]

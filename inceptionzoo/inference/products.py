@@ -14,9 +14,9 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from .machine import INT, LONG, POINTER, VOID, compiled, field, loop, vector
+from .machine import LONG, POINTER, VOID, compiled, field, loop, vector
 from .passes import Step
-from .writer import FLOAT, rectified
+from .writer import FLOAT, rectified, spread
 
 NAMES = (
     "x", "weight", "bias", "y",  # addresses
@@ -122,15 +122,13 @@ def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, wei
     """Return the block's sums over the depth, row by row, each begun with the bias."""
     kind = ir.VectorType(FLOAT, block.width)
     fused = ir.Function(at.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{block.width}f32")
-    nothing, same = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(INT, block.width), [0] * block.width)
 
     def vectors(pointer: Any) -> list[Any]:
         places = (_at(at, pointer, LONG(place * block.width)) for place in range(block.vectors))
         return [at.load(place, typ=kind, align=4) for place in places]
 
-    def spread(row: int, place: Any) -> Any:
-        value = at.load(_at(at, _at(at, x, place), LONG(row * x_stride)), typ=FLOAT)
-        return at.shuffle_vector(at.insert_element(nothing, value, INT(0)), nothing, same)
+    def row_value(row: int, place: Any) -> Any:
+        return spread(at, at.load(_at(at, _at(at, x, place), LONG(row * x_stride)), typ=FLOAT), block.width)
 
     with loop(at, LONG(0), depth, UNROLLED, vectors(bias) * block.rows) as turn:
         sums = turn.carried
@@ -139,7 +137,7 @@ def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, wei
             factors = vectors(_at(at, weight, at.mul(place, LONG(block.columns))))
             before, sums = sums, []
             for row in range(block.rows):  # one at a time: all of a row's values together would not fit the registers
-                value, line = spread(row, place), before[row * block.vectors : (row + 1) * block.vectors]
+                value, line = row_value(row, place), before[row * block.vectors : (row + 1) * block.vectors]
                 sums += [at.call(fused, [value, factor, total]) for factor, total in zip(factors, line, strict=True)]
         turn.handed_on = sums
     return turn.carried

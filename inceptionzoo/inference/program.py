@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks import Branches
-from .blocks import ConvAct, JoinedBranches, MaxPool, PoolAfter
+from .blocks import Chosen, JoinedBranches
 from .buffers import Room, by_pixel
 from .machine import run
 from .maxima import MaxPool as Copying
@@ -100,7 +100,7 @@ class Tape:
         """Run the module and return its output, which is `into` where that is given."""
         if isinstance(module, nn.Sequential):
             return self._chain(list(module), x, into)
-        if isinstance(module, ConvAct | MaxPool | PoolAfter) and isinstance(way := module.way(x), Passes):
+        if isinstance(module, Chosen) and isinstance(way := module.way(x), Passes):
             return self._passes(way, x, into)
         if isinstance(module, JoinedBranches):
             return self._joined(module, x, into)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import Tuned
-from .ways import BOUND, MOST, compiles, plain, probe
+from .ways import BOUND, MOST, compiles, marks, plain, probe, still
 
 if TYPE_CHECKING:
     from .program import Program
@@ -83,18 +83,15 @@ class Watch:
         held = [part for one in modules for part in (one._modules, one._parameters, one._buffers) if part]
         self.held = [(part, list(part.values())) for part in held]
         self.hooks = [hooks for one in modules for hooks in (one._forward_hooks, one._forward_pre_hooks)]
-        tensors = [*module.parameters(), *module.buffers()]
-        self.inference = any(tensor.is_inference() for tensor in tensors)
-        self.tensors = [(tensor, tensor.data_ptr(), -1 if self.inference else tensor._version) for tensor in tensors]
+        self.tensors = [*module.parameters(), *module.buffers()]
+        self.marks = [] if any(tensor.is_inference() for tensor in self.tensors) else list(map(marks, self.tensors))
 
     @property
     def playable(self) -> bool:
-        return not self.inference and not any(self.hooks) and not any(tensor.requires_grad for tensor, _, _ in self.tensors)
+        return not any(self.hooks) and all(map(still, self.tensors))
 
     def same(self) -> bool:
-        """Return whether all is as it was."""
-        return (
-            not self.inference
-            and all(list(map(id, part.values())) == list(map(id, values)) for part, values in self.held)
-            and all(tensor.data_ptr() == address and tensor._version == version for tensor, address, version in self.tensors)
+        """Return whether all is as it was; of weights made in inference mode nobody could tell, and none are played."""
+        return all(list(map(id, part.values())) == list(map(id, values)) for part, values in self.held) and (
+            not self.marks or list(map(marks, self.tensors)) == self.marks
         )

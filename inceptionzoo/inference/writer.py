@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .machine import LONG, POINTER, VOID, field, loop
+from .machine import INT, LONG, POINTER, VOID, field, loop
 from .toom_cook import Matrix
 
 FLOAT = ir.FloatType()
@@ -121,16 +121,22 @@ class Writer:
         return total
 
 
+def spread(at: ir.IRBuilder, value: Any, count: int) -> Any:
+    """Write a vector that holds a value `count` times."""
+    nothing, same = (
+        ir.Constant(ir.VectorType(value.type, count), ir.Undefined),
+        ir.Constant(ir.VectorType(INT, count), [0] * count),
+    )
+    return at.shuffle_vector(at.insert_element(nothing, value, INT(0)), nothing, same)
+
+
 def rectified(at: ir.IRBuilder, relu: Any, channel: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
     """Write what ReLU needs for the channels from `channel` on, the first `relu` of all; return what writes it of a value.
 
     nan stays nan.
     """
-    lanes = ir.VectorType(LONG, vector.count)
-    here, most = (at.insert_element(ir.Constant(lanes, ir.Undefined), value, LONG(0)) for value in (channel, relu))
-    spread = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
-    here, most = (at.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), spread) for one in (here, most))
-    chosen = at.icmp_signed("<", at.add(here, ir.Constant(lanes, list(range(vector.count)))), most)
+    left = spread(at, at.sub(relu, channel), vector.count)
+    chosen = at.icmp_signed("<", ir.Constant(left.type, list(range(vector.count))), left)
     zero, least = (ir.Constant(vector, [low] * vector.count) for low in (0.0, float("-inf")))
     low = at.select(chosen, zero, least)
     return lambda value: at.select(at.fcmp_ordered("<", value, low), low, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,16 +35,21 @@ def is_ours(entry_point: EntryPoint) -> bool:
     return entry_point.__module__ == __name__
 
 
-def register_as(name: str, entry: Entry) -> None:
-    """Register the model in timm under `name`, which has to be free."""
-    rows: dict[str, Any] = {f"{name}.{tag}": _description(entry, row) for tag, row in entry.weights.items()}
-    default_cfgs.update(generate_default_cfgs(rows or {name: _description(entry, None)}))
+def register_as(names: Sequence[str], entry: Entry) -> None:
+    """Register the model in timm under each name, which has to be free."""
+    rows: dict[str, Any] = {f".{tag}": _description(entry, row) for tag, row in entry.weights.items()}
+    rows = rows or {"": _description(entry, None)}
+    for name in names:
+        default_cfgs.update(generate_default_cfgs({f"{name}{tag}": row for tag, row in rows.items()}))
+        globals()[name] = register_model(_entry_point(name, entry.name))
 
+
+def _entry_point(name: str, ours: str) -> EntryPoint:
     def entry_point(pretrained: bool = False, **arguments: Any) -> Any:
-        return _build(name, find(entry.name), pretrained, **arguments)
+        return _build(name, find(ours), pretrained, **arguments)
 
     entry_point.__name__ = entry_point.__qualname__ = name
-    globals()[name] = register_model(entry_point)
+    return entry_point
 
 
 def _build(

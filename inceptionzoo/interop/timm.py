@@ -26,10 +26,10 @@ def register() -> list[str]:
 
     new = []
     for name, entry in REGISTRY.items():
-        for theirs in (f"{PREFIX}{name}", name):
-            if not is_model(theirs):
-                register_as(theirs, entry)
-                new.append(theirs)
-            elif theirs != name and not is_ours(model_entrypoint(theirs)):
-                warnings.warn(f"timm has a model {theirs!r} that is not this library's; it stays as it is", stacklevel=2)
+        own = f"{PREFIX}{name}"
+        if is_model(own) and not is_ours(model_entrypoint(own)):
+            warnings.warn(f"timm has a model {own!r} that is not this library's; it stays as it is", stacklevel=2)
+        if free := [theirs for theirs in (own, name) if not is_model(theirs)]:
+            register_as(free, entry)
+            new += free
     return new

@@ -2,14 +2,13 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from commands import ROOT
 
 from inceptionzoo.registry import REGISTRY
 
-ROOT = Path(__file__).parents[2]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
 PAPERS = {entry.paper for entry in REGISTRY.values()}
 
