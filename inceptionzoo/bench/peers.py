@@ -49,14 +49,22 @@ def _named(model: Net, layout: str) -> str | None:
 
 def layout_of(model: Net, library: str) -> str | None:
     """Return the name of the layout in which a library has this model, or None where it does not."""
-    import timm
     import torchvision
 
     if library == "torchvision":
         name = _named(model, "torchvision")
         return "torchvision" if name and hasattr(torchvision.models, name) else None
     layouts = ("timm", "torchvision")  # the names of some of timm's are torchvision's
-    return next((layout for layout in layouts if (name := _named(model, layout)) and timm.is_model(name)), None)
+    return next((layout for layout in layouts if (name := _named(model, layout)) and _has_timm(name)), None)
+
+
+def _has_timm(name: str) -> bool:
+    """Return whether timm has a model of this name, of its own: our bridge may have put ours there."""
+    from timm.models import is_model, model_entrypoint
+
+    from ..interop.izoo import is_ours
+
+    return is_model(name) and not is_ours(model_entrypoint(name))
 
 
 def in_torchvision(model: Net, *, drawn: bool = False) -> Any:

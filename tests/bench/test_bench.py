@@ -13,7 +13,7 @@ from PIL import Image
 
 import inceptionzoo as iz
 from inceptionzoo import cli
-from inceptionzoo.bench import bench, jobs, measure, memory, run
+from inceptionzoo.bench import bench, jobs, measure, memory, peers, run
 
 HERE = torch.device("cpu")
 
@@ -72,6 +72,13 @@ def test_rows_beside_peers(tmp_path):
     timings.plot(tmp_path / "bench.png")
     with Image.open(tmp_path / "bench.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_a_peer_is_not_our_own_model():
+    """What our bridge puts into timm is no other library's."""
+    iz.interop.timm.register()
+    found = {name: peers.layout_of(iz.create_model(name), "timm") for name in ("googlenet", "inception_v4", "vgg16_bn")}
+    assert found == {"googlenet": None, "inception_v4": "timm", "vgg16_bn": "timm"}
 
 
 def test_a_busy_machine_gets_no_ratio(monkeypatch):
