@@ -30,7 +30,7 @@ test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet packaging
 	.venv-lowest/bin/python tests/packaging/lowest.py > .venv-lowest/constraints.txt
-	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[examples,fast,references,tools]"
+	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[completion,examples,fast,references,tools]"
 	.venv-lowest/bin/pip check
 	.venv-lowest/bin/pytest -W default -m "not full and not integration and not site" --ignore tests/integrations
 

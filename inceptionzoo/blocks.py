@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import skip_init
 
+from .lean import LeanMaxPool2d, MaskedReLU
 from .network import Style
 from .spec import Conv, Pool, Size, half_padding, pair, reach
 
@@ -50,7 +51,7 @@ class SameConv2d(nn.Conv2d):
         return super().forward(pad_same(input, span, int(self.stride[0])))
 
 
-class SameMaxPool2d(nn.MaxPool2d):
+class SameMaxPool2d(LeanMaxPool2d):
     """A max pool padded as TensorFlow's "SAME", with minus infinity."""
 
     def __init__(self, kernel: Size, step: int, dilation: int) -> None:
@@ -62,7 +63,7 @@ class SameMaxPool2d(nn.MaxPool2d):
         return result
 
 
-class CeilMaxPool2d(nn.MaxPool2d):
+class CeilMaxPool2d(LeanMaxPool2d):
     """A max pool of `ceil_mode=True` by padding below and beside: the same output, where only floor mode is known."""
 
     def __init__(self, kernel_size: Size, stride: int, padding: tuple[int, int], dilation: int) -> None:
@@ -131,6 +132,18 @@ def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
     return ACTS[style.act](inplace=inplace)
 
 
+def keep_mask(module: nn.Module) -> None:
+    """Let the ReLU that ends a module keep a mask of its output in training, for where nobody else keeps that output.
+
+    So it is where a concatenation or a max pool comes next.
+    """
+    match module:
+        case nn.Sequential() if len(module):
+            keep_mask(module[-1])
+        case ConvNormAct() | Shortcut() if type(module.act) is nn.ReLU:
+            module.act = MaskedReLU(inplace=True)
+
+
 def training_norms(model: nn.Module) -> list[nn.Module]:
     """Return the batch normalisations that take their statistics of the batch."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
@@ -184,5 +197,5 @@ def make_pool(pool: Pool) -> nn.Module:
     if pool.ceil == "pad":
         return CeilMaxPool2d(pool.kernel, pool.stride, padding, pool.dilation)
     if pool.kind == "max":
-        return nn.MaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
+        return LeanMaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
     return nn.AvgPool2d(pool.kernel, pool.stride, padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)

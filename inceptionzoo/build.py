@@ -8,7 +8,7 @@ from typing import Any, assert_never, overload
 import torch
 from torch import nn
 
-from .blocks import Branches, ConvNormAct, Shortcut, make_act, make_norm, make_pool
+from .blocks import Branches, ConvNormAct, Shortcut, keep_mask, make_act, make_norm, make_pool
 from .cost import projection, width
 from .entry import MOST_CHANNELS, DataConfig, Entry
 from .errors import ArgumentError, SpecError, check_int, near
@@ -61,6 +61,8 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Chain():
             steps = nn.Sequential()
             for step in layer.layers:
+                if _is_max(step) and len(steps):
+                    keep_mask(steps[-1])
                 steps.append(build_layer(step, in_channels, style))
                 in_channels = width(step, in_channels)
             return steps
@@ -68,6 +70,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
             branches = Branches()
             for name, branch in layer.branches:
                 _attach(branches, name, build_layer(branch, in_channels, style))
+                keep_mask(branches[name])
             return branches
         case Residual():
             return _residual(layer, in_channels, style)
@@ -77,6 +80,12 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
                 raise SpecError(f"{layer}: make({in_channels}) must return an nn.Module, not {module!r}")
             return module
     assert_never(layer)
+
+
+def _is_max(layer: Layer) -> bool:
+    """Return whether a layer begins with a max pool."""
+    first = layer.layers[0] if isinstance(layer, Chain) else layer
+    return isinstance(first, Pool) and first.kind == "max"
 
 
 def _attach(container: nn.Module, name: str, module: nn.Module) -> None:
@@ -129,6 +138,8 @@ def build_network(
     check_head(num_classes, global_pool, drop)
     features, channels = nn.Sequential(), in_chans
     for name, layer in network.stages:
+        if _is_max(layer) and len(features):
+            keep_mask(features[-1])
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = width(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,6 +31,8 @@ FAILED, INTERRUPTED = 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 refused, 2 not understood."""
     parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        _complete(parser)
     asked = parser.parse_args(arguments)
     try:
         result = asked.run(asked)
@@ -56,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_list)
 
     info = commands.add_parser("info", parents=[common], help="show a model's table and cost", description=_info.__doc__)
-    info.add_argument("name", help="as in `inceptionzoo list`")
+    _by_name(info.add_argument("name", help="as in `inceptionzoo list`"))
     info.set_defaults(run=_info)
 
     picture = commands.add_parser("draw", parents=[common], help="draw a model as an SVG", description=_draw.__doc__)
-    picture.add_argument("name", help="as in `inceptionzoo list`")
+    _by_name(picture.add_argument("name", help="as in `inceptionzoo list`"))
     picture.add_argument("path", help="the .svg file to write")
     picture.add_argument(
         "--full", action="store_const", const="full", default="forms", dest="detail", help="every width of a block"
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_verify)
 
     timing = commands.add_parser("bench", parents=[common], help="time models, beside their peers", description=_bench.__doc__)
-    timing.add_argument("models", nargs="*", default=["googlenet"], metavar="MODEL", help="as in `inceptionzoo list`")
+    _by_name(timing.add_argument("models", nargs="*", default=["googlenet"], metavar="MODEL", help="as in `inceptionzoo list`"))
     timing.add_argument("--peers", action="store_true", help="also torchvision, timm, ONNX Runtime, OpenVINO, where installed")
     timing.add_argument("--train", action="store_const", const="training", dest="job", help="time steps of training")
     timing.add_argument("--load", action="store_const", const="loading", dest="job", help="time the making of models")
@@ -92,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     timing.add_argument("--plot", metavar="FILE", help="also draw a picture")
     timing.set_defaults(run=_bench, job="inference")
     return parser
+
+
+def _by_name(argument: argparse.Action) -> None:
+    """Let a shell complete the argument by the models' names."""
+    argument.completer = lambda **_: list_models()  # type: ignore[attr-defined]  # argcomplete's, which argparse does not know
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Tell the shell what may come next, where argcomplete is installed, and exit."""
+    try:
+        from argcomplete import autocomplete
+    except ImportError:
+        return
+    autocomplete(parser)
 
 
 def _bench(asked: argparse.Namespace) -> dict[str, Any]:

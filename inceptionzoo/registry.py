@@ -76,7 +76,7 @@ def is_model(name: str) -> bool:
 def list_models(
     filter: str | Iterable[str] = "", pretrained: bool = False, exclude_filters: str | Iterable[str] = ""
 ) -> list[str]:
-    """Return the sorted names that match any pattern of `filter`, as in "*inception*", and none of `exclude_filters`.
+    """Return the sorted names that match any pattern of `filter`, as in `"*inception*"`, and none of `exclude_filters`.
 
     With `pretrained`, the names with the tags of their published weights; a pattern without a dot is one of names.
     """

@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,17 @@ def test_it_is_a_program_and_a_module():
     done = subprocess.run([sys.executable, "-m", "inceptionzoo", "lst"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "invalid choice: 'lst'" in done.stderr
+
+
+def test_a_shell_completes_models_and_commands(tmp_path):
+    found = tmp_path / "found"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": " ", "_ARGCOMPLETE_STDOUT_FILENAME": str(found)}
+    command = Path(sys.executable).with_name("inceptionzoo")
+
+    def complete(line):
+        subprocess.run([command], env={**os.environ, **asked, "COMP_LINE": line, "COMP_POINT": str(len(line))}, check=True)
+        return set(found.read_text().split())
+
+    assert {"googlenet", "googlenet_5x5"} <= complete("inceptionzoo info goog") == set(iz.list_models("goog*"))
+    assert complete("inceptionzoo ver") == {"verify"}
+    assert "--no-compile" in complete("inceptionzoo bench vgg16 --")

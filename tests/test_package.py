@@ -18,7 +18,7 @@ PACKAGE = ROOT / "inceptionzoo"
 FLOORS = [
     {"errors", "terminal"},
     {"spec"},
-    {"network"},
+    {"network", "lean"},
     {"cost", "entry", "blocks", "checkpoint", "place", "report"},
     {"network_cost", "heads"},
     {"variants", "drawing"},

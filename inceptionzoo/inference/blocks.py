@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..lean import is_relu
 from .ways import Way, Ways, average, convolution, fixed, marks, max_pool, plain, still, version, watched
 
 
@@ -66,7 +67,7 @@ class ConvAct(Chosen):
     def way(self, x: Tensor) -> Way | None:
         if not self.tuned or watched(self.conv) or watched(self.act) or not fixed(self.conv):
             return None
-        relu = self.active if type(self.act) is nn.ReLU else 0
+        relu = self.active if is_relu(self.act) else 0
         if self._ways is None or self._ways.version != version(self.conv):
             self._ways = convolution(self.conv, relu)
         way = self._ways.way(x)
@@ -104,11 +105,11 @@ class PoolAfter(Chosen):
         return y
 
     def way(self, x: Tensor) -> Way | None:
-        known = type(self.act) in (nn.ReLU, nn.Identity)
+        known = is_relu(self.act) or type(self.act) is nn.Identity
         if not self.tuned or not known or watched(self.pool) or watched(self.act) or not still(self.bias):
             return None
         if self._ways is None or self._ways.version != marks(self.bias):
-            self._ways = average(self.pool, self.bias, type(self.act) is nn.ReLU)
+            self._ways = average(self.pool, self.bias, is_relu(self.act))
         return self._ways.way(x)
 
 

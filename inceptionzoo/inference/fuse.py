@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..backbone import Backbone
 from ..blocks import Branches, ConvNormAct, Shortcut
 from ..errors import ArgumentError
+from ..lean import is_max_pool
 from ..network import Network, Style
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Pool, Residual, pair
 from .blocks import ConvAct, JoinedBranches, MaxPool, PoolAfter, Tuned
@@ -64,7 +65,7 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
         case Residual():
             assert isinstance(module, Shortcut)
             return _residual(layer, module, style)
-        case Pool() if type(module) is nn.MaxPool2d:
+        case Pool() if is_max_pool(module):
             return MaxPool(copy.deepcopy(module))
         case _:
             return copy.deepcopy(module)
