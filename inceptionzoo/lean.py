@@ -19,7 +19,7 @@ class MaskedReLU(nn.ReLU):
     """ReLU that keeps which values it let pass in training, for where a concatenation or a max pool takes its output."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if _learns(self):
             return masked_relu(input)
         return super().forward(input)
 
@@ -28,7 +28,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
     """A max pool, (n, c, h, w) -> (n, c, h', w'), that keeps the place of each maximum in two bytes, in four of a large map."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if _learns(self):
             return lean_max_pool(input, (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode))
         result: Tensor = super().forward(input)
         return result
@@ -42,6 +42,12 @@ def is_relu(module: nn.Module) -> bool:
 def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
     """Return whether a module is torch's max pool, whatever it keeps."""
     return type(module) in (nn.MaxPool2d, LeanMaxPool2d)
+
+
+def _learns(module: nn.Module) -> bool:
+    """Return whether a backward pass may follow, and nobody is making a graph, where torch's own operations alone are known."""
+    graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # untyped
+    return module.training and torch.is_grad_enabled() and not graph
 
 
 def masked_relu(x: Tensor) -> Tensor:

@@ -136,3 +136,17 @@ def test_traced_pickled_and_without_gradients():
     net.requires_grad_(False)
     assert net(x).grad_fn is None
     assert net(x).equal(expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer itself, which is deprecated and warns of torch's own code
+def test_traced_by_jit_for_training(tmp_path):
+    net = iz.build(iz.network(one=iz.Conv(4, 3), pool=iz.Pool("max", 3, 2))).train()
+    x = noise(2, 3, 9, 9)
+    traced = torch.jit.trace(net, x, check_trace=False)
+    torch.jit.save(traced, tmp_path / "net.pt")
+    loss = traced(x).square().sum()
+    loss.backward()
+    gradient = net.features.one.conv.weight.grad.clone()
+    net.zero_grad()
+    net(x).square().sum().backward()
+    assert gradient.allclose(net.features.one.conv.weight.grad)
