@@ -13,8 +13,9 @@ test: lint
 reliability: .venv/dev
 	$(BIN)/python tests/reliability/figures.py
 
-test-full: lint docs .venv/tensorflow .venv/facenet
+test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
 	$(BIN)/pytest -m "not integration and not site"
+	.venv-lowest/bin/pytest -W default tests/test_factory.py tests/test_lean.py tests/weights/test_load.py
 
 # Every other library of docs/embedding, none skipped
 test-integrations: .venv/dev .venv/integrations
@@ -24,15 +25,18 @@ test-integrations: .venv/dev .venv/integrations
 test-site: docs .venv/dev .venv/site
 	$(BIN)/pytest -m site tests/site
 
-# The lowest versions that our bounds admit, whose own warnings are not ours, without partners, which ask for newer ones;
-# PYTHON is 3.11 or 3.12 there, as numpy 1.26 has it
-test-lowest:
+# The lowest versions that our bounds admit, whose own warnings are not ours
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/pytest -W default -m "not full and not integration and not site" --ignore tests/integrations
+
+# Without partners, which ask for newer ones; PYTHON is 3.11 or 3.12 there, as numpy 1.26 has it
+.venv-lowest/ready: pyproject.toml
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet packaging
 	.venv-lowest/bin/python tests/packaging/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[completion,examples,fast,references,tools]"
 	.venv-lowest/bin/pip check
-	.venv-lowest/bin/pytest -W default -m "not full and not integration and not site" --ignore tests/integrations
+	touch $@
 
 lint: .venv/dev
 	$(BIN)/ruff check .
