@@ -1,7 +1,7 @@
 """Fashion-MNIST in half an hour of two CPU cores: a small Inception network, and torchvision's GoogLeNet beside it.
 
 python examples/fashion.py                     # reads the four files of Debian's dataset-fashion-mnist, or of --data FOLDER
-python examples/fashion.py --peer --epochs 12  # torchvision's GoogLeNet, its own initial weights, the same images and loop
+python examples/fashion.py --peer --epochs 11  # torchvision's GoogLeNet, its own initial weights, the same images and loop
 """
 
 from __future__ import annotations
