@@ -33,14 +33,14 @@ def main() -> None:
     folder = asked.data / "train" if (asked.data / "train").is_dir() else asked.data
     classes = len(ImageFolder(folder).classes)
     options: dict[str, Any] = {"drop_rate": asked.drop_rate} if asked.drop_rate is not None else {}
-    if asked.weights or asked.pretrained:
-        options |= {"weights": asked.weights} if asked.weights else {"pretrained": True}
-    model = iz.create_model(asked.model, num_classes=classes, **options)
+    model = iz.create_model(asked.model, num_classes=classes, weights=asked.weights, pretrained=asked.pretrained, **options)
     if asked.size:
         model.set_input_size(asked.size)
     if not (asked.weights or asked.pretrained):
         model.data = own_statistics(model.data, [path for path, _ in data_sets(asked, folder, model)[0].samples])
     train, val = data_sets(asked, folder, model)
+    if train.classes != val.classes:
+        raise SystemExit(f"the images to train on have the classes {train.classes}, those held out {val.classes}")
     model = iz.with_aux(model) if asked.aux else model
     print(f"{asked.model}, {model.data.input_size[1]} px: {len(train)} images, {len(val)} held out, {train.classes}")
 
@@ -133,10 +133,11 @@ def own_statistics(data: iz.DataConfig, paths: list[str]) -> iz.DataConfig:
 
 def stepping(asked: argparse.Namespace, model: iz.Net) -> dict[str, Any]:
     """Return the arguments of `fit` that say by which steps it trains."""
+    steps = {"warmup_epochs": asked.warmup_epochs, "layer_decay": asked.layer_decay}  # fit refuses them beside an optimizer
     if not asked.adamw:
-        return {"lr": asked.lr, "warmup_epochs": asked.warmup_epochs, "layer_decay": asked.layer_decay}
+        return {"lr": asked.lr, **steps}
     optimizer = torch.optim.AdamW(model.parameters(), 5e-4 if asked.lr is None else asked.lr, weight_decay=0.05)
-    return {"optimizer": optimizer, "scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, asked.epochs)}
+    return {"optimizer": optimizer, "scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, asked.epochs), **steps}
 
 
 def balanced(targets: list[int]) -> Tensor:

@@ -5,7 +5,6 @@ python examples/memory.py --model googlenet --size 128 --batch 8
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -23,22 +22,22 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
-    """Print the peak memory over what the process had before, in MB, and the seconds an image took."""
+    """Print the peak memory over what the process had before, in MiB, and the seconds an image took."""
     import torch
 
     import inceptionzoo as iz
+    from inceptionzoo.bench.memory import peak
 
     net = iz.create_model(model, num_classes=2)
     images, targets = torch.randn(batch, 3, size, size), torch.arange(batch) % 2
     batches = list(zip(torch.split(images, small), torch.split(targets, small), strict=True))
-    iz.fit(iz.create_model(model, num_classes=2), [(images[:2, :, :64, :64], targets[:2])], epochs=1)  # loads what fit loads
+    iz.fit(
+        iz.create_model("vgg11_bn_cifar", num_classes=2), [(images[:2, :, :32, :32], targets[:2])], epochs=1
+    )  # loads what it uses
     settings: dict[str, object] = {"epochs": 1, "channels_last": False, "accumulate": batch // small, **OPTIONS[option]}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    iz.fit(net, batches, **settings)  # type: ignore[arg-type]  # a table of options
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"{peak / 1024:.0f} {seconds / batch:.3f}")
+    used = peak(lambda: iz.fit(net, batches, **settings))  # type: ignore[arg-type]  # a table of options
+    print(f"{used:.0f} {(time.perf_counter() - start) / batch:.3f}")
 
 
 def main() -> None:
@@ -55,12 +54,16 @@ def main() -> None:
         measure(asked.model, asked.size, asked.batch, asked.small[0], asked.option)
         return
     print(f"{asked.model}, {asked.size} px, a step of {asked.batch} images\n")
-    print("| images at a time | options | peak MB | s an image |\n| ---: | --- | ---: | ---: |")
+    print("| images at a time | options | peak MiB | s an image |\n| ---: | --- | ---: | ---: |")
     for small in asked.small:
+        if asked.batch % small:
+            raise SystemExit(f"--small {small} must divide --batch {asked.batch}")
         for option in asked.only:
             common = ["--model", asked.model, "--size", str(asked.size), "--batch", str(asked.batch), "--small", str(small)]
             command = [sys.executable, __file__, *common, "--option", option]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode not in (0, -9) and "out of memory" not in done.stderr:
+                raise SystemExit(done.stderr)
             told = done.stdout.split() if done.returncode == 0 else ["out of memory", "-"]
             print(f"| {small} | {option} | {told[0]} | {told[1]} |", flush=True)
 

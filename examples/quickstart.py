@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 import inceptionzoo as iz
 
@@ -28,6 +29,8 @@ def main() -> None:
     model = iz.create_model(options.model, num_classes=len(ImageFolder(training_folder(folder)).classes))
     model.set_input_size(options.size or (128 if options.data else 32))
     train, val = data_sets(folder, model, flip=bool(options.data))
+    if train.classes != val.classes:
+        raise SystemExit(f"the images to train on have the classes {train.classes}, those held out {val.classes}")
     print(f"{options.model}, {model.data.input_size[1]} px: {len(train)} images, {len(val)} held out, {train.classes}")
 
     batches = DataLoader(train, options.batch_size, shuffle=True, drop_last=True)
@@ -72,9 +75,11 @@ def data_sets(folder: Path, model: iz.Net, *, flip: bool) -> tuple[ImageFolder, 
     plain = iz.transforms(model)
     if training_folder(folder) != folder:
         return ImageFolder(folder / "train", augmented), ImageFolder(folder / "val", plain)
-    held_out = {str(path) for name in folder.iterdir() if name.is_dir() for path in sorted(name.iterdir())[::5]}
-    train = ImageFolder(folder, augmented, is_valid_file=lambda path: path not in held_out)
-    return train, ImageFolder(folder, plain, is_valid_file=lambda path: path in held_out)
+    classes = [sorted(path for path in name.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS) for name in folder.iterdir()]
+    held_out = {str(path) for images in classes for path in images[::5]}
+    others = {str(path) for images in classes for path in images} - held_out
+    train = ImageFolder(folder, augmented, is_valid_file=others.__contains__)
+    return train, ImageFolder(folder, plain, is_valid_file=held_out.__contains__)
 
 
 def write_digits(folder: Path) -> Path:

@@ -40,17 +40,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/vote"))
     asked = parser.parse_args()
     members = [iz.create_model(f"local-dir:{run}/model") for run in asked.runs]
-    images = ImageFolder(asked.data, iz.transforms(members[0]))
-    if tuple(images.classes) != members[0].class_names:
-        raise SystemExit(f"{asked.data} has the classes {images.classes}, the models {members[0].class_names}")
-    loader, ensemble = DataLoader(images, 32), iz.Ensemble(members)
+    ensemble = iz.Ensemble(members)
+    classes = tuple(ImageFolder(asked.data).classes)
+    if classes != ensemble.class_names:
+        raise SystemExit(f"{asked.data} has the classes {classes}, the models {ensemble.class_names}")
 
     print("| model | accuracy | balanced accuracy | AUC |\n| --- | ---: | ---: | ---: |")
-    alone = {str(run): member for run, member in zip(asked.runs, members, strict=True)}
-    seen = {f"{run}, eight views": Views(member) for run, member in alone.items()}
-    for name, model in (alone | seen | {"together": ensemble, "together, eight views": Views(ensemble)}).items():
-        result = iz.evaluate(model, loader)
-        print(f"| {name} | {result.accuracy:.3f} | {result.balanced_accuracy:.3f} | {result.auc:.3f} |", flush=True)
+    voters: dict[str, iz.Net | iz.Ensemble] = {**dict(zip(map(str, asked.runs), members, strict=True)), "together": ensemble}
+    for name, model in voters.items():
+        loader = DataLoader(ImageFolder(asked.data, iz.transforms(model)), 32)  # each in its own normalisation
+        for label, form in ((name, model), (f"{name}, eight views", Views(model))):
+            result = iz.evaluate(form, loader)
+            print(f"| {label} | {result.accuracy:.3f} | {result.balanced_accuracy:.3f} | {result.auc:.3f} |", flush=True)
     asked.out.mkdir(parents=True, exist_ok=True)
     result.plot_roc(asked.out / "roc.png")
     ensemble.save(asked.out / "ensemble.safetensors")

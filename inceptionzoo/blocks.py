@@ -132,16 +132,16 @@ def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
     return ACTS[style.act](inplace=inplace)
 
 
-def keep_mask(module: nn.Module) -> None:
+def keep_mask(module: nn.Module, style: Style) -> None:
     """Let the ReLU that ends a module keep a mask of its output in training, for where nobody else keeps that output.
 
-    So it is where a concatenation or a max pool comes next.
+    So it is where a concatenation or a max pool comes next. An activation of the caller's own stays.
     """
     match module:
         case nn.Sequential() if len(module):
-            keep_mask(module[-1])
-        case ConvNormAct() | Shortcut() if type(module.act) is nn.ReLU:
-            module.act = MaskedReLU(inplace=True)
+            keep_mask(module[-1], style)
+        case ConvNormAct() | Shortcut() if style.act == "relu" and type(module.act) is nn.ReLU:
+            module.act = MaskedReLU(module.act.inplace)
 
 
 def training_norms(model: nn.Module) -> list[nn.Module]:

@@ -62,7 +62,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
             steps = nn.Sequential()
             for step in layer.layers:
                 if _is_max(step) and len(steps):
-                    keep_mask(steps[-1])
+                    keep_mask(steps[-1], style)
                 steps.append(build_layer(step, in_channels, style))
                 in_channels = width(step, in_channels)
             return steps
@@ -70,7 +70,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
             branches = Branches()
             for name, branch in layer.branches:
                 _attach(branches, name, build_layer(branch, in_channels, style))
-                keep_mask(branches[name])
+                keep_mask(branches[name], style)
             return branches
         case Residual():
             return _residual(layer, in_channels, style)
@@ -139,7 +139,7 @@ def build_network(
     features, channels = nn.Sequential(), in_chans
     for name, layer in network.stages:
         if _is_max(layer) and len(features):
-            keep_mask(features[-1])
+            keep_mask(features[-1], network.style)
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = width(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)

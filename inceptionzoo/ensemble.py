@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, FileError, MismatchError, check_number, check_path
-from .evaluation.batches import Batches
-from .evaluation.evaluate import evaluate
+from .evaluation.batches import Batches, check_batch, check_batches, unpack
 from .net import Net
 from .restore import restore_described
 from .weights.card import Card, card_of
-from .weights.check import check_values
+from .weights.check import check_held, check_values
 from .weights.safefile import MARKER, read_safetensors, write_safetensors
 from .weights.source import Source
 
@@ -32,7 +31,8 @@ class Ensemble(nn.Module):
     standard deviation gets them so. `weights` (a number for each member, of at least 0) weigh the mean; their sum is made 1.
 
     Raises:
-        ArgumentError: there is no member, they differ in classes, their names or channels, or the weights do not fit.
+        ArgumentError: there is no member, they differ in classes, their names, channels, dtype or device, or the weights do
+            not fit.
     """
 
     def __init__(self, members: Iterable[Net], weights: Sequence[float] | None = None) -> None:
@@ -59,12 +59,17 @@ class Ensemble(nn.Module):
         return result
 
     def forward(self, x: Tensor) -> Tensor:
+        logs = self._logs(x)
+        weights = self.get_buffer("weights").log()[:, None, None]
+        return torch.logsumexp(logs + weights.to(logs.dtype), 0)
+
+    def _logs(self, x: Tensor) -> Tensor:
+        """Return the log probabilities of each member: (n, c, h, w) -> (members, n, num_classes)."""
         logs = []
         for index, member in enumerate(self.members):
             seen = x if index == 0 else x * self.get_buffer(f"scale{index}") + self.get_buffer(f"shift{index}")
             logs.append(member(seen).log_softmax(1))
-        weights = self.get_buffer("weights").log()[:, None, None]
-        return torch.logsumexp(torch.stack(logs) + weights.to(logs[0].dtype), 0)
+        return torch.stack(logs)
 
     def set_weights(self, weights: Sequence[float]) -> None:
         """Weigh the members' probabilities.
@@ -84,16 +89,13 @@ class Ensemble(nn.Module):
     def fit_weights(self, loader: Batches) -> list[float]:
         """Choose the weights that make `loader`'s targets likeliest, and return them. Take data that no member has trained on.
 
+        The loader is read once, so that it may be shuffled or augmented.
+
         Raises:
-            ArgumentError: as `evaluate`.
+            ArgumentError: as `evaluate`; the weights are as they were.
         """
-        alone = []
-        for index in range(len(self.members)):
-            self.set_weights([float(index == other) for other in range(len(self.members))])
-            alone.append(evaluate(self, loader))
-        rows = torch.stack([result.probabilities.double() for result in alone])
-        truth = rows[:, torch.arange(rows.shape[1]), alone[0].targets].clamp_min(1e-12)
-        free = torch.zeros(len(alone), dtype=torch.float64, requires_grad=True)
+        truth = self._likelihoods(loader)
+        free = torch.zeros(len(truth), dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
@@ -107,16 +109,34 @@ class Ensemble(nn.Module):
         self.set_weights(chosen)
         return chosen
 
+    def _likelihoods(self, loader: Batches) -> Tensor:
+        """Return the probability that each member gives each image's target, (members, images)."""
+        check_batches("loader", loader)
+        like, training, found = next(self.parameters()), self.training, []
+        self.eval()
+        try:
+            with torch.inference_mode():
+                for images, targets in map(unpack, loader):
+                    check_batch(images, targets, self.num_classes)
+                    logs = self._logs(images.to(like.device, like.dtype)).cpu()
+                    found.append(logs[:, torch.arange(len(targets)), targets.cpu()].double().exp())
+        finally:
+            self.train(training)
+        if not found:
+            raise ArgumentError("fit_weights: the loader gave no batch; check the data set and its filters")
+        return torch.cat(found, 1).clamp_min(1e-12)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members and their weights to one .safetensors file, whole or not at all.
 
         Raises:
-            ArgumentError: a member cannot be built again by its name.
+            ArgumentError: a member cannot be built again by its name, or holds no weights yet (meta).
             OSError: the disk refuses; an old file at `path` is as it was.
         """
         target = check_path("path", path)
         members = [member for member in self.members if isinstance(member, Net)]
         cards = [json.loads(card_of(member, class_names=None, metrics=None).to_json()) for member in members]
+        check_held(self.state_dict())
         tensors = {"weights": self.get_buffer("weights")}
         for index, member in enumerate(members):
             tensors |= {f"members.{index}.{key}": value for key, value in member.state_dict().items()}
@@ -156,9 +176,17 @@ def _check_members(members: Sequence[object]) -> None:
         kinds = [type(member).__name__ for member in members]
         raise ArgumentError(f"members={kinds} must be one or more models of create_model")
     nets = [member for member in members if isinstance(member, Net)]
-    for what in ("num_classes", "in_chans", "class_names"):
-        values = [getattr(net, what) for net in nets]
+    traits = list(map(_traits, nets))
+    for what in traits[0]:
+        values = [found[what] for found in traits]
         if any(value != values[0] for value in values):
             raise ArgumentError(f"members differ in {what}: {values}; they must be the same")
     if nets[0].num_classes < 2:
         raise ArgumentError(f"members of num_classes={nets[0].num_classes} have no probabilities; see reset_classifier")
+
+
+def _traits(net: Net) -> dict[str, object]:
+    """Return what members have in common."""
+    like = next(net.parameters())
+    own = {"num_classes": net.num_classes, "in_chans": net.in_chans, "class_names": net.class_names}
+    return {**own, "dtype": like.dtype, "device": like.device}

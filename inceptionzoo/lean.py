@@ -6,12 +6,14 @@ those maps, a byte a value and two bytes a maximum do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]  # torch does not list it
 INT16 = 2**16  # how many pixels two bytes count
 
 
@@ -19,7 +21,7 @@ class MaskedReLU(nn.ReLU):
     """ReLU that keeps which values it let pass in training, for where a concatenation or a max pool takes its output."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if _learns(self):
+        if _learns(self, input):
             return masked_relu(input)
         return super().forward(input)
 
@@ -28,7 +30,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
     """A max pool, (n, c, h, w) -> (n, c, h', w'), that keeps the place of each maximum in two bytes, in four of a large map."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if _learns(self):
+        if _learns(self, input):
             return lean_max_pool(input, (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode))
         result: Tensor = super().forward(input)
         return result
@@ -44,9 +46,9 @@ def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
     return type(module) in (nn.MaxPool2d, LeanMaxPool2d)
 
 
-def _learns(module: nn.Module) -> bool:
+def _learns(module: nn.Module, x: Tensor) -> bool:
     """Return whether a backward pass may follow, and nobody is making a graph, where torch's own operations alone are known."""
-    graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # untyped
+    graph = torch.compiler.is_compiling() or is_tracing() or isinstance(x, torch.fx.Proxy)
     return module.training and torch.is_grad_enabled() and not graph
 
 
@@ -59,10 +61,6 @@ def masked_relu(x: Tensor) -> Tensor:
 def lean_max_pool(x: Tensor, how: tuple[Any, ...]) -> Tensor:
     """Return the max pool of a map; `how` is torch's kernel size, stride, padding, dilation and ceil mode."""
     return cast("tuple[Tensor, Tensor]", _LeanMaxPool.apply(x, how))[0] if x.requires_grad else F.max_pool2d(x, *how)
-
-
-torch.fx.wrap("masked_relu")  # one call for torch.fx: what it does depends on the values it gets
-torch.fx.wrap("lean_max_pool")
 
 
 class _MaskedReLU(torch.autograd.Function):

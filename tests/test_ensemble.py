@@ -113,6 +113,28 @@ def test_weights_are_fitted_on_other_data(members):
 
 
 @one_thread()
+def test_the_order_of_the_data_does_not_matter(members):
+    images, targets = (torch.cat(parts) for parts in zip(*batches(), strict=True))
+    shown = images + 3 * torch.eye(3)[targets][:, :, None, None]
+    iz.fit(members[1], [(shown, targets)], epochs=30, lr=0.05)
+    data = torch.utils.data.TensorDataset(shown, targets)
+    straight, shuffled = (
+        iz.Ensemble(members).fit_weights(torch.utils.data.DataLoader(data, 4, shuffle=shuffle)) for shuffle in (False, True)
+    )
+    assert shuffled == pytest.approx(straight, abs=1e-3)
+    assert iz.Ensemble(members).fit_weights(iter([(shown, targets)])) == pytest.approx(straight, abs=1e-3)
+
+
+def test_weights_stay_where_they_cannot_be_fitted(members):
+    ensemble = iz.Ensemble(members, [1, 2, 1]).train()
+    for loader, text in (([(noise(2, 3, 16, 16), torch.tensor([0, 3]))], "targets from 0 to 3"), ([], "gave no batch")):
+        with pytest.raises(iz.ArgumentError, match=text):
+            ensemble.fit_weights(loader)
+        assert ensemble.weights.tolist() == [0.25, 0.5, 0.25]
+        assert ensemble.training
+
+
+@one_thread()
 def test_several_beat_the_mean_of_their_members():
     """The seed's last step, on real digits: log loss of the mean is below the mean of the members' log losses."""
     images, targets = load_digits(return_X_y=True)
@@ -151,6 +173,14 @@ def test_several_beat_the_mean_of_their_members():
         (
             lambda members: iz.Ensemble([members[0], iz.create_model("wide", in_chans=1)]),
             r"differ in in_chans: \[3, 1\]",
+        ),
+        (
+            lambda members: iz.Ensemble([members[0], iz.create_model("wide", dtype=torch.float64)]),
+            r"differ in dtype: \[torch.float32, torch.float64\]",
+        ),
+        (
+            lambda members: iz.Ensemble([iz.create_model("wide", device="meta")]).save("no.safetensors"),
+            "the model is on the meta device and holds no weights",
         ),
         (lambda members: iz.Ensemble([iz.create_model("wide", num_classes=0)]), "num_classes=0 have no probabilities"),
         (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one a member"),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy
+import pytest
 from PIL import Image
 
 import inceptionzoo as iz
@@ -35,6 +36,7 @@ def test_quickstart_on_folders_of_ones_own(tmp_path):
                 path = tmp_path / "moles" / split / name / f"{index}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (50, 40), (80 * number + index, 90, 90)).save(path)
+    (tmp_path / "moles" / "train" / "benign" / "Thumbs.db").write_bytes(b"no image")
     text = run(tmp_path, "quickstart.py", "--data", "moles", "--size", 32, "--epochs", 1, "--batch-size", 8)
     assert "24 images, 12 held out, ['benign', 'malignant', 'other']" in text
     assert "predictions equal bit for bit" in text
@@ -54,6 +56,7 @@ def test_memory(tmp_path):
     assert lines[0] == "vgg11_bn_cifar, 64 px, a step of 4 images"
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["plain", "checkpoint, bf16"]
     for line in lines[4:]:
+        assert float(line.split("|")[3]) > 35  # MiB of the weights' gradients alone
         assert float(line.split("|")[4]) > 0
 
 
@@ -64,6 +67,18 @@ def moles(folder: Path, size: int = 50) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (size, size - 10), (80 * number + index, 90, 90)).save(path)
     return folder / "moles"
+
+
+@pytest.mark.parametrize("name", ["quickstart.py", "finetune.py"])
+def test_the_same_classes_on_both_sides(tmp_path, name):
+    for split, classes in (("train", "abc"), ("val", "ac")):
+        for label in classes:
+            (tmp_path / split / label).mkdir(parents=True)
+            Image.new("RGB", (40, 40), (ord(label),) * 3).save(tmp_path / split / label / "0.png")
+    data = ["--data", tmp_path] if name == "quickstart.py" else [tmp_path]
+    done = subprocess.run([sys.executable, EXAMPLES / name, *data, "--size", "32"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("have the classes ['a', 'b', 'c'], those held out ['a', 'c']\n")
 
 
 def test_finetune(tmp_path):
@@ -97,7 +112,7 @@ def test_finetune(tmp_path):
     rows = [
         line.strip("| ").split(" | ") for line in run(tmp_path, "vote.py", "moles", "a", "b", "--out", "c").splitlines()[2:]
     ]
-    names = ["a", "b", "a, eight views", "b, eight views", "together", "together, eight views"]
+    names = ["a", "a, eight views", "b", "b, eight views", "together", "together, eight views"]
     assert [row[0] for row in rows] == names
     assert all(0 <= float(number) <= 1 for row in rows for number in row[1:])
     assert (tmp_path / "c" / "roc.png").is_file()

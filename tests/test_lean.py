@@ -129,7 +129,10 @@ def test_traced_pickled_and_without_gradients():
     net = iz.build(iz.network(one=iz.Conv(4, 3), pool=iz.Pool("max", 3, 2), two=iz.concat(a=iz.Conv(2), b=iz.Conv(2)))).train()
     x = noise(2, 3, 9, 9)
     expected = net(x)
-    assert torch.fx.symbolic_trace(net)(x).equal(expected)
+    graph = torch.fx.symbolic_trace(net)
+    assert graph(x).equal(expected)
+    assert [node.name for node in graph.graph.nodes] == [node.name for node in torch.fx.symbolic_trace(net.eval()).graph.nodes]
+    net.train()
     assert pickle.loads(pickle.dumps(net))(x).equal(expected)
     with torch.no_grad():
         assert net(x).equal(expected)
@@ -150,3 +153,9 @@ def test_traced_by_jit_for_training(tmp_path):
     net.zero_grad()
     net(x).square().sum().backward()
     assert gradient.allclose(net.features.one.conv.weight.grad)
+
+
+def test_ones_own_activation_stays():
+    mine = nn.ReLU()
+    block = iz.build(iz.concat(a=iz.Conv(2), b=iz.Conv(2)), 3, act=lambda: mine)
+    assert block.a.act is block.b.act is mine

@@ -38,7 +38,7 @@ class Machine:
 
 def machine(device: torch.device, load: float, versions: Mapping[str, str]) -> Machine:
     """Return what this is; `load` is how much of it something else took."""
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Machine(_processor(), os.cpu_count() or 1, torch.get_num_threads(), gpu, load, versions)
 
 
@@ -86,8 +86,8 @@ def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int, device: t
 
 def _finish(call: Callable[[], object], device: torch.device) -> None:
     call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..cost import Shape
-from ..errors import check_choice, check_int
+from ..errors import ArgumentError, check_choice, check_int
 from ..factory import create_model
 from ..net import Net
 from ..network_cost import network_cost
@@ -57,6 +57,8 @@ def bench(
         check_int("batches", batch, 1)
     entries = [find(name) for name in names]
     place = check_device(device) or torch.device("cpu")
+    if job == "loading" and place.type != "cpu":
+        raise ArgumentError(f"device={device!r} has no effect on loading, which is to the CPU; leave it out")
     rows: list[Row] = []
     peak, others = gemm_peak(place), [load()]
     for entry in entries:
@@ -113,6 +115,7 @@ def _training(model: Net, side: int, batch: int, rounds: int, *, with_peers: boo
     times = take_turns({name: train_step(build(), images) for name, build in networks.items()}, rounds, place)
     for name, seconds in times.items():
         asked = {"model": model.entry.name, "runner": name, "threads": torch.get_num_threads(), "shape": shape}
+        asked["peers"] = with_peers
         memory = in_its_own_process(**asked) if place.type == "cpu" else None
         yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
 
@@ -130,6 +133,7 @@ def _loading(model: Net, side: int, rounds: int, *, with_peers: bool) -> Iterato
             library, _, what = name.partition(", ")
             ours = times.get(f"inceptionzoo, {library}'s file" if "file" in what else f"inceptionzoo, {what}", seconds)
             asked = {"model": model.entry.name, "runner": name, "threads": torch.get_num_threads(), "folder": folder}
+            asked["peers"] = with_peers
             memory = in_its_own_process(**asked)
             yield replace(_row(model, side, 0, name, seconds, ours), apart=found[name], memory=memory)
 

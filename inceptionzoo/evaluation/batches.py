@@ -121,6 +121,14 @@ def check_batches(name: str, batches: object) -> None:
         raise ArgumentError(f"{name}={batches!r} must be a DataLoader, or a list of (images, targets)")
 
 
+def count(batches: object) -> int | None:
+    """Return how many there are, or None where that is not known: a DataLoader may have a `len` that raises."""
+    try:
+        return len(batches)  # type: ignore[arg-type]  # tried
+    except TypeError:
+        return None
+
+
 def unpack(batch: Any) -> tuple[Tensor, Tensor]:
     """Return the images and the targets of a batch.
 

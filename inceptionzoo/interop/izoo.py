@@ -41,7 +41,7 @@ def register_as(names: Sequence[str], entry: Entry) -> None:
     rows = rows or {"": _description(entry, None)}
     for name in names:
         default_cfgs.update(generate_default_cfgs({f"{name}{tag}": row for tag, row in rows.items()}))
-        globals()[name] = register_model(_entry_point(name, entry.name))
+        register_model(_entry_point(name, entry.name))
 
 
 def _entry_point(name: str, ours: str) -> EntryPoint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..evaluation.batches import Batches
+from ..evaluation.batches import Batches, count
 from ..net import Net
 from .state import generators
 
@@ -25,7 +24,7 @@ def described(model: Net) -> list[Any]:
 def counted(train: Batches | None) -> list[int | None]:
     """Return how many batches and images there are, where that is known, and random generators of the loader's own."""
     images = getattr(train, "dataset", None)
-    counts = [len(part) if isinstance(part, Sized) else None for part in (train, images)]
+    counts = [count(train), count(images)]
     return [*counts, len(generators(() if train is None else train))]
 
 

@@ -94,7 +94,7 @@ def fit(
     check_steps(model, optimizer, scheduler, **numbers, warmup_epochs=warmup_epochs or None)
     check_epochs(epochs, freeze_epochs, patience_epochs)
     check_loss(model, loss, label_smoothing, class_weights)
-    check_memory(accumulate, precision, ema, checkpoint=checkpoint)
+    check_memory(model, accumulate, precision, ema, checkpoint=checkpoint)
     monitor, metrics, folder = check_records(model, monitor, metrics, out, validated=val is not None)
     place, callbacks = check_run(train, val, device, seed, callbacks, channels_last=channels_last, progress=progress)
     resumed = check_resume(resume, folder, train)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sized
 
-from ..evaluation.batches import Batches
+from ..evaluation.batches import Batches, count
 from ..evaluation.ranks import Ranks
 from ..evaluation.scores import Seen
 
@@ -23,8 +22,8 @@ class Progress:
         from tqdm import tqdm
 
         self.epoch, self.lr, self._start, self._step = epoch, lr, start, 0
-        total = len(batches) if isinstance(batches, Sized) else None
-        self._bar = tqdm(None, f"epoch {epoch + 1}/{epochs}", total, disable=not shown(show), leave=True, dynamic_ncols=True)
+        text, total = f"epoch {epoch + 1}/{epochs}", count(batches)
+        self._bar = tqdm(None, text, total, disable=not shown(show), leave=True, dynamic_ncols=True)
 
     def step(self, seen: Seen) -> None:
         """Count a step and show the figures so far."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
-from ..evaluation.batches import check_batches
+from ..evaluation.batches import check_batches, count
 from ..net import Net
 from ..place import accelerator, check_device
 from .callbacks import Callback
@@ -115,14 +115,17 @@ def _validated(name: str) -> str:
     return f"-val_{name[1:]}" if name.startswith("-") else f"val_{name}"
 
 
-def check_memory(accumulate: int, precision: str, ema: float | None, *, checkpoint: bool) -> None:
+def check_memory(model: Net, accumulate: int, precision: str, ema: float | None, *, checkpoint: bool) -> None:
     """Check what a step is made of.
 
     Raises:
-        ArgumentError: an argument lies outside its range.
+        ArgumentError: an argument lies outside its range, or the model's weights are no float32 for another precision.
     """
     check_int("accumulate", accumulate, 1)
     check_choice("precision", precision, PRECISIONS)
+    kind = next(model.parameters()).dtype
+    if precision != "fp32" and kind is not torch.float32:
+        raise ArgumentError(f"precision={precision!r} needs weights of torch.float32, and these are {kind}; call model.float()")
     check_flag("checkpoint", checkpoint)
     if ema is not None:
         check_rate("ema", ema)
@@ -167,7 +170,7 @@ def check_run(
     """
     check_batches("train", train)
     check_batches("val", () if val is None else val)
-    if isinstance(val, Sized) and not len(val):
+    if count(val) == 0:
         raise ArgumentError("val has no batch; pass validation data, or None")
     if seed is not None:
         check_int("seed", seed, *SEEDS)

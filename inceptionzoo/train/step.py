@@ -149,7 +149,7 @@ def _memory_is_told(images: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError of an accelerator is one; the CPU's is a plain one
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
         half = max(1, images // 2)
         raise TrainingError(

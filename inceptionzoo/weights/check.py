@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from ..errors import MismatchError
+from ..errors import ArgumentError, MismatchError
+
+
+def check_held(state: Mapping[str, Tensor]) -> None:
+    """Check that a model's state has values.
+
+    Raises:
+        ArgumentError: some of it is on the meta device.
+    """
+    if any(tensor.is_meta for tensor in state.values()):
+        raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
 
 
 def plain_tensor(name: str, value: Tensor) -> Tensor:

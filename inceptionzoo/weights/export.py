@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import ArgumentError, FileError, check_choice, check_path
 from ..net import Net
 from .atomic import atomic_write
+from .check import check_held
 from .safefile import write_safetensors
 from .source import PICKLES
 
@@ -51,7 +52,6 @@ def exported(model: Net, layout: str) -> dict[str, Tensor]:
         raise ArgumentError("no other library has a layout for this model; use save_weights")
     check_choice("layout", layout, known)
     state, shapes = model.state_dict(), dict(known[layout].shapes)
-    if any(tensor.is_meta for tensor in state.values()):
-        raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
+    check_held(state)
     plain = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     return {theirs: plain[key].reshape(shapes.get(key, plain[key].shape)) for key, theirs in known[layout].table(state).items()}

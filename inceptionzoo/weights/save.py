@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..errors import ArgumentError, check_path
 from ..net import Net
 from .card import card_of
+from .check import check_held
 from .safefile import MARKER, write_safetensors
 
 
@@ -30,7 +31,6 @@ def save_weights(
     if not isinstance(model, Net):
         raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model")
     state = model.state_dict()
-    if any(tensor.is_meta for tensor in state.values()):
-        raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
+    check_held(state)
     target, card = check_path("path", path), card_of(model, class_names=class_names, metrics=metrics)
     write_safetensors(target, state, {"format": "pt", MARKER: card.to_json()})

@@ -144,6 +144,19 @@ def test_loading():
     assert all(row.memory > 25 for row in timings.rows)  # MiB; the weights are 25.3
 
 
+@pytest.mark.usefixtures("quiet")
+def test_loading_without_peers_and_of_a_model_of_ones_own(register):
+    timings = bench(["googlenet"], rounds=1, size=64, job="loading")
+    assert [row.runner for row in timings.rows] == ["inceptionzoo, random", "inceptionzoo, its file"]
+    assert all(row.memory > 25 for row in timings.rows)
+    register("mine", iz.network(one=iz.Conv(8, 3, 2)), num_classes=2, input_size=(3, 16, 16))
+    with pytest.warns(UserWarning, match="no memory of inceptionzoo.*: a process of its own ended with .*UnknownModelError"):
+        timings = bench(["mine"], batches=[2], rounds=1, job="training")
+    assert {row.memory for row in timings.rows} == {None}
+    with pytest.raises(iz.ArgumentError, match="no effect on loading"):
+        bench(["googlenet"], job="loading", device="meta")
+
+
 def test_memory():
     """In a process of its own, where nothing else is given back meanwhile."""
     code = "from inceptionzoo.bench.memory import peak; print(*(peak(lambda: len(b'1' * (n << 20))) for n in (1, 64, 256)))"
@@ -153,7 +166,9 @@ def test_memory():
     assert 48 < middle < 80
     assert 240 < large < 272
     found = [
-        memory.in_its_own_process(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1, shape=[count, 3, 32, 32])
+        memory.in_its_own_process(
+            model="vgg11_bn_cifar", runner="inceptionzoo", threads=1, peers=False, shape=[count, 3, 32, 32]
+        )
         for count in (2, 64)
     ]
     assert found[0] + 5 < found[1]
@@ -161,7 +176,7 @@ def test_memory():
 
 def test_memory_elsewhere(monkeypatch):
     monkeypatch.setattr(memory, "CLEAR", Path("/no/such/file"))
-    assert memory.in_its_own_process(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1) is None
+    assert memory.in_its_own_process(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1, peers=False) is None
 
 
 def test_refusals():

@@ -237,3 +237,10 @@ def test_timms_own_training_pieces():
     stream.seek(0)
     fresh = timm.create_model("izoo_googlenet", num_classes=2)
     assert str(fresh.load_state_dict(torch.load(stream)["state_dict"])) == "<All keys matched successfully>"
+
+
+def test_a_model_may_be_called_as_anything(register, tiny, forget):
+    register("create_model", tiny.network)
+    assert "izoo_create_model" in iz.interop.timm.register()
+    assert timm.create_model("create_model").network == tiny.network
+    assert isinstance(timm.create_model("izoo_googlenet"), iz.Net)

@@ -9,11 +9,11 @@ import sys
 import numpy
 import pytest
 import torch
-from helpers import one_thread
+from helpers import noise, one_thread
 from sklearn.datasets import load_digits
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train import recipe
@@ -424,3 +424,14 @@ def test_a_seed_decides_what_augmentation_draws(tiny):
         history = iz.fit(copy.deepcopy(tiny), DataLoader(Drawn(), 4), epochs=2, seed=seed, progress=False)
         losses.append([row["loss"] for row in history.epochs])
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_stream_whose_length_nobody_knows(tiny, capfd):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return ((noise(3, 8, 8, seed=index), index % 2) for index in range(8))
+
+    loader = DataLoader(Stream(), 4)
+    history = iz.fit(tiny, loader, loader, epochs=1, progress=True)
+    assert math.isfinite(history.best["val_loss"])
+    assert "2it" in capfd.readouterr().err
