@@ -75,9 +75,9 @@ def test_links_and_anchors_lead_somewhere():
 def test_search_finds_the_words(browser, base):
     browser.get(base)
     wait(browser, lambda: find(browser, "[data-md-component='search-query']"))[0].send_keys("auxiliary heads")
-    results = wait(browser, lambda: find(browser, "a.md-search-result__link[href]"))
-    assert "auxiliary" in results[0].get_attribute("textContent").lower()
-    browser.get(urldefrag(results[0].get_attribute("href"))[0])
+    first = wait(browser, lambda: find(browser, "li.md-search-result__item"))[0]
+    assert "auxiliary" in first.get_attribute("textContent").lower()
+    browser.get(urldefrag(find(first, "a[href]")[0].get_attribute("href"))[0])
     assert "auxiliary heads" in wait(browser, lambda: find(browser, "article"))[0].text.lower()
 
 
