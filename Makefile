@@ -1,6 +1,9 @@
 # Everything runs in .venv, which `make` creates: no other set-up is needed. PYTHON names a Python of 3.11 or newer.
 PYTHON ?= python3
 BIN = .venv/bin
+# A test runs on one thread, two beside each other; what threads share is in tests/inference, which has all cores
+BESIDE = env OMP_NUM_THREADS=1
+PARALLEL = --numprocesses 2 --dist worksteal --ignore tests/inference
 
 .PHONY: demo test test-full test-integrations test-lowest test-site reliability lint docs tables clean
 
@@ -8,13 +11,15 @@ demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
 
 test: lint
-	$(BIN)/pytest -m "not full and not integration and not site"
+	$(BIN)/pytest -m "not full and not integration and not site" tests/inference
+	$(BESIDE) $(BIN)/pytest -m "not full and not integration and not site" $(PARALLEL)
 
 reliability: .venv/dev
 	$(BIN)/python tests/reliability/figures.py
 
 test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
-	$(BIN)/pytest -m "not integration and not site"
+	$(BIN)/pytest -m "not integration and not site" tests/inference
+	$(BESIDE) $(BIN)/pytest -m "not integration and not site" $(PARALLEL)
 	.venv-lowest/bin/pytest -W default tests/test_factory.py tests/test_lean.py tests/weights/test_load.py
 
 # Every other library of docs/embedding, none skipped
