@@ -242,7 +242,7 @@ def test_without_llvmlite(monkeypatch):
         with torch.inference_mode():
             assert distance(fast(images), model(images)) < WINOGRAD
         kinds = {name for block in fast.modules() if isinstance(block, ConvAct | MaxPool) for name in names(block)}
-        assert kinds <= {"Packed", "function", "MaxPool2d"}
+        assert kinds <= {"Packed", "function", "LeanMaxPool2d"}
         iz.fuse(model, tune=False)
     finally:
         ways.compiles.cache_clear()
