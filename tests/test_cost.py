@@ -1,6 +1,7 @@
 """Shapes, parameters and multiply-adds read off the value equal what the built modules do on real tensors."""
 
 import math
+import re
 from functools import partial
 from itertools import product
 
@@ -114,7 +115,7 @@ def check(layer, shape: Shape, style: Style | None = None) -> None:
         assert told.weights == sum(weight.numel() for weight in module.parameters() if weight.ndim == 4)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: re.sub(" at 0x[0-9a-f]+", "", str(layer)))  # the same everywhere
 def test_layers(layer):
     for (height, side), style in product(SIZES, STYLES):
         check(layer, Shape(CHANNELS, height, side), style)
