@@ -1,6 +1,8 @@
 # Everything runs in .venv, which `make` creates: no other set-up is needed. PYTHON names a Python of 3.11 or newer.
 PYTHON ?= python3
 BIN = .venv/bin
+QUICK = -m "not full and not integration and not site"
+ALL = -m "not integration and not site"
 # A test runs on one thread, two beside each other; what threads share is in tests/inference, which has all cores
 BESIDE = env OMP_NUM_THREADS=1
 PARALLEL = --numprocesses 2 --dist worksteal --ignore tests/inference
@@ -11,15 +13,15 @@ demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
 
 test: lint
-	$(BIN)/pytest -m "not full and not integration and not site" tests/inference
-	$(BESIDE) $(BIN)/pytest -m "not full and not integration and not site" $(PARALLEL)
+	$(BIN)/pytest $(QUICK) tests/inference
+	$(BESIDE) $(BIN)/pytest $(QUICK) $(PARALLEL)
 
 reliability: .venv/dev
 	$(BIN)/python tests/reliability/figures.py
 
 test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
-	$(BIN)/pytest -m "not integration and not site" tests/inference
-	$(BESIDE) $(BIN)/pytest -m "not integration and not site" $(PARALLEL)
+	$(BIN)/pytest $(ALL) tests/inference
+	$(BESIDE) $(BIN)/pytest $(ALL) $(PARALLEL)
 	.venv-lowest/bin/pytest -W default tests/test_factory.py tests/test_lean.py tests/weights/test_load.py
 
 # Every other library of docs/embedding, none skipped
@@ -32,7 +34,7 @@ test-site: docs .venv/dev .venv/site
 
 # The lowest versions that our bounds admit, whose own warnings are not ours
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/pytest -W default -m "not full and not integration and not site" --ignore tests/integrations
+	.venv-lowest/bin/pytest -W default $(QUICK) --ignore tests/integrations
 
 # Without partners, which ask for newer ones; PYTHON is 3.11 or 3.12 there, as numpy 1.26 has it
 .venv-lowest/ready: pyproject.toml

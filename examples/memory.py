@@ -31,9 +31,8 @@ def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
     net = iz.create_model(model, num_classes=2)
     images, targets = torch.randn(batch, 3, size, size), torch.arange(batch) % 2
     batches = list(zip(torch.split(images, small), torch.split(targets, small), strict=True))
-    iz.fit(
-        iz.create_model("vgg11_bn_cifar", num_classes=2), [(images[:2, :, :32, :32], targets[:2])], epochs=1
-    )  # loads what it uses
+    other = iz.create_model("vgg11_bn_cifar", num_classes=2)  # whose training loads what training needs
+    iz.fit(other, [(images[:2, :, :32, :32], targets[:2])], epochs=1)
     settings: dict[str, object] = {"epochs": 1, "channels_last": False, "accumulate": batch // small, **OPTIONS[option]}
     start = time.perf_counter()
     used = peak(lambda: iz.fit(net, batches, **settings))  # type: ignore[arg-type]  # a table of options

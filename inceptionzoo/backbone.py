@@ -12,6 +12,7 @@ from .blocks import training_norms
 from .checkpoint import checkpoint
 from .cost import Shape
 from .errors import ArgumentError, InputError, SpecError, check_flag
+from .lean import tracing
 from .network import Network
 from .network_cost import Indices as Indices
 from .network_cost import find_stages, levels, min_input_size, network_cost, stage_levels
@@ -193,8 +194,7 @@ class Backbone(nn.Module, Generic[Out]):
         return [*segments, nn.Sequential(*plain)] if plain else segments
 
     def _check(self, x: Tensor) -> None:
-        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
-        if isinstance(x, Tensor) and not tracing:
+        if isinstance(x, Tensor) and not tracing():
             self._check_images(x)
 
     def _check_images(self, x: Tensor) -> None:

@@ -61,8 +61,8 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Chain():
             steps = nn.Sequential()
             for step in layer.layers:
-                if _is_max(step) and len(steps):
-                    keep_mask(steps[-1], style)
+                if _is_max(step):
+                    keep_mask(steps, style)
                 steps.append(build_layer(step, in_channels, style))
                 in_channels = width(step, in_channels)
             return steps
@@ -138,8 +138,8 @@ def build_network(
     check_head(num_classes, global_pool, drop)
     features, channels = nn.Sequential(), in_chans
     for name, layer in network.stages:
-        if _is_max(layer) and len(features):
-            keep_mask(features[-1], network.style)
+        if _is_max(layer):
+            keep_mask(features, network.style)
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = width(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)

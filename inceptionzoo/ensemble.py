@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .errors import ArgumentError, FileError, MismatchError, check_number, check_path
 from .evaluation.batches import Batches, check_batch, check_batches, unpack
+from .evaluation.evaluate import evaluating
 from .net import Net
 from .restore import restore_described
 from .weights.card import Card, card_of
@@ -112,16 +113,12 @@ class Ensemble(nn.Module):
     def _likelihoods(self, loader: Batches) -> Tensor:
         """Return the probability that each member gives each image's target, (members, images)."""
         check_batches("loader", loader)
-        like, training, found = next(self.parameters()), self.training, []
-        self.eval()
-        try:
-            with torch.inference_mode():
-                for images, targets in map(unpack, loader):
-                    check_batch(images, targets, self.num_classes)
-                    logs = self._logs(images.to(like.device, like.dtype)).cpu()
-                    found.append(logs[:, torch.arange(len(targets)), targets.cpu()].double().exp())
-        finally:
-            self.train(training)
+        like, found = next(self.parameters()), []
+        with evaluating(self):
+            for images, targets in map(unpack, loader):
+                check_batch(images, targets, self.num_classes)
+                logs = self._logs(images.to(like.device, like.dtype)).cpu()
+                found.append(logs[:, torch.arange(len(targets)), targets.cpu()].double().exp())
         if not found:
             raise ArgumentError("fit_weights: the loader gave no batch; check the data set and its filters")
         return torch.cat(found, 1).clamp_min(1e-12)

@@ -6,14 +6,12 @@ those maps, a byte a value and two bytes a maximum do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]  # torch does not list it
 INT16 = 2**16  # how many pixels two bytes count
 
 
@@ -36,6 +34,11 @@ class LeanMaxPool2d(nn.MaxPool2d):
         return result
 
 
+def tracing() -> bool:
+    """Return whether what runs is recorded, by torch.compile, torch.export or torch.jit, for inputs that come later."""
+    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]  # torch left it untyped
+
+
 def is_relu(module: nn.Module) -> bool:
     """Return whether a module is ReLU, whatever it keeps."""
     return type(module) in (nn.ReLU, MaskedReLU)
@@ -48,8 +51,7 @@ def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
 
 def _learns(module: nn.Module, x: Tensor) -> bool:
     """Return whether a backward pass may follow, and nobody is making a graph, where torch's own operations alone are known."""
-    graph = torch.compiler.is_compiling() or is_tracing() or isinstance(x, torch.fx.Proxy)
-    return module.training and torch.is_grad_enabled() and not graph
+    return module.training and torch.is_grad_enabled() and not (tracing() or isinstance(x, torch.fx.Proxy))
 
 
 def masked_relu(x: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ class _MaskedReLU(torch.autograd.Function):
         return F.relu(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004  # torch's signature
         kept = (output <= 0).logical_not_()  # nan is kept, so that its gradient passes, as through torch's
         ctx.save_for_backward(kept)
         ctx.save_for_forward(kept)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .ensemble import Ensemble
 from .entry import DataConfig
 from .errors import ArgumentError, check_flag, check_int, near
+from .evaluation.evaluate import evaluating
 from .feature_net import FeatureNet
 from .net import Net
 
@@ -72,13 +72,8 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None) -> li
         raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
     like = next(model.parameters())
     x = _prepared(model, image).to(like.device, like.dtype)
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            probabilities = model(x[None]).float().softmax(1)[0]
-    finally:
-        model.train(training)
+    with evaluating(model):
+        probabilities = model(x[None]).float().softmax(1)[0]
     names = model.class_names or tuple(map(str, range(model.num_classes)))
     order = probabilities.argsort(descending=True)[:topk]
     return [(names[index], float(probabilities[index])) for index in order.tolist()]

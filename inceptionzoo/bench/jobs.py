@@ -47,7 +47,7 @@ def train_step(net: nn.Module, images: Tensor) -> Job:
     targets = torch.arange(len(images), device=images.device) % 2
 
     def step() -> None:
-        F.cross_entropy(net(images), targets).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(net(images), targets).backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         optimizer.zero_grad()
 

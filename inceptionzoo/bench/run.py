@@ -114,9 +114,7 @@ def _training(model: Net, side: int, batch: int, rounds: int, *, with_peers: boo
     images = torch.randn(shape, device=place)
     times = take_turns({name: train_step(build(), images) for name, build in networks.items()}, rounds, place)
     for name, seconds in times.items():
-        asked = {"model": model.entry.name, "runner": name, "threads": torch.get_num_threads(), "shape": shape}
-        asked["peers"] = with_peers
-        memory = in_its_own_process(**asked) if place.type == "cpu" else None
+        memory = _memory(model, name, peers=with_peers, shape=shape) if place.type == "cpu" else None
         yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
 
 
@@ -132,10 +130,13 @@ def _loading(model: Net, side: int, rounds: int, *, with_peers: bool) -> Iterato
         for name, seconds in times.items():
             library, _, what = name.partition(", ")
             ours = times.get(f"inceptionzoo, {library}'s file" if "file" in what else f"inceptionzoo, {what}", seconds)
-            asked = {"model": model.entry.name, "runner": name, "threads": torch.get_num_threads(), "folder": folder}
-            asked["peers"] = with_peers
-            memory = in_its_own_process(**asked)
+            memory = _memory(model, name, peers=with_peers, folder=folder)
             yield replace(_row(model, side, 0, name, seconds, ours), apart=found[name], memory=memory)
+
+
+def _memory(model: Net, runner: str, **asked: object) -> float | None:
+    assert model.entry is not None
+    return in_its_own_process(model=model.entry.name, runner=runner, threads=torch.get_num_threads(), **asked)
 
 
 def _version(name: str) -> str | None:

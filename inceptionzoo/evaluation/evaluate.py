@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,19 +36,26 @@ def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | 
     return evaluate_share(model, Share(loader, Ranks()))
 
 
-def evaluate_share(model: nn.Module, share: Share) -> Result:
-    """Return the model's result on every rank's part."""
-    like = next(model.parameters())
-    seen, training = Seen(), model.training
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have the model in evaluation mode, without gradients; its mode is as it was after."""
+    training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            for part in share:
-                logits = model(part.images.to(like.device, like.dtype))
-                check_batch(part.images, part.targets, logits.shape[1])
-                seen.add(logits, part.targets, part.places)
+            yield
     finally:
         model.train(training)
+
+
+def evaluate_share(model: nn.Module, share: Share) -> Result:
+    """Return the model's result on every rank's part."""
+    like, seen = next(model.parameters()), Seen()
+    with evaluating(model):
+        for part in share:
+            logits = model(part.images.to(like.device, like.dtype))
+            check_batch(part.images, part.targets, logits.shape[1])
+            seen.add(logits, part.targets, part.places)
     if not seen.targets:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
     return _result(*seen.all(share.ranks), model)
