@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from functools import cache
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import skip_init
 
 from .lean import LeanMaxPool2d, MaskedReLU
 from .network import Style
@@ -28,10 +28,29 @@ ACTS: dict[str, Callable[..., nn.Module]] = {
 M = TypeVar("M", bound=nn.Module)
 
 
-def unset(kind: Callable[..., M], *args: object, **kwargs: object) -> M:
-    """Return a module whose weights are allocated and not set: its owner's `reset_parameters` sets them, once."""
-    module: M = skip_init(kind, *args, device=torch.get_default_device(), **kwargs)  # type: ignore[no-untyped-call]  # torch left it untyped
+def unset(kind: type[M], *args: object, **kwargs: object) -> M:
+    """Return a module whose weights are allocated and not set: its owner sets them, once, by `draw`."""
+    module = cast("M", _without_values(kind)(*args, **kwargs))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+    module.__class__ = kind
     return module
+
+
+@cache
+def _without_values(kind: type[nn.Module]) -> type[nn.Module]:
+    """Return the class with weights that are left as they are allocated; torch's `skip_init` allocates them twice."""
+    return type(kind.__name__, (kind,), {"reset_parameters": lambda _: None})
+
+
+def draw(layer: nn.Conv2d | nn.Linear, std: float | None = None) -> None:
+    """Draw normal weights, He's for the fan-in or of deviation `std`, and zero the bias, where the layer has memory."""
+    if layer.weight.is_meta:  # torch would draw nothing, slowly
+        return
+    if std is None:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+    else:
+        nn.init.normal_(layer.weight, 0.0, std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def pad_same(x: Tensor, span: tuple[int, int], stride: int, value: float = 0.0) -> Tensor:
@@ -101,9 +120,7 @@ class ConvNormAct(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw He's normal weights for the fan-in; zero biases."""
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_in", nonlinearity="relu")
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
+        draw(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.bn(self.conv(x)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal, overload
 
@@ -125,7 +126,7 @@ def _random(entry: Entry, tag: str | None, asked: Asked, arguments: Mapping[str,
     options = asked.options(entry, Asked(row.num_classes) if row else None)
     if row:
         options["data"] = row.data.sized(options["in_chans"], *row.data.input_size[1:])
-    with torch.device(where or torch.get_default_device()):
+    with torch.device(where) if where else nullcontext():
         return build_network(make_network(entry, own), **options, entry=entry, arguments=own)
 
 

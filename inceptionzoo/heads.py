@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import unset
+from .blocks import draw, unset
 from .errors import ArgumentError, check_choice, check_int, check_rate
 from .network import GLOBAL_POOLS, GlobalPool, Head
 
@@ -84,29 +84,26 @@ class ClassifierHead(nn.Module):
             if isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
                 layer.reset_parameters()
             elif isinstance(layer, nn.Linear | nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+                draw(layer)
 
     def reset_classifier(self) -> None:
         """Draw small normal weights (0.01) for the classifier, so that training starts from even odds; zero its bias."""
         if isinstance(self.fc, nn.Linear):
-            nn.init.normal_(self.fc.weight, 0.0, 0.01)
-            nn.init.zeros_(self.fc.bias)
+            draw(self.fc, std=0.01)
 
     def renewed(self, num_classes: int, global_pool: GlobalPool | None, like: Tensor) -> ClassifierHead:
         """Return a head with a new classifier, of `like`'s device and dtype; hidden layers stay where their shapes do."""
+        pool = self.global_pool if global_pool is None else global_pool
+        sizes = (self.spec, self.in_channels, num_classes, pool, self.drop.p)
         with torch.device("meta"):
-            pool = self.global_pool if global_pool is None else global_pool
-            head = ClassifierHead(self.spec, self.in_channels, num_classes, pool, self.drop.p)
-        keep = _shapes(head.hidden) == _shapes(self.hidden)
-        for module in (head.fc,) if keep else (head.hidden, head.fc):
-            module.to(like.dtype).to_empty(device=like.device)
-        if keep:
-            head.hidden = self.hidden
-        else:
-            head.reset_hidden()
-        head.reset_classifier()
+            head = ClassifierHead(*sizes)
+        if _shapes(head.hidden) != _shapes(self.hidden):
+            with like.device:
+                return ClassifierHead(*sizes).to(like.dtype).train(self.training)
+        head.hidden = self.hidden
+        if num_classes:
+            head.fc = unset(nn.Linear, head.num_features, num_classes, device=like.device, dtype=like.dtype)
+            head.reset_classifier()
         return head.train(self.training)
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:

@@ -38,14 +38,16 @@ def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have the model in evaluation mode, without gradients; its mode is as it was after."""
-    training = model.training
+    """Have the model in evaluation mode, without gradients; the mode of each of its parts is as it was after."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(training)
+        for module, mode in modes:  # a module before its parts
+            if module.training is not mode:
+                module.train(mode)
 
 
 def evaluate_share(model: nn.Module, share: Share) -> Result:

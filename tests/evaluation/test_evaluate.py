@@ -30,6 +30,15 @@ def batches(classes: int, present: int, count: int = 120) -> list[tuple[torch.Te
     return list(zip(logits[:, :, None, None].split(32), targets.split(32), strict=True))
 
 
+def test_the_mode_of_every_part_is_as_it_was():
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Sequential(nn.Dropout(), nn.ReLU()), Score()).train()
+    model[0].eval()
+    model[1][1].eval()
+    before = [part.training for part in model.modules()]
+    iz.evaluate(model, batches(2, 2))
+    assert [part.training for part in model.modules()] == before == [True, False, True, True, False, True]
+
+
 @pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (5, 3)])
 def test_against_scikit_learn(classes, present):
     model, loader = Score().train(), batches(classes, present)
