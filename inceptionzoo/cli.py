@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     timing.add_argument("--size", type=int, help="side of the images in pixels, the model's own where nothing is said")
     timing.add_argument("--rounds", type=int, default=9, help="how often each is timed; the median is shown")
     timing.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    timing.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="what it computes in")
     timing.add_argument("--device", help="cpu, cuda, ...")
     timing.add_argument("--plot", metavar="FILE", help="also draw a picture")
     timing.set_defaults(run=_bench, job="inference")
@@ -112,7 +113,7 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(asked: argparse.Namespace) -> dict[str, Any]:
-    """Time the inference of models in float32: as they are, fused, compiled; with --peers by everything else installed.
+    """Time the inference of models: as they are, fused, compiled; with --peers by everything else installed.
 
     --train times a step of training and --load the making of a model, both with the memory that they take.
 
@@ -120,8 +121,9 @@ def _bench(asked: argparse.Namespace) -> dict[str, Any]:
     """
     if asked.plot:
         check_choice("the ending of --plot", Path(asked.plot).suffix, (".png", ".pdf", ".svg"))
-    options = {"job": asked.job, "size": asked.size, "rounds": asked.rounds, "with_peers": asked.peers, "device": asked.device}
-    report = bench(asked.models, batches=asked.batch, compiled=not asked.no_compile, **options)
+    given = ("job", "size", "rounds", "precision", "device")
+    options = {"with_peers": asked.peers, "compiled": not asked.no_compile, **{name: getattr(asked, name) for name in given}}
+    report = bench(asked.models, batches=asked.batch, **options)
     if asked.plot:
         report.plot(asked.plot)
     if not asked.json:

@@ -40,14 +40,16 @@ def train_networks(model: Net, *, peers: bool) -> dict[str, Callable[[], Any]]:
     return networks
 
 
-def train_step(net: nn.Module, images: Tensor) -> Job:
-    """Return a step: forward, backward, SGD with momentum."""
+def train_step(net: nn.Module, images: Tensor, dtype: torch.dtype = torch.float32) -> Job:
+    """Return a step: forward, by autocast in another dtype than float32, backward, SGD with momentum."""
     net.to(images.device).train()
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9)
     targets = torch.arange(len(images), device=images.device) % 2
 
     def step() -> None:
-        F.cross_entropy(net(images), targets).backward()  # type: ignore[no-untyped-call]  # torch's own
+        with torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
+            loss = F.cross_entropy(net(images), targets)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         optimizer.zero_grad()
 

@@ -19,25 +19,25 @@ Call = Callable[[Tensor], Tensor]
 OURS = ("inceptionzoo", "fused", "fused, compiled")
 
 
-def ours(model: Net, *, compiled: bool) -> Iterator[tuple[str, Call]]:
-    """Yield our own forms of the model: as it is, fused, and compiled."""
-    yield "inceptionzoo", model
-    yield "fused", fuse(model)
+def ours(model: Net, dtype: torch.dtype, *, compiled: bool) -> Iterator[tuple[str, Call]]:
+    """Yield our own forms of the model, in `dtype`: as it is, fused, and compiled."""
+    yield "inceptionzoo", copy.deepcopy(model).to(dtype)
+    yield "fused", fuse(model).to(dtype)
     if compiled:
-        yield "fused, compiled", fuse(model, compile=True)
+        yield "fused, compiled", fuse(model, compile=True).to(dtype)
 
 
 def peers(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tuple[str, Call]]:
-    """Yield the peers that are installed and have this network, with this model's weights."""
+    """Yield the peers that are installed and have this network, with this model's weights, in the images' dtype."""
     for name, build in LIBRARIES.items():
         if layout_of(model, name):
-            other = build(model).eval().to(images.device)
+            other = build(model).eval().to(images)
             yield name, other
             other = copy.deepcopy(other).to(memory_format=torch.channels_last)
             yield f"{name}, channels_last", other
             if compiled:
                 yield f"{name}, compiled", torch.compile(other, options={"freezing": True})
-    if images.device.type == "cpu":
+    if images.device.type == "cpu" and images.dtype is torch.float32:
         yield from _runtimes(model, images)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -25,6 +26,7 @@ from .memory import in_its_own_process
 from .peers import OURS, Call, ours, peers
 from .timings import Row, Timings
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "openvino", "llvmlite")
 
 
@@ -37,19 +39,22 @@ def bench(
     job: str = "inference",
     with_peers: bool = False,
     compiled: bool = True,
+    precision: Literal["fp32", "bf16"] = "fp32",
     device: str | torch.device | None = None,
 ) -> Timings:
-    """Time a job with models in float32, ours and with `with_peers` the peers', call by call in turn.
+    """Time a job with models, ours and with `with_peers` the peers', call by call in turn.
 
     `job` is "inference"; "training", a step of SGD without auxiliary heads; or "loading", making the model at random and of
     files, for which there are no batches. The last two say how much memory they take, each in a process of its own.
-    `size` is the side of the images in pixels, the model's own where it is None. Ratios are to our fastest form, round by
-    round; of loading, to our way with the same file.
+    `size` is the side of the images in pixels, the model's own where it is None. `precision` "bf16" is that of weights and
+    images in inference, whose outputs are held against float32's, and autocast's in training; ONNX's runtimes are left out.
+    Ratios are to our fastest form, round by round; of loading, to our way with the same file.
 
     Raises:
         ArgumentError: an argument lies outside its range, or a model is unknown.
     """
     check_choice("job", job, ("inference", "training", "loading"))
+    check_choice("precision", precision, PRECISIONS)
     check_int("rounds", rounds, 1)
     if size is not None:
         check_int("size", size, 1)
@@ -59,37 +64,42 @@ def bench(
     place = check_device(device) or torch.device("cpu")
     if job == "loading" and place.type != "cpu":
         raise ArgumentError(f"device={device!r} has no effect on loading, which is to the CPU; leave it out")
+    if job == "loading" and precision != "fp32":
+        raise ArgumentError(f"precision={precision!r} has no effect on loading, which is in float32; leave it out")
     rows: list[Row] = []
+    dtype = PRECISIONS[precision]
     peak, others = gemm_peak(place), [load()]
     for entry in entries:
         model = create_model(entry.name).eval().to(place)
         side = size or model.data.input_size[1]
         for batch in batches if job != "loading" else (0,):
             if job == "inference":
-                rows += _inference(model, side, batch, peak, rounds, with_peers=with_peers, compiled=compiled)
+                rows += _inference(model, side, batch, peak, rounds, dtype, with_peers=with_peers, compiled=compiled)
             elif job == "training":
-                rows += _training(model, side, batch, rounds, with_peers=with_peers)
+                rows += _training(model, side, batch, rounds, dtype, with_peers=with_peers)
             else:
                 rows += _loading(model, side, rounds, with_peers=with_peers)
             others.append(load())
     found = {name: number for name in PACKAGES if (number := _version(name))}
-    timings = Timings(machine(place, max(others), found), peak, rounds, rows)
+    timings = Timings(machine(place, max(others), found), peak, rounds, precision, rows)
     if timings.machine.busy:
         timings.rows[:] = [replace(row, ratio=None) for row in rows]
     return timings
 
 
 def _inference(
-    model: Net, side: int, batch: int, peak: float, rounds: int, *, with_peers: bool, compiled: bool
+    model: Net, side: int, batch: int, peak: float, rounds: int, dtype: torch.dtype, *, with_peers: bool, compiled: bool
 ) -> Iterator[Row]:
     """Yield a row for each way of running the model on a batch of images."""
     place = next(model.parameters()).device
     images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(place)
-    forms: dict[str, Call] = dict(ours(model, compiled=compiled))
+    with torch.inference_mode():
+        expected = model(images)
+    images = images.to(dtype)
+    forms: dict[str, Call] = dict(ours(model, dtype, compiled=compiled))
     if with_peers:
         forms |= dict(peers(model, images, compiled=compiled))
     with torch.inference_mode():
-        expected = model(images)
         differences = {name: apart(call(images), expected) for name, call in forms.items()}
         times = take_turns({name: partial(call, images) for name, call in forms.items()}, rounds, place)
     best = min((name for name in OURS if name in times), key=lambda name: statistics.median(times[name]))
@@ -106,15 +116,16 @@ def _row(model: Net, side: int, batch: int, name: str, seconds: list[float], our
     return Row(model.entry.name, side, batch, name, median, low, high, ratio(seconds, ours))
 
 
-def _training(model: Net, side: int, batch: int, rounds: int, *, with_peers: bool) -> Iterator[Row]:
+def _training(model: Net, side: int, batch: int, rounds: int, dtype: torch.dtype, *, with_peers: bool) -> Iterator[Row]:
     """Yield a row for each library's step of training."""
     assert model.entry is not None
     place, shape = next(model.parameters()).device, [batch, model.in_chans, side, side]
     networks = train_networks(model, peers=with_peers)
     images = torch.randn(shape, device=place)
-    times = take_turns({name: train_step(build(), images) for name, build in networks.items()}, rounds, place)
+    times = take_turns({name: train_step(build(), images, dtype) for name, build in networks.items()}, rounds, place)
     for name, seconds in times.items():
-        memory = _memory(model, name, peers=with_peers, shape=shape) if place.type == "cpu" else None
+        asked = {"peers": with_peers, "shape": shape, "amp": dtype is torch.bfloat16}
+        memory = _memory(model, name, **asked) if place.type == "cpu" else None
         yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
 
 

@@ -37,19 +37,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What `bench` measured, a row for each model, batch and way of doing it; `peak` is the GEMM's multiply-adds a second."""
+    """What `bench` measured, a row for each model, batch and way of doing it.
+
+    `peak` is the multiply-adds a second of float32 matrices, whatever the `precision` of the jobs.
+    """
 
     machine: Machine
     peak: float
     rounds: int
+    precision: str
     rows: list[Row]
 
     def __str__(self) -> str:
         told = self.machine
         head = (
             f"{told.processor}, {told.cores} cores, {told.threads} threads, {told.device}; "
-            f"others took {told.load:.2f} cores; GEMM {2 * self.peak / 1e9:.0f} GFLOP/s; {self.rounds} rounds\n"
-            + ", ".join(f"{name} {number}" for name, number in told.versions.items())
+            f"others took {told.load:.2f} cores; GEMM {2 * self.peak / 1e9:.0f} GFLOP/s; {self.rounds} rounds; "
+            f"{self.precision}\n" + ", ".join(f"{name} {number}" for name, number in told.versions.items())
         )
         return "\n".join([head, "" if not told.busy else NO_RATIOS, *self._lines()])
 

@@ -74,6 +74,37 @@ def test_rows_beside_peers(tmp_path):
         assert min(picture.size) > 300
 
 
+@pytest.mark.usefixtures("quiet")
+def test_bf16(monkeypatch):
+    """Weights and images are in bfloat16, and what differs from float32 is told."""
+    seen = {}
+
+    def watch(calls, rounds, device):
+        seen.update({name: call.args[0].dtype for name, call in calls.items()})
+        return {name: [float(rounds)] for name in calls}
+
+    monkeypatch.setattr(run, "take_turns", watch)
+    options = {"batches": [2], "size": 64, "rounds": 1, "with_peers": True, "compiled": False, "precision": "bf16"}
+    timings = bench(["googlenet"], **options)
+    runners = [row.runner for row in timings.rows]
+    assert runners == ["inceptionzoo", "fused", "torchvision", "torchvision, channels_last"]
+    assert seen == dict.fromkeys(runners, torch.bfloat16)
+    assert all(1e-4 < row.apart < 5e-2 for row in timings.rows)
+    assert "bf16" in str(timings)
+    with pytest.raises(iz.ArgumentError, match=r"precision='bf16' has no effect on loading"):
+        bench(["googlenet"], job="loading", precision="bf16")
+
+
+def test_a_step_in_bf16():
+    """Autocast computes in bfloat16; weights and gradients stay float32."""
+    net, types = iz.create_model("vgg11_bn_cifar", num_classes=2), []
+    net.features[0].register_forward_hook(lambda module, args, out: types.append(out.dtype))
+    for dtype in (torch.bfloat16, torch.float32):
+        jobs.train_step(net, noise(4, 3, 32, 32), dtype)()
+    assert types == [torch.bfloat16, torch.float32]
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
 def test_a_peer_is_not_our_own_model():
     """What our bridge puts into timm is no other library's."""
     iz.interop.timm.register()
@@ -110,7 +141,7 @@ def test_the_command(capsys, tmp_path):
 
 @pytest.mark.usefixtures("quiet")
 def test_training():
-    timings = bench(["googlenet"], batches=[2], size=64, rounds=2, job="training", with_peers=True)
+    timings = bench(["googlenet"], batches=[2], size=64, rounds=2, job="training", with_peers=True, precision="bf16")
     assert [row.runner for row in timings.rows] == ["inceptionzoo", "inceptionzoo, checkpointed", "torchvision"]
     assert timings.rows[0].ratio == (1.0, 1.0, 1.0)
     assert all(row.memory > 1 and row.apart is None and row.share is None for row in timings.rows)
