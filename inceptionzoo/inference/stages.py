@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .program import Program
 
 ROOM = 256 << 20  # bytes that the programs of a model may keep
+PART = 16  # images of a batch that is played in parts, or a smaller power of two; more at a time are no faster each
+TOO_LARGE: Final = "too large"
 
 
 class Stages(Tuned, nn.Sequential):
@@ -26,7 +28,7 @@ class Stages(Tuned, nn.Sequential):
         super().__init__()
         for name, stage in stages.items():
             self.add_module(name, stage)
-        self._programs: dict[Hashable, Program | None] = {}
+        self._programs: dict[Hashable, Program | Literal["too large"] | None] = {}
         self._watch, self._lock = Watch(self), Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -41,8 +43,8 @@ class Stages(Tuned, nn.Sequential):
             x = self._run(x)
             return x
         try:
-            program = self._program(x)
-            return self._run(x) if program is None else program(x)
+            played = self._played(x)
+            return self._run(x) if played is None else played
         finally:
             self._lock.release()
 
@@ -51,28 +53,47 @@ class Stages(Tuned, nn.Sequential):
             x = stage(x)
         return x
 
-    def _program(self, x: Tensor) -> Program | None:
+    def _played(self, x: Tensor) -> Tensor | None:
+        """Return the output by a program, part by part where one for the batch would be too large; None where none is."""
+        program = self._program(x)
+        if program is None:
+            return None
+        if program != TOO_LARGE:
+            return program(x)
+        parts = [self._played(part) for part in torch.split(x, min(PART, 1 << (len(x) - 1).bit_length() - 1))]
+        whole = [part for part in parts if part is not None]
+        if len(whole) == len(parts):
+            return torch.cat(whole)
+        self._programs[_situation(x)] = None
+        return None
+
+    def _program(self, x: Tensor) -> Program | Literal["too large"] | None:
         if not self._watch.same():
             self._watch = Watch(self)
             self._programs.clear()
         if not self._watch.playable:
             return None
-        situation = x.shape, x.stride(), torch.get_num_threads()
+        situation = _situation(x)
         if situation not in self._programs and len(self._programs) < MOST:
             self._programs[situation] = self._recorded(probe(x)) if compiles() else None
         return self._programs.get(situation)
 
-    def _recorded(self, x: Tensor) -> Program | None:
-        """Return a program whose output is that of the stages."""
+    def _recorded(self, x: Tensor) -> Program | Literal["too large"] | None:
+        """Return a program whose output is that of the stages, or whether it is the batch that leaves no room for one."""
         from .program import Program, TooLarge
 
-        expected = self._run(x)
-        limit = ROOM - sum(program.size for program in self._programs.values() if program)
+        limit = ROOM - sum(program.size for program in self._programs.values() if isinstance(program, Program))
         try:
             program = Program(self, x, limit)
         except TooLarge:
-            return None
+            return TOO_LARGE if len(x) > 1 else None
+        expected = self._run(x)
         return program if (program(x) - expected).abs().max() <= BOUND * expected.abs().max() else None
+
+
+def _situation(x: Tensor) -> Hashable:
+    """Return what a program is for."""
+    return x.shape, x.stride(), torch.get_num_threads()
 
 
 class Watch:

@@ -169,6 +169,29 @@ def test_no_more_memory_than_there_is(fast, monkeypatch):
 
 
 @torch.no_grad()
+def test_a_batch_too_large_is_played_in_parts(fast, monkeypatch):
+    """Parts are of a power of two, and the rest; where one of them has no room either, the batch runs pass by pass."""
+    fast(noise(4, 3, 20, 20))
+    (four,) = programs(fast)
+    assert four
+    fast.features._programs.clear()
+    monkeypatch.setattr(file, "ROOM", 2 * four.size - 1)
+    seen, real, x = [], Program.__call__, noise(9, 3, 20, 20)
+    monkeypatch.setattr(Program, "__call__", lambda self, x: (seen.append(len(x)), real(self, x))[1])
+    for _ in range(2):
+        seen.clear()
+        assert distance(fast(x), apart(fast, x)) < WINOGRAD
+    assert seen == [4, 4, 1]
+    monkeypatch.setattr(file, "ROOM", four.size // 4 - 1)
+    fast.features._programs.clear()
+    seen.clear()
+    for _ in range(2):
+        assert distance(fast(x), apart(fast, x)) < WINOGRAD
+    assert not seen
+    assert fast.features._programs[file._situation(x)] is None
+
+
+@torch.no_grad()
 def test_a_program_that_differs_is_not_played(fast, monkeypatch):
     monkeypatch.setattr(Program, "__call__", lambda self, x: torch.ones(1, 24, 10, 10))
     x = noise(1, 3, 20, 20)
