@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .bench import bench
+from .bench.jobs import PRECISIONS
 from .draw import draw
 from .errors import MismatchError, ZooError, check_choice
 from .factory import create_model
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     timing.add_argument("--size", type=int, help="side of the images in pixels, the model's own where nothing is said")
     timing.add_argument("--rounds", type=int, default=9, help="how often each is timed; the median is shown")
     timing.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    timing.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="what it computes in")
+    timing.add_argument("--precision", choices=tuple(PRECISIONS), default="fp32", help="what it computes in")
     timing.add_argument("--device", help="cpu, cuda, ...")
     timing.add_argument("--plot", metavar="FILE", help="also draw a picture")
     timing.set_defaults(run=_bench, job="inference")

@@ -126,7 +126,7 @@ def _random(entry: Entry, tag: str | None, asked: Asked, arguments: Mapping[str,
     options = asked.options(entry, Asked(row.num_classes) if row else None)
     if row:
         options["data"] = row.data.sized(options["in_chans"], *row.data.input_size[1:])
-    with torch.device(where) if where else nullcontext():
+    with where or nullcontext():
         return build_network(make_network(entry, own), **options, entry=entry, arguments=own)
 
 

@@ -19,6 +19,7 @@ from ..weights.save import save_weights
 from .peers import LIBRARIES, layout_of
 
 Job = Callable[[], Any]
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def train_networks(model: Net, *, peers: bool) -> dict[str, Callable[[], Any]]:
@@ -40,14 +41,14 @@ def train_networks(model: Net, *, peers: bool) -> dict[str, Callable[[], Any]]:
     return networks
 
 
-def train_step(net: nn.Module, images: Tensor, dtype: torch.dtype = torch.float32) -> Job:
-    """Return a step: forward, by autocast in another dtype than float32, backward, SGD with momentum."""
+def train_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Job:
+    """Return a step: forward, by autocast in another precision than "fp32", backward, SGD with momentum."""
     net.to(images.device).train()
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9)
     targets = torch.arange(len(images), device=images.device) % 2
 
     def step() -> None:
-        with torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
+        with torch.autocast(images.device.type, PRECISIONS[precision], enabled=precision != "fp32"):
             loss = F.cross_entropy(net(images), targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()

@@ -46,19 +46,16 @@ def measured(
     peers: bool,
     folder: str | None = None,
     shape: list[int] | None = None,
-    amp: bool = False,
+    precision: str = "fp32",
 ) -> float:
-    """Return the MiB that a job of this process takes: making a model of files in `folder`, or two steps on images.
-
-    `amp` has the steps in bfloat16, by autocast.
-    """
+    """Return the MiB that a job of this process takes: making a model of files in `folder`, or two steps on images."""
     torch.set_num_threads(threads)
     if folder is not None:
         small = create_model(model, device="meta")
         return peak(loads(small, Path(folder), peers=peers)[runner])
     assert shape is not None
     net = train_networks(create_model(model, device="meta"), peers=peers)[runner]()
-    step = train_step(net, torch.randn(shape), torch.bfloat16 if amp else torch.float32)
+    step = train_step(net, torch.randn(shape), precision)
     return peak(lambda: (step(), step()))
 
 

@@ -20,13 +20,12 @@ from ..net import Net
 from ..network_cost import network_cost
 from ..place import check_device
 from ..registry import find
-from .jobs import loads, train_networks, train_step
+from .jobs import PRECISIONS, loads, train_networks, train_step
 from .measure import apart, gemm_peak, load, machine, quartiles, ratio, take_turns
 from .memory import in_its_own_process
 from .peers import OURS, Call, ours, peers
 from .timings import Row, Timings
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "openvino", "llvmlite")
 
 
@@ -67,16 +66,15 @@ def bench(
     if job == "loading" and precision != "fp32":
         raise ArgumentError(f"precision={precision!r} has no effect on loading, which is in float32; leave it out")
     rows: list[Row] = []
-    dtype = PRECISIONS[precision]
     peak, others = gemm_peak(place), [load()]
     for entry in entries:
         model = create_model(entry.name).eval().to(place)
         side = size or model.data.input_size[1]
         for batch in batches if job != "loading" else (0,):
             if job == "inference":
-                rows += _inference(model, side, batch, peak, rounds, dtype, with_peers=with_peers, compiled=compiled)
+                rows += _inference(model, side, batch, peak, rounds, precision, with_peers=with_peers, compiled=compiled)
             elif job == "training":
-                rows += _training(model, side, batch, rounds, dtype, with_peers=with_peers)
+                rows += _training(model, side, batch, rounds, precision, with_peers=with_peers)
             else:
                 rows += _loading(model, side, rounds, with_peers=with_peers)
             others.append(load())
@@ -88,15 +86,15 @@ def bench(
 
 
 def _inference(
-    model: Net, side: int, batch: int, peak: float, rounds: int, dtype: torch.dtype, *, with_peers: bool, compiled: bool
+    model: Net, side: int, batch: int, peak: float, rounds: int, precision: str, *, with_peers: bool, compiled: bool
 ) -> Iterator[Row]:
     """Yield a row for each way of running the model on a batch of images."""
     place = next(model.parameters()).device
     images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(place)
     with torch.inference_mode():
         expected = model(images)
-    images = images.to(dtype)
-    forms: dict[str, Call] = dict(ours(model, dtype, compiled=compiled))
+    images = images.to(PRECISIONS[precision])
+    forms: dict[str, Call] = dict(ours(model, images.dtype, compiled=compiled))
     if with_peers:
         forms |= dict(peers(model, images, compiled=compiled))
     with torch.inference_mode():
@@ -116,15 +114,15 @@ def _row(model: Net, side: int, batch: int, name: str, seconds: list[float], our
     return Row(model.entry.name, side, batch, name, median, low, high, ratio(seconds, ours))
 
 
-def _training(model: Net, side: int, batch: int, rounds: int, dtype: torch.dtype, *, with_peers: bool) -> Iterator[Row]:
+def _training(model: Net, side: int, batch: int, rounds: int, precision: str, *, with_peers: bool) -> Iterator[Row]:
     """Yield a row for each library's step of training."""
     assert model.entry is not None
     place, shape = next(model.parameters()).device, [batch, model.in_chans, side, side]
     networks = train_networks(model, peers=with_peers)
     images = torch.randn(shape, device=place)
-    times = take_turns({name: train_step(build(), images, dtype) for name, build in networks.items()}, rounds, place)
+    times = take_turns({name: train_step(build(), images, precision) for name, build in networks.items()}, rounds, place)
     for name, seconds in times.items():
-        asked = {"peers": with_peers, "shape": shape, "amp": dtype is torch.bfloat16}
+        asked = {"peers": with_peers, "shape": shape, "precision": precision}
         memory = _memory(model, name, **asked) if place.type == "cpu" else None
         yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ROOM = 256 << 20  # bytes that the programs of a model may keep
 PART = 16  # images of a batch that is played in parts, or a smaller power of two; more at a time are no faster each
-TOO_LARGE: Final = "too large"
 
 
 class Stages(Tuned, nn.Sequential):
@@ -28,7 +27,7 @@ class Stages(Tuned, nn.Sequential):
         super().__init__()
         for name, stage in stages.items():
             self.add_module(name, stage)
-        self._programs: dict[Hashable, Program | Literal["too large"] | None] = {}
+        self._programs: dict[Hashable, Program | Parts | None] = {}
         self._watch, self._lock = Watch(self), Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -43,8 +42,8 @@ class Stages(Tuned, nn.Sequential):
             x = self._run(x)
             return x
         try:
-            played = self._played(x)
-            return self._run(x) if played is None else played
+            program = self._program(x)
+            return self._run(x) if program is None else program(x)
         finally:
             self._lock.release()
 
@@ -53,42 +52,49 @@ class Stages(Tuned, nn.Sequential):
             x = stage(x)
         return x
 
-    def _played(self, x: Tensor) -> Tensor | None:
-        """Return the output by a program, part by part where one for the batch would be too large; None where none is."""
-        program = self._program(x)
-        if program is None:
-            return None
-        if program != TOO_LARGE:
-            return program(x)
-        parts = [self._played(part) for part in torch.split(x, min(PART, 1 << (len(x) - 1).bit_length() - 1))]
-        whole = [part for part in parts if part is not None]
-        if len(whole) == len(parts):
-            return torch.cat(whole)
-        self._programs[_situation(x)] = None
-        return None
-
-    def _program(self, x: Tensor) -> Program | Literal["too large"] | None:
+    def _program(self, x: Tensor) -> Program | Parts | None:
         if not self._watch.same():
             self._watch = Watch(self)
             self._programs.clear()
-        if not self._watch.playable:
-            return None
+        return self._found(x) if self._watch.playable else None
+
+    def _found(self, x: Tensor, others: int = 0) -> Program | Parts | None:
+        """Return what plays inputs like x, made now where there is a place for it and for `others` that wait for it."""
         situation = _situation(x)
-        if situation not in self._programs and len(self._programs) < MOST:
-            self._programs[situation] = self._recorded(probe(x)) if compiles() else None
+        if situation not in self._programs and len(self._programs) + others < MOST:
+            self._programs[situation] = self._recorded(probe(x), others) if compiles() else None
         return self._programs.get(situation)
 
-    def _recorded(self, x: Tensor) -> Program | Literal["too large"] | None:
-        """Return a program whose output is that of the stages, or whether it is the batch that leaves no room for one."""
+    def _recorded(self, x: Tensor, others: int) -> Program | Parts | None:
+        """Return a program whose output is that of the stages, or several, where one for the batch would be too large."""
         from .program import Program, TooLarge
 
-        limit = ROOM - sum(program.size for program in self._programs.values() if isinstance(program, Program))
+        limit = ROOM - sum(program.size for program in self._programs.values() if program)
         try:
             program = Program(self, x, limit)
         except TooLarge:
-            return TOO_LARGE if len(x) > 1 else None
+            return self._in_parts(x, others + 1) if len(x) > 1 else None
         expected = self._run(x)
         return program if (program(x) - expected).abs().max() <= BOUND * expected.abs().max() else None
+
+    def _in_parts(self, x: Tensor, others: int) -> Parts | None:
+        count = min(PART, 1 << (len(x) - 1).bit_length() - 1)
+        programs = [self._found(part, others) for part in torch.split(x, count)]
+        found = [program for program in programs if program]
+        return Parts(count, found) if len(found) == len(programs) else None
+
+
+class Parts:
+    """Programs that play a batch one after the other: `count` images each, and the last one what is left."""
+
+    size = 0  # bytes: theirs count where they are kept
+
+    def __init__(self, count: int, programs: Sequence[Program | Parts]) -> None:
+        self.count, self.programs = count, programs
+
+    def __call__(self, x: Tensor) -> Tensor:
+        parts = torch.split(x, self.count)
+        return torch.cat([program(part) for program, part in zip(self.programs, parts, strict=True)])
 
 
 def _situation(x: Tensor) -> Hashable:

@@ -99,8 +99,8 @@ def test_a_step_in_bf16():
     """Autocast computes in bfloat16; weights and gradients stay float32."""
     net, types = iz.create_model("vgg11_bn_cifar", num_classes=2), []
     net.features[0].register_forward_hook(lambda module, args, out: types.append(out.dtype))
-    for dtype in (torch.bfloat16, torch.float32):
-        jobs.train_step(net, noise(4, 3, 32, 32), dtype)()
+    for precision in ("bf16", "fp32"):
+        jobs.train_step(net, noise(4, 3, 32, 32), precision)()
     assert types == [torch.bfloat16, torch.float32]
     assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
