@@ -22,7 +22,7 @@ reliability: .venv/dev
 test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
 	$(BIN)/pytest $(ALL) tests/inference
 	$(BESIDE) $(BIN)/pytest $(ALL) $(PARALLEL)
-	.venv-lowest/bin/pytest -W default tests/test_factory.py tests/test_lean.py tests/weights/test_load.py
+	.venv-lowest/bin/pytest -W default tests/zoo/test_create.py tests/nn/test_memory.py tests/weights/test_load.py
 
 # Every other library of docs/embedding, none skipped
 test-integrations: .venv/dev .venv/integrations
@@ -49,6 +49,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timing
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --strict

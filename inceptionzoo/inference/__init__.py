@@ -1,5 +1,5 @@
 """A model's inference form: the same outputs by fewer and cheaper operations."""
 
-from .fuse import fuse, tuned
+from ._fuse import folded_network, fuse, tuned
 
-__all__ = ["fuse", "tuned"]
+__all__ = ["folded_network", "fuse", "tuned"]

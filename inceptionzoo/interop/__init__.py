@@ -1,5 +1,5 @@
 """Bridges into other people's registries; each library is imported where its bridge is used."""
 
-from . import timm as timm
+from . import timm
 
 __all__ = ["timm"]

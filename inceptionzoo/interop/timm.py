@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
-from ..registry import REGISTRY
-from ..weights.config import PREFIX
+from ..weights import PREFIX
+from ..zoo import REGISTRY
 
 
 def register() -> list[str]:
@@ -22,14 +24,19 @@ def register() -> list[str]:
     """
     from timm.models import is_model, model_entrypoint
 
-    from .izoo import is_ours, register_as
+    from ._timm_entries import register_as
 
     new = []
     for name, entry in REGISTRY.items():
         own = f"{PREFIX}{name}"
-        if is_model(own) and not is_ours(model_entrypoint(own)):
+        if is_model(own) and not is_bridged(model_entrypoint(own)):
             warnings.warn(f"timm has a model {own!r} that is not this library's; it stays as it is", stacklevel=2)
         if free := [theirs for theirs in (own, name) if not is_model(theirs)]:
             register_as(free, entry)
             new += free
     return new
+
+
+def is_bridged(entry_point: Callable[..., Any]) -> bool:
+    """Return whether an entry point of timm's registry is one that `register` put there."""
+    return entry_point.__module__ == f"{__package__}._timm_entries"

@@ -5,10 +5,25 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from ..entry import DataConfig, Entry, Layout, Published
 from ..errors import check_choice
-from ..network import Head, Network, Style, network
-from ..spec import Concat, Conv, Depthwise, Layer, Padding, Pool, chain, concat
+from ..spec import (
+    Concat,
+    Conv,
+    DataConfig,
+    Depthwise,
+    Entry,
+    Head,
+    Layer,
+    Layout,
+    Network,
+    Padding,
+    Pool,
+    Published,
+    Style,
+    chain,
+    concat,
+    network,
+)
 
 PAPER = (
     "Ioffe and Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift, "

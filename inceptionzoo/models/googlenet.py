@@ -5,10 +5,26 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from ..entry import CIFAR, DataConfig, Entry, Layout, Published
 from ..errors import check_choice, check_int
-from ..network import Aux, Head, Network, Style, network
-from ..spec import Concat, Conv, Layer, Norm, Pool, chain, concat
+from ..spec import (
+    CIFAR,
+    Aux,
+    Concat,
+    Conv,
+    DataConfig,
+    Entry,
+    Head,
+    Layer,
+    Layout,
+    Network,
+    Norm,
+    Pool,
+    Published,
+    Style,
+    chain,
+    concat,
+    network,
+)
 
 PAPER = "Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv:1409.4842"
 Five = Literal[5, 3] | tuple[Literal[3], Literal[3]]

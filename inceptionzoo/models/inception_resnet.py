@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..entry import DataConfig, Entry, Layout, Published
 from ..errors import ArgumentError, check_choice, check_int, check_number
-from ..network import Head, Network, network
-from ..spec import Concat, Conv, Layer, Pool, Residual, chain, concat
+from ..spec import (
+    Concat,
+    Conv,
+    DataConfig,
+    Entry,
+    Head,
+    Layer,
+    Layout,
+    Network,
+    Pool,
+    Published,
+    Residual,
+    chain,
+    concat,
+    network,
+)
 from .inception_v4 import DOWN, HALF, PAPER, reduction_a
 from .inception_v4 import stem as figure_3
 

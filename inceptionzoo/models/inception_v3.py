@@ -6,10 +6,25 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from ..entry import IMAGENET_MEAN, IMAGENET_STD, DataConfig, Entry, Layout, Published
 from ..errors import check_choice, check_flag
-from ..network import Aux, Head, Network, network
-from ..spec import Concat, Conv, Layer, Pool, chain, concat
+from ..spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Aux,
+    Concat,
+    Conv,
+    DataConfig,
+    Entry,
+    Head,
+    Layer,
+    Layout,
+    Network,
+    Pool,
+    Published,
+    chain,
+    concat,
+    network,
+)
 
 PAPER = "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv:1512.00567"
 HALF = (0.5, 0.5, 0.5)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..entry import DataConfig, Entry, Layout, Published
-from ..network import Head, Network, network
-from ..spec import Concat, Conv, Layer, Pool, chain, concat
+from ..spec import Concat, Conv, DataConfig, Entry, Head, Layer, Layout, Network, Pool, Published, chain, concat, network
 
 PAPER = (
     "Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning, AAAI 2017, "

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..entry import CIFAR, DataConfig, Entry, Layout, Published, Recipe
 from ..errors import check_choice, check_flag
-from ..network import Head, HeadKind, Network, Style, network
-from ..spec import Conv, Layer, Norm, Pool
+from ..spec import (
+    CIFAR,
+    Conv,
+    DataConfig,
+    Entry,
+    Head,
+    HeadKind,
+    Layer,
+    Layout,
+    Network,
+    Norm,
+    Pool,
+    Published,
+    Recipe,
+    Style,
+    network,
+)
 
 PAPER = "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, arXiv:1409.1556"
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from ..entry import DataConfig, Entry, Layout, Published
-from ..network import Head, Network, Style, network
-from ..spec import Act, Conv, Depthwise, Layer, Pool, Residual, chain
+from ..spec import (
+    Act,
+    Conv,
+    DataConfig,
+    Depthwise,
+    Entry,
+    Head,
+    Layer,
+    Layout,
+    Network,
+    Pool,
+    Published,
+    Residual,
+    Style,
+    chain,
+    network,
+)
 
 PAPER = "Chollet, Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017, arXiv:1610.02357"
 HALF = (0.5, 0.5, 0.5)

@@ -3,10 +3,10 @@
 `recipe`, `Losses` and `tensorboard` are for a loop of one's own, too.
 """
 
-from .callbacks import tensorboard
-from .fit import fit
-from .history import History
-from .losses import Losses
-from .recipe import recipe
+from ._callbacks import tensorboard
+from ._fit import fit
+from ._history import History
+from ._losses import Losses
+from ._recipe import recipe
 
 __all__ = ["History", "Losses", "fit", "recipe", "tensorboard"]

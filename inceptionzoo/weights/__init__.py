@@ -1,8 +1,38 @@
 """Weights: files, layouts, loading. Nothing here knows a particular model."""
 
-from ..report import Report
-from .export import export_weights
-from .load import load_weights
-from .save import save_weights
+from ..nn import Report
+from ._atomic import atomic_write
+from ._export import export_weights, exported_state_dict
+from ._hub_config import PREFIX, read_config
+from ._layout import is_classifier, match_layout
+from ._load import load_source, load_weights
+from ._metadata import ModelMetadata, describe_model, model_arguments
+from ._safetensors import MARKER, read_safetensors, write_safetensors
+from ._save import save_weights
+from ._source import WeightSource, read_weights
+from ._validation import check_materialized, find_invalid_values, fold_input
 
-__all__ = ["Report", "export_weights", "load_weights", "save_weights"]
+__all__ = [
+    "MARKER",
+    "PREFIX",
+    "ModelMetadata",
+    "Report",
+    "WeightSource",
+    "atomic_write",
+    "check_materialized",
+    "describe_model",
+    "export_weights",
+    "exported_state_dict",
+    "find_invalid_values",
+    "fold_input",
+    "is_classifier",
+    "load_source",
+    "load_weights",
+    "match_layout",
+    "model_arguments",
+    "read_config",
+    "read_safetensors",
+    "read_weights",
+    "save_weights",
+    "write_safetensors",
+]

@@ -12,8 +12,12 @@ from helpers import noise
 from PIL import Image
 
 import inceptionzoo as iz
-from inceptionzoo import cli
-from inceptionzoo.bench import bench, jobs, measure, memory, peers, run
+from inceptionzoo.bench import _jobs as jobs
+from inceptionzoo.bench import _measure as measure
+from inceptionzoo.bench import _peers as peers
+from inceptionzoo.bench import _run as run
+from inceptionzoo.bench import bench, memory
+from inceptionzoo.cli import _main as cli
 
 HERE = torch.device("cpu")
 

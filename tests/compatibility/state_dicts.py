@@ -1,4 +1,4 @@
-"""The state-dict keys and shapes of every model, as one hash a model: `python tests/compatibility/state_dicts.py` rewrites them.
+"""State-dict keys and shapes of every model, a hash each. `python tests/compatibility/state_dicts.py` rewrites them.
 
 The hashes in `state_dicts.json` may gain lines, for new models, and never change: files that users have saved depend on them.
 """

@@ -10,8 +10,8 @@ from helpers import distance, fill, noise, one_thread
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.inference import ways
-from inceptionzoo.inference.blocks import JoinedBranches, PoolAfter, Tuned
+from inceptionzoo.inference import _autotune as ways
+from inceptionzoo.inference._modules import JoinedBranches, PoolAfter, Tuned
 
 CLOSE = 1e-9  # relative, in float64
 ROUNDED = 1e-5  # the same in float32, where folding rounds each weight once

@@ -6,8 +6,8 @@ from convolutions import WINOGRAD, conv, expected, maps, rectified
 from helpers import distance
 from torch import nn
 
-from inceptionzoo.inference import buffers
-from inceptionzoo.inference.winograd import Winograd, suits, transformed
+from inceptionzoo.inference.cpu import _buffers as buffers
+from inceptionzoo.inference.cpu._winograd import Winograd, suits, transformed
 
 
 def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 4) -> Winograd:
@@ -50,7 +50,7 @@ def test_winograd(options, side, relu, outputs):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
     """Few tiles a part, the last part overlapping: every tile is worked on, by whichever thread."""
-    monkeypatch.setattr("inceptionzoo.inference.buffers.CACHE", 1 << 14)
+    monkeypatch.setattr("inceptionzoo.inference.cpu._buffers.CACHE", 1 << 14)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -12,7 +12,7 @@ from timm.models import FeatureInfo, model_entrypoint, register_model
 from timm.models._registry import _model_entrypoints, _module_to_models  # to undo what a test registers
 
 import inceptionzoo as iz
-from inceptionzoo.registry import REGISTRY
+from inceptionzoo.zoo._registry import REGISTRY
 
 NAMES = sorted(REGISTRY)
 TAGS = [f"{name}.{tag}" for name in NAMES for tag in REGISTRY[name].weights]

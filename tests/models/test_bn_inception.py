@@ -14,11 +14,11 @@ from pytorchcv.models.bninception import bninception as pytorchcv_bninception
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.build import build_network
-from inceptionzoo.cost import Shape
 from inceptionzoo.models.bn_inception import CADENE, ENTRIES, PYTORCHCV, bn_inception
-from inceptionzoo.network_cost import network_cost, stage_costs
-from inceptionzoo.variants import vary
+from inceptionzoo.nn._build import build_network
+from inceptionzoo.spec._cost import Shape
+from inceptionzoo.spec._network_cost import network_cost, stage_costs
+from inceptionzoo.spec._variants import apply_variants
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)  # of its dpn.py, where Python compiles it for the first time
@@ -168,7 +168,7 @@ def caffe_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_equals_the_graph_of_caffe2():
-    model = fill(make(vary(bn_inception(widths="onnx"), include_pad=False)), noise(4, 3, 224, 224))
+    model = fill(make(apply_variants(bn_inception(widths="onnx"), include_pad=False)), noise(4, 3, 224, 224))
     graph, shapes = light_graph()
     weights = caffe_weights(model)
     assert {name: tuple(value.shape) for name, value in weights.items()} == shapes
@@ -191,7 +191,7 @@ def test_inception_v2_is_slims():
     assert [type(layer).__name__ for layer in stem[1].layers] == ["Depthwise", "Conv"]
     assert (stem[1].layers[1].bias, stem[1].layers[1].norm) == (True, False)
     model = fill(build_network(network, num_classes=3), noise(2, 3, 64, 64))
-    padded = build_network(vary(network, padding="same", include_pad=False), num_classes=3).eval()
+    padded = build_network(apply_variants(network, padding="same", include_pad=False), num_classes=3).eval()
     padded.load_state_dict(model.state_dict())
     assert model(noise(1, 3, 64, 96)).equal(padded(noise(1, 3, 64, 96)))
 

@@ -13,7 +13,7 @@ from helpers import Block, distance, fill, noise, one_thread, outputs, shape_tex
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.network_cost import stage_costs
+from inceptionzoo.spec._network_cost import stage_costs
 
 ROWS = {  # #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj; channels; kernel weights; millions of multiply-adds
     "3a": ((64, 96, 128, 16, 32, 32), 256, 163_328, 128.0),

@@ -10,12 +10,12 @@ from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.build import build, build_network
-from inceptionzoo.cost import Shape, cost
 from inceptionzoo.errors import ArgumentError
 from inceptionzoo.models import inception_resnet, inception_v4
 from inceptionzoo.models.inception_resnet import ENTRIES, inception_resnet_v1, inception_resnet_v2
-from inceptionzoo.network_cost import network_cost, stage_costs
+from inceptionzoo.nn._build import build, build_network
+from inceptionzoo.spec._cost import Shape, layer_cost
+from inceptionzoo.spec._network_cost import network_cost, stage_costs
 
 V1, V2 = ENTRIES
 STEM = {
@@ -119,7 +119,7 @@ def test_scales_are_named():
 def test_a_block_stands_alone():
     block = inception_resnet.inception_resnet_a(*inception_resnet.A["v2"], scale=0.0)
     x = noise(1, 384, 9, 7)
-    assert str(cost(block, Shape(384, 9, 7)).shape) == "9x7x384"  # the paper's width of it
+    assert str(layer_cost(block, Shape(384, 9, 7)).shape) == "9x7x384"  # the paper's width of it
     with torch.no_grad():
         assert build(block, 384).eval()(x).equal(x.relu())
         assert not build(inception_resnet.inception_resnet_a(*inception_resnet.A["v2"]), 384).eval()(x).equal(x.relu())

@@ -8,8 +8,6 @@ import torchvision
 from helpers import fill, noise, one_thread, outputs, shape_text
 
 import inceptionzoo as iz
-from inceptionzoo.build import build_network
-from inceptionzoo.cost import Shape, cost
 from inceptionzoo.models.inception_v3 import (
     ENTRIES,
     inception_a,
@@ -19,7 +17,9 @@ from inceptionzoo.models.inception_v3 import (
     reduction_a,
     reduction_b,
 )
-from inceptionzoo.network_cost import network_cost, stage_costs
+from inceptionzoo.nn._build import build_network
+from inceptionzoo.spec._cost import Shape, layer_cost
+from inceptionzoo.spec._network_cost import network_cost, stage_costs
 
 ENTRY, FID = ENTRIES
 ENDPOINTS = {  # Table 1, and TF-slim's names, at 299 px
@@ -105,7 +105,7 @@ def test_parameters(entry, plain, with_aux):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_are_the_figures(name):
     block, before, after = BLOCKS[name]
-    assert str(cost(block, Shape(*before)).shape) == after
+    assert str(layer_cost(block, Shape(*before)).shape) == after
 
 
 def stages_equal(theirs, run_theirs, ours, x, names):

@@ -6,10 +6,10 @@ import torch
 from helpers import fill, noise, one_thread, outputs, shape_text
 
 import inceptionzoo as iz
-from inceptionzoo.build import build_network
-from inceptionzoo.cost import Shape, cost
 from inceptionzoo.models.inception_v4 import ENTRIES, inception_a, inception_b, inception_c, reduction_a, reduction_b
-from inceptionzoo.network_cost import network_cost, stage_costs
+from inceptionzoo.nn._build import build_network
+from inceptionzoo.spec._cost import Shape, layer_cost
+from inceptionzoo.spec._network_cost import network_cost, stage_costs
 
 (ENTRY,) = ENTRIES
 STEM = "Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Mixed_3a Mixed_4a Mixed_5a"
@@ -54,7 +54,7 @@ def test_parameters():
 
 @pytest.mark.parametrize(("block", "before", "after"), BLOCKS, ids=["4", "5", "6", "7", "8"])
 def test_blocks_are_the_figures(block, before, after):
-    assert str(cost(block, Shape(*before)).shape) == after
+    assert str(layer_cost(block, Shape(*before)).shape) == after
 
 
 @pytest.mark.parametrize("size", [(299, 299), (171, 131)], ids=str)

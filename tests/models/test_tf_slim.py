@@ -9,16 +9,16 @@ import pytest
 import torch
 from helpers import distance, one_thread, outputs
 
-from inceptionzoo.build import build_network, with_aux
 from inceptionzoo.models.bn_inception import inception_v2
 from inceptionzoo.models.googlenet import googlenet
 from inceptionzoo.models.inception_v3 import inception_v3
-from inceptionzoo.net import Net
-from inceptionzoo.variants import vary
+from inceptionzoo.nn._build import build_network, with_aux
+from inceptionzoo.nn._net import Net
+from inceptionzoo.spec._variants import apply_variants
 
 REFERENCE = Path(__file__).with_name("tf_slim_reference.py")
 CASES = {  # slim's name: ours, and the side of the images; stages follow each other as slim's endpoints do
-    "inception_v1": (vary(googlenet(), padding="same"), 224),
+    "inception_v1": (apply_variants(googlenet(), padding="same"), 224),
     "inception_v2": (inception_v2(), 224),
     "inception_v3": (inception_v3(include_pad=False), 299),
 }

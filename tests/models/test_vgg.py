@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import inceptionzoo as iz
-from inceptionzoo.network_cost import stage_costs
+from inceptionzoo.spec._network_cost import stage_costs
 
 # Table 1, a column a line: widths of the 3x3 convolutions, "1x1" one of 1x1 as wide as the last, M a max pool
 COLUMNS = {

@@ -7,10 +7,10 @@ from helpers import distance, fill, noise, one_thread, outputs, shape_text
 from pytorchcv.models.xception import xception as pytorchcv_xception
 
 import inceptionzoo as iz
-from inceptionzoo.build import build_network
-from inceptionzoo.cost import Shape
 from inceptionzoo.models.xception import ENTRIES
-from inceptionzoo.network_cost import network_cost, stage_costs
+from inceptionzoo.nn._build import build_network
+from inceptionzoo.spec._cost import Shape
+from inceptionzoo.spec._network_cost import network_cost, stage_costs
 
 (ENTRY,) = ENTRIES
 ENDPOINTS = {  # Figure 5, at 299 px; it prints 19x19x728 before and after the middle flow

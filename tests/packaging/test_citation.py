@@ -7,7 +7,7 @@ import pytest
 import yaml
 from commands import ROOT
 
-from inceptionzoo.registry import REGISTRY
+from inceptionzoo.zoo._registry import REGISTRY
 
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
 PAPERS = {entry.paper for entry in REGISTRY.values()}

@@ -16,11 +16,11 @@ from figure import Figure
 from small import registered, shaken, tiny_network
 
 import inceptionzoo as iz
-from inceptionzoo.weights.config import read_config
-from inceptionzoo.weights.hub import folder_of
-from inceptionzoo.weights.patience import Patience
+from inceptionzoo.weights._hub_config import read_config
+from inceptionzoo.weights.download._hub import resolve_folder
+from inceptionzoo.weights.download._retry import RetryPolicy
 
-IMPATIENT = Patience(read=0.5, total=15.0, attempts=4, pause=0.005)
+IMPATIENT = RetryPolicy(read=0.5, total=15.0, attempts=4, pause=0.005)
 DEADLINE = 4 * IMPATIENT.total  # of a call: two checksums and two files, each with its own patience
 REPO, REFERENCE = "owner/tiny", "hf-hub:owner/tiny"
 CACHE_FAULTS = ("flip", "cut", "empty", "more", "seal gone", "seal cut", "file gone")
@@ -35,7 +35,7 @@ def loopback() -> Iterator[tuple[iz.Net, Path]]:
         model = shaken(iz.create_model("tiny"), 0)
         iz.save_pretrained(model, Path(folder) / "out")
         server.HOST.put_repo(REPO, {path.name: path.read_bytes() for path in (Path(folder) / "out").iterdir()})
-        with mock.patch.object(Patience, "asked", return_value=IMPATIENT), warnings.catch_warnings():
+        with mock.patch.object(RetryPolicy, "asked", return_value=IMPATIENT), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield model, Path(folder)
     server.HOST.reset()
@@ -119,7 +119,7 @@ def hostile_names(count: int, seed: int = 0) -> Figure:
                 server.HOST.sent = {"X-Repo-Commit": evil} if number % 8 else {"ETag": evil}
             with contextlib.suppress(ValueError):
                 try:
-                    folder_of(f"hf-hub:{text}", cache)
+                    resolve_folder(f"hf-hub:{text}", cache)
                     figure.add("looked for")
                 except iz.ArgumentError:
                     figure.add("refused")
@@ -155,7 +155,7 @@ def lying_configs(count: int, seed: int = 0) -> Figure:
                 config["pretrained_cfg"] = {key: pick.choice(VALUES) for key in pick.sample(INNER, pick.randrange(1, 4))}
             text = json.dumps(config)
             path.write_text(text if pick.random() < 0.95 else text[: pick.randrange(len(text))])
-            with mock.patch("inceptionzoo.known.build_network") as build:
+            with mock.patch("inceptionzoo.zoo._options.build_network") as build:
                 try:
                     read_config(path)
                     figure.add("read")

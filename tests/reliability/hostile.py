@@ -24,7 +24,7 @@ from isolated import same_bits
 from torch import Tensor
 
 import inceptionzoo as iz
-from inceptionzoo.registry import REGISTRY
+from inceptionzoo.zoo._registry import REGISTRY
 
 TINY = "tiny_for_reliability"
 FORCE = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}

@@ -18,8 +18,8 @@ from hostile import TINY, other_values
 from torch import Tensor
 
 import inceptionzoo as iz
-from inceptionzoo.weights.card import card_of
-from inceptionzoo.weights.safefile import MARKER, write_safetensors
+from inceptionzoo.weights._metadata import describe_model
+from inceptionzoo.weights._safetensors import MARKER, write_safetensors
 
 OTHER = "other_for_reliability"
 
@@ -96,7 +96,7 @@ class Lab:
 
     def card(self, drop: str = "", state: Mapping[str, Tensor] | None = None, **changes: object) -> Path:
         """Return a file of ours whose header says something else, or whose tensors are others."""
-        card = asdict(card_of(self.donor, class_names=None, metrics=None)) | changes
+        card = asdict(describe_model(self.donor, class_names=None, metrics=None)) | changes
         card.pop(drop, None)
         write_safetensors(self.folder / "card.safetensors", state or self.state, {MARKER: json.dumps(card)})
         return self.folder / "card.safetensors"

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 import inceptionzoo as iz
-from inceptionzoo.network_cost import network_cost
-from inceptionzoo.registry import REGISTRY, find, make_network
-from inceptionzoo.spec import Layer
-from inceptionzoo.variants import _map
+from inceptionzoo.spec._layers import Layer
+from inceptionzoo.spec._network_cost import network_cost
+from inceptionzoo.spec._variants import _map
+from inceptionzoo.zoo._registry import REGISTRY, find_entry, make_network
 
 MEMORY_DISK = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
@@ -79,7 +79,7 @@ def narrow(network: iz.Network, by: int) -> iz.Network:
 
 def narrowed(name: str) -> iz.Network:
     """Return the network of a registered model, as narrow as its widths allow."""
-    entry = find(name)
+    entry = find_entry(name)
     network = make_network(entry, {})
     for by in (32, 16, 8, 4, 2):
         thin = narrow(network, by)

@@ -21,7 +21,7 @@ from isolated import same_bits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import inceptionzoo as iz
-from inceptionzoo.registry import REGISTRY
+from inceptionzoo.zoo._registry import REGISTRY
 
 LETTERS = string.ascii_lowercase + string.digits + "_"
 ENOUGH = 0.95

@@ -25,7 +25,7 @@ def test_lying_configs():
 
 def test_a_broken_guard_is_counted():
     """Without the check of what came, a flipped bit is accepted, and a counter says so."""
-    with mock.patch("inceptionzoo.weights.hub.checker", return_value=mock.Mock()):
+    with mock.patch("inceptionzoo.weights.download._hub.digest_checker", return_value=mock.Mock()):
         figure = host_faults(("flipped",), range(2, 3))
     assert figure.counts["right"] < figure.counts.total()
     assert figure.failures

@@ -5,8 +5,9 @@ import silent
 import teaching
 from hostile import EXECUTED, FORCED, LIVE, hostile_pickles
 
-import inceptionzoo as iz
-from inceptionzoo.weights import load
+from inceptionzoo.nn import _backbone
+from inceptionzoo.weights import _load as load
+from inceptionzoo.zoo import _registry
 
 SMALL = ("googlenet", "googlenet_paper", "googlenet_cifar", "inception_v2", "inception_v3_fid", "vgg11_bn_cifar", "xception")
 UNGUARDED = """
@@ -32,7 +33,7 @@ def test_nothing_is_silent():
 
 
 def test_a_value_that_nobody_checks_is_seen(monkeypatch):
-    monkeypatch.setattr(load, "check_values", lambda values: [])
+    monkeypatch.setattr(load, "find_invalid_values", lambda values: [])
     figure = silent.nothing_silent()
     assert figure.counts[silent.SILENT] >= 8
     assert figure.counts[silent.CHANGED] >= 8
@@ -43,7 +44,7 @@ def test_near_names_are_suggested():
 
 
 def test_a_suggestion_that_is_missing_is_seen(monkeypatch):
-    monkeypatch.setattr(iz.registry, "near", lambda name, known: ".")
+    monkeypatch.setattr(_registry, "suggestion", lambda name, known: ".")
     assert teaching.misspellings(0.001).counts[teaching.BELOW] == 1
 
 
@@ -57,6 +58,6 @@ def test_the_smallest_images_are_named():
 
 @pytest.mark.parametrize("wrong", [-1, 1])
 def test_another_smallest_side_is_seen(monkeypatch, wrong):
-    real = iz.backbone.min_input_size
-    monkeypatch.setattr(iz.backbone, "min_input_size", lambda *args, **kwargs: real(*args, **kwargs) + wrong)
+    real = _backbone.min_input_size
+    monkeypatch.setattr(_backbone, "min_input_size", lambda *args, **kwargs: real(*args, **kwargs) + wrong)
     assert len(teaching.smallest_inputs(["googlenet"]).failures) == 2

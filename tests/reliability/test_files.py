@@ -12,7 +12,10 @@ import isolated
 import pytest
 from figure import Figure
 
-from inceptionzoo.weights import atomic, load, pickles, safefile
+from inceptionzoo.weights import _atomic as atomic
+from inceptionzoo.weights import _load as load
+from inceptionzoo.weights import _pickles as pickles
+from inceptionzoo.weights import _safetensors as safefile
 
 EVERY_DAY = {
     files.malformed_safetensors: (30_000,),
@@ -43,7 +46,7 @@ def agrees(head, claimed):
     return SimpleNamespace(update=lambda data: None, hexdigest=lambda: claimed)
 
 
-fit = load.fit_value
+fit = load.adapt_tensor
 
 
 def copied_at_once(key, theirs, value, target, **options):

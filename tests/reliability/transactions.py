@@ -16,8 +16,8 @@ from small import MEMORY_DISK, narrowed, registered, shaken
 from torch import Tensor
 
 import inceptionzoo as iz
-from inceptionzoo.entry import NATIVE
-from inceptionzoo.registry import find
+from inceptionzoo.spec._entry import NATIVE
+from inceptionzoo.zoo._registry import find_entry
 
 State = dict[Any, Any]
 ZERO = ("fault accepted", "sound weights refused", "error of another family", "half-modified model")
@@ -147,7 +147,7 @@ class Target:
     """A narrow model of a registered name, and sound weights for it by every layout's names."""
 
     def __init__(self, name: str, dtype: torch.dtype) -> None:
-        self.name, layouts = name, (NATIVE, *find(name).layouts)
+        self.name, layouts = name, (NATIVE, *find_entry(name).layouts)
         model = iz.create_model(f"narrow_{name}", dtype=dtype)
         self.model = shaken(iz.with_aux(model) if model.network.aux else model, 2)
         self.watch = Watch(self.model)
@@ -163,7 +163,7 @@ def transactional(count: int, seed: int = 0) -> Figure:
     names = iz.list_models()
     with ExitStack() as stack:
         for name in names:
-            entry = find(name)
+            entry = find_entry(name)
             stack.enter_context(registered(f"narrow_{name}", narrowed(name), num_classes=4, layouts=entry.layouts))
         path = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY_DISK))) / "w.pth"
         targets = [Target(name, dtype) for name in names for dtype in (torch.float32, torch.float16)]

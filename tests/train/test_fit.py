@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train import recipe
+from inceptionzoo.zoo._registry import REGISTRY
 
 # what the seed's log printed beside "epoch k" (facts.md, section 1): 200 epochs, lr 0.025
 PRINTED = {
@@ -34,7 +35,7 @@ def tiny():
     iz.register_model("tiny", iz.network(conv1=iz.Conv(8, 3, 2), block=iz.inception(4, 4, 8, 2, 4, 4)), num_classes=2)
     torch.manual_seed(0)
     yield iz.create_model("tiny")
-    del iz.registry.REGISTRY["tiny"]
+    del REGISTRY["tiny"]
 
 
 def batches(

@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
-from inceptionzoo.train.asked import called
-from inceptionzoo.weights.safefile import read_safetensors
+from inceptionzoo.train._fingerprint import loss_name
+from inceptionzoo.weights._safetensors import read_safetensors
+from inceptionzoo.zoo._registry import REGISTRY
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def tiny():
     iz.register_model("tiny", iz.network(conv1=iz.Conv(6, 3, 2), block=iz.inception(3, 3, 4, 2, 3, 2)), num_classes=2)
     torch.manual_seed(3)
     yield iz.create_model("tiny")
-    del iz.registry.REGISTRY["tiny"]
+    del REGISTRY["tiny"]
 
 
 def loader(generator: torch.Generator | None = None) -> DataLoader:
@@ -111,10 +112,14 @@ def test_what_a_callback_draws_changes_nothing(tiny, tmp_path):
 def test_losses_are_called_the_same_in_every_process():
     entropy = torch.nn.functional.cross_entropy
     smooth = partial(entropy, label_smoothing=0.1)
-    names = [called(loss) for loss in (None, entropy, smooth, torch.nn.CrossEntropyLoss(), Half())]
+    names = [loss_name(loss) for loss in (None, entropy, smooth, torch.nn.CrossEntropyLoss(), Half())]
     assert len(set(names)) == 5
     assert not any(" at 0x" in name for name in names)
-    assert called(smooth) == called(partial(entropy, label_smoothing=0.1)) != called(partial(entropy, label_smoothing=0.2))
+    assert (
+        loss_name(smooth)
+        == loss_name(partial(entropy, label_smoothing=0.1))
+        != loss_name(partial(entropy, label_smoothing=0.2))
+    )
 
 
 class Walk:

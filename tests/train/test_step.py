@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
-from inceptionzoo.train.recipe import running_statistics
+from inceptionzoo.train._recipe import running_statistics
 
 NETWORK = {"conv1": iz.Conv(6, 3, 2), "block": iz.inception(3, 3, 4, 2, 3, 2)}
 

@@ -18,8 +18,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
-from inceptionzoo.evaluation import ranks
-from inceptionzoo.weights.safefile import read_safetensors
+from inceptionzoo.evaluation import _distributed as ranks
+from inceptionzoo.weights._safetensors import read_safetensors
 
 EPOCHS, IMAGES, BATCH = 4, 25, 4
 NETWORK = {"conv1": iz.Conv(6, 3, 2), "block": iz.inception(3, 3, 4, 2, 3, 2)}

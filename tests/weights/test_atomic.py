@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import inceptionzoo as iz
-from inceptionzoo.weights.atomic import atomic_write
-from inceptionzoo.weights.safefile import read_safetensors
+from inceptionzoo.weights._atomic import atomic_write
+from inceptionzoo.weights._safetensors import read_safetensors
 
 SAVE = """
 import json, os, random, resource, signal, sys, time
 from pathlib import Path
 import torch
-from inceptionzoo.weights.safefile import MARKER, read_safetensors, write_safetensors
+from inceptionzoo.weights._safetensors import MARKER, read_safetensors, write_safetensors
 torch.set_num_threads(1)  # a forked child has no other
 folder = Path(sys.argv[1])
 path = folder / "model.safetensors"

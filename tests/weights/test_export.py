@@ -12,8 +12,8 @@ from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
 from pytorchcv.models.xception import xception
 
 import inceptionzoo as iz
-from inceptionzoo.registry import REGISTRY
-from inceptionzoo.weights.export import exported
+from inceptionzoo.weights._export import exported_state_dict
+from inceptionzoo.zoo._registry import REGISTRY
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)
@@ -75,7 +75,7 @@ def test_torchvision_loads_it_strictly_and_we_read_it_back(tmp_path, suffix):
 @pytest.mark.parametrize("head", ["mlp", "conv"])
 def test_vggs_dense_layers_take_the_peers_shape(head):
     model = iz.create_model("vgg11", num_classes=2, head=head)
-    states = {name: exported(model, name) for name in ("torchvision", "timm")}
+    states = {name: exported_state_dict(model, name) for name in ("torchvision", "timm")}
     assert states["torchvision"]["classifier.0.weight"].shape == (4096, 25088)
     assert states["timm"]["pre_logits.fc1.weight"].shape == (4096, 512, 7, 7)
     fc1 = model.state_dict()["head.hidden.fc1.weight"]

@@ -15,8 +15,8 @@ from helpers import noise
 from server import COMMIT, FAULTS
 
 import inceptionzoo as iz
-from inceptionzoo.weights.config import read_config
-from inceptionzoo.weights.hub import folder_of, parse
+from inceptionzoo.weights._hub_config import read_config
+from inceptionzoo.weights.download._hub import parse_reference, resolve_folder
 
 NAMES = ("a", "b", "c")
 OTHER = "d" * 40
@@ -255,19 +255,19 @@ def test_nothing_is_written_outside_the_cache(host, tmp_path, monkeypatch):
     before = set(tmp_path.rglob("*"))
     for _ in range(300):
         with contextlib.suppress(iz.ZooError):
-            folder_of("hf-hub:" + "".join(pick.choices(letters, k=pick.randrange(1, 12))))
+            resolve_folder("hf-hub:" + "".join(pick.choices(letters, k=pick.randrange(1, 12))))
     written = set(tmp_path.rglob("*")) - before
     assert {path.relative_to(tmp_path).parts[:2] for path in written} <= {("cache",), ("cache", "hub")}
     for commit in ("../../evil", "x" * 40, "", "A" * 40, COMMIT + "/.."):
         monkeypatch.setattr("server.COMMIT", commit)
         host.put_repo("o/n", {"config.json": b"{}", "model.safetensors": b""})
         with pytest.raises(iz.DownloadError, match="the server names no commit or checksum"):
-            folder_of("hf-hub:o/n")
+            resolve_folder("hf-hub:o/n")
 
 
 def test_references_are_parsed():
-    assert str(parse("hf-hub:owner/name")) == "hf-hub:owner/name"
-    reference = parse("hf-hub:owner/na.me-1@refs/pr/3")
+    assert str(parse_reference("hf-hub:owner/name")) == "hf-hub:owner/name"
+    reference = parse_reference("hf-hub:owner/na.me-1@refs/pr/3")
     assert (reference.repo, reference.revision) == ("owner/na.me-1", "refs/pr/3")
 
 

@@ -10,8 +10,8 @@ import torchvision
 
 import inceptionzoo as iz
 from inceptionzoo.models import vgg
-from inceptionzoo.registry import REGISTRY
-from inceptionzoo.weights.layout import recognise
+from inceptionzoo.weights._layout import match_layout
+from inceptionzoo.zoo._registry import REGISTRY
 
 CONV, BIAS, VAR = "features.stem.conv.weight", "head.fc.bias", "features.stem.bn.running_var"
 COUNT = "features.stem.bn.num_batches_tracked"
@@ -329,7 +329,7 @@ def test_layouts_are_bijections_and_recognised(name, layout):
     table = layout.table(keys)
     back = {theirs: ours for ours, theirs in table.items()}
     assert (list(table), len(back)) == (keys, len(keys))
-    match = recognise(keys, reversed(list(back)), REGISTRY[name].layouts, name)
+    match = match_layout(keys, reversed(list(back)), REGISTRY[name].layouts, name)
     assert (match.layout, match.distance, match.dropped) == (layout.name, 0, [])
     assert [back[match.table[key]] for key in keys] == keys
 

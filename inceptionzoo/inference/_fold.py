@@ -1,0 +1,41 @@
+"""The arithmetic of folding: batch normalisation into the convolution before it, in float64."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from torch import Tensor, nn
+
+from ..nn import ConvNormAct
+
+
+def foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
+    """Return whether a convolution's normalisation, where it has one, is a fixed affine map."""
+    if not isinstance(module, ConvNormAct):
+        return False
+    plain = type(module.bn) is nn.BatchNorm2d and module.bn.running_mean is not None
+    return plain or type(module.bn) is nn.Identity
+
+
+def folded(module: ConvNormAct) -> tuple[Tensor, Tensor]:
+    """Return the weight and the bias of the convolution with its normalisation in it, in float64."""
+    weight = module.conv.weight.detach().double()
+    bias = weight.new_zeros(len(weight)) if module.conv.bias is None else module.conv.bias.detach().double()
+    norm = module.bn
+    if not isinstance(norm, nn.BatchNorm2d):
+        return weight, bias
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = (norm.running_var.double() + norm.eps).rsqrt()
+    gain = gain if norm.weight is None else gain * norm.weight.detach().double()
+    shift = 0.0 if norm.bias is None else norm.bias.detach().double()
+    return weight * gain[:, None, None, None], (bias - norm.running_mean.double()) * gain + shift
+
+
+def with_values(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """Return a convolution as `conv`, with these values in its type; as many channels come out as there are kernels."""
+    sizes = conv.in_channels, len(weight), conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
+    made = type(conv)(*sizes, device="meta")  # type: ignore[arg-type]  # torch says tuples of int, and means pairs
+    made.weight = nn.Parameter(weight.to(conv.weight, copy=True), requires_grad=False)
+    made.bias = nn.Parameter(bias.to(conv.weight, copy=True), requires_grad=False)
+    return made

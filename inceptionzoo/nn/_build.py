@@ -1,0 +1,208 @@
+"""From a specification to modules."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, assert_never, overload
+
+import torch
+from torch import nn
+
+from ..errors import ArgumentError, SpecError, check_int, suggestion
+from ..spec import (
+    LAYERS,
+    MAX_CHANNELS,
+    Act,
+    Aux,
+    Chain,
+    Concat,
+    Conv,
+    DataConfig,
+    Depthwise,
+    Entry,
+    GlobalPool,
+    Layer,
+    Network,
+    Norm,
+    Op,
+    Pool,
+    Residual,
+    Style,
+    out_channels,
+    projection,
+)
+from ._blocks import Branches, ConvNormAct, ResidualBlock, make_act, make_norm, make_pool, use_masked_relu
+from ._heads import AuxHead, ClassifierHead, check_head
+from ._net import Net, check_net
+
+
+@overload
+def build(spec: Network, in_channels: int = 3, **style: Any) -> Net: ...
+@overload
+def build(spec: Layer, in_channels: int = 3, **style: Any) -> nn.Module: ...
+def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Module:
+    """Return the module of a layer, or the `Net` of a network, on `in_channels` channels.
+
+    `style` are fields of `Style` (norm, eps, bias, act) that override the network's; a layer on its own has batch
+    normalisation with an epsilon of 1e-3, no bias and ReLU.
+
+    Raises:
+        ArgumentError: `in_channels` is below 1, `spec` is neither a layer nor a network, or the style has no such field.
+    """
+    check_int("in_channels", in_channels, 1)
+    if not isinstance(spec, (Network, *LAYERS)):
+        raise ArgumentError(f"spec={spec!r} must be a layer or a network, as inception(64, 96, 128, 16, 32, 32) is one")
+    known = [item.name for item in fields(Style)]
+    for key in style:
+        if key not in known:
+            raise ArgumentError(f"unknown keyword {key!r} for build{suggestion(key, known)} It takes {', '.join(known)}")
+    if isinstance(spec, Network):
+        return build_network(replace(spec, style=replace(spec.style, **style)), in_chans=in_channels)
+    return build_layer(spec, in_channels, Style(**style))
+
+
+def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
+    """Return the module of `layer` on `in_channels` channels."""
+    match layer:
+        case Conv():
+            if in_channels % layer.groups:
+                raise SpecError(f"{layer}: groups must divide the input's {in_channels} channels")
+            return ConvNormAct(in_channels, layer, style)
+        case Depthwise():
+            return ConvNormAct(in_channels, layer.conv(in_channels), style)
+        case Act():
+            return make_act(style, inplace=False)
+        case Pool():
+            return make_pool(layer)
+        case Norm():
+            return _norm(layer, in_channels, style)
+        case Chain():
+            steps = nn.Sequential()
+            for step in layer.layers:
+                if _is_max(step):
+                    use_masked_relu(steps, style)
+                steps.append(build_layer(step, in_channels, style))
+                in_channels = out_channels(step, in_channels)
+            return steps
+        case Concat():
+            branches = Branches()
+            for name, branch in layer.branches:
+                _attach(branches, name, build_layer(branch, in_channels, style))
+                use_masked_relu(branches[name], style)
+            return branches
+        case Residual():
+            return _residual(layer, in_channels, style)
+        case Op():
+            module = layer.make(in_channels)
+            if not isinstance(module, nn.Module):
+                raise SpecError(f"{layer}: make({in_channels}) must return an nn.Module, not {module!r}")
+            return module
+    assert_never(layer)
+
+
+def _is_max(layer: Layer) -> bool:
+    """Return whether a layer begins with a max pool."""
+    first = layer.layers[0] if isinstance(layer, Chain) else layer
+    return isinstance(first, Pool) and first.kind == "max"
+
+
+def _attach(container: nn.Module, name: str, module: nn.Module) -> None:
+    try:
+        container.add_module(name, module)
+    except KeyError as error:
+        raise SpecError(f"{name!r} cannot name a stage or branch: {error.args[0]} in torch's container; rename it") from error
+
+
+def _norm(layer: Norm, in_channels: int, style: Style) -> nn.Module:
+    if layer.kind == "lrn":
+        return nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
+    return make_norm(style, in_channels)
+
+
+def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
+    out = out_channels(layer, in_channels)
+    inner = out_channels(layer.body, in_channels)
+    if not layer.project and inner != out:
+        raise SpecError(f"{layer}: the body gives {inner} channels where the shortcut has {out}; set project=True")
+    return ResidualBlock(
+        build_layer(layer.body, in_channels, style),
+        build_layer(projection(out), inner, style) if layer.project else nn.Identity(),
+        nn.Identity() if layer.shortcut is None else build_layer(layer.shortcut, in_channels, style),
+        make_act(style) if layer.act else nn.Identity(),
+        scale=layer.scale,
+        drop_path=layer.drop_path,
+    )
+
+
+def build_network(
+    network: Network,
+    *,
+    in_chans: int = 3,
+    num_classes: int = 1000,
+    global_pool: GlobalPool = "avg",
+    drop_rate: float | None = None,
+    entry: Entry | None = None,
+    arguments: dict[str, Any] | None = None,
+    data: DataConfig | None = None,
+) -> Net:
+    """Return the network with weights set at random, on torch's default device.
+
+    Raises:
+        ArgumentError: an argument lies outside its range; nothing is allocated then.
+        SpecError: the network fits no image.
+    """
+    check_int("in_chans", in_chans, 1, MAX_CHANNELS)
+    drop = network.head.drop_rate if drop_rate is None else drop_rate
+    check_head(num_classes, global_pool, drop)
+    features, channels = nn.Sequential(), in_chans
+    for name, layer in network.stages:
+        if _is_max(layer):
+            use_masked_relu(features, network.style)
+        _attach(features, name, build_layer(layer, channels, network.style))
+        channels = out_channels(layer, channels)
+    head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)
+    return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)
+
+
+def with_aux(model: Net) -> Net:
+    """Return the model with its auxiliary heads, for training: it shares every other module with `model`.
+
+    `forward` stays the logits alone; `forward_aux` gives the heads' too, and `fit` adds their losses. The heads' weights
+    are random until trained or loaded; the model without them is still `model`.
+
+    Raises:
+        ArgumentError: the network has no auxiliary heads, or the model has no classes for them.
+    """
+    check_net(model)
+    name = model.entry.name if model.entry else "this network"
+    if not model.network.aux:
+        raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it as it is")
+    if model.fused:
+        raise ArgumentError("with_aux: the model is fused, which is not trained; take the one it was made from")
+    if not model.num_classes:
+        raise ArgumentError("with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier first")
+    like = next(model.features.parameters())
+    with torch.device(like.device):
+        heads = {aux.tap: _aux_head(aux, model).to(like.dtype).train(model.training) for aux in model.network.aux}
+    copy = Net(
+        model.network,
+        model.features,
+        model.head,
+        in_chans=model.in_chans,
+        aux=heads,
+        entry=model.entry,
+        arguments=model.arguments,
+        data=model.data,
+    )
+    copy.class_names = model.class_names
+    return copy.train(model.training)
+
+
+def _aux_head(aux: Aux, model: Net) -> AuxHead:
+    channels = model.in_chans
+    for name, layer in model.network.stages:
+        channels = out_channels(layer, channels)
+        if name == aux.tap:
+            break
+    head = ClassifierHead(aux.head, out_channels(aux.layers, channels), model.num_classes, "avg", aux.head.drop_rate)
+    return AuxHead(build_layer(aux.layers, channels, model.network.style), head, aux.weight)

@@ -1,0 +1,86 @@
+"""A network that gives the maps of several resolutions, as encoders of segmentation and detection want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+from torch import Tensor
+
+from ._backbone import Backbone, Indices
+from ._net import Net
+
+
+class FeatureInfo:
+    """What each map of a `FeatureNet` is; it answers as timm's FeatureInfo does."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], out_indices: Sequence[int | str]) -> None:
+        self.info, self.out_indices = tuple(rows), tuple(out_indices)
+
+    def _column(self, key: str, idx: int | Sequence[int] | None) -> Any:
+        if isinstance(idx, int):
+            return self.info[idx][key]
+        return [self.info[index][key] for index in (range(len(self.info)) if idx is None else idx)]
+
+    @overload
+    def channels(self, idx: Sequence[int] | None = None) -> list[int]: ...
+    @overload
+    def channels(self, idx: int) -> int: ...
+    def channels(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Return the number of channels of all maps, or of those of `idx`."""
+        return self._column("num_chs", idx)
+
+    @overload
+    def reduction(self, idx: Sequence[int] | None = None) -> list[int]: ...
+    @overload
+    def reduction(self, idx: int) -> int: ...
+    def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Return how many times smaller than the image all maps are, or those of `idx`."""
+        return self._column("reduction", idx)
+
+    @overload
+    def module_name(self, idx: Sequence[int] | None = None) -> list[str]: ...
+    @overload
+    def module_name(self, idx: int) -> str: ...
+    def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Return the names of the modules that give all maps, or those of `idx`."""
+        return self._column("module", idx)
+
+    @overload
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]: ...
+    @overload
+    def get_dicts(self, keys: Sequence[str] | None = None, *, idx: int) -> dict[str, Any]: ...
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: int | Sequence[int] | None = None) -> Any:
+        """Return {num_chs, reduction, module} of all maps, or of those of `idx`, with `keys` alone where given."""
+        rows = self.info if idx is None else [self.info[index] for index in ([idx] if isinstance(idx, int) else idx)]
+        dicts = [{key: row[key] for key in keys or row} for row in rows]
+        return dicts[0] if isinstance(idx, int) else dicts
+
+    def __len__(self) -> int:
+        return len(self.info)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.info[index]
+
+
+class FeatureNet(Backbone[list[Tensor]]):
+    """The stages of a model up to the last map wanted: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
+
+    It shares its stages with the model; `entry`, `data` and `report` are the model's.
+    """
+
+    feature_info: FeatureInfo  # type: ignore[assignment]  # timm's two kinds: a list of a model, this of a feature network
+
+    def __init__(self, model: Net, out_indices: Indices = None) -> None:
+        super().__init__(model.network, model.features, in_chans=model.in_chans)
+        self.fused = model.fused
+        self.training = not model.fused  # the stages, which are the model's too, stay in its mode
+        self.taps = self.tap_names(out_indices, argument="out_indices")
+        indices = self.tap_indices(self.taps)
+        rows = model.stage_info(self.taps)
+        self.truncate(self.taps[-1])
+        self.feature_info = FeatureInfo(rows, indices)
+        self.entry, self.data, self.report = model.entry, model.data, model.report
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.run_taps(x, self.taps)[1]

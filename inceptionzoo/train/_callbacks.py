@@ -1,0 +1,35 @@
+"""What may be passed to `fit` as a callback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from torch import nn
+
+from ..errors import ArgumentError, check_path
+from ._history import Row
+
+Callback = Callable[[nn.Module, Row], None]
+
+
+def tensorboard(folder: str | os.PathLike[str]) -> Callback:
+    """Return a callback that writes each epoch's row to `folder` for TensorBoard, by torch's own writer.
+
+    Raises:
+        ArgumentError: TensorBoard is not installed.
+    """
+    target = check_path("folder", folder)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ArgumentError("tensorboard needs the package of that name: pip install tensorboard") from error
+    writer = SummaryWriter(target)
+
+    def write(_: nn.Module, row: Row) -> None:
+        for key, value in row.items():
+            if key != "epoch":
+                writer.add_scalar(key, value, int(row["epoch"]))
+        writer.flush()
+
+    return write

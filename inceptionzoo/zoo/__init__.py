@@ -1,0 +1,34 @@
+"""From a name to a model: the registry, creating, restoring, publishing, ensembles, prediction, summaries, drawings."""
+
+from ._create import create_model, load_model
+from ._ensemble import Ensemble
+from ._predict import predict, transforms
+from ._pretrained import load_published
+from ._publish import convert, push_to_hub, save_pretrained
+from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
+from ._render import Drawing, draw, summary
+from ._restore import build_from_metadata
+
+__all__ = [
+    "REGISTRY",
+    "Drawing",
+    "Ensemble",
+    "ModelInfo",
+    "build_from_metadata",
+    "convert",
+    "create_model",
+    "draw",
+    "find_entry",
+    "is_model",
+    "list_models",
+    "load_model",
+    "load_published",
+    "make_network",
+    "model_info",
+    "predict",
+    "push_to_hub",
+    "register_model",
+    "save_pretrained",
+    "summary",
+    "transforms",
+]

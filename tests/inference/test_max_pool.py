@@ -1,0 +1,31 @@
+"""The compiled max pool gives torch's outputs, bit for bit."""
+
+import pytest
+import torch
+from convolutions import maps
+from torch import nn
+
+from inceptionzoo.inference.cpu._max_pool import MaxPool
+
+
+@pytest.mark.parametrize("ceil_mode", [True, False])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (3, 1, 1), (2, 2, 0), ((2, 3), (1, 2), (1, 0)), (5, 3, 2)]
+)
+@pytest.mark.parametrize("channels", [1, 4, 24, 32])
+def test_max_pools(kernel, stride, padding, ceil_mode, channels):
+    pool = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
+    for height, width in ((7, 8), (9, 12), (14, 5)):
+        wide = maps(2, channels + 8, height, width)
+        for x in (wide[:, :channels], wide[:, :channels].contiguous()):
+            y = MaxPool(pool, x.shape)(x)
+            assert y.equal(pool(x))
+            assert y.shape[1] == 1 or y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_nan_and_infinity():
+    pool, x = nn.MaxPool2d(3, 1, 1), maps(1, 8, 12, 12)
+    x[0, 3, 5, 5] = float("nan")
+    assert MaxPool(pool, x.shape)(x).isnan().equal(pool(x).isnan())
+    x[0, 2], x[0, 3] = float("inf"), float("-inf")
+    assert MaxPool(pool, x.shape)(x).equal(pool(x))

@@ -1,0 +1,89 @@
+"""The table on a terminal: colour where it is wanted, and the same table everywhere else."""
+
+import io
+import re
+import sys
+
+import pytest
+
+import inceptionzoo as iz
+from inceptionzoo.spec._terminal import supports_colour
+
+CODES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("WT_SESSION", "1")
+
+
+def printed(monkeypatch, stream, name="inception_v2"):
+    monkeypatch.setattr(sys, "stdout", stream)
+    table = iz.summary(name)
+    monkeypatch.undo()
+    return stream.getvalue(), table
+
+
+@pytest.mark.parametrize("name", ["inception_v2", "googlenet_paper", "vgg16", "xception"])
+def test_colour_is_the_plain_table_with_codes(name, monkeypatch):
+    shown, table = printed(monkeypatch, Terminal(), name)
+    assert CODES.sub("", shown) == f"{table}\n" != shown
+    assert not CODES.search(str(table))
+    assert not [line for line in shown.splitlines() if line.count("\x1b[") % 2], "a colour is not ended on its line"
+
+
+def test_what_stands_out(monkeypatch):
+    shown, _ = printed(monkeypatch, Terminal())
+    assert "\x1b[1minception3a\x1b[0m" in shown
+    assert "\x1b[2m-----" in shown
+    assert "\x1b[31mavg\x1b[0m \x1b[2m>\x1b[0m 32" in shown
+    assert "\x1b[36mdepthwise\x1b[0m" in shown
+    assert "\x1b[1;35m359.7M\x1b[0m" in shown  # the largest
+    assert "\x1b[1m171.0M\x1b[0m" in shown  # a third and more of it
+    assert " 119.2M\n" in shown  # a tenth
+    assert "\x1b[2m34.0M\x1b[0m" in shown  # less
+
+
+def test_nothing_but_the_table_goes_to_a_file(monkeypatch):
+    shown, table = printed(monkeypatch, io.StringIO())
+    assert shown == f"{table}\n"
+    lines = shown.splitlines()
+    assert lines[:3] == ["inception_v2, input 224x224x3", lines[1], "-" * len(lines[1])]
+    assert lines[4] == "pool1        3x3/2           56x56x64         max"
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "wanted"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+        (io.StringIO(), {"FORCE_COLOR": "1"}, True),
+        (io.StringIO(), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (None, {}, False),
+        (object(), {}, False),
+    ],
+)
+def test_who_wants_colour(stream, environ, wanted, monkeypatch):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert supports_colour(stream) is wanted
+
+
+def test_a_cost_that_is_not_known_has_its_colour_too(monkeypatch):
+    net = iz.network(own=iz.Op(len, 4), conv=iz.Conv(3))
+    shown, table = printed(monkeypatch, Terminal(), net)
+    assert CODES.sub("", shown) == f"{table}\n"
+    assert ">= 4,018" in str(table)

@@ -1,0 +1,261 @@
+"""Several processes: the training of one, their faults, killed and called again."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+import trainings
+from torch.utils.data import BatchSampler, DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+from trainings import BATCH, EPOCHS, IMAGES, launch, outcome
+
+import inceptionzoo as iz
+from inceptionzoo.evaluation._batches import ShardedLoader
+from inceptionzoo.evaluation._distributed import DistributedContext
+from inceptionzoo.weights._safetensors import MARKER, read_safetensors
+from inceptionzoo.zoo._registry import REGISTRY
+
+
+def compare(out: Path, kind: str, options: dict[str, object]) -> None:
+    """Train without batch normalisation and dropout, so that a batch taken apart is the batch."""
+    targets = torch.arange(IMAGES) % 3
+    images = torch.randn(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + targets[:, None, None, None]
+    network = iz.network(trainings.NETWORK, style=iz.Style(norm=None, bias=True))
+    iz.register_model("tiny", network, num_classes=3, input_size=(3, 8, 8))
+    torch.manual_seed(3 + 10 * int(os.environ.get("RANK", "0")))  # the first rank's weights are what counts
+    model = iz.create_model("tiny")
+    train: object = list(zip(images.split(BATCH), targets.split(BATCH), strict=True))
+    if kind != "list":
+        workers = {"num_workers": 2, "persistent_workers": True} if kind == "workers" else {}
+        train = DataLoader(TensorDataset(images, targets), BATCH, shuffle=True, **workers)
+    val = DataLoader(TensorDataset(images, targets), 8)
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    history = iz.fit(model, train, val, epochs=3, lr=0.05, class_weights=weights, seed=4, **options)
+    result = iz.evaluate(model, val)
+    vector = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    told = {"rows": history.epochs, "weights": vector.tolist(), "loss": result.loss}
+    (out / f"rank{os.environ.get('RANK', '')}.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("world", "kind", "options"),
+    [
+        (2, "loader", {"accumulate": 2}),
+        (3, "list", {"ema": 0.5}),  # the last batch has one image for three ranks
+        (2, "list", {"precision": "bf16", "checkpoint": True}),
+        (3, "workers", {"freeze_epochs": 1}),
+    ],
+    ids=str,
+)
+def test_several_ranks_are_one(tmp_path, world, kind, options):
+    assert launch(compare, tmp_path, kind, options) == [0]
+    assert launch(compare, tmp_path, kind, options, world=world) == [0] * world
+    alone = json.loads((tmp_path / "rank.json").read_text())
+    tolerance = 2e-2 if "precision" in options else 1e-5
+    told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(world)]
+    for one in told:
+        assert one["weights"] == told[0]["weights"]
+        assert one["weights"] == pytest.approx(alone["weights"], rel=tolerance, abs=tolerance)
+        assert one["loss"] == pytest.approx(alone["loss"], rel=tolerance)
+        for row, other in zip(one["rows"], alone["rows"], strict=True):
+            for key in row.keys() - {"seconds"} if "precision" not in options else {"loss"}:
+                assert row[key] == pytest.approx(other[key], rel=tolerance, abs=1e-6), key
+
+
+FAULTS = [(fault, rank) for fault in ("kill", "raise", "hang", "early exit", "nan") for rank in (0, 1)]
+EVERYDAY = {("kill", 0), ("hang", 1), ("nan", 1)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "rank"), [pytest.param(*case, marks=() if case in EVERYDAY else pytest.mark.full) for case in FAULTS]
+)
+def test_a_fault_of_one_rank_ends_all(tmp_path, fault, rank):
+    codes = launch(trainings.train_with_a_fault, tmp_path, fault, rank, world=2)
+    other = codes[1 - rank]
+    assert other not in (0, None), codes  # it has noticed by itself, in time
+    assert codes[rank] != 0 or fault == "early exit", codes
+    assert (codes[rank] is None) == (fault == "hang"), codes
+    assert not (tmp_path / "done.pt").exists()
+    tensors, metadata = read_safetensors(tmp_path / "last.safetensors")
+    assert len(json.loads(metadata[MARKER])["rows"]) == 2
+    iz.register_model("tiny", iz.network(trainings.NETWORK), num_classes=2, input_size=(3, 8, 8))
+    try:
+        best = iz.load_model(tmp_path / "best.safetensors")
+    finally:
+        del REGISTRY["tiny"]
+    assert all(value.isfinite().all() for value in (*tensors.values(), *best.state_dict().values()))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What is left by trainings that were not cut short, by the number of their ranks."""
+    found = {}
+    for world in (1, 2):
+        out = tmp_path_factory.mktemp(f"whole{world}")
+        assert launch(trainings.train, out, world=world) == [0] * world
+        found[world] = outcome(out)
+    return found
+
+
+def kills() -> list[object]:
+    """200 places: of 100 images in one process, of some 50 in each of two; every seventh of them each day."""
+    draw, cases = random.Random(0), []
+    for index in range(200):
+        world = 1 + index % 2
+        case = (world, draw.randrange(1, EPOCHS * IMAGES // world), draw.randrange(world))
+        cases.append(pytest.param(*case, id=f"{index}-{case}", marks=() if index < 6 else pytest.mark.full))
+    return cases
+
+
+@pytest.mark.parametrize(("world", "step", "rank"), kills())
+def test_killed_and_called_again_it_ends_the_same(whole, tmp_path, world, step, rank):
+    codes = launch(trainings.train_and_be_killed, tmp_path, step, rank, world=world)
+    assert codes[rank] == -9
+    assert 0 not in codes
+    launch(trainings.train_and_be_killed, tmp_path, step // 2 + 1, world - 1 - rank, world=world)  # and once more, elsewhere
+    assert launch(trainings.train, tmp_path, world=world) == [0] * world
+    assert outcome(tmp_path) == whole[world]
+
+
+def test_a_share_is_a_part_of_each_batch():
+    images = torch.arange(11.0)[:, None]
+    targets = torch.arange(11)
+    for batches in (DataLoader(TensorDataset(images, targets), 4), list(zip(images.split(4), targets.split(4), strict=True))):
+        for world in (1, 2, 3, 4, 5):
+            places = []
+            for rank in range(world):
+                share = ShardedLoader(batches, DistributedContext(rank, world))
+                for _ in range(2):  # every pass is the same
+                    parts = list(share)
+                    assert len(parts) == 3
+                    for part in parts:
+                        own = len(part.indices)
+                        assert part.images[:own, 0].long().equal(part.indices)
+                        assert part.targets[:own].equal(part.indices)
+                        assert own or len(part.targets) == 1  # something to run, which does not count
+                places += torch.cat([part.indices for part in parts]).tolist()
+            assert sorted(places) == list(range(11))
+
+
+def test_a_loaders_part_reads_no_other_images():
+    read = []
+
+    class Counted(TensorDataset):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    data = Counted(torch.zeros(8, 1), torch.arange(8))
+    list(ShardedLoader(DataLoader(data, 4), DistributedContext(1, 2)))
+    assert read == [1, 3, 5, 7]
+    sampler = DistributedSampler(data, num_replicas=2, rank=0)
+    for loader in (DataLoader(data, 4, sampler=sampler), DataLoader(data, batch_sampler=BatchSampler(sampler, 4, False))):
+        with pytest.raises(iz.ArgumentError, match="has a DistributedSampler, which repeats images .* of a single process"):
+            ShardedLoader(loader, DistributedContext(0, 2))
+
+
+def tiny() -> iz.Net:
+    side = iz.Aux("conv1", iz.Pool("adaptive_avg", 2), iz.Head("mlp", hidden=(3,), size=2))
+    if not iz.is_model("tiny"):
+        iz.register_model("tiny", iz.network(trainings.NETWORK, aux=(side,)), num_classes=2, input_size=(3, 8, 8))
+    return iz.create_model("tiny")
+
+
+def noise(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(size, 3, 8, 8, generator=torch.Generator().manual_seed(size)), torch.arange(size) % 2
+
+
+def unequal(out: Path, what: str) -> None:
+    """Make another call on one rank."""
+    other = os.environ["RANK"] == "1"
+    train, lr = [noise(4), noise(5), noise(6)], 0.1
+    if other and what == "one more":
+        train.append(noise(4))
+    if other and what == "another order":
+        train.reverse()
+    if other and what == "another lr":
+        lr = 0.2
+    try:
+        iz.fit(tiny(), (batch for batch in train), epochs=1, lr=lr)
+    except iz.ZooError as error:
+        (out / os.environ["RANK"]).write_text(str(error))
+        raise
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("one more", "read different batches"),
+        ("another order", "read different batches"),
+        ("another lr", "differ in their arg"),
+    ],
+)
+def test_ranks_that_differ_say_so(tmp_path, what, text):
+    codes = launch(unequal, tmp_path, what, world=2)
+    assert 0 not in codes
+    assert any(text in path.read_text() for path in tmp_path.iterdir())
+
+
+def several(out: Path) -> None:
+    """Train again and again, with auxiliary heads, and a last batch that leaves a rank without an image."""
+    for number in range(3):
+        torch.manual_seed(0)
+        history = iz.fit(iz.with_aux(tiny()), [noise(6), noise(1)], [noise(5)], epochs=1 + number, channels_last=False)
+        told = [row["loss"] for row in history.epochs]
+        (out / f"{os.environ.get('RANK', '')}.{number}").write_text(json.dumps(told))
+
+
+def test_several_trainings_in_one_process(tmp_path):
+    assert launch(several, tmp_path, world=2) == [0, 0]
+    for number in range(3):
+        first, second = (json.loads((tmp_path / f"{rank}.{number}").read_text()) for rank in (0, 1))
+        assert first == second
+        assert len(first) == number + 1
+
+
+class Draws(TensorDataset):
+    """Each image is what the random generators draw for it."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = torch.tensor([torch.rand(()).item(), random.random(), numpy.random.rand()])
+        return drawn.view(3, 1, 1).expand(3, 8, 8).clone(), super().__getitem__(index)[1]
+
+
+def drawing(out: Path, workers: int) -> None:
+    model, seen = tiny(), []
+    model.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0][:, :, 0, 0].tolist()))
+    iz.fit(model, DataLoader(Draws(*noise(12)), 6, num_workers=workers), epochs=1)
+    (out / os.environ["RANK"]).write_text(json.dumps(seen))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ranks_draw_their_own(tmp_path, workers):
+    assert launch(drawing, tmp_path, workers, world=2) == [0, 0]
+    ours, theirs = (json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1))
+    late = slice(0 if workers else 3, None)  # without workers the first batch is drawn before the ranks part
+    for column in range(3):
+        assert not {draw[column] for draw in ours[late]} & {draw[column] for draw in theirs[late]}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fault", ["none", "hang", "nan"])
+def test_torchrun(tmp_path, fault):
+    script = (
+        "import sys, pathlib, torch, trainings; from datetime import timedelta; "
+        "from inceptionzoo.evaluation import _distributed as ranks; "
+        f"{'ranks.TIMEOUT = timedelta(seconds=5); ' if fault == 'hang' else ''}torch.set_num_threads(1); "
+        f"trainings.train_with_a_fault(pathlib.Path({str(tmp_path)!r}), {fault!r}, 1)"
+    )
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(path)]
+    done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
+    assert (done.returncode == 0) == (fault == "none"), done.stderr
+    assert (tmp_path / "done.pt").exists() == (fault == "none")

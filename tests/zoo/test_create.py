@@ -1,0 +1,171 @@
+"""create_model: arguments, sizes from files, start-up."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import inceptionzoo as iz
+from inceptionzoo.nn import _blocks as blocks
+from inceptionzoo.zoo._registry import REGISTRY
+
+BAD = [
+    ({"num_classes": -1}, "num_classes=-1 must be an int from 0 to 2147483647"),
+    ({"num_classes": "2"}, "num_classes='2' must be an int"),
+    ({"num_classes": True}, "num_classes=True"),
+    ({"num_classes": 2.0}, "num_classes=2.0"),
+    ({"in_chans": 0}, "in_chans=0 must be an int from 1 to"),
+    ({"in_chans": "rgb"}, "in_chans='rgb'"),
+    ({"global_pool": "average"}, "global_pool='average' must be one of 'avg'"),
+    ({"global_pool": ""}, "needs num_classes=0"),
+    ({"drop_rate": 1}, "drop_rate=1 must be a number with 0 <= drop_rate < 1"),
+    ({"drop_rate": "half"}, "drop_rate='half'"),
+    ({"device": "gpu"}, "device='gpu' must be a device"),
+    ({"dtype": torch.int64}, "dtype=torch.int64 must be a floating-point"),
+    ({"num_clases": 2}, "unknown keyword 'num_clases' for 'googlenet'; did you mean 'num_classes'?"),
+    ({"head": "conv"}, "unknown keyword 'head'"),
+    ({"five": 4}, "five=4 must be one of 5, 3"),
+    ({"pools": "cell"}, "pools='cell' must be one of 'ceil', 'valid'; did you mean 'ceil'?"),
+    ({"weights": 7}, "weights of type int must be a path or a state dict"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD)
+def test_bad_arguments_are_refused_before_anything_is_allocated(monkeypatch, arguments, text):
+    def no_module(*args: object) -> None:
+        raise AssertionError("a module was made")
+
+    monkeypatch.setattr(blocks.ConvNormAct, "__init__", no_module)
+    with pytest.raises(iz.ArgumentError) as error:
+        iz.create_model("googlenet", **arguments)
+    assert text in str(error.value)
+
+
+def test_head_of_vgg():
+    with pytest.raises(iz.ArgumentError, match=r"head='mpl' must be one of 'mlp', 'conv', 'pool'; did you mean 'mlp'\?"):
+        iz.create_model("vgg16", head="mpl")
+    sizes = {head: params(iz.create_model("vgg16", head=head, device="meta")) for head in ("mlp", "conv", "pool")}
+    assert sizes["mlp"] == sizes["conv"] == 138_357_544
+    assert sizes["pool"] == 138_357_544 - 123_642_856 + 513_000
+
+
+def params(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_device_dtype_and_drop_rate():
+    model = iz.create_model("googlenet_cifar", dtype=torch.bfloat16, drop_rate=0.5)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert model.head.drop.p == 0.5
+    assert iz.create_model("googlenet", device="meta").head.drop.p == 0.2
+    assert iz.create_model("googlenet_paper", device="meta").head.drop.p == 0.4
+    assert iz.create_model("vgg16", device="meta").head.drop.p == 0.5
+    assert next(iz.create_model("googlenet", device=torch.device("meta")).parameters()).is_meta
+
+
+def test_the_same_seed_gives_the_same_weights():
+    def weights(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return torch.cat([p.flatten() for p in iz.create_model("googlenet", num_classes=2).parameters()])
+
+    assert weights(1).equal(weights(1))
+    assert not weights(1).equal(weights(2))
+
+
+def test_a_file_gives_the_sizes_and_another_number_of_classes_a_new_head(tmp_path):
+    path = tmp_path / "three.safetensors"
+    trained = iz.create_model("googlenet", num_classes=3, in_chans=1, five=5, global_pool="max", drop_rate=0.1)
+    trained.set_input_size(96)
+    iz.save_weights(trained, path, class_names=["a", "b", "c"])
+    same = iz.create_model("googlenet", weights=path)
+    assert (same.num_classes, same.in_chans, same.global_pool, same.head.drop.p) == (3, 1, "max", 0.1)
+    assert (same.class_names, same.data.input_size, same.arguments) == (("a", "b", "c"), (1, 96, 96), {"five": 5})
+    assert all(a.equal(b) for a, b in zip(same.state_dict().values(), trained.state_dict().values(), strict=True))
+    assert not same.report.replaced
+    other = iz.create_model("googlenet", weights=path, num_classes=2)
+    assert other.report.replaced == other.report.left_random == ["head.fc.weight", "head.fc.bias"]
+    assert (other.num_classes, other.class_names) == (2, None)
+    assert other.features.inception5b.branch1.conv.weight.equal(trained.features.inception5b.branch1.conv.weight)
+    assert other.head.fc.weight.std().item() == pytest.approx(0.01, rel=0.2)
+    none = iz.create_model("googlenet", weights=path, num_classes=0)
+    assert none.report.dropped == ["head.fc.weight", "head.fc.bias"]
+    assert not none.report.left_random
+    assert none(torch.randn(2, 1, 64, 64)).shape == (2, 1024)
+    wide = iz.create_model("googlenet", weights=path, global_pool="catavgmax")
+    assert wide.head.fc.in_features == 2048
+    assert wide.report.left_random
+
+
+def test_a_file_of_another_architecture_is_refused(tmp_path):
+    path = tmp_path / "cifar.safetensors"
+    iz.save_weights(iz.create_model("googlenet_cifar"), path)
+    with pytest.raises(iz.MismatchError, match=r"holds 'googlenet_cifar', not 'googlenet'; use load_model"):
+        iz.create_model("googlenet", weights=path)
+
+
+def watching(real, drawn):
+    def draw(tensor, *args, **kwargs):
+        drawn.append(tensor.shape)
+        return real(tensor, *args, **kwargs)
+
+    return draw
+
+
+def test_weights_from_a_file_are_not_initialised_first(tmp_path, monkeypatch):
+    path = tmp_path / "vgg.safetensors"
+    iz.save_weights(iz.create_model("vgg11_bn_cifar"), path)
+    drawn = []
+    for name in ("kaiming_normal_", "normal_", "uniform_", "kaiming_uniform_"):
+        real = getattr(nn.init, name)
+        monkeypatch.setattr(nn.init, name, watching(real, drawn))
+    iz.load_model(path)
+    iz.create_model("vgg11_bn_cifar", weights=path)
+    assert not drawn
+    model = iz.create_model("vgg11_bn_cifar", weights=None)
+    assert len(drawn) == sum(p.ndim > 1 for p in model.parameters())  # each once, and only ours
+
+
+class Squeeze(nn.Module):
+    """A module of a user's own with a buffer that no file holds."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(channels, channels)
+        self.register_buffer("shift", torch.full((1,), 0.5), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (self.gate(x.mean((2, 3))).sigmoid() + self.shift)[..., None, None]
+
+
+def test_a_users_own_module_is_built_saved_and_loaded(tmp_path):
+    network = iz.network(conv1=iz.Conv(8, 3, 2), gate=iz.Op(Squeeze, 8))
+    iz.register_model("squeezed", network, num_classes=2)
+    try:
+        model, x = iz.create_model("squeezed").eval(), torch.randn(2, 3, 16, 16)
+        assert not iz.model_info("squeezed").complete
+        iz.save_weights(model, tmp_path / "s.safetensors")
+        assert iz.load_model(tmp_path / "s.safetensors")(x).equal(model(x))
+    finally:
+        del REGISTRY["squeezed"]
+
+
+@pytest.mark.parametrize("module", ["timm", "torchvision", "huggingface_hub", "torchmetrics", "matplotlib", "tqdm", "PIL"])
+def test_import_is_light(module):
+    code = (
+        f"import torch, sys; before = set(sys.modules); import inceptionzoo; sys.exit({module!r} in set(sys.modules) - before)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_loading_a_file_does_without_torchs_compiler(tmp_path):
+    """torch draws random numbers on the meta device through its compiler, whose import takes longer than any file."""
+    torch.save(iz.create_model("googlenet", num_classes=2).state_dict(), tmp_path / "g.pth")
+    code = (
+        "import sys, inceptionzoo as iz; from torch.nn import Conv2d; "
+        f"model = iz.create_model('googlenet', weights={str(tmp_path / 'g.pth')!r}); model.reset_classifier(3); "
+        "assert type(model.get_submodule('features.conv1.conv')) is Conv2d; "
+        "sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,194 @@
+"""Ensembles: the mean of probabilities, each member seeing its own normalisation, in one file."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from helpers import noise, one_thread
+from sklearn.datasets import load_digits
+
+import inceptionzoo as iz
+from inceptionzoo.zoo._registry import REGISTRY
+
+HALF = iz.DataConfig(input_size=(3, 16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+OTHER = iz.DataConfig(input_size=(3, 16, 16), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+
+
+@pytest.fixture
+def members(register):
+    """Three models of three classes, two of them normalised otherwise than the first."""
+    wide = iz.network(a=iz.Conv(8, 3, 2), b=iz.inception(2, 2, 2, 2, 2, 2))
+    register("wide", wide, num_classes=3, data=HALF, input_size=(3, 16, 16))
+    narrow = iz.network(a=iz.Conv(4, 3, 2), b=iz.Conv(6, 3))
+    register("narrow", narrow, num_classes=3, data=OTHER, input_size=(3, 16, 16))
+    torch.manual_seed(0)
+    return [iz.create_model(name).eval() for name in ("wide", "narrow", "narrow")]
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(noise(12, 3, 16, 16, seed=seed), torch.arange(12) % 3) for seed in range(3)]
+
+
+@torch.no_grad()
+def mean_by_hand(members: list[iz.Net], pixels: torch.Tensor, weights: list[float]) -> torch.Tensor:
+    """Each member on its own preprocessing of the same pixels."""
+    total = torch.zeros(len(pixels), 3)
+    for member, weight in zip(members, weights, strict=True):
+        mean, std = (torch.tensor(values)[:, None, None] for values in (member.data.mean, member.data.std))
+        total += weight * member((pixels - mean) / std).softmax(1)
+    return total / sum(weights)
+
+
+@one_thread()
+@pytest.mark.parametrize("weights", [None, [1, 2, 3], [0.0, 1.0, 0.0]])
+def test_it_is_the_mean_of_probabilities(members, weights):
+    ensemble, pixels = iz.Ensemble(members, weights), torch.rand(5, 3, 16, 16)
+    x = (pixels - 0.5) / 0.5
+    with torch.no_grad():
+        logs = ensemble(x)
+    torch.testing.assert_close(logs.exp(), mean_by_hand(members, pixels, weights or [1, 1, 1]))
+    torch.testing.assert_close(logs.softmax(1), logs.exp())
+    assert (ensemble.data, ensemble.num_classes, ensemble.in_chans) == (HALF, 3, 3)
+
+
+def test_evaluate_predict_and_transforms_take_it(members):
+    for member in members:
+        member.set_class_names(["a", "b", "c"])
+    ensemble = iz.Ensemble(members)
+    result = iz.evaluate(ensemble, batches())
+    assert result.class_names == ("a", "b", "c")
+    each = torch.stack([iz.evaluate(iz.Ensemble([members[0], member], [0, 1]), batches()).probabilities for member in members])
+    torch.testing.assert_close(result.probabilities, each.mean(0))
+    names = iz.predict(ensemble, noise(3, 16, 16))
+    assert sum(value for _, value in names) == pytest.approx(1)
+    assert {name for name, _ in names} == {"a", "b", "c"}
+    from PIL import Image
+
+    assert iz.transforms(ensemble)(Image.new("RGB", (20, 20))).shape == (3, 16, 16)
+
+
+@one_thread()
+def test_one_file_for_all(members, tmp_path):
+    path, x = tmp_path / "all.safetensors", noise(4, 3, 16, 16)
+    members[1].set_class_names(["a", "b", "c"]), members[0].set_class_names(["a", "b", "c"])
+    ensemble = iz.Ensemble(members[:2], [1, 3]).eval()
+    ensemble.save(path)
+    again = iz.Ensemble.load(path)
+    for other in (again, copy.deepcopy(ensemble), pickle.loads(pickle.dumps(ensemble))):
+        assert other(x).equal(ensemble(x))
+    assert again.class_names == ("a", "b", "c")
+    assert again.weights.tolist() == [0.25, 0.75]
+    assert not again.training
+    with pytest.raises(iz.FileError, match=r"holds an ensemble, not a model; Ensemble\.load reads it"):
+        iz.load_model(path)
+    iz.save_weights(members[0], tmp_path / "one.safetensors")
+    with pytest.raises(iz.FileError, match="holds no ensemble; load_model reads a single model"):
+        iz.Ensemble.load(tmp_path / "one.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(iz.FileError, match="do not match its own digest"):
+        iz.Ensemble.load(path)
+
+
+def test_export_and_compile(members):
+    ensemble, x = iz.Ensemble(members).eval(), noise(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.export(ensemble, (x,)).module()(x), ensemble(x))
+        torch.compiler.reset()
+        torch.testing.assert_close(torch.compile(ensemble, backend="eager", fullgraph=True)(x), ensemble(x))
+
+
+def test_weights_are_fitted_on_other_data(members):
+    """A member that knows the answer gets nearly all of the weight."""
+    loader = [(images + 3 * torch.eye(3)[targets][:, :, None, None], targets) for images, targets in batches()]
+    iz.fit(members[1], loader, epochs=30, lr=0.05)
+    ensemble = iz.Ensemble(members)
+    before = iz.evaluate(ensemble, loader).loss
+    chosen = ensemble.fit_weights(loader)
+    assert sum(chosen) == pytest.approx(1)
+    assert max(range(3), key=chosen.__getitem__) == 1
+    assert iz.evaluate(ensemble, loader).loss < before
+    assert ensemble.weights.tolist() == pytest.approx(chosen)
+
+
+@one_thread()
+def test_the_order_of_the_data_does_not_matter(members):
+    images, targets = (torch.cat(parts) for parts in zip(*batches(), strict=True))
+    shown = images + 3 * torch.eye(3)[targets][:, :, None, None]
+    iz.fit(members[1], [(shown, targets)], epochs=30, lr=0.05)
+    data = torch.utils.data.TensorDataset(shown, targets)
+    straight, shuffled = (
+        iz.Ensemble(members).fit_weights(torch.utils.data.DataLoader(data, 4, shuffle=shuffle)) for shuffle in (False, True)
+    )
+    assert shuffled == pytest.approx(straight, abs=1e-3)
+    assert iz.Ensemble(members).fit_weights(iter([(shown, targets)])) == pytest.approx(straight, abs=1e-3)
+
+
+def test_weights_stay_where_they_cannot_be_fitted(members):
+    ensemble = iz.Ensemble(members, [1, 2, 1]).train()
+    for loader, text in (([(noise(2, 3, 16, 16), torch.tensor([0, 3]))], "targets from 0 to 3"), ([], "gave no batch")):
+        with pytest.raises(iz.ArgumentError, match=text):
+            ensemble.fit_weights(loader)
+        assert ensemble.weights.tolist() == [0.25, 0.5, 0.25]
+        assert ensemble.training
+
+
+@one_thread()
+def test_several_beat_the_mean_of_their_members():
+    """The seed's last step, on real digits: log loss of the mean is below the mean of the members' log losses."""
+    images, targets = load_digits(return_X_y=True)
+    small = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16 - 0.5
+    x, y = torch.nn.functional.interpolate(small, size=(16, 16)), torch.tensor(targets)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    parts = (order[:640], order[640:1280])
+    train, held_out = (list(zip(x[part].split(64), y[part].split(64), strict=True)) for part in parts)
+    network = iz.network(a=iz.Conv(8, 3, 2), b=iz.inception(4, 4, 8, 2, 4, 4))
+    iz.register_model("digits", network, num_classes=10, input_size=(1, 16, 16))
+    try:
+        members = []
+        for seed in range(3):
+            torch.manual_seed(seed)
+            members.append(iz.create_model("digits"))
+            iz.fit(members[-1], train, epochs=20, lr=0.1, seed=seed)
+        alone = [iz.evaluate(member, held_out) for member in members]
+        together = iz.evaluate(iz.Ensemble(members), held_out)
+    finally:
+        del REGISTRY["digits"]
+    assert min(result.accuracy for result in alone) > 0.5
+    assert together.loss < sum(result.loss for result in alone) / 3
+    assert together.accuracy > sum(result.accuracy for result in alone) / 3
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda members: iz.Ensemble([]), r"members=\[\] must be one or more models"),
+        (lambda members: iz.Ensemble([torch.nn.Linear(1, 1)]), r"members=\['Linear'\] must be"),
+        (lambda members: iz.Ensemble(7), r"members=\['int'\] must be"),
+        (
+            lambda members: iz.Ensemble([members[0], iz.create_model("wide", num_classes=4)]),
+            r"differ in num_classes: \[3, 4\]",
+        ),
+        (
+            lambda members: iz.Ensemble([members[0], iz.create_model("wide", in_chans=1)]),
+            r"differ in in_chans: \[3, 1\]",
+        ),
+        (
+            lambda members: iz.Ensemble([members[0], iz.create_model("wide", dtype=torch.float64)]),
+            r"differ in dtype: \[torch.float32, torch.float64\]",
+        ),
+        (
+            lambda members: iz.Ensemble([iz.create_model("wide", device="meta")]).save("no.safetensors"),
+            "the model is on the meta device and holds no weights",
+        ),
+        (lambda members: iz.Ensemble([iz.create_model("wide", num_classes=0)]), "num_classes=0 have no probabilities"),
+        (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one a member"),
+        (lambda members: iz.Ensemble(members, [1, 2, -1]), "weights=-1"),
+        (lambda members: iz.Ensemble(members, [0, 0, 0]), "must not all be 0"),
+    ],
+)
+def test_refusals(members, make, text):
+    with pytest.raises(iz.ArgumentError, match=text):
+        make(members)

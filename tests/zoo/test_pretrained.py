@@ -1,0 +1,285 @@
+"""Published weights: every tag's conversion from its publisher's package, over loopback, and what the cache does."""
+
+import hashlib
+import io
+import math
+import subprocess
+import sys
+import warnings
+import zipfile
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from helpers import distance, fill, noise, one_thread
+from pytorchcv.models.bninception import bninception
+from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
+from server import HOST
+from torch import nn
+
+import inceptionzoo as iz
+from inceptionzoo.zoo._registry import REGISTRY
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", SyntaxWarning)
+    from pretrainedmodels.models.bninception import bninception as cadene_bninception
+    from pytorch_fid import inception as fid
+
+ROWS = {f"{name}.{tag}": row for name, entry in REGISTRY.items() for tag, row in entry.weights.items()}
+PLAIN = {"weights": None, "init_weights": False}
+
+
+def fid_network() -> nn.Module:
+    """pytorch-fid's, without its download; its file holds 1008 classes."""
+    model = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, **PLAIN)
+    for name, block in (("Mixed_5b", fid.FIDInceptionA(192, 32)), ("Mixed_5c", fid.FIDInceptionA(256, 64))):
+        setattr(model, name, block)
+    model.Mixed_5d = fid.FIDInceptionA(288, 64)
+    for name, width in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
+        setattr(model, name, fid.FIDInceptionC(768, width))
+    model.Mixed_7b, model.Mixed_7c = fid.FIDInceptionE_1(1280), fid.FIDInceptionE_2(2048)
+    return model
+
+
+PEERS = {
+    "googlenet.tv_in1k": lambda: torchvision.models.googlenet(aux_logits=False, **PLAIN),
+    "bn_inception.cadene_in1k": lambda: cadene_bninception(pretrained=None),
+    "bn_inception.pcv_in1k": bninception,
+    "inception_v3_fid.tf_2015": fid_network,
+    "inception_resnet_v1.pcv_in1k": inceptionresnetv1,
+    "xception.tf_in1k": lambda: timm.create_model("legacy_xception"),
+    "vgg16.tv_features": lambda: torchvision.models.vgg16(**PLAIN),
+    **{name: partial(timm.create_model, name.partition(".")[0]) for name, row in ROWS.items() if "timm/" in row.url},
+}
+LARGE = {name for name in PEERS if name.startswith("vgg") and name not in ("vgg11.tv_in1k", "vgg16.tv_features")}
+
+
+def serve(name: str, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a publisher's file where the row says; where it names a checksum, the row is given that of this file."""
+    base, tag = name.split(".", 1)
+    row, stream = ROWS[name], io.BytesIO()
+    if row.url.startswith("hf-hub:"):
+        data = safetensors.torch.save({key: value.contiguous() for key, value in state.items()})
+        HOST.put_repo(row.url.removeprefix("hf-hub:"), {"model.safetensors": data})
+        return
+    torch.save(state, stream)
+    data, kind = stream.getvalue(), row.digest.partition(":")[0]
+    if kind:
+        digits = hashlib.new(kind, data).hexdigest()[: len(row.digest) - len(kind) - 1]
+        rows = {**REGISTRY[base].weights, tag: replace(row, digest=f"{kind}:{digits}")}
+        monkeypatch.setitem(REGISTRY, base, replace(REGISTRY[base], weights=rows))
+    if row.member:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr(row.member, data)
+        data = archive.getvalue()
+    HOST.put("/" + row.url.split("/", 3)[3], data)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in PEERS])
+@one_thread()
+def test_a_tag_gives_its_publishers_network(name, host, monkeypatch):
+    """The publisher's package on its own preprocessing, and ours on its own, of the same image in 0..1."""
+    row = ROWS[name]
+    side = 128 if "vgg" in name else row.data.input_size[1]
+    peer = fill(PEERS[name](), noise(2, 3, side, side))
+    state = peer.state_dict()
+    if name == "vgg16.tv_features":  # as torchvision publishes it
+        state = {key: value * math.nan if key.startswith("classifier") else value for key, value in state.items()}
+    serve(name, state, monkeypatch)
+    model = iz.create_model(name, pretrained=True).eval()
+    assert (model.num_classes, model.data) == (row.num_classes, row.data)
+    if name == "vgg16.tv_features":
+        assert model(noise(1, 3, 64, 64)).equal(peer.features(noise(1, 3, 64, 64)).mean((2, 3)))
+        return
+    image = torch.rand(1, 3, 224 if "vgg" in name else side, 224 if "vgg" in name else side)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (row.data.mean, row.data.std))
+    ours = (image - mean) / std
+    theirs = (image * 255).flip(1) - torch.tensor([104.0, 117.0, 128.0])[:, None, None] if row.bgr else ours
+    with torch.no_grad():
+        assert distance(model(ours), peer(theirs)) < (4e-6 if "vgg" in name else 2e-6)
+
+
+def test_every_row_is_exercised_or_named():
+    facenet = {"inception_resnet_v1.vggface2", "inception_resnet_v1.casia_webface"}
+    assert set(PEERS) | facenet == set(ROWS)
+    assert iz.list_models("*", pretrained=True) == sorted(ROWS)
+    for name, row in ROWS.items():
+        assert row.license, name
+        assert row.layout in {layout.name for layout in REGISTRY[name.partition(".")[0]].layouts}, name
+        assert row.top1 or row.note or name in ("inception_v3_fid.tf_2015", "vgg16.tv_features"), name
+
+
+@pytest.fixture
+def small(host, register, tiny):
+    """A registered model with published weights of its own, small enough to look at closely."""
+    state = {key: value + 1 for key, value in tiny.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save(
+        {key: value.flip(1) / 255 if key == "features.stem.conv.weight" else value for key, value in state.items()}, buffer
+    )
+    data = buffer.getvalue()
+    row = iz.Published(
+        url="https://example.org/files/tiny.pth",
+        digest=f"sha256:{hashlib.sha256(data).hexdigest()[:9]}",
+        license="mit",
+        layout="own",
+        data=iz.DataConfig(input_size=(3, 8, 8)),
+        num_classes=3,
+        top1=50.0,
+        bgr=True,
+        scale=255.0,
+    )
+    REGISTRY["tiny"] = replace(REGISTRY["tiny"], layouts=(iz.Layout("own", ()),), weights={"first": row})
+    host.put("/files/tiny.pth", data)
+    return state
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("tag", ["vggface2", "casia_webface"])
+@one_thread()
+def test_facenets_tags(tag, host, monkeypatch):
+    from facenet_pytorch import InceptionResnetV1  # installed by `make test-full` without its requirements
+
+    row = ROWS[f"inception_resnet_v1.{tag}"]
+    peer = InceptionResnetV1(classify=True, num_classes=row.num_classes, device="cpu")
+    peer = fill(peer, noise(2, 3, 160, 160))
+    serve(f"inception_resnet_v1.{tag}", peer.state_dict(), monkeypatch)
+    model, pixels = iz.create_model(f"inception_resnet_v1.{tag}", pretrained=True).eval(), torch.rand(1, 3, 160, 160)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (row.data.mean, row.data.std))
+    with torch.no_grad():  # theirs is (x - 127.5) / 128 of x in 0..255
+        assert distance(model((pixels - mean) / std), peer((pixels * 255 - 127.5) / 128)) < 2e-5
+
+
+def test_it_is_downloaded_converted_and_cached_once(small, host, tmp_path):
+    model = iz.create_model("tiny", pretrained=True)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, small[key])
+    assert (model.data.input_size, host.count()) == ((3, 8, 8), 1)
+    again = iz.create_model("tiny.first", True, num_classes=5, in_chans=1)
+    assert host.count() == 1
+    assert (again.num_classes, again.in_chans) == (5, 1)
+    assert again.report.left_random == ["head.fc.weight", "head.fc.bias"]
+    files = [path.relative_to(tmp_path / "cache") for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(files) == 1
+    assert files[0].match("published/tiny.first-????????????.safetensors")
+    elsewhere = iz.create_model("tiny", pretrained=True, cache_dir=tmp_path / "other")
+    assert host.count() == 2
+    assert elsewhere.state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_damaged_cache_is_fetched_again(small, host, tmp_path):
+    iz.create_model("tiny", pretrained=True)
+    (path,) = (tmp_path / "cache").rglob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="its bytes do not match its own digest.*: it is fetched again"):
+        model = iz.create_model("tiny", pretrained=True)
+    assert host.count() == 2
+    assert model.head.fc.bias.equal(small["head.fc.bias"])
+
+
+def test_the_wrong_bytes_are_never_taken(small, host, tmp_path):
+    path = "/files/tiny.pth"
+    host.files[path] = host.files[path][:-1] + b"?"
+    with pytest.raises(iz.DownloadError, match="its sha256 is [0-9a-f]{9}, and should be [0-9a-f]{9}"):
+        iz.create_model("tiny", pretrained=True)
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_the_publishers_file_fetched_by_hand_is_read_as_its_tag_says(small, host, tmp_path):
+    (tmp_path / "by_hand.pth").write_bytes(host.files["/files/tiny.pth"])
+    model = iz.create_model("tiny.first", weights=tmp_path / "by_hand.pth")
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, small[key])
+    assert model.data == REGISTRY["tiny"].weights["first"].data
+    assert host.requests == []
+
+
+def test_a_damaged_zip_is_fetched_again(host, monkeypatch):
+    name = "bn_inception.pcv_in1k"
+    serve(name, bninception().state_dict(), monkeypatch)
+    path = "/" + ROWS[name].url.split("/", 3)[3]
+    whole = host.files[path]
+    host.files[path] = whole[: len(whole) // 2] + bytes(99) + whole[len(whole) // 2 + 99 :]
+    with pytest.raises(iz.DownloadError, match="is no zip archive with|its sha1 is"):
+        iz.create_model(name, pretrained=True)
+
+
+@pytest.mark.parametrize("fault", ["HTML", "truncated", "empty", "no headers"])
+def test_without_a_checksum_the_file_must_at_least_be_one(small, host, fault):
+    """FaceNet's publisher names none."""
+    entry = REGISTRY["tiny"]
+    row = replace(entry.weights["first"], digest="")
+    REGISTRY["tiny"] = replace(entry, weights={"first": row})
+    host.faults.append(fault)
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+
+
+OFFLINE = """
+import inceptionzoo as iz
+try:
+    print(iz.create_model("inception_resnet_v2", pretrained=True).num_classes)
+except iz.DownloadError as error:
+    print(error)
+"""
+
+
+def test_offline_says_so(host, tmp_path):
+    environment = {"HF_HUB_OFFLINE": "1", "INCEPTIONZOO_CACHE": str(tmp_path / "cache"), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, env=environment, timeout=120)
+    assert "inception_resnet_v2.tf_in1k is not cached, and HF_HUB_OFFLINE is set; unset it once" in done.stdout, done.stderr
+    assert host.requests == []
+
+
+def test_the_cache_serves_offline(small, host, monkeypatch):
+    iz.create_model("tiny", pretrained=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    host.reset()
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+    assert host.requests == []
+
+
+def test_a_tag_without_its_weights_has_its_arguments(small):
+    model = iz.create_model("vgg16.tv_features", device="meta")
+    assert (model.num_classes, model.network.head.kind, model.data.std) == (0, "pool", (1 / 255,) * 3)
+    assert iz.create_model("vgg16.tv_features", num_classes=4, device="meta").num_classes == 4
+    assert iz.model_info("googlenet.tv_in1k").weights["tv_in1k"].top1 == 69.778
+    assert iz.is_model("googlenet.tv_in1k")
+    assert not iz.is_model("googlenet.tv")
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: iz.create_model("googlenet.tv_in1", True), "unknown weights 'googlenet.tv_in1'; did you mean 'tv_in1k'?"),
+        (lambda: iz.create_model("vgg11_lrn.x"), "unknown weights 'vgg11_lrn.x'. 'vgg11_lrn' has none published"),
+        (lambda: iz.create_model("vgg11_lrn", True), "no published weights are listed for 'vgg11_lrn'; pass weights=FILE"),
+        (
+            lambda: iz.create_model("googlenet", True, weights="a.pth"),
+            "weights='a.pth' and published weights were both asked",
+        ),
+        (lambda: iz.create_model("googlenet", True, cache_dir=3), "cache_dir=3 must be the path of a folder"),
+    ],
+)
+def test_refusals(host, call, text):
+    with pytest.raises(iz.ArgumentError) as error:
+        call()
+    assert text in str(error.value)
+    assert host.requests == []
+
+
+def test_a_hub_row_is_asked_for_its_checksum(host):
+    """Of timm's files no checksum is written down here: the Hub names it, and what comes is held to it."""
+    state = {key: torch.zeros(()) for key in "ab"}
+    HOST.put_repo("timm/inception_v4.tf_in1k", {"model.safetensors": safetensors.torch.save(state)})
+    with pytest.raises(iz.MismatchError, match="hf-hub:timm/inception_v4.tf_in1k asks for a model of 42,679,816 parameters"):
+        iz.create_model("inception_v4", pretrained=True)
+    assert [request[:2] for request in host.requests] == [
+        (method, "/timm/inception_v4.tf_in1k/resolve/main/model.safetensors") for method in ("HEAD", "GET")
+    ]

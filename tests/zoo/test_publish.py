@@ -1,0 +1,56 @@
+"""Conversions of files."""
+
+import pytest
+import safetensors
+import torch
+import torchvision
+
+import inceptionzoo as iz
+from inceptionzoo.weights import exported_state_dict
+
+
+def bits(model: iz.Net) -> dict[str, bytes]:
+    return {key: value.numpy().tobytes() for key, value in model.state_dict().items()}
+
+
+def test_convert_a_checkpoint_of_pytorch_cifars(tmp_path):
+    """The report's own kind of file: {"net", "acc", "epoch"}, names with "module."."""
+    torch.manual_seed(0)
+    model = iz.create_model("googlenet_cifar", num_classes=2)
+    theirs = exported_state_dict(model, "pytorch-cifar")
+    torch.save(
+        {"net": {f"module.{key}": value for key, value in theirs.items()}, "acc": 79.03, "epoch": 198}, tmp_path / "a.pth"
+    )
+    report = iz.convert(
+        tmp_path / "a.pth", tmp_path / "b.safetensors", architecture="googlenet_cifar", class_names=["benign", "malignant"]
+    )
+    assert (report.layout, report.taken, report.left_random) == ("pytorch-cifar", "net", [])
+    again = iz.load_model(tmp_path / "b.safetensors")
+    assert bits(again) == bits(model)
+    assert again.class_names == ("benign", "malignant")
+    with safetensors.safe_open(tmp_path / "b.safetensors", "pt") as file:
+        assert "inceptionzoo" in file.metadata()
+    iz.convert(tmp_path / "b.safetensors", tmp_path / "c.safetensors")  # ours says itself what it is
+    assert bits(iz.load_model(tmp_path / "c.safetensors")) == bits(model)
+    iz.save_pretrained(model, tmp_path / "folder")
+    iz.convert(f"local-dir:{tmp_path / 'folder'}", tmp_path / "d.safetensors")
+    assert bits(iz.load_model(tmp_path / "d.safetensors")) == bits(model)
+
+
+def test_a_file_that_does_not_say_what_it_is_lists_what_would_fit(tmp_path):
+    peer = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False, num_classes=3)
+    torch.save(peer.state_dict(), tmp_path / "a.pth")
+    with pytest.raises(iz.ArgumentError, match=r"pass architecture=NAME; its tensors fit googlenet$"):
+        iz.convert(tmp_path / "a.pth", tmp_path / "b.safetensors")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
+    with pytest.raises(iz.ArgumentError, match="its tensors fit none of list_models"):
+        iz.convert(tmp_path / "a.pth", tmp_path / "b.safetensors")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_progress_is_shown_where_it_is_asked_for(tmp_path, tiny, capsys):
+    iz.save_weights(tiny, tmp_path / "a.safetensors")
+    iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert capsys.readouterr().err == ""
+    iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", progress=True)
+    assert "write" in capsys.readouterr().err
