@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..nn import ConvNormAct
 
 
-def foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
+def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
     """Return whether a convolution's normalisation, where it has one, is a fixed affine map."""
     if not isinstance(module, ConvNormAct):
         return False
@@ -17,7 +17,7 @@ def foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
     return plain or type(module.bn) is nn.Identity
 
 
-def folded(module: ConvNormAct) -> tuple[Tensor, Tensor]:
+def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
     """Return the weight and the bias of the convolution with its normalisation in it, in float64."""
     weight = module.conv.weight.detach().double()
     bias = weight.new_zeros(len(weight)) if module.conv.bias is None else module.conv.bias.detach().double()
@@ -32,7 +32,7 @@ def folded(module: ConvNormAct) -> tuple[Tensor, Tensor]:
     return weight * gain[:, None, None, None], (bias - norm.running_mean.double()) * gain + shift
 
 
-def with_values(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """Return a convolution as `conv`, with these values in its type; as many channels come out as there are kernels."""
     sizes = conv.in_channels, len(weight), conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
     made = type(conv)(*sizes, device="meta")  # type: ignore[arg-type]  # torch says tuples of int, and means pairs

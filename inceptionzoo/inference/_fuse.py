@@ -17,20 +17,20 @@ from torch import Tensor, nn
 from ..errors import ArgumentError
 from ..nn import Backbone, Branches, ConvNormAct, ResidualBlock, is_max_pool
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, as_pair
-from ._autotune import compiles
-from ._executor import Stages
-from ._fold import foldable, folded, with_values
-from ._modules import ConvAct, JoinedBranches, MaxPool, PoolAfter, Tuned
+from ._autotune import has_jit
+from ._executor import FusedStages
+from ._fold import conv_like, fold_batch_norm, is_foldable
+from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunableModule, TunedMaxPool
 
 M = TypeVar("M", bound=nn.Module)
-WITHOUT = (
+NO_JIT_WARNING = (
     "fuse: 3x3 convolutions run without Winograd's method, at about half the speed: it needs llvmlite "
     "0.46 (pip install 'inceptionzoo[fast]') and torch's OpenMP; tune=False leaves this out"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class LeadingConv:
     """A branch that begins with a 1x1 convolution of its input, or of the input's average: what of it can be joined."""
 
     place: int
@@ -53,22 +53,22 @@ def folded_network(network: Network) -> Network:
 def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
     """Return the inference form of `module`, which was built from `layer`; nothing is shared with it."""
     match layer:
-        case Conv() | Depthwise() if foldable(module):
-            return ConvAct(with_values(module.conv, *folded(module)), copy.deepcopy(module.act))
+        case Conv() | Depthwise() if is_foldable(module):
+            return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), copy.deepcopy(module.act))
         case Chain():
-            return nn.Sequential(*(fused_layer(step, part, style) for step, part in pairs(layer, module)))
+            return nn.Sequential(*(fused_layer(step, part, style) for step, part in layer_module_pairs(layer, module)))
         case Concat():
             return _concat(layer, module, style)
         case Residual():
             assert isinstance(module, ResidualBlock)
             return _residual(layer, module, style)
         case Pool() if is_max_pool(module):
-            return MaxPool(copy.deepcopy(module))
+            return TunedMaxPool(copy.deepcopy(module))
         case _:
             return copy.deepcopy(module)
 
 
-def pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
+def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
     """Yield the steps of a layer with their modules; a layer that is no chain is one step."""
     if isinstance(layer, Chain):
         yield from zip(layer.layers, module.children(), strict=True)
@@ -79,23 +79,23 @@ def pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
 def _concat(layer: Concat, module: nn.Module, style: Style) -> nn.Module:
     """Return the branches with their first 1x1 convolutions as one, where two or more begin so."""
     branches = [(branch, module.get_submodule(name)) for name, branch in layer.branches]
-    leads = [lead for place, branch in enumerate(branches) if (lead := _lead(place, *branch, style))]
+    leads = [lead for place, branch in enumerate(branches) if (lead := _leading_conv(place, *branch, style))]
     if callable(style.act) or len([lead for lead in leads if lead.pool is None]) < 2:
         return Branches({name: fused_layer(*branch, style) for (name, _), branch in zip(layer.branches, branches, strict=True)})
     leads.sort(key=lambda lead: not lead.active)
-    values = [folded(lead.conv) for lead in leads]
+    values = [fold_batch_norm(lead.conv) for lead in leads]
     bias = torch.cat([torch.zeros_like(bias) if lead.pool else bias for lead, (_, bias) in zip(leads, values, strict=True)])
-    first = with_values(leads[0].conv.conv, torch.cat([weight for weight, _ in values]), bias)
-    joined = {lead.place: _after(lead, bias) for lead, (_, bias) in zip(leads, values, strict=True)}
+    first = conv_like(leads[0].conv.conv, torch.cat([weight for weight, _ in values]), bias)
+    joined = {lead.place: _rest_of_branch(lead, bias) for lead, (_, bias) in zip(leads, values, strict=True)}
     alone = {place: fused_layer(*branch, style) for place, branch in enumerate(branches) if place not in joined}
     active = sum(lead.conv.conv.out_channels for lead in leads if lead.active)
     widths = [lead.conv.conv.out_channels for lead in leads]
     return JoinedBranches(first, copy.deepcopy(leads[0].conv.act), active, widths, joined, alone)
 
 
-def _lead(place: int, branch: Layer, module: nn.Module, style: Style) -> Lead | None:
+def _leading_conv(place: int, branch: Layer, module: nn.Module, style: Style) -> LeadingConv | None:
     """Return what of a branch can be joined with its siblings, or None."""
-    (layer, part), *rest = pairs(branch, module)
+    (layer, part), *rest = layer_module_pairs(branch, module)
     pool = None
     if isinstance(layer, Pool) and layer.kind == "avg" and layer.stride == 1 and rest:
         pool, ((layer, part), *rest) = copy.deepcopy(part), rest
@@ -104,21 +104,21 @@ def _lead(place: int, branch: Layer, module: nn.Module, style: Style) -> Lead | 
         or as_pair(layer.kernel) != (1, 1)
         or layer.stride != 1
         or layer.groups != 1
-        or not foldable(part)
+        or not is_foldable(part)
     ):
         return None
-    return Lead(place, part, pool, tuple(fused_layer(*step, style) for step in rest))
+    return LeadingConv(place, part, pool, tuple(fused_layer(*step, style) for step in rest))
 
 
-def _after(lead: Lead, bias: Tensor) -> nn.Module:
+def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
     """Return what is left of a branch behind the joined convolution."""
     if lead.pool is None:
         return nn.Sequential(*lead.rest)
-    after = PoolAfter(lead.pool, bias.to(lead.conv.conv.weight, copy=True), copy.deepcopy(lead.conv.act))
+    after = PoolBiasAct(lead.pool, bias.to(lead.conv.conv.weight, copy=True), copy.deepcopy(lead.conv.act))
     return nn.Sequential(after, *lead.rest)
 
 
-def _copied(model: M) -> M:
+def _fused_copy(model: M) -> M:
     """Return a copy of the model whose networks are in their inference form, in evaluation mode."""
     stages = [net.features for net in model.modules() if isinstance(net, Backbone)]
     made = copy.deepcopy(model, {id(features): features for features in stages})  # these are made anew below
@@ -126,7 +126,7 @@ def _copied(model: M) -> M:
         if isinstance(net, Backbone):
             steps = zip(net.network.stages, net.features.children(), strict=True)
             layers = {name: fused_layer(layer, stage, net.network.style) for (name, layer), stage in steps}
-            net.features = Stages(OrderedDict(layers))
+            net.features = FusedStages(OrderedDict(layers))
             net.fused = True
     for module in made.modules():
         if isinstance(module, nn.Dropout):
@@ -140,7 +140,7 @@ def tuned(model: M, enable: bool = True) -> M:
     `fuse` says what that means; a model that was loaded from a fused one's file is tuned.
     """
     for module in model.modules():
-        if isinstance(module, Tuned):
+        if isinstance(module, TunableModule):
             module.tuned = enable
     return model
 
@@ -156,9 +156,9 @@ def _compile(made: nn.Module) -> None:
 def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module:
     """Return the residual block with its scale in the projection, where there is one."""
     project, scale = copy.deepcopy(module.project), layer.scale
-    if foldable(module.project):
-        weight, bias = folded(module.project)
-        project, scale = with_values(module.project.conv, weight * scale, bias * scale), 1.0
+    if is_foldable(module.project):
+        weight, bias = fold_batch_norm(module.project)
+        project, scale = conv_like(module.project.conv, weight * scale, bias * scale), 1.0
     shortcut = nn.Identity() if layer.shortcut is None else fused_layer(layer.shortcut, module.shortcut, style)
     body, act = fused_layer(layer.body, module.body, style), copy.deepcopy(module.act)
     return ResidualBlock(body, project, shortcut, act, scale=scale, drop_path=0.0)
@@ -187,9 +187,9 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
         raise ArgumentError("fuse: the model is fused already")
     if any(getattr(net, "aux", None) for net in nets):
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
-    made = tuned(_copied(model), tune)
-    if tune and not compile and not compiles():
-        warnings.warn(WITHOUT, stacklevel=2)
+    made = tuned(_fused_copy(model), tune)
+    if tune and not compile and not has_jit():
+        warnings.warn(NO_JIT_WARNING, stacklevel=2)
     if compile:
         _compile(made)
     return made

@@ -10,39 +10,51 @@ import torch
 from torch import Tensor, nn
 
 from ..nn import is_relu
-from ._autotune import Way, Ways, average, convolution, fixed, marks, max_pool, plain, still, version, watched
+from ._autotune import (
+    Autotuner,
+    Implementation,
+    average_pool_autotuner,
+    conv_version,
+    convolution_autotuner,
+    has_hooks,
+    is_frozen,
+    is_plain_frozen_conv,
+    max_pool_autotuner,
+    must_use_torch,
+    tensor_version,
+)
 
 
-class Tuned(nn.Module):
+class TunableModule(nn.Module):
     """A module that runs, where it is `tuned`, on a CPU in float32 by the fastest of its ways."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tuned = False
-        self._ways: Ways | None = None
+        self._autotuner: Autotuner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ways": None}  # they are this process's alone
+        return {**self.__dict__, "_autotuner": None}  # they are this process's alone
 
 
-class Chosen(Tuned):
+class TunedOp(TunableModule):
     """An operation that has several ways; without one it runs `itself`, module by module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        way = None if plain(x) else self.way(x)
-        x = self.itself(x) if way is None else way(x)
+        way = None if must_use_torch(x) else self.implementation(x)
+        x = self.run_modules(x) if way is None else way(x)
         return x
 
     @abstractmethod
-    def itself(self, x: Tensor) -> Tensor:
+    def run_modules(self, x: Tensor) -> Tensor:
         """Return what its modules give."""
 
     @abstractmethod
-    def way(self, x: Tensor) -> Way | None:
+    def implementation(self, x: Tensor) -> Implementation | None:
         """Return the fastest way for such an input, or None where the modules must run themselves."""
 
 
-class ConvAct(Chosen):
+class ConvAct(TunedOp):
     """A convolution with bias, then an activation, of the first `active` channels: (n, c, h, w) -> (n, out, h', w')."""
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module, active: int | None = None) -> None:
@@ -50,10 +62,10 @@ class ConvAct(Chosen):
         self.conv, self.act = conv, act
         self.active = conv.out_channels if active is None else active
 
-    def itself(self, x: Tensor) -> Tensor:
-        return self.activated(self.conv(x))
+    def run_modules(self, x: Tensor) -> Tensor:
+        return self.activate(self.conv(x))
 
-    def activated(self, y: Tensor) -> Tensor:
+    def activate(self, y: Tensor) -> Tensor:
         """Return y with the activation of its first channels."""
         if self.active == self.conv.out_channels:
             y = self.act(y)
@@ -64,35 +76,35 @@ class ConvAct(Chosen):
         active.copy_(self.act(active))  # itself, where the activation works in place
         return y
 
-    def way(self, x: Tensor) -> Way | None:
-        if not self.tuned or watched(self.conv) or watched(self.act) or not fixed(self.conv):
+    def implementation(self, x: Tensor) -> Implementation | None:
+        if not self.tuned or has_hooks(self.conv) or has_hooks(self.act) or not is_plain_frozen_conv(self.conv):
             return None
         relu = self.active if is_relu(self.act) else 0
-        if self._ways is None or self._ways.version != version(self.conv):
-            self._ways = convolution(self.conv, relu)
-        way = self._ways.way(x)
-        return way if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activated(way(x))
+        if self._autotuner is None or self._autotuner.version != conv_version(self.conv):
+            self._autotuner = convolution_autotuner(self.conv, relu)
+        way = self._autotuner.implementation(x)
+        return way if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activate(way(x))
 
 
-class MaxPool(Chosen):
+class TunedMaxPool(TunedOp):
     """A max pool: (n, c, h, w) -> (n, c, h', w')."""
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
         super().__init__()
         self.pool = pool
 
-    def itself(self, x: Tensor) -> Tensor:
+    def run_modules(self, x: Tensor) -> Tensor:
         y: Tensor = self.pool(x)
         return y
 
-    def way(self, x: Tensor) -> Way | None:
-        if not self.tuned or watched(self.pool):
+    def implementation(self, x: Tensor) -> Implementation | None:
+        if not self.tuned or has_hooks(self.pool):
             return None
-        self._ways = self._ways or max_pool(self.pool)
-        return self._ways.way(x)
+        self._autotuner = self._autotuner or max_pool_autotuner(self.pool)
+        return self._autotuner.implementation(x)
 
 
-class PoolAfter(Chosen):
+class PoolBiasAct(TunedOp):
     """The average of a 1x1 convolution's output, where the network averages its input: the same, since both are linear."""
 
     def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module) -> None:
@@ -100,17 +112,17 @@ class PoolAfter(Chosen):
         self.pool, self.act = pool, act
         self.bias = nn.Parameter(bias, requires_grad=False)
 
-    def itself(self, x: Tensor) -> Tensor:
+    def run_modules(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(self.pool(x) + self.bias[:, None, None])
         return y
 
-    def way(self, x: Tensor) -> Way | None:
+    def implementation(self, x: Tensor) -> Implementation | None:
         known = is_relu(self.act) or type(self.act) is nn.Identity
-        if not self.tuned or not known or watched(self.pool) or watched(self.act) or not still(self.bias):
+        if not self.tuned or not known or has_hooks(self.pool) or has_hooks(self.act) or not is_frozen(self.bias):
             return None
-        if self._ways is None or self._ways.version != marks(self.bias):
-            self._ways = average(self.pool, self.bias, is_relu(self.act))
-        return self._ways.way(x)
+        if self._autotuner is None or self._autotuner.version != tensor_version(self.bias):
+            self._autotuner = average_pool_autotuner(self.pool, self.bias, is_relu(self.act))
+        return self._autotuner.implementation(x)
 
 
 class JoinedBranches(nn.Module):

@@ -13,27 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from ..nn import Branches
-from ._modules import Chosen, JoinedBranches
-from .cpu._buffers import Room, by_pixel
-from .cpu._jit import run
-from .cpu._kernel import Passes, Step
-from .cpu._launch import Moved, Stretch
-from .cpu._max_pool import MaxPool as Copying
+from ._modules import JoinedBranches, TunedOp
+from .cpu._buffers import ScratchArena, channels_last_rows
+from .cpu._jit import launch
+from .cpu._kernel import KernelLaunch, KernelOp
+from .cpu._launch import AddressFixup, LaunchSequence
+from .cpu._max_pool import MaxPoolOp as Copying
 
 
-class TooLarge(Exception):  # noqa: N818  # nobody sees it
+class ProgramTooLargeError(Exception):  # nobody sees it
     """The maps of a program take more memory than it may have."""
 
 
 @dataclass(frozen=True)
-class Place:
+class MapLocation:
     """Where a map is: planned memory, or a view of a value, so many floats from its beginning."""
 
     planned: Tensor | None
     value: int = 0
     view: tuple[torch.Size, tuple[int, ...], int] | None = None
 
-    def of(self, values: Sequence[Tensor]) -> Tensor:
+    def resolve(self, values: Sequence[Tensor]) -> Tensor:
         if self.planned is not None:
             return self.planned
         value = values[self.value]
@@ -44,15 +44,15 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Call:
+class TorchCall:
     """A function of torch's, on a map; its result is the next value, or goes into planned memory."""
 
     function: Callable[[Tensor], Tensor]
-    x: Place
+    x: MapLocation
     into: Tensor | None
 
     def __call__(self, values: list[Tensor]) -> None:
-        y = self.function(self.x.of(values))
+        y = self.function(self.x.resolve(values))
         if self.into is None:
             values.append(y)
         else:
@@ -67,10 +67,10 @@ class Program:
     """
 
     def __init__(self, stages: nn.Sequential, x: Tensor, limit: int) -> None:
-        tape = Tape(x, limit)
+        tape = Recorder(x, limit)
         with torch.inference_mode(False), torch.no_grad():
             y = tape.add(stages, x)
-        self._result, self._items = tape.place(y), tape.played()
+        self._result, self._items = tape.locate(y), tape.grouped()
         self._kept = tape.room, tape.buffers, tape.ways  # passes have their addresses
         self.size = tape.size
 
@@ -78,16 +78,16 @@ class Program:
         values = [x]
         for item in self._items:
             item(values)
-        y = self._result.of(values)
+        y = self._result.resolve(values)
         return y if self._result.planned is None else y.clone()
 
 
-class Tape:
+class Recorder:
     """Runs stages, module by module, and takes down what they did."""
 
     def __init__(self, x: Tensor, limit: int) -> None:
-        self.values, self.items, self.limit = [x], list[Step | Call](), limit
-        self.room, self.ways = Room(), list[Passes]()
+        self.values, self.items, self.limit = [x], list[KernelLaunch | TorchCall](), limit
+        self.room, self.ways = ScratchArena(), list[KernelOp]()
         self.buffers, self._free = list[Tensor](), list[Tensor]()
         self._lent: dict[int, tuple[Tensor, Tensor]] = {}  # by a map's id: the map, and its buffer
 
@@ -100,7 +100,7 @@ class Tape:
         """Run the module and return its output, which is `into` where that is given."""
         if isinstance(module, nn.Sequential):
             return self._chain(list(module), x, into)
-        if isinstance(module, Chosen) and isinstance(way := module.way(x), Passes):
+        if isinstance(module, TunedOp) and isinstance(way := module.implementation(x), KernelOp):
             return self._passes(way, x, into)
         if isinstance(module, JoinedBranches):
             return self._joined(module, x, into)
@@ -108,35 +108,35 @@ class Tape:
             return self._branches([(branch, x) for branch in module.values()], into)
         return self._call(module, x, into)
 
-    def place(self, x: Tensor) -> Place:
+    def locate(self, x: Tensor) -> MapLocation:
         """Return where a map will be at each call."""
         for index, value in enumerate(self.values):
             if x is value:
-                return Place(None, index)
-            if 0 <= x.data_ptr() - value.data_ptr() < _extent(value):
-                return Place(None, index, (x.size(), x.stride(), (x.data_ptr() - value.data_ptr()) // 4))
-        return Place(x)
+                return MapLocation(None, index)
+            if 0 <= x.data_ptr() - value.data_ptr() < _byte_extent(value):
+                return MapLocation(None, index, (x.size(), x.stride(), (x.data_ptr() - value.data_ptr()) // 4))
+        return MapLocation(x)
 
-    def played(self) -> list[Stretch | Call]:
+    def grouped(self) -> list[LaunchSequence | TorchCall]:
         """Return what was taken down, passes between two calls as one."""
-        played: list[Stretch | Call] = []
-        steps: list[Step] = []
+        played: list[LaunchSequence | TorchCall] = []
+        steps: list[KernelLaunch] = []
         for item in [*self.items, None]:
-            if isinstance(item, Step):
+            if isinstance(item, KernelLaunch):
                 steps.append(item)
                 continue
             if steps:
-                played.append(Stretch(steps, [moved for step in steps for moved in self._moved(step)]))
+                played.append(LaunchSequence(steps, [moved for step in steps for moved in self._moved(step)]))
                 steps = []
             played += [item] if item else []
         return played
 
-    def _moved(self, step: Step) -> Iterator[Moved]:
+    def _moved(self, step: KernelLaunch) -> Iterator[AddressFixup]:
         for name, *_ in step.work._fields_:
             number = getattr(step.work, name)
             for index, value in enumerate(self.values):
-                if 0 <= number - value.data_ptr() < _extent(value):
-                    yield Moved(step.work, name, index, number - value.data_ptr())
+                if 0 <= number - value.data_ptr() < _byte_extent(value):
+                    yield AddressFixup(step.work, name, index, number - value.data_ptr())
                     break
 
     def _chain(self, modules: list[nn.Module], start: Tensor, into: Tensor | None) -> Tensor:
@@ -167,23 +167,23 @@ class Tape:
             self.add(branch, x, part)
         return y
 
-    def _passes(self, way: Passes, x: Tensor, into: Tensor | None) -> Tensor:
-        even = by_pixel(x)
+    def _passes(self, way: KernelOp, x: Tensor, into: Tensor | None) -> Tensor:
+        even = channels_last_rows(x)
         if even is not x:
-            even = self._call(by_pixel, x, None)
-        y = self._map(*way.shape(even)) if into is None else into
-        steps = list(way.steps(even, y, self.room))
+            even = self._call(channels_last_rows, x, None)
+        y = self._map(*way.output_shape(even)) if into is None else into
+        steps = list(way.launches(even, y, self.room))
         for address, work in steps:
-            run(address, work)
+            launch(address, work)
         self.items += steps
         self.ways.append(way)
         return y
 
     def _call(self, function: Callable[[Tensor], Tensor], x: Tensor, into: Tensor | None) -> Tensor:
-        place, y = self.place(x), function(x)
+        place, y = self.locate(x), function(x)
         if into is None and self._planned(y):  # x itself, or a part of it: no value of its own
             into = y
-        self.items.append(Call(function, place, into))
+        self.items.append(TorchCall(function, place, into))
         if into is None:
             self.values.append(y)
             return y
@@ -204,7 +204,7 @@ class Tape:
             buffer = torch.empty(size)
             self.buffers.append(buffer)
             if self.size > self.limit:
-                raise TooLarge
+                raise ProgramTooLargeError
         made = buffer[:size].view(count, height, width, channels).permute(0, 3, 1, 2)
         self._lent[id(made)] = made, buffer
         return made
@@ -214,6 +214,6 @@ class Tape:
             self._free.append(self._lent.pop(id(x))[1])
 
 
-def _extent(x: Tensor) -> int:
+def _byte_extent(x: Tensor) -> int:
     """Return how many bytes lie from a map's first value to its last."""
     return 4 * (1 + sum((side - 1) * step for side, step in zip(x.shape, x.stride(), strict=True)))

@@ -17,13 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as ways
 from inceptionzoo.inference._fuse import tuned
-from inceptionzoo.inference._modules import ConvAct, MaxPool
+from inceptionzoo.inference._modules import ConvAct, TunedMaxPool
 from inceptionzoo.inference.cpu import _jit as machine
 from inceptionzoo.inference.cpu import _max_pool as maxima_file
-from inceptionzoo.inference.cpu._im2col import Direct
-from inceptionzoo.inference.cpu._max_pool import maxima
-from inceptionzoo.inference.cpu._onednn import Packed
-from inceptionzoo.inference.cpu._winograd import Winograd
+from inceptionzoo.inference.cpu._im2col import Im2colConv
+from inceptionzoo.inference.cpu._max_pool import max_pool_kernel
+from inceptionzoo.inference.cpu._onednn import OneDNNConv
+from inceptionzoo.inference.cpu._winograd import WinogradConv
 
 
 @pytest.fixture(autouse=True)
@@ -36,15 +36,15 @@ def quick(**options: object) -> ConvAct:
     return tuned(block)
 
 
-def names(block: ConvAct | MaxPool) -> list[str]:
-    return [] if block._ways is None else [type(way).__name__ for way in block._ways.chosen.values()]
+def names(block: ConvAct | TunedMaxPool) -> list[str]:
+    return [] if block._autotuner is None else [type(way).__name__ for way in block._autotuner.chosen.values()]
 
 
 def test_the_fastest_is_chosen(monkeypatch):
     """By the clock: time is what each way is said to take."""
-    for winner in ("Packed", "Direct", "Winograd", "function"):
+    for winner in ("OneDNNConv", "Im2colConv", "WinogradConv", "function"):
         monkeypatch.setattr(ways, "_FASTEST", {})
-        monkeypatch.setattr(ways, "_ready", lambda way, x: way)
+        monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
         monkeypatch.setattr(ways, "_seconds", lambda way, winner=winner: 1.0 if type(way).__name__ == winner else 2.0)
         block = quick()
         with torch.no_grad():
@@ -55,18 +55,18 @@ def test_the_fastest_is_chosen(monkeypatch):
 
 
 def test_a_gain_must_be_clear(monkeypatch):
-    times = {"Direct": 1.0, "Winograd": 0.98, "Packed": 0.975, "function": 0.99}
-    monkeypatch.setattr(ways, "_ready", lambda way, x: way)
+    times = {"Im2colConv": 1.0, "WinogradConv": 0.98, "OneDNNConv": 0.975, "function": 0.99}
+    monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
     monkeypatch.setattr(ways, "_seconds", lambda way: times[type(way).__name__])
     block = quick()
     block(maps(1, 8, 9, 9))
-    assert names(block) == ["Direct"]
+    assert names(block) == ["Im2colConv"]
 
 
 def test_outputs_that_differ_are_not_used(monkeypatch):
-    monkeypatch.setattr(ways, "_ready", lambda way, x: way)
+    monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
     monkeypatch.setattr(ways, "_seconds", lambda way: 2.0 if type(way).__name__ == "function" else 1.0)
-    for kind in (Winograd, Direct, Packed):
+    for kind in (WinogradConv, Im2colConv, OneDNNConv):
         call = kind.__call__
         monkeypatch.setattr(kind, "__call__", lambda self, x, call=call: call(self, x) * 1.001)
     block = quick()
@@ -77,13 +77,13 @@ def test_outputs_that_differ_are_not_used(monkeypatch):
 def test_copies_run_the_same_way(monkeypatch):
     """What is found for one convolution holds for all of its kind, so that copies agree to the bit."""
     asked = []
-    monkeypatch.setattr(ways, "_ready", lambda way, x: way)
+    monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
     monkeypatch.setattr(ways, "_seconds", lambda way: asked.append(way) or len(asked))
     block, x = quick(), maps(1, 8, 9, 9)
     first = block(x)
     count = len(asked)
     for other in (copy.deepcopy(block), pickle.loads(pickle.dumps(block))):
-        assert other._ways is None
+        assert other._autotuner is None
         assert other(x).equal(first)
     assert len(asked) == count
     quick(out=32)(x)
@@ -95,7 +95,7 @@ def test_few_sizes_are_remembered():
     for side in range(5, 15):
         x = maps(1, 8, side, side)
         assert distance(block(x), expected(block.conv, x, True)) < WINOGRAD
-    assert len(block._ways.chosen) == ways.MOST
+    assert len(block._autotuner.chosen) == ways.MAX_INPUT_SIZES
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
@@ -119,7 +119,7 @@ def test_changed_weights_are_noticed(change, name):
 def test_forgotten_with_the_model():
     block = quick()
     block(maps(1, 8, 9, 9))
-    gone = [weakref.ref(block._ways)]
+    gone = [weakref.ref(block._autotuner)]
     del block
     gc.collect()
     assert gone[0]() is None
@@ -194,7 +194,7 @@ def test_torchs_way_where_something_looks_on(how, monkeypatch):
 
 
 def test_untuned():
-    block, pool, x = quick(), tuned(MaxPool(nn.MaxPool2d(3, 2)), False), maps(2, 8, 9, 9)
+    block, pool, x = quick(), tuned(TunedMaxPool(nn.MaxPool2d(3, 2)), False), maps(2, 8, 9, 9)
     tuned(block, False)
     assert block(x).equal(F.relu(block.conv(x)))
     assert pool(x).equal(F.max_pool2d(x, 3, 2))
@@ -233,7 +233,7 @@ def test_from_several_threads():
 def test_without_llvmlite(monkeypatch):
     model = iz.create_model("vgg11_bn_cifar", num_classes=2).eval()
     monkeypatch.setattr(ways, "find_spec", lambda name: None)
-    ways.compiles.cache_clear()
+    ways.has_jit.cache_clear()
     try:
         with pytest.warns(
             UserWarning, match=r"without Winograd's method.*it needs llvmlite 0.46 \(pip install 'inceptionzoo.fast.'\)"
@@ -242,11 +242,11 @@ def test_without_llvmlite(monkeypatch):
         images = noise(1, 3, 32, 32)
         with torch.inference_mode():
             assert distance(fast(images), model(images)) < WINOGRAD
-        kinds = {name for block in fast.modules() if isinstance(block, ConvAct | MaxPool) for name in names(block)}
-        assert kinds <= {"Packed", "function", "LeanMaxPool2d"}
+        kinds = {name for block in fast.modules() if isinstance(block, ConvAct | TunedMaxPool) for name in names(block)}
+        assert kinds <= {"OneDNNConv", "function", "LeanMaxPool2d"}
         iz.fuse(model, tune=False)
     finally:
-        ways.compiles.cache_clear()
+        ways.has_jit.cache_clear()
 
 
 @pytest.mark.parametrize(("what", "error"), [("openmp", OSError("no such library")), ("compiled", RuntimeError("parsing"))])
@@ -254,23 +254,23 @@ def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, what, error)
     def none(*args):
         raise error
 
-    maxima.cache_clear()
+    max_pool_kernel.cache_clear()
     monkeypatch.setattr(machine if what == "openmp" else maxima_file, what, none)
-    ways.compiles.cache_clear()
+    ways.has_jit.cache_clear()
     try:
-        assert not ways.compiles()
+        assert not ways.has_jit()
     finally:
-        ways.compiles.cache_clear()
+        ways.has_jit.cache_clear()
         monkeypatch.undo()
-    assert ways.compiles()
+    assert ways.has_jit()
 
 
 def test_without_onednn(monkeypatch):
-    monkeypatch.setattr(ways, "packs", lambda: False)
-    ways.compiles.cache_clear()
+    monkeypatch.setattr(ways, "has_onednn", lambda: False)
+    ways.has_jit.cache_clear()
     try:
         block, x = quick(), maps(1, 8, 9, 9)
         assert block(x).equal(F.relu(block.conv(x)))
         assert names(block) == ["function"]
     finally:
-        ways.compiles.cache_clear()
+        ways.has_jit.cache_clear()

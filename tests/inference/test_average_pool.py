@@ -6,7 +6,7 @@ from convolutions import PACKED, maps
 from helpers import distance, noise
 from torch import nn
 
-from inceptionzoo.inference.cpu._average_pool import Average, suits
+from inceptionzoo.inference.cpu._average_pool import AveragePoolOp, supports
 
 
 @pytest.mark.parametrize("relu", [True, False])
@@ -25,22 +25,22 @@ from inceptionzoo.inference.cpu._average_pool import Average, suits
 )
 def test_averages(options, channels, relu):
     pool, bias = nn.AvgPool2d(**options), noise(channels)
-    assert suits(pool)
+    assert supports(pool)
     wide = maps(3, channels + 8, 8, 11)
     for x in (wide[:, :channels].contiguous(memory_format=torch.channels_last), wide[:, 8:], wide[:, :channels].contiguous()):
         y = pool(x.double()) + bias[:, None, None]
-        assert distance(Average(pool, bias, relu, x.shape)(x), y.relu() if relu else y) < PACKED
+        assert distance(AveragePoolOp(pool, bias, relu, x.shape)(x), y.relu() if relu else y) < PACKED
 
 
 def test_what_it_leaves():
-    assert not suits(nn.AvgPool2d(1))
-    assert not suits(nn.AvgPool2d(7))
-    assert not suits(nn.AdaptiveAvgPool2d(3))
+    assert not supports(nn.AvgPool2d(1))
+    assert not supports(nn.AvgPool2d(7))
+    assert not supports(nn.AdaptiveAvgPool2d(3))
 
 
 def test_nan_and_infinity():
     pool, bias, x = nn.AvgPool2d(3, 1, 1), noise(8), maps(1, 8, 12, 12)
     x[0, 3, 5, 5], x[0, 2, 9, 9] = float("nan"), float("inf")
-    y, torchs = Average(pool, bias, True, x.shape)(x), (pool(x) + bias[:, None, None]).relu()
+    y, torchs = AveragePoolOp(pool, bias, True, x.shape)(x), (pool(x) + bias[:, None, None]).relu()
     assert y.isnan().equal(torchs.isnan())
     assert y.isinf().equal(torchs.isinf())

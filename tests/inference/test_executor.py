@@ -13,9 +13,9 @@ from torch import nn
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as ways
 from inceptionzoo.inference import _executor as file
-from inceptionzoo.inference._executor import Stages
+from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct
-from inceptionzoo.inference._recording import Call, Program
+from inceptionzoo.inference._recording import Program, TorchCall
 
 BLOCK = iz.inception(8, 8, 16, 4, 8, 8)
 NETWORK = iz.network(
@@ -43,7 +43,7 @@ def apart(model: iz.Net, x: torch.Tensor) -> torch.Tensor:
 
 
 def programs(model: iz.Net) -> list[Program | None]:
-    assert isinstance(model.features, Stages)
+    assert isinstance(model.features, FusedStages)
     return list(model.features._programs.values())
 
 
@@ -62,7 +62,7 @@ def test_calls_do_not_disturb_each_other(fast, monkeypatch):
     (program,) = programs(fast)
     assert program is not None
     assert 0 < program.size < 1 << 20
-    assert not [item for item in program._items if isinstance(item, Call) and isinstance(item.function, ConvAct)]
+    assert not [item for item in program._items if isinstance(item, TorchCall) and isinstance(item.function, ConvAct)]
 
 
 @torch.no_grad()
@@ -77,15 +77,15 @@ def test_inputs_of_every_layout(fast):
         for _ in range(2):
             assert distance(fast(x), apart(fast, x)) < WINOGRAD
     assert all(programs(fast))
-    assert len(programs(fast)) == file.MOST - 1  # the last two are alike
+    assert len(programs(fast)) == file.MAX_INPUT_SIZES - 1  # the last two are alike
 
 
 @torch.no_grad()
 def test_more_sizes_than_are_remembered(fast):
-    for side in range(20, 20 + 2 * file.MOST):
+    for side in range(20, 20 + 2 * file.MAX_INPUT_SIZES):
         x = noise(1, 3, side, 20)
         assert distance(fast(x), apart(fast, x)) < WINOGRAD
-    assert len(programs(fast)) == file.MOST
+    assert len(programs(fast)) == file.MAX_INPUT_SIZES
 
 
 def test_in_and_out_of_inference_mode(fast):
@@ -162,7 +162,7 @@ def test_another_number_of_threads(fast):
 
 @torch.no_grad()
 def test_no_more_memory_than_there_is(fast, monkeypatch):
-    monkeypatch.setattr(file, "ROOM", 1 << 10)
+    monkeypatch.setattr(file, "MAX_PROGRAM_BYTES", 1 << 10)
     x = noise(1, 3, 20, 20)
     assert distance(fast(x), apart(fast, x)) < WINOGRAD
     assert programs(fast) == [None]
@@ -177,20 +177,20 @@ def test_a_batch_too_large_is_played_in_parts(fast, monkeypatch):
     (four,) = programs(fast)
     assert four
     fast.features._programs.clear()
-    monkeypatch.setattr(file, "ROOM", 2 * four.size - 1)
+    monkeypatch.setattr(file, "MAX_PROGRAM_BYTES", 2 * four.size - 1)
     seen, real, x = [], Program.__call__, noise(9, 3, 20, 20)
     monkeypatch.setattr(Program, "__call__", lambda self, x: (seen.append(len(x)), real(self, x))[1])
     for _ in range(2):
         seen.clear()
         assert distance(fast(x), apart(fast, x)) < WINOGRAD
     assert seen == [4, 4, 1]
-    monkeypatch.setattr(file, "ROOM", 1 << 10)
+    monkeypatch.setattr(file, "MAX_PROGRAM_BYTES", 1 << 10)
     fast.features._programs.clear()
     seen.clear()
     for _ in range(2):
         assert distance(fast(x), apart(fast, x)) < WINOGRAD
     assert not seen
-    assert fast.features._programs[file._situation(x)] is None
+    assert fast.features._programs[file._program_key(x)] is None
 
 
 @torch.no_grad()

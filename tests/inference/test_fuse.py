@@ -11,7 +11,7 @@ from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as ways
-from inceptionzoo.inference._modules import JoinedBranches, PoolAfter, Tuned
+from inceptionzoo.inference._modules import JoinedBranches, PoolBiasAct, TunableModule
 
 CLOSE = 1e-9  # relative, in float64
 ROUNDED = 1e-5  # the same in float32, where folding rounds each weight once
@@ -77,17 +77,17 @@ def test_outputs_stay_by_winograd(name, monkeypatch):
     kinds = {
         type(way).__name__
         for part in fast.modules()
-        if isinstance(part, Tuned) and part._ways
-        for way in part._ways.chosen.values()
+        if isinstance(part, TunableModule) and part._autotuner
+        for way in part._autotuner.chosen.values()
     }
-    assert "Winograd" in kinds
+    assert "WinogradConv" in kinds
     assert kinds <= {
-        "Winograd",
-        "Widened",
-        "Direct",
-        "Packed",
-        "MaxPool",
-        "Average",
+        "WinogradConv",
+        "ChannelPaddedConv",
+        "Im2colConv",
+        "OneDNNConv",
+        "MaxPoolOp",
+        "AveragePoolOp",
         "function",
     }  # torch's where another is too far from it
 
@@ -112,7 +112,7 @@ def test_an_average_comes_after_its_convolution(register, include_pad, kernel):
     register("averaged", iz.network(block=block), num_classes=2, input_size=(6, 9, 9))
     model = fill(iz.create_model("averaged", in_chans=6, dtype=torch.float64), noise(4, 6, 9, 8).double())
     fast = iz.fuse(model)
-    assert count(fast, PoolAfter) == count(fast, JoinedBranches) == 1
+    assert count(fast, PoolBiasAct) == count(fast, JoinedBranches) == 1
     images = noise(2, 6, 9, 8).double()
     with torch.inference_mode():
         assert distance(fast.forward_features(images), model.forward_features(images)) < CLOSE

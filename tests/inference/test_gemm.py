@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import distance, noise
 
-from inceptionzoo.inference.cpu._gemm import Product, block_for, blocked
-from inceptionzoo.inference.cpu._jit import run
+from inceptionzoo.inference.cpu._gemm import Gemm, block_for, pack_weight
+from inceptionzoo.inference.cpu._jit import launch
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -18,8 +18,8 @@ def test_products(columns, threads):
             for groups, depth, relu in ((1, 4, columns), (3, 24, 0), (1, 8, columns // 3)):
                 x, weight, bias = noise(rows, groups, depth), noise(groups, depth, columns), noise(columns)
                 y = torch.full((rows, groups, columns), float("nan"))
-                product = Product(blocked(weight, columns), columns, rows, groups * depth, groups * columns)
-                run(*product.step(x.data_ptr(), y.data_ptr(), bias.data_ptr(), rows, (depth, columns), relu=relu))
+                product = Gemm(pack_weight(weight, columns), columns, rows, groups * depth, groups * columns)
+                launch(*product.step(x.data_ptr(), y.data_ptr(), bias.data_ptr(), rows, (depth, columns), relu=relu))
                 expected = torch.einsum("rgd,gdc->rgc", x.double(), weight.double()) + bias
                 expected[..., :relu].relu_()
                 assert distance(y, expected) < 1e-5

@@ -5,7 +5,7 @@ import torch
 from convolutions import maps
 from torch import nn
 
-from inceptionzoo.inference.cpu._max_pool import MaxPool
+from inceptionzoo.inference.cpu._max_pool import MaxPoolOp
 
 
 @pytest.mark.parametrize("ceil_mode", [True, False])
@@ -18,7 +18,7 @@ def test_max_pools(kernel, stride, padding, ceil_mode, channels):
     for height, width in ((7, 8), (9, 12), (14, 5)):
         wide = maps(2, channels + 8, height, width)
         for x in (wide[:, :channels], wide[:, :channels].contiguous()):
-            y = MaxPool(pool, x.shape)(x)
+            y = MaxPoolOp(pool, x.shape)(x)
             assert y.equal(pool(x))
             assert y.shape[1] == 1 or y.is_contiguous(memory_format=torch.channels_last)
 
@@ -26,6 +26,6 @@ def test_max_pools(kernel, stride, padding, ceil_mode, channels):
 def test_nan_and_infinity():
     pool, x = nn.MaxPool2d(3, 1, 1), maps(1, 8, 12, 12)
     x[0, 3, 5, 5] = float("nan")
-    assert MaxPool(pool, x.shape)(x).isnan().equal(pool(x).isnan())
+    assert MaxPoolOp(pool, x.shape)(x).isnan().equal(pool(x).isnan())
     x[0, 2], x[0, 3] = float("inf"), float("-inf")
-    assert MaxPool(pool, x.shape)(x).equal(pool(x))
+    assert MaxPoolOp(pool, x.shape)(x).equal(pool(x))

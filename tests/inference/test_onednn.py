@@ -4,7 +4,7 @@ import pytest
 from convolutions import PACKED, conv, expected, maps, rectified
 from helpers import distance
 
-from inceptionzoo.inference.cpu._onednn import Packed
+from inceptionzoo.inference.cpu._onednn import OneDNNConv
 
 
 @pytest.mark.parametrize("relu", [True, False, 5])
@@ -17,7 +17,7 @@ def test_packed(options, relu):
     made = conv(**options)
     for shape in ((2, made.in_channels, 17, 20), (1, made.in_channels, 40, 9)):
         x = maps(*shape)
-        way = Packed(made, rectified(made, relu), (2, made.in_channels, 17, 20))
+        way = OneDNNConv(made, rectified(made, relu), (2, made.in_channels, 17, 20))
         assert distance(way(x), expected(made, x, relu)) < PACKED
         assert distance(way(x.contiguous()), expected(made, x, relu)) < PACKED
 
@@ -27,4 +27,4 @@ def test_nan(options):
     made = conv(**options)
     x = maps(1, made.in_channels, 12, 12)
     x[0, 0, 5, 5] = float("nan")
-    assert Packed(made, made.out_channels, x.shape)(x).isnan().equal(expected(made, x, True).isnan())
+    assert OneDNNConv(made, made.out_channels, x.shape)(x).isnan().equal(expected(made, x, True).isnan())

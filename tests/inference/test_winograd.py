@@ -7,11 +7,11 @@ from helpers import distance
 from torch import nn
 
 from inceptionzoo.inference.cpu import _buffers as buffers
-from inceptionzoo.inference.cpu._winograd import Winograd, suits, transformed
+from inceptionzoo.inference.cpu._winograd import WinogradConv, supports, transform_weight
 
 
-def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 4) -> Winograd:
-    return Winograd(made, rectified(made, relu), outputs, transformed(made, outputs), x.shape)
+def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 4) -> WinogradConv:
+    return WinogradConv(made, rectified(made, relu), outputs, transform_weight(made, outputs), x.shape)
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
@@ -37,7 +37,7 @@ def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 
 )
 def test_winograd(options, side, relu, outputs):
     made = conv(**options)
-    assert suits(made)
+    assert supports(made)
     x = maps(3, made.in_channels, side, side + 2)
     way = made_for(made, relu, x, outputs)
     y = way(x)
@@ -50,13 +50,13 @@ def test_winograd(options, side, relu, outputs):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
     """Few tiles a part, the last part overlapping: every tile is worked on, by whichever thread."""
-    monkeypatch.setattr("inceptionzoo.inference.cpu._buffers.CACHE", 1 << 14)
+    monkeypatch.setattr("inceptionzoo.inference.cpu._buffers.CACHE_BYTES", 1 << 14)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         made, x = conv(), maps(2, 8, 45, 51)
         way = made_for(made, True, x)
-        assert len(list(buffers.parts(2 * 12 * 13, 36 * 16))) > 20
+        assert len(list(buffers.cache_blocks(2 * 12 * 13, 36 * 16))) > 20
         assert distance(way(x), expected(made, x, True)) < WINOGRAD
     finally:
         torch.set_num_threads(before)
@@ -84,7 +84,7 @@ def test_winograd_of_some_channels_and_other_layouts():
     ids=str,
 )
 def test_what_winograd_leaves(options):
-    assert not suits(conv(**options))
+    assert not supports(conv(**options))
 
 
 def test_nan_and_infinity():

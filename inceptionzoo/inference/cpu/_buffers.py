@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-CACHE = 4 << 20  # bytes that are worked on at a time
+CACHE_BYTES = 4 << 20  # bytes that are worked on at a time
 
 
-def by_pixel(x: Tensor) -> Tensor:
+def channels_last_rows(x: Tensor) -> Tensor:
     """Return x, (n, c, h, w), with a pixel's channels in one piece and pixels evenly apart: so is a slice of channels too."""
     _, _, height, width = x.shape
     apart = x.stride(3)
@@ -19,21 +19,21 @@ def by_pixel(x: Tensor) -> Tensor:
     return x if even else x.contiguous(memory_format=torch.channels_last)
 
 
-def outputs(shape: Sequence[int], kernel: Sequence[int], padding: Sequence[int], stride: Sequence[int]) -> list[int]:
+def output_size(shape: Sequence[int], kernel: Sequence[int], padding: Sequence[int], stride: Sequence[int]) -> list[int]:
     """Return the sides (h', w') of a convolution's output for an input (n, c, h, w)."""
     axes = zip(shape[2:], kernel, padding, stride, strict=True)
     return [(side + 2 * pad - taps) // step + 1 for side, taps, pad, step in axes]
 
 
-def parts(count: int, size: int) -> Iterator[tuple[int, int]]:
+def cache_blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield (first, last) of parts of `count` things of `size` floats each, about equal, that the cache holds."""
-    number = max(1, round(count * size * 4 / CACHE))
+    number = max(1, round(count * size * 4 / CACHE_BYTES))
     step = -(-count // number)
     for first in range(0, count, step):
         yield first, min(first + step, count)
 
 
-class Room:
+class ScratchArena:
     """Memory by name; what a larger one has taken the place of is kept too, for who has its address."""
 
     def __init__(self) -> None:
@@ -59,19 +59,19 @@ class Room:
         return sum(len(memory) for kept in self.kept.values() for memory in kept)
 
 
-class _Here(threading.local):
+class _ThreadScratch(threading.local):
     def __init__(self) -> None:
-        self.room = Room()
+        self.room = ScratchArena()
 
 
-_HERE = _Here()
+_THREAD = _ThreadScratch()
 
 
-def workspace() -> Room:
+def thread_scratch() -> ScratchArena:
     """Return this thread's own room."""
-    return _HERE.room
+    return _THREAD.room
 
 
-def maps(count: int, channels: int, height: int, width: int) -> Tensor:
+def empty_channels_last(count: int, channels: int, height: int, width: int) -> Tensor:
     """Return memory for maps (n, c, h, w) whose pixels' channels lie in one piece."""
     return torch.empty((count, channels, height, width), memory_format=torch.channels_last)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._buffers import Room
+from ._buffers import ScratchArena
 from ._gemm import UNROLLED
-from ._kernel import Passes, Step
-from ._max_pool import MaxPool
+from ._kernel import KernelLaunch, KernelOp
+from ._max_pool import MaxPoolOp
 
 
-def suits(conv: nn.Conv2d) -> bool:
+def supports(conv: nn.Conv2d) -> bool:
     """Return whether the convolution lacks channels."""
     return bool(conv.in_channels % UNROLLED) and conv.groups == 1
 
 
-def widened(conv: nn.Conv2d) -> nn.Conv2d:
+def pad_channels(conv: nn.Conv2d) -> nn.Conv2d:
     """Return the convolution with weights of 0 for channels that make their number even."""
     more = -conv.in_channels % UNROLLED
     wide = nn.Conv2d(conv.in_channels + more, conv.out_channels, 1, device="meta")
@@ -28,19 +28,19 @@ def widened(conv: nn.Conv2d) -> nn.Conv2d:
     return wide
 
 
-class Widened(Passes):
+class ChannelPaddedConv(KernelOp):
     """What `make` gives for the widened convolution and the shape of its input."""
 
-    def __init__(self, conv: nn.Conv2d, make: Callable[[Sequence[int]], Passes], shape: Sequence[int]) -> None:
+    def __init__(self, conv: nn.Conv2d, make: Callable[[Sequence[int]], KernelOp], shape: Sequence[int]) -> None:
         self.channels = conv.in_channels + -conv.in_channels % UNROLLED
-        self.copy, self.inner = MaxPool(nn.MaxPool2d(1), shape), make((shape[0], self.channels, *shape[2:]))
+        self.copy, self.inner = MaxPoolOp(nn.MaxPool2d(1), shape), make((shape[0], self.channels, *shape[2:]))
 
-    def shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        return self.inner.shape(x)
+    def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
+        return self.inner.output_shape(x)
 
-    def steps(self, x: Tensor, y: Tensor, room: Room) -> Iterator[Step]:
+    def launches(self, x: Tensor, y: Tensor, room: ScratchArena) -> Iterator[KernelLaunch]:
         count, channels, height, width = x.shape
         memory = room.zeros(f"{channels} of {self.channels} channels", count * height * width * self.channels)
         wide = memory.view(count, height, width, self.channels).permute(0, 3, 1, 2)
-        yield from self.copy.steps(x, wide[:, :channels], room)
-        yield from self.inner.steps(wide, y, room)
+        yield from self.copy.launches(x, wide[:, :channels], room)
+        yield from self.inner.launches(wide, y, room)

@@ -15,12 +15,12 @@ from typing import Any
 
 from llvmlite import ir
 
-from ._jit import INT, LONG, POINTER, VOID, field, loop
+from ._jit import INT, LONG, POINTER, VOID, load_argument, loop
 from ._winograd_matrices import Matrix
 
 FLOAT = ir.FloatType()
 FLAGS = ("contract", "nsz")  # fused multiply-adds, and nothing that changes what becomes of inf and nan
-NAMES = (
+ARGUMENTS = (
     "source", "target", "bias", "outside", "scale",  # addresses
     "height", "width", "top", "left",  # of the map, and how far the first tile lies outside, in pixels
     "rows", "columns", "first", "last",  # of tiles; first and last of all images' tiles together
@@ -29,13 +29,13 @@ NAMES = (
 Pair = tuple[int, int]
 
 
-class Work(ctypes.Structure):
+class TileArgs(ctypes.Structure):
     """What a pass is called with."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
+    _fields_ = [(name, ctypes.c_int64) for name in ARGUMENTS]  # ctypes wants a list
 
 
-class Writer:
+class KernelBuilder:
     """Writes one pass: a function of the work, of its first tile and its last, for tiles of `size` pixels at even steps."""
 
     def __init__(self, module: ir.Module, size: Pair, step: Pair, vector: int) -> None:
@@ -43,7 +43,7 @@ class Writer:
         self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "pass")
         self.at = ir.IRBuilder(self.function.append_basic_block())
         self.vector = ir.VectorType(FLOAT, vector)
-        self.work = {entry: field(self.at, self.function.args[0], Work, entry) for entry in NAMES}
+        self.work = {entry: load_argument(self.at, self.function.args[0], TileArgs, entry) for entry in ARGUMENTS}
         self.table = self.at.alloca(POINTER, size=size[0] * size[1])
 
     def address(self, name: str) -> Any:
@@ -74,12 +74,12 @@ class Writer:
         with loop(self.at, LONG(0), self.work["channels"], self.vector.count) as turn:
             yield turn.index
 
-    def place(self, tile: Any, place: int) -> Any:
+    def tile_offset(self, tile: Any, place: int) -> Any:
         """Return the offset of a place of a tile, among the tiles from the first on."""
         tile = self.at.sub(tile, self.work["first"])
         return self.at.add(self.at.mul(tile, self.work["pitch"]), self.at.mul(LONG(place), self.work["channels"]))
 
-    def find_pixels(self, tile: Any, base: Any, outside: Any) -> None:
+    def locate_pixels(self, tile: Any, base: Any, outside: Any) -> None:
         """Find where the pixels of a tile are, in the maps at `base`."""
         at, work, step = self.at, self.work, self.step
         row = at.sdiv(tile, work["columns"])
@@ -121,7 +121,7 @@ class Writer:
         return total
 
 
-def spread(at: ir.IRBuilder, value: Any, count: int) -> Any:
+def broadcast(at: ir.IRBuilder, value: Any, count: int) -> Any:
     """Write a vector that holds a value `count` times."""
     nothing, same = (
         ir.Constant(ir.VectorType(value.type, count), ir.Undefined),
@@ -130,12 +130,12 @@ def spread(at: ir.IRBuilder, value: Any, count: int) -> Any:
     return at.shuffle_vector(at.insert_element(nothing, value, INT(0)), nothing, same)
 
 
-def rectified(at: ir.IRBuilder, relu: Any, channel: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
+def relu_of(at: ir.IRBuilder, relu: Any, channel: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
     """Write what ReLU needs for the channels from `channel` on, the first `relu` of all; return what writes it of a value.
 
     nan stays nan.
     """
-    left = spread(at, at.sub(relu, channel), vector.count)
+    left = broadcast(at, at.sub(relu, channel), vector.count)
     chosen = at.icmp_signed("<", ir.Constant(left.type, list(range(vector.count))), left)
     zero, least = (ir.Constant(vector, [low] * vector.count) for low in (0.0, float("-inf")))
     low = at.select(chosen, zero, least)

@@ -14,11 +14,11 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from ._codegen import FLOAT, rectified, spread
-from ._jit import LONG, POINTER, VOID, compiled, field, loop, vector
-from ._kernel import Step
+from ._codegen import FLOAT, broadcast, relu_of
+from ._jit import LONG, POINTER, VOID, compile_kernel, load_argument, loop, vector_width
+from ._kernel import KernelLaunch
 
-NAMES = (
+ARGUMENTS = (
     "x", "weight", "bias", "y",  # addresses
     "rows", "depth", "columns", "x_group", "y_group",  # sizes; how far a group's values are from the last one's
     "first", "last", "relu",  # blocks; columns that are rectified
@@ -26,10 +26,10 @@ NAMES = (
 UNROLLED = 4
 
 
-class Work(ctypes.Structure):
+class GemmArgs(ctypes.Structure):
     """What a product is called with."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
+    _fields_ = [(name, ctypes.c_int64) for name in ARGUMENTS]  # ctypes wants a list
 
 
 class Block(NamedTuple):
@@ -47,7 +47,7 @@ class Block(NamedTuple):
 @cache
 def block_for(rows: int, columns: int) -> Block:
     """Return the block that fills the registers and wastes the least on a product of so many rows and columns."""
-    widest = vector(16)
+    widest = vector_width(16)
     width, registers = (widest if columns >= widest else 8), 2 * widest
     vectors = 2 if columns >= 2 * width else 1
     most = min(rows, 14 if registers == 32 else 6)  # with two vectors each, and those of the weights
@@ -55,38 +55,38 @@ def block_for(rows: int, columns: int) -> Block:
     return Block(min(sizes, key=lambda size: -(-rows // size) * size), vectors, width)
 
 
-def blocked(weight: Tensor, columns: int) -> Tensor:
+def pack_weight(weight: Tensor, columns: int) -> Tensor:
     """Return weights (groups, depth, columns) as products read them: (groups, blocks, depth, columns of a block)."""
     size = block_for(1, columns).columns
     starts = [min(start, columns - size) for start in range(0, columns, size)]
     return torch.stack([weight[:, :, start : start + size] for start in starts], 1).contiguous()
 
 
-class Product:
+class Gemm:
     """Products of `rows` rows or more, x_stride and y_stride floats apart, with weights of `blocked`."""
 
     def __init__(self, weight: Tensor, columns: int, rows: int, x_stride: int, y_stride: int) -> None:
         self.weight, self.columns, self.block = weight, columns, block_for(rows, columns)
-        self.address = product(self.block, x_stride, y_stride)
+        self.address = gemm_kernel(self.block, x_stride, y_stride)
 
-    def step(self, x: int, y: int, bias: int, rows: int, groups: tuple[int, int], *, relu: int = 0) -> Step:
+    def step(self, x: int, y: int, bias: int, rows: int, groups: tuple[int, int], *, relu: int = 0) -> KernelLaunch:
         """Return the pass that fills y. x, y, bias: addresses; `groups`: how far a group's values are from the last one's."""
         count, panels, depth, _ = self.weight.shape
-        work = Work(
+        work = GemmArgs(
             x=x, y=y, bias=bias, weight=self.weight.data_ptr(), rows=rows, depth=depth, columns=self.columns,
             x_group=groups[0], y_group=groups[1], last=count * panels * -(-rows // self.block.rows), relu=relu,
         )  # fmt: skip
-        return Step(self.address, work)
+        return KernelLaunch(self.address, work)
 
 
 @cache
-def product(block: Block, x_stride: int, y_stride: int) -> int:
+def gemm_kernel(block: Block, x_stride: int, y_stride: int) -> int:
     """Compile the product for rows so far apart and return its address."""
 
     def write(module: ir.Module) -> ir.Function:
         body = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "blocks")
         at = ir.IRBuilder(body.append_basic_block())
-        work = {name: field(at, body.args[0], Work, name) for name in NAMES}
+        work = {name: load_argument(at, body.args[0], GemmArgs, name) for name in ARGUMENTS}
         x, weight, bias, y = (at.inttoptr(work[name], POINTER) for name in ("x", "weight", "bias", "y"))
         down, across = _count(at, work["rows"], block.rows), _count(at, work["columns"], block.columns)
         with loop(at, *body.args[1:]) as turn:  # rows first, then columns, then groups: weights are read once
@@ -100,7 +100,7 @@ def product(block: Block, x_stride: int, y_stride: int) -> int:
         at.ret_void()
         return body
 
-    return compiled(Work, write)
+    return compile_kernel(GemmArgs, write)
 
 
 def _at(at: ir.IRBuilder, pointer: Any, offset: Any) -> Any:
@@ -128,7 +128,7 @@ def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, wei
         return [at.load(place, typ=kind, align=4) for place in places]
 
     def row_value(row: int, place: Any) -> Any:
-        return spread(at, at.load(_at(at, _at(at, x, place), LONG(row * x_stride)), typ=FLOAT), block.width)
+        return broadcast(at, at.load(_at(at, _at(at, x, place), LONG(row * x_stride)), typ=FLOAT), block.width)
 
     with loop(at, LONG(0), depth, UNROLLED, vectors(bias) * block.rows) as turn:
         sums = turn.carried
@@ -147,7 +147,7 @@ def _store(at: ir.IRBuilder, block: Block, y_stride: int, relu: tuple[Any, Any],
     """Write the sums, rectified in the first columns: relu is how many of all, and which the block begins with."""
     most, first = relu
     starts = (at.add(first, LONG(vector * block.width)) for vector in range(block.vectors))
-    rectify = [rectified(at, most, start, sums[0].type) for start in starts]
+    rectify = [relu_of(at, most, start, sums[0].type) for start in starts]
     for place, value in enumerate(sums):
         row, column = divmod(place, block.vectors)
         at.store(rectify[column](value), _at(at, y, LONG(row * y_stride + column * block.width)), align=4)

@@ -14,7 +14,7 @@ import torch
 from llvmlite import binding, ir
 
 LONG, INT, POINTER, VOID = ir.IntType(64), ir.IntType(32), ir.PointerType(), ir.VoidType()
-TEAM = "team"  # the function of a module that `run` is to call
+ENTRY = "team"  # the function of a module that `run` is to call
 
 
 @cache
@@ -31,19 +31,19 @@ def openmp() -> Any:
     return loaded
 
 
-def run(address: int, work: ctypes.Structure) -> None:
+def launch(address: int, work: ctypes.Structure) -> None:
     """Call the function at `address` on each of torch's threads, with the same work."""
     openmp().GOMP_parallel(address, ctypes.byref(work), torch.get_num_threads(), 0)
 
 
-def field(at: ir.IRBuilder, work: Any, kind: type[ctypes.Structure], name: str) -> Any:
+def load_argument(at: ir.IRBuilder, work: Any, kind: type[ctypes.Structure], name: str) -> Any:
     """Write the reading of an integer of the work."""
     names = [entry[0] for entry in kind._fields_]
     return at.load(at.gep(work, [LONG(names.index(name))], source_etype=LONG), typ=LONG)
 
 
 @dataclass
-class Turn:
+class LoopBody:
     """One turn of a loop: its index, what it was handed, and what it hands on."""
 
     index: Any
@@ -52,7 +52,7 @@ class Turn:
 
 
 @contextmanager
-def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequence[Any] = ()) -> Iterator[Turn]:
+def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequence[Any] = ()) -> Iterator[LoopBody]:
     """Write a loop from `first` up to `last`: what is written inside is its body. Afterwards `carried` are the last values."""
     before, (head, body, after) = at.block, (at.function.append_basic_block() for _ in range(3))
     at.branch(head)
@@ -62,7 +62,7 @@ def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequen
         phi.add_incoming(value, before)
     at.cbranch(at.icmp_signed("<", index, last), body, after)
     at.position_at_end(body)
-    turn = Turn(index, values, values)
+    turn = LoopBody(index, values, values)
     yield turn
     following = [at.add(index, LONG(step)), *turn.handed_on]
     for phi, value in zip([index, *values], following, strict=True):
@@ -71,34 +71,36 @@ def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequen
     at.position_at_end(after)
 
 
-def compiled(kind: type[ctypes.Structure], write: Callable[[ir.Module], ir.Function]) -> int:
+def compile_kernel(kind: type[ctypes.Structure], write: Callable[[ir.Module], ir.Function]) -> int:
     """Compile what is written, a function of the work, of its first item and its last; return the address for `run`.
 
     Each thread calls it with its share of the items `first` to `last` of the work.
     """
     module = ir.Module()
-    _add_team(module, write(module), kind)
-    return assembled(module)
+    _add_entry(module, write(module), kind)
+    return compile_module(module)
 
 
-def _add_team(module: ir.Module, body: ir.Function, kind: type[ctypes.Structure]) -> None:
-    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), TEAM)
+def _add_entry(module: ir.Module, body: ir.Function, kind: type[ctypes.Structure]) -> None:
+    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY)
     at = ir.IRBuilder(team.append_basic_block())
-    me, threads = (at.sext(at.call(outside(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads"))
-    first, last = (field(at, team.args[0], kind, edge) for edge in ("first", "last"))
+    me, threads = (
+        at.sext(at.call(openmp_function(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads")
+    )
+    first, last = (load_argument(at, team.args[0], kind, edge) for edge in ("first", "last"))
     edges = [at.add(first, at.sdiv(at.mul(at.sub(last, first), at.add(me, LONG(more))), threads)) for more in (0, 1)]
     at.call(body, [team.args[0], *edges])
     at.ret_void()
 
 
-def outside(module: ir.Module, name: str, result: Any = INT) -> Any:
+def openmp_function(module: ir.Module, name: str, result: Any = INT) -> Any:
     """Return a function of OpenMP, without arguments, as one of the module's."""
     binding.add_symbol(f"inceptionzoo_{name}", ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value)
     known = module.globals.get(f"inceptionzoo_{name}")
     return known or ir.Function(module, ir.FunctionType(result, []), f"inceptionzoo_{name}")
 
 
-def assembled(module: ir.Module) -> int:
+def compile_module(module: ir.Module) -> int:
     """Compile the module and return where its team is. The code stays until the process ends."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -109,14 +111,14 @@ def assembled(module: ir.Module) -> int:
     engine = binding.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
     _KEPT.append(engine)
-    address: int = engine.get_function_address(TEAM)
+    address: int = engine.get_function_address(ENTRY)
     return address
 
 
 _KEPT: list[Any] = []
 
 
-def vector(*channels: int) -> int:
+def vector_width(*channels: int) -> int:
     """Return how many floats a vector is to hold, of what this processor takes well, for maps of so many channels."""
     widest = 16 if binding.get_host_cpu_features().get("avx512f") else 8
     return next(size for size in (widest, 8, 4, 1) if not any(count % size for count in channels))

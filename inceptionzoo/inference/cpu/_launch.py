@@ -11,12 +11,12 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from ._buffers import Room, by_pixel, maps
-from ._jit import LONG, POINTER, TEAM, VOID, assembled, loop, openmp, outside
-from ._kernel import Passes, Step
+from ._buffers import ScratchArena, channels_last_rows, empty_channels_last
+from ._jit import ENTRY, LONG, POINTER, VOID, compile_module, loop, openmp, openmp_function
+from ._kernel import KernelLaunch, KernelOp
 
 
-class Moved(NamedTuple):
+class AddressFixup(NamedTuple):
     """An address in a pass's work that lies so many bytes from the beginning of a value, wherever that is now."""
 
     work: ctypes.Structure
@@ -25,10 +25,10 @@ class Moved(NamedTuple):
     offset: int
 
 
-class Stretch:
+class LaunchSequence:
     """Passes to be played in one go; `moved` are those of their addresses that differ from call to call."""
 
-    def __init__(self, steps: Sequence[Step], moved: Sequence[Moved] = ()) -> None:
+    def __init__(self, steps: Sequence[KernelLaunch], moved: Sequence[AddressFixup] = ()) -> None:
         self.steps, self.moved = list(steps), list(moved)
         numbers = [number for step in self.steps for number in (step.address, ctypes.addressof(step.work))]
         self.listed = (ctypes.c_int64 * (1 + len(numbers)))(len(self.steps), *numbers)
@@ -36,16 +36,16 @@ class Stretch:
     def __call__(self, values: Sequence[Tensor] = ()) -> None:
         for work, name, value, offset in self.moved:
             setattr(work, name, values[value].data_ptr() + offset)
-        openmp().GOMP_parallel(player(), ctypes.byref(self.listed), torch.get_num_threads(), 0)
+        openmp().GOMP_parallel(launch_loop(), ctypes.byref(self.listed), torch.get_num_threads(), 0)
 
 
-def ready(way: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
+def prepare(way: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
     """Return what runs `way` on x, as a program would."""
-    if not isinstance(way, Passes):
+    if not isinstance(way, KernelOp):
         return partial(way, x)
-    x = by_pixel(x)
-    y, room = maps(*way.shape(x)), Room()
-    stretch, kept = Stretch(list(way.steps(x, y, room))), (x, y, room)
+    x = channels_last_rows(x)
+    y, room = empty_channels_last(*way.output_shape(x)), ScratchArena()
+    stretch, kept = LaunchSequence(list(way.launches(x, y, room))), (x, y, room)
 
     def play() -> object:
         stretch()
@@ -55,12 +55,12 @@ def ready(way: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
 
 
 @cache
-def player() -> int:
+def launch_loop() -> int:
     """Compile what calls each pass of a list with its work, a barrier after each; return its address."""
     module = ir.Module()
-    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), TEAM)
+    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY)
     at, listed = ir.IRBuilder(team.append_basic_block()), team.args[0]
-    one, barrier = ir.FunctionType(VOID, [POINTER]), outside(module, "GOMP_barrier", VOID)
+    one, barrier = ir.FunctionType(VOID, [POINTER]), openmp_function(module, "GOMP_barrier", VOID)
 
     def entry(place: ir.Value) -> ir.Value:
         return at.load(at.gep(listed, [place], source_etype=LONG), typ=LONG)
@@ -71,4 +71,4 @@ def player() -> int:
         at.call(at.inttoptr(code, one.as_pointer()), [at.inttoptr(work, POINTER)])
         at.call(barrier, [])
     at.ret_void()
-    return assembled(module)
+    return compile_module(module)

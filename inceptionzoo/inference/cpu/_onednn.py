@@ -10,20 +10,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-OPERATIONS = torch.ops.mkldnn
+ONEDNN = torch.ops.mkldnn
 
 
-class Packed:
+class OneDNNConv:
     """A convolution with bias of (n, c, h, w), channels_last, then ReLU of its first `relu` channels."""
 
     def __init__(self, conv: nn.Conv2d, relu: int, shape: Sequence[int]) -> None:
         padding, stride, dilation = (list(map(int, sizes)) for sizes in (conv.padding, conv.stride, conv.dilation))
         self.moves = padding, stride, dilation, conv.groups  # in the order of oneDNN's operations
-        self.weight = OPERATIONS._reorder_convolution_weight(conv.weight.detach(), *self.moves, list(shape))
+        self.weight = ONEDNN._reorder_convolution_weight(conv.weight.detach(), *self.moves, list(shape))
         self.bias, self.relu = None if conv.bias is None else conv.bias.detach(), relu
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = OPERATIONS._convolution_pointwise(x, self.weight, self.bias, *self.moves, "none", [], "")
+        y: Tensor = ONEDNN._convolution_pointwise(x, self.weight, self.bias, *self.moves, "none", [], "")
         if self.relu:
             y[:, : self.relu].relu_()
         return y

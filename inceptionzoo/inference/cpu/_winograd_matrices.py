@@ -29,27 +29,27 @@ def filtering(m: int, r: int) -> Filtering:
     points = POINTS[: m + r - 2]
     last = (0,) * (m - 1) + (1,)
     outputs = [[point**power for point in points] + [Fraction(last[power])] for power in range(m)]
-    kernel = [[point**power / _apart(point, points) for power in range(r)] for point in points]
+    kernel = [[point**power / _denominator(point, points) for power in range(r)] for point in points]
     kernel.append([Fraction(power == r - 1) for power in range(r)])
-    inputs = [[*_with_roots([other for other in points if other != point]), Fraction(0)] for point in points]
-    inputs.append(_with_roots(points))
+    inputs = [[*_polynomial([other for other in points if other != point]), Fraction(0)] for point in points]
+    inputs.append(_polynomial(points))
     return Filtering(_floats(outputs), _floats(kernel), _floats(inputs))
 
 
-def unfolding(taps: int, stride: int) -> Filtering:
+def identity_filtering(taps: int, stride: int) -> Filtering:
     """Return the matrices of no filtering: the inputs of one output as they are, outputs `stride` apart."""
-    return Filtering(_floats(_unit(stride)), (), _floats(_unit(taps)))
+    return Filtering(_floats(_identity(stride)), (), _floats(_identity(taps)))
 
 
-def _unit(size: int) -> list[list[Fraction]]:
+def _identity(size: int) -> list[list[Fraction]]:
     return [[Fraction(row == column) for column in range(size)] for row in range(size)]
 
 
-def _apart(point: Fraction, points: tuple[Fraction, ...]) -> Fraction:
+def _denominator(point: Fraction, points: tuple[Fraction, ...]) -> Fraction:
     return prod((point - other for other in points if other != point), start=Fraction(1))
 
 
-def _with_roots(roots: list[Fraction] | tuple[Fraction, ...]) -> list[Fraction]:
+def _polynomial(roots: list[Fraction] | tuple[Fraction, ...]) -> list[Fraction]:
     """Return the coefficients of the polynomial with these roots, the constant first and 1 last."""
     coefficients = [Fraction(1)]
     for root in roots:
