@@ -1,18 +1,28 @@
 """The package as a whole: what it exports, what imports what, what its pages claim."""
 
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
 import re
 import runpy
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
+from packaging.requirements import Requirement
+from pages import blocks, wrong_outputs
 
 import inceptionzoo as iz
 from inceptionzoo.zoo._registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "inceptionzoo"
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
 def test_exported_names():
@@ -25,6 +35,55 @@ def test_exported_names():
     assert not undocumented
 
 
+def test_no_module_has_the_name_of_a_function_beside_it():
+    for face in [PACKAGE / "__init__.py", *PACKAGE.rglob("*/__init__.py")]:
+        module = importlib.import_module(".".join(face.parent.relative_to(ROOT).parts))
+        functions = {name for name in vars(module) if inspect.isroutine(getattr(module, name))}
+        assert not functions & {path.stem for path in face.parent.iterdir()}, face
+
+
+def test_a_module_is_private_or_in_the_reference():
+    for path in PACKAGE.rglob("*.py"):
+        if not path.name.startswith("_"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            assert f"::: {name}\n" in REFERENCE, name
+
+
+def test_the_root_of_the_package_is_short():
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
+    assert len(entries) <= 12
+
+
+def test_the_reference_has_every_public_name():
+    entries = re.findall(r"^::: (\S+)$(?:\n    options: \{members: \[(.+?)\])?", REFERENCE, re.MULTILINE)
+    paths = [path for path, _ in entries] + [f"{path}.{name}" for path, names in entries for name in names.split(", ") if name]
+    documented = {id(pkgutil.resolve_name(path)) for path in paths}
+    public = json.loads((ROOT / "tests" / "compatibility" / "public_names.json").read_text())
+    for path in (f"{module}.{name}" for module, names in public.items() for name in names):
+        assert id(pkgutil.resolve_name(path)) in documented, path
+
+
+def imported_packages() -> set[str]:
+    """Return the top-level names of what the package imports from others, anywhere in a file."""
+    found: set[str] = set()
+    for node in (node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))):
+        match node:
+            case ast.Import():
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            case ast.ImportFrom(module=str(module), level=0):
+                found.add(module.partition(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def test_every_dependency_is_imported_and_every_import_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    imported = {{"PIL": "pillow"}.get(name, name.replace("_", "-")) for name in imported_packages()}
+    hard = {Requirement(line).name for line in project["dependencies"]}
+    optional = {Requirement(line).name for extra in project["optional-dependencies"].values() for line in extra}
+    assert hard <= imported
+    assert imported <= hard | optional
+
+
 def test_the_version_is_one():
     assert iz.__version__ == version("inceptionzoo")
     newest = re.search(r"^## \[?([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
@@ -34,8 +93,8 @@ def test_the_version_is_one():
 
 def test_bounds_are_lower_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for extra in (project["dependencies"], *project["optional-dependencies"].values()):
-        assert not [requirement for requirement in extra if re.search(r"==|<|~=|@", requirement)]
+    for requirements in (project["dependencies"], *project["optional-dependencies"].values()):
+        assert not [requirement for requirement in requirements if re.search(r"==|<|~=|@", requirement)]
     assert "torch>=2.10" in project["dependencies"]
 
 
@@ -58,16 +117,12 @@ def test_the_explorer_is_current():
     assert explorer["FILE"].read_text() == explorer["explorer_data"]()
 
 
-def code_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-
-
 PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # tests/integrations runs those
 
 
 @pytest.mark.parametrize("page", ["README.md", *sorted(str(path.relative_to(ROOT)) for path in PAGES)])
 def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
-    """The blocks of a page run one after the other, in a folder of their own that holds two folders of images."""
+    """The blocks of a page run in order, in an empty folder with two folders of images, and print what the page says."""
     from PIL import Image
 
     for split in ("train", "val"):
@@ -78,13 +133,55 @@ def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
                 Image.new("RGB", (40, 40), (90 * number + 10 * index, 60, 90)).save(path)
     monkeypatch.chdir(tmp_path)
     before = dict(REGISTRY)
-    names: dict[str, object] = {"__name__": page}
     try:
-        for block in code_blocks(ROOT / page):
-            exec(compile(block, page, "exec"), names)
+        assert not list(wrong_outputs((ROOT / page).read_text(), {"__name__": page}, page))
     finally:
         REGISTRY.clear()
         REGISTRY.update(before)
+
+
+def page_of(code: str, text: str) -> str:
+    return f"```python\n{code}\n```\n" + (f"\n```text\n{text}\n```\n" if text else "")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("print(torch.ones(2, 3).shape)  # (2, 3)", ""),
+        ("print(['a', 0.8312])  # [\"a\", 0.83]", ""),
+        ("print(2.1e-7)  # for example 1e-7", ""),
+        ("print([1, 2, 3])  # [1, ...]", ""),
+        ("with torch.no_grad():\n    print(1)  # 1\n    print(2)  # 2", ""),
+        ("print(\n    1\n)  # 1", ""),
+        ("print(1)\nprint(2)  # 2\nprint(3)", "1\n3"),
+        ("x = 1  # no output", ""),
+    ],
+)
+def test_a_right_output_passes(code, text):
+    assert not list(wrong_outputs(page_of(code, text), {"torch": torch}))
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("print(torch.ones(2, 3).shape)  # (2, 4)", ""),
+        ("print(['a', 0.8512])  # ['a', 0.83]", ""),
+        ("print(2.1e-7)  # 2.1e-6", ""),
+        ("print([1, 2, 3])  # [2, ...]", ""),
+        ("with torch.no_grad():\n    print(1)  # 1\n    print(2)  # 3", ""),
+        ("print(\n    1\n)  # 2", ""),
+        ("print(1)\nprint(2)  # 2\nprint(3)", "1\n2\n3"),
+        ("print(12)  # 1", ""),
+    ],
+)
+def test_a_wrong_output_fails(code, text):
+    assert list(wrong_outputs(page_of(code, text), {"torch": torch}))
+
+
+def test_a_text_block_belongs_to_the_python_block_directly_above():
+    page = page_of("print(1)", "2")
+    assert blocks(page.replace("\n\n", "\nWords.\n\n")) == [("print(1)\n", "")]
+    assert list(wrong_outputs(page, {})) == ["page says '2', its code prints '1'"]
 
 
 def test_no_machine_stands_in_the_project():
