@@ -134,10 +134,11 @@ def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = dict(REGISTRY)
     try:
-        assert not list(wrong_outputs((ROOT / page).read_text(), {"__name__": page}, page))
+        wrong = list(wrong_outputs((ROOT / page).read_text(), {"__name__": page}, page))
     finally:
         REGISTRY.clear()
         REGISTRY.update(before)
+    assert not wrong
 
 
 def page_of(code: str, text: str) -> str:
