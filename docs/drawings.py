@@ -1,4 +1,4 @@
-"""Write the picture of every model into `docs/drawings`, as the page shows them."""
+"""Write a picture of every model into `docs/drawings`. `make tables` runs it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent / "drawings"
 
 
 def drawings() -> dict[str, str]:
-    """Return the SVG of every model under its file's name."""
+    """Return the SVG of every model, by file name."""
     return {f"{name}.svg": iz.draw(name).svg for name in iz.list_models()}
 
 

@@ -1,4 +1,4 @@
-"""Write what the explorer page shows of every model into `docs/explorer/models.json`, one model a line."""
+"""Write the data of the explorer page to `docs/explorer/models.json`, one model per line. `make tables` runs it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import inceptionzoo as iz
 FILE = Path(__file__).parent / "explorer" / "models.json"
 FAMILIES = {
     entry.name: family for family, module in vars(iz.models).items() for entry in getattr(module, "ENTRIES", ())
-}  # the page that each model is on is named like the file that it is in
+}  # a family's page has the name of the module in `inceptionzoo.models`
 
 
-def described(name: str) -> dict[str, Any]:
-    """Return the facts of a model: counts in units, sides in pixels, `stages` as `summary` prints their cells."""
+def describe(name: str) -> dict[str, Any]:
+    """Return what the page shows of a model: sizes in pixels, `stages` as the cells that `summary` prints."""
     info = iz.model_info(name)
     levels = iz.create_model(name, features_only=True, device="meta").feature_info
     with redirect_stdout(None):
@@ -36,7 +36,7 @@ def described(name: str) -> dict[str, Any]:
         "paper": info.paper,
         "levels": list(zip(levels.reduction(), levels.channels(), strict=True)),
         "weights": [
-            {"tag": tag, "top1": row.top1, "note": row.note, "licence": row.license, "url": address(row.url)}
+            {"tag": tag, "top1": row.top1, "note": row.note, "licence": row.license, "url": web_address(row.url)}
             for tag, row in info.weights.items()
         ],
         "stages": [row.cells for row in (*table.rows, table.total)],
@@ -44,18 +44,18 @@ def described(name: str) -> dict[str, Any]:
 
 
 def family_title(family: str) -> str:
-    """Return the heading of a family's page."""
+    """Return the title of a family's page."""
     return (Path(__file__).parent / "families" / f"{family}.md").read_text().partition("# ")[2].splitlines()[0]
 
 
-def address(url: str) -> str:
-    """Return where a reader finds weights: a Hub repository's page, else the file itself."""
+def web_address(url: str) -> str:
+    """Return the address to link to: the page of a Hub repository, or the file itself."""
     return re.sub("^hf-hub:", "https://huggingface.co/", url)
 
 
 def explorer_data() -> str:
-    """Return the file's text."""
-    return "[\n" + ",\n".join(json.dumps(described(name), ensure_ascii=False) for name in iz.list_models()) + "\n]\n"
+    """Return the text of the file."""
+    return "[\n" + ",\n".join(json.dumps(describe(name), ensure_ascii=False) for name in iz.list_models()) + "\n]\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the tables of models, of published weights and of networks in the pages from the registry, as `make tables` does."""
+"""Write the tables of models, published weights and networks into the pages of docs. `make tables` runs it."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ WEIGHTS = """\
 
 
 def model_row(name: str) -> str:
-    """Return the row of a model."""
+    """Return a model's row of the table of models."""
     info = iz.model_info(name)
     side = info.input_size[1]
     return f"| `{name}` | {info.params:,} | {info.macs / 1e9:.2f} | {side} | {info.min_input_size} | {info.about} |"
 
 
 def weights_row(name: str) -> str:
-    """Return the row of published weights."""
+    """Return a row of the table of published weights."""
     row = iz.model_info(name).weights[name.partition(".")[2]]
     data, (kind, _, digits) = row.data, row.digest.partition(":")
-    reported = f"{row.top1:.3f}" if row.top1 else row.note or "-"
+    accuracy = f"{row.top1:.3f}" if row.top1 else row.note or "-"
     size = f"{data.input_size[1]}, {data.crop_pct:g}, {data.interpolation}"
-    colours = f"{short(data.mean)}, {short(data.std)}"
+    colours = f"{per_channel(data.mean)}, {per_channel(data.std)}"
     checksum = "the Hub's" if row.url.startswith("hf-hub:") else f"{kind} {digits[:9]}" if kind else "none named"
-    return f"| `{name}` | {reported} | {size} | {colours} | {row.license} | {checksum} | {row.url} |"
+    return f"| `{name}` | {accuracy} | {size} | {colours} | {row.license} | {checksum} | {row.url} |"
 
 
-def short(values: tuple[float, ...]) -> str:
-    """Return one number for three equal ones."""
+def per_channel(values: tuple[float, ...]) -> str:
+    """Return the values, or one number if all are equal."""
     return " ".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 def network(name: str) -> Table:
-    """Return the summary of a model as a block of text."""
+    """Return the summary of a model, as a text block."""
     with redirect_stdout(None):
         first, *rest = str(iz.summary(name)).splitlines()
     return f"```text\n{first}\n", lambda: [*rest, "```"]
 
 
 def models(filter: str | Iterable[str] = "") -> Table:
-    """Return the table of the models that match."""
+    """Return the table of the models whose names match the filter."""
     return MODELS, lambda: map(model_row, iz.list_models(filter))
 
 
-Table = tuple[str, Callable[[], Iterable[str]]]  # its head, and its rows, up to an empty line
-FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: whose models it has, and which network it prints
+Table = tuple[str, Callable[[], Iterable[str]]]  # the head, and a function that returns the rows
+FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: the filter of its models, and the network that it prints
     "googlenet": ("googlenet*", "googlenet_paper"),
     "bn_inception": (["bn_inception", "inception_v2"], "bn_inception"),
     "inception_v3": ("inception_v3*", "inception_v3"),
@@ -65,7 +65,6 @@ FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: whose models it ha
     "vgg": ("vgg*", "vgg16"),
 }
 TABLES: dict[str, list[Table]] = {
-    "README.md": [models()],
     "docs/models.md": [models()],
     "docs/weights.md": [(WEIGHTS, lambda: map(weights_row, iz.list_models(pretrained=True)))],
     **{f"docs/families/{page}.md": [models(names), network(shown)] for page, (names, shown) in FAMILIES.items()},
@@ -73,10 +72,12 @@ TABLES: dict[str, list[Table]] = {
 
 
 def updated(page: str, text: str) -> str:
-    """Return the page's text with the rows under each table's head replaced by the registry's."""
+    """Return the text of a page with new rows under the head of each table. A table ends at an empty line."""
     for head, rows in TABLES[page]:
-        before, found, after = text.partition(head)
-        text = "".join([before, found, "\n".join(rows()), "\n\n", after.partition("\n\n")[2]]) if found else text
+        before, separator, after = text.partition(head)
+        if separator:
+            rest = after.partition("\n\n")[2]
+            text = "".join([before, head, "\n".join(rows()), "\n\n", rest])
     return text
 
 
