@@ -1,10 +1,10 @@
-# Everything runs in .venv, which `make` creates: no other set-up is needed. PYTHON names a Python of 3.11 or newer.
+# Every target creates the virtual environment .venv and installs what it needs. PYTHON is Python 3.11 or newer.
 PYTHON ?= python3
 BIN = .venv/bin
 QUICK = -m "not full and not integration and not site"
 ALL = -m "not integration and not site"
-# A test runs on one thread, two beside each other; what threads share is in tests/inference, which has all cores
-BESIDE = env OMP_NUM_THREADS=1
+# Two processes run the tests, each with one thread. tests/inference tests threads, so it runs alone with all cores.
+ONE_THREAD = env OMP_NUM_THREADS=1
 PARALLEL = --numprocesses 2 --dist worksteal --ignore tests/inference
 
 .PHONY: demo test test-full test-integrations test-lowest test-site reliability lint docs tables clean
@@ -14,29 +14,29 @@ demo: .venv/examples
 
 test: lint
 	$(BIN)/pytest $(QUICK) tests/inference
-	$(BESIDE) $(BIN)/pytest $(QUICK) $(PARALLEL)
+	$(ONE_THREAD) $(BIN)/pytest $(QUICK) $(PARALLEL)
 
 reliability: .venv/dev
 	$(BIN)/python tests/reliability/figures.py
 
 test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
 	$(BIN)/pytest $(ALL) tests/inference
-	$(BESIDE) $(BIN)/pytest $(ALL) $(PARALLEL)
+	$(ONE_THREAD) $(BIN)/pytest $(ALL) $(PARALLEL)
 	.venv-lowest/bin/pytest -W default tests/zoo/test_create.py tests/nn/test_memory.py tests/weights/test_load.py
 
-# Every other library of docs/embedding, none skipped
+# Run every section of docs/embedding with its library
 test-integrations: .venv/dev .venv/integrations
 	$(BIN)/pytest tests/integrations
 
-# The built pages in Debian's chromium; chromium and chromium-driver have to be there
+# Open the built pages in chromium. Needs the Debian packages chromium and chromium-driver.
 test-site: docs .venv/dev .venv/site
 	$(BIN)/pytest -m site tests/site
 
-# The lowest versions that our bounds admit, whose own warnings are not ours
+# Test with the lowest versions that pyproject.toml allows. Their warnings are no errors.
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/pytest -W default $(QUICK) --ignore tests/integrations
 
-# Without partners, which ask for newer ones; PYTHON is 3.11 or 3.12 there, as numpy 1.26 has it
+# Without `partners`, which need newer versions. PYTHON must be 3.11 or 3.12, because numpy 1.26 has no newer wheels.
 .venv-lowest/ready: pyproject.toml
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet packaging
@@ -59,12 +59,12 @@ tables: .venv/dev
 	$(BIN)/python docs/drawings.py
 	$(BIN)/python docs/explorer_data.py
 
-# facenet-pytorch holds torch below 2.3, and runs with newer ones
+# facenet-pytorch requires torch below 2.3 but runs with newer versions
 .venv/facenet: .venv/dev
 	$(BIN)/pip install --quiet --no-deps "facenet-pytorch>=2.6"
 	touch $@
 
-# One stamp an extra: pip runs again only where pyproject.toml has changed.
+# One stamp file per extra: pip runs again only if pyproject.toml has changed
 .venv/%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable ".[$*]"
