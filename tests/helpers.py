@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Functions that several test files use."""
 
 import contextlib
 import math
@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+import inceptionzoo as iz
+
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run on one thread, where the same steps give the same bits; also a decorator."""
+    """Run on one thread, so that equal computations give equal bits. Can be a decorator."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -24,10 +26,16 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Module:
-    """Return the model, also one of meta, with weights of He's scale and no trivial bias, in evaluation mode.
+def tiny_network(*, five: object = (3, 3), width: int = 4) -> iz.Network:
+    """Return a network of a few kilobytes with an Inception block, batch normalisation and an auxiliary head."""
+    side = iz.Aux("stem", iz.Pool("adaptive_avg", 2), iz.Head("mlp", hidden=(3,), size=2))
+    return iz.network(stem=iz.Conv(width, 3), block=iz.inception(2, 2, 2, 2, 2, 2, five=five), aux=(side,))
 
-    Its batch normalisation is neither plain nor fresh: a pass over `images` in training mode sets its statistics.
+
+def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Module:
+    """Return the model in evaluation mode with new weights: He's initialisation, no bias of 0. It may be on the meta device.
+
+    Batch normalisation gets random weights, and statistics from a pass over `images` in training mode.
     """
     torch.manual_seed(seed)
     if any(parameter.is_meta for parameter in model.parameters()):
@@ -48,7 +56,7 @@ def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Mo
 
 
 class Block(nn.Module):
-    """Figure 2b of the GoogLeNet paper written out by hand, with pytorch-cifar's names; `five` are kernels for the 5x5."""
+    """Figure 2b of the GoogLeNet paper, written by hand with pytorch-cifar's names. `five`: kernels in place of the 5x5."""
 
     def __init__(
         self, into: int, row: tuple[int, ...], five: tuple[int, ...] = (3, 3), *, bias: bool = True, eps: float = 1e-5
@@ -70,7 +78,7 @@ class Block(nn.Module):
 
 
 def outputs(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> dict[str, Tensor]:
-    """Return the output of each module while `run()` runs, by the names given."""
+    """Call `run()` and return the output of each module, by name."""
     seen: dict[str, Tensor] = {}
 
     def hook(name: str) -> Callable[[nn.Module, object, Tensor], None]:
@@ -90,14 +98,14 @@ def shape_text(x: Tensor) -> str:
 
 
 def measure(module: nn.Module, run: Callable[[], object]) -> tuple[int, int]:
-    """Return (parameters, multiply-adds of one image) of what `run()` makes of the module, counted on real tensors."""
+    """Call `run()` and return (parameters, multiply-adds of one image) of the module, counted from its real outputs."""
     layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
     macs = sum(layers[name].weight.numel() * math.prod(y.shape[2:]) for name, y in outputs(layers, run).items())
     return sum(parameter.numel() for parameter in module.parameters()), macs
 
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest difference relative to the largest value."""
+    """Return the largest absolute difference, divided by the largest absolute value of `theirs`."""
     assert ours.shape == theirs.shape
     assert theirs.std() > 0
     return float((ours - theirs).abs().max() / theirs.abs().max())

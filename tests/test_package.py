@@ -1,4 +1,4 @@
-"""The package as a whole: what it exports, what imports what, what its pages claim."""
+"""The package as a whole: its names, its layout, its dependencies and its pages."""
 
 import ast
 import importlib
@@ -18,7 +18,6 @@ from packaging.requirements import Requirement
 from pages import blocks, wrong_outputs
 
 import inceptionzoo as iz
-from inceptionzoo.zoo._registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "inceptionzoo"
@@ -84,7 +83,7 @@ def test_every_dependency_is_imported_and_every_import_is_declared():
     assert imported <= hard | optional
 
 
-def test_the_version_is_one():
+def test_the_version_is_the_same_everywhere():
     assert iz.__version__ == version("inceptionzoo")
     newest = re.search(r"^## \[?([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
@@ -103,7 +102,7 @@ TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 
 @pytest.mark.parametrize("page", TABLES["TABLES"])
 def test_the_tables_are_current(page):
-    """`make tables` would write what stands there."""
+    """`make tables` would not change the page."""
     text = (ROOT / page).read_text()
     assert TABLES["updated"](page, text) == text
     for head, rows in TABLES["TABLES"][page]:
@@ -112,14 +111,15 @@ def test_the_tables_are_current(page):
 
 
 def test_the_explorer_is_current():
-    """`make tables` would write what stands there."""
+    """`make tables` would not change the file."""
     explorer = runpy.run_path(str(ROOT / "docs" / "explorer_data.py"))
     assert explorer["FILE"].read_text() == explorer["explorer_data"]()
 
 
-PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # tests/integrations runs those
+PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # tests/integrations runs these
 
 
+@pytest.mark.usefixtures("register")  # restores the registry
 @pytest.mark.parametrize("page", ["README.md", *sorted(str(path.relative_to(ROOT)) for path in PAGES)])
 def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
     """The blocks of a page run in order, in an empty folder with two folders of images, and print what the page says."""
@@ -132,12 +132,7 @@ def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (40, 40), (90 * number + 10 * index, 60, 90)).save(path)
     monkeypatch.chdir(tmp_path)
-    before = dict(REGISTRY)
-    try:
-        wrong = list(wrong_outputs((ROOT / page).read_text(), {"__name__": page}, page))
-    finally:
-        REGISTRY.clear()
-        REGISTRY.update(before)
+    wrong = list(wrong_outputs((ROOT / page).read_text(), {"__name__": page}, page))
     assert not wrong
 
 
@@ -185,7 +180,7 @@ def test_a_text_block_belongs_to_the_python_block_directly_above():
     assert list(wrong_outputs(page, {})) == ["page says '2', its code prints '1'"]
 
 
-def test_no_machine_stands_in_the_project():
+def test_no_file_names_a_path_of_one_machine():
     pages = [path for folder in ("docs", "examples", "tests", "inceptionzoo") for path in (ROOT / folder).rglob("*.*")]
     for path in [*pages, *ROOT.glob("*.md"), ROOT / "Makefile"]:
         if path.suffix in (".py", ".md", ".toml", ".yml", ""):
