@@ -1,4 +1,4 @@
-"""Commands that the tests of this folder run in processes of their own."""
+"""Run commands in subprocesses, for the tests of this folder."""
 
 import os
 import subprocess
@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PIP = (sys.executable, "-m", "pip", "--python")  # then another environment's Python
+PIP = (sys.executable, "-m", "pip", "--python")  # followed by the Python of another environment
 
 
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Return what a command did, whatever its exit code; no path of the checkout's helps it find a module."""
-    own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MYPYPATH")}
+    """Return the finished process of a command. It cannot import from the checkout, and may fail."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MYPYPATH")}
     words = [str(word) for word in command]
-    return subprocess.run(words, cwd=cwd, env=own, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def done(*command: object, cwd: Path) -> str:
-    """Return what a command printed that must end well."""
-    found = run(*command, cwd=cwd)
-    assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
-    return found.stdout
+def output(*command: object, cwd: Path) -> str:
+    """Return what a command printed; fail if its exit status is not 0."""
+    process = run(*command, cwd=cwd)
+    assert process.returncode == 0, f"{process.stdout}\n{process.stderr}"
+    return process.stdout

@@ -1,4 +1,4 @@
-"""The project's distributions, built once, and a Python that has the wheel installed instead of the checkout."""
+"""Fixtures: the distributions, built once, and an environment in which the wheel is installed."""
 
 import sys
 import venv
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import PIP, ROOT, done
+from commands import PIP, ROOT, output
 
 
 @dataclass(frozen=True)
 class Distributions:
-    """A source distribution, the wheel made of it, and the wheel made of the checkout."""
+    """The source distribution, the wheel built from it, and the wheel built from the checkout."""
 
     sdist: Path
     wheel: Path
@@ -20,27 +20,27 @@ class Distributions:
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
-    """What `python -m build` makes of the checkout, by the backend that is installed."""
+    """What `python -m build` builds from the checkout, with the installed backend."""
     both, direct = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("direct")
     build = (sys.executable, "-m", "build", "--no-isolation")
-    done(*build, "--outdir", both, ROOT, cwd=both)
-    done(*build, "--wheel", "--outdir", direct, ROOT, cwd=direct)
+    output(*build, "--outdir", both, ROOT, cwd=both)
+    output(*build, "--wheel", "--outdir", direct, ROOT, cwd=direct)
     (sdist,), (wheel,), (alone,) = both.glob("*.tar.gz"), both.glob("*.whl"), direct.glob("*.whl")
     return Distributions(sdist, wheel, alone)
 
 
 @pytest.fixture(scope="session")
 def python(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment in which the wheel alone is installed, and which sees the dependencies of this one.
+    """The Python of a new environment in which only the wheel is installed.
 
-    They are gigabytes, so they are used where they are: a .pth file names their folders. The checkout is not among them: an
-    editable installation adds it by a .pth file of its own, and those of such folders are not read.
+    The dependencies are gigabytes, so they are not installed again: a .pth file adds the folders of this environment. The
+    checkout stays invisible. An editable installation adds it by a .pth file, and Python reads none in folders added this way.
     """
-    place = tmp_path_factory.mktemp("venv")
-    venv.create(place, symlinks=True)
-    python = place / "bin" / "python"
-    done(*PIP, python, "install", "--no-deps", "--no-index", distributions.wheel, cwd=place)
-    own = done(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=place).strip()
-    seen = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    (Path(own) / "dependencies.pth").write_text("\n".join(seen) + "\n")
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    output(*PIP, python, "install", "--no-deps", "--no-index", distributions.wheel, cwd=folder)
+    site_packages = output(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    dependencies = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (Path(site_packages) / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
     return python

@@ -1,4 +1,4 @@
-"""Print pip's constraints for the lowest versions that pyproject.toml admits, of what a user installs: `name==bound`."""
+"""Print pip constraints, `name==version`, for the lowest versions that pyproject.toml allows."""
 
 import tomllib
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-EXTRAS = ("fast", "examples")  # the others are tools of the tests, what these compare with, and partners
+EXTRAS = ("fast", "examples")  # of the extras only those for users; the others serve the tests
 
 
 def lowest(path: Path = PYPROJECT) -> list[str]:
-    """Return a constraint for each requirement."""
+    """Return one constraint per requirement."""
     project = tomllib.loads(path.read_text("utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
-    return [f"{wanted.name}=={bound.version}" for wanted in map(Requirement, lines) for bound in wanted.specifier]
+    return [f"{line.name}=={bound.version}" for line in map(Requirement, lines) for bound in line.specifier]
 
 
 if __name__ == "__main__":

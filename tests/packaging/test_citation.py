@@ -1,4 +1,4 @@
-"""CITATION.cff says what the project is, and names every paper."""
+"""CITATION.cff describes the project and cites every paper."""
 
 import re
 import tomllib
@@ -13,13 +13,13 @@ CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
 PAPERS = {entry.paper for entry in REGISTRY.values()}
 
 
-def told(reference: dict) -> tuple[str, ...]:
-    """Return (title, conference and year, arXiv number) of a reference."""
+def citation(reference: dict) -> tuple[str, ...]:
+    """Return the title, the conference with its year, and the arXiv number of a reference."""
     (number,) = (item["value"] for item in reference["identifiers"])
     return reference["title"], reference["conference"]["name"], number
 
 
-def test_it_says_what_the_project_is():
+def test_it_agrees_with_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert CITATION["cff-version"] == "1.2.0"
     assert CITATION["type"] == "software"
@@ -30,16 +30,16 @@ def test_it_says_what_the_project_is():
 
 @pytest.mark.parametrize("paper", sorted(PAPERS))
 def test_every_paper_of_the_registry_is_a_reference(paper):
-    """A paper is "authors, title, conference, arXiv number"; the first author's name stands in both."""
-    (found,) = [reference for reference in CITATION["references"] if told(reference)[2] == paper.rpartition(", ")[2]]
-    assert paper.endswith(", ".join(told(found)))
-    assert paper.startswith(found["authors"][0]["family-names"])
+    """The registry writes a paper as "authors, title, conference, arXiv number", and the first author's name begins it."""
+    (reference,) = [reference for reference in CITATION["references"] if citation(reference)[2] == paper.rpartition(", ")[2]]
+    assert paper.endswith(", ".join(citation(reference)))
+    assert paper.startswith(reference["authors"][0]["family-names"])
 
 
-def test_no_reference_is_another():
+def test_references_are_distinct_and_complete():
     assert len(CITATION["references"]) == len(PAPERS)
     for reference in CITATION["references"]:
-        _, conference, number = told(reference)
+        _, conference, number = citation(reference)
         assert conference.endswith(str(reference["year"]))
         assert reference["url"] == f"https://arxiv.org/abs/{number.removeprefix('arXiv:')}"
         assert re.fullmatch(r"arXiv:\d{4}\.\d{4,5}", number)

@@ -1,11 +1,11 @@
-"""The wheel in an environment of its own, used from an empty folder, far from the checkout."""
+"""The installed wheel, used from an empty folder outside the checkout."""
 
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from commands import PIP, ROOT, done, run
+from commands import PIP, ROOT, output, run
 
 USE = """
 import inceptionzoo as iz
@@ -20,46 +20,46 @@ print(iz.predict(again, x[0])[0][0])
 
 
 def resolve(python: Path, wheel: Path) -> str:
-    """Return what pip says of the wheel and all that it needs, beside what is there: `pip check` of these alone.
+    """Return what pip prints when it looks for the requirements of the wheel among the installed packages.
 
-    An environment for development may hold packages that quarrel with each other; those are not looked at.
+    Unlike `pip check` it does not report conflicts between other packages of the environment.
     """
-    found = run(*PIP, python, "install", "--dry-run", "--no-index", wheel, cwd=wheel.parent)
-    return found.stdout + found.stderr
+    process = run(*PIP, python, "install", "--dry-run", "--no-index", wheel, cwd=wheel.parent)
+    return process.stdout + process.stderr
 
 
-def test_it_is_the_wheel_that_is_imported(python, tmp_path):
+def test_the_wheel_is_imported_and_not_the_checkout(python, tmp_path):
     program = "import inceptionzoo, importlib.metadata as m; print(inceptionzoo.__file__, m.version('inceptionzoo'))"
-    where, told = done(python, "-c", program, cwd=tmp_path).split()
-    assert Path(where).is_relative_to(python.parents[1])
-    assert not Path(where).is_relative_to(ROOT)
-    assert told == version("inceptionzoo")
+    file, found_version = output(python, "-c", program, cwd=tmp_path).split()
+    assert Path(file).is_relative_to(python.parents[1])
+    assert not Path(file).is_relative_to(ROOT)
+    assert found_version == version("inceptionzoo")
 
 
-def test_a_model_is_made_saved_and_loaded(python, tmp_path):
-    assert done(python, "-c", USE, cwd=tmp_path).strip() in ("benign", "malignant")
+def test_a_model_is_created_saved_and_loaded(python, tmp_path):
+    assert output(python, "-c", USE, cwd=tmp_path).strip() in ("benign", "malignant")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
 
 
 def test_the_command_line(python, tmp_path):
     for command in ([python.with_name("inceptionzoo")], [python, "-m", "inceptionzoo"]):
-        assert done(*command, "list", "vgg16*_bn", cwd=tmp_path) == "vgg16_bn\n"
+        assert output(*command, "list", "vgg16*_bn", cwd=tmp_path) == "vgg16_bn\n"
 
 
-def test_what_it_needs_is_there_and_agrees(python, distributions):
-    said = resolve(python, distributions.wheel)
-    assert "inceptionzoo is already installed" in said
-    assert "Requirement already satisfied: torch>=2.10" in said
-    assert "ERROR" not in said
-    assert "Would install" not in said
+def test_its_requirements_are_met(python, distributions):
+    printed = resolve(python, distributions.wheel)
+    assert "inceptionzoo is already installed" in printed
+    assert "Requirement already satisfied: torch>=2.10" in printed
+    assert "ERROR" not in printed
+    assert "Would install" not in printed
 
 
-@pytest.mark.parametrize("wanted", [b"torch>=99", b"no-such-package-of-anyone"])
-def test_what_is_not_there_is_seen(python, distributions, tmp_path, wanted):
-    """The check above can fail."""
+@pytest.mark.parametrize("requirement", [b"torch>=99", b"no-such-package-of-anyone"])
+def test_an_unmet_requirement_is_reported(python, distributions, tmp_path, requirement):
+    """The test above can fail."""
     bad = tmp_path / distributions.wheel.name
     with zipfile.ZipFile(distributions.wheel) as archive, zipfile.ZipFile(bad, "w") as copy:
         for name in archive.namelist():
             data = archive.read(name)
-            copy.writestr(name, data.replace(b"torch>=2.10", wanted) if name.endswith("METADATA") else data)
+            copy.writestr(name, data.replace(b"torch>=2.10", requirement) if name.endswith("METADATA") else data)
     assert "ERROR" in resolve(python, bad)

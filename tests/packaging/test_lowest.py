@@ -1,4 +1,4 @@
-"""The constraints under which `make test-lowest` installs."""
+"""The constraints that `make test-lowest` installs with."""
 
 import tomllib
 
@@ -9,10 +9,10 @@ from packaging.requirements import Requirement
 
 def test_every_requirement_has_one_lower_bound():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
-    for requirement in map(Requirement, wanted):
+    lines = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
+    for requirement in map(Requirement, lines):
         assert [bound.operator for bound in requirement.specifier] == [">="], requirement
-    assert [line.replace("==", ">=") for line in lowest()] == wanted
+    assert [line.replace("==", ">=") for line in lowest()] == lines
 
 
 def test_constraints_of_a_file(tmp_path):

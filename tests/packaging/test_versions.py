@@ -1,4 +1,4 @@
-"""The version stands in `inceptionzoo/__init__.py`; all else that says one says the same."""
+"""The version is written in `inceptionzoo/__init__.py`; the other places agree with it."""
 
 import datetime
 import re
@@ -12,27 +12,27 @@ import inceptionzoo as iz
 
 SEMANTIC = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 RELEASE = re.compile(r"^## \[(?P<version>[^\]]+)\] - (?P<date>\d{4}-\d\d-\d\d)$")
-KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}  # those of keepachangelog.com
+SECTIONS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}  # of keepachangelog.com
 
 
 def problems(text: str) -> list[str]:
-    """Return what is wrong with a changelog: releases of semantic versions, the newest first, with known parts."""
-    found, last = [], None
+    """Return what is wrong with a changelog: its versions, their order, the sections of a release."""
+    messages, last = [], None
     for line in text.splitlines():
         if line.startswith("### "):
-            found += [] if line[4:] in KINDS else [f"unknown part: {line}"]
+            messages += [] if line[4:] in SECTIONS else [f"unknown section: {line}"]
         elif line.startswith("## ") and line != "## [Unreleased]":
             release = RELEASE.fullmatch(line)
             if release is None or not SEMANTIC.fullmatch(release["version"]):
-                found.append(f"no release: {line}")
+                messages.append(f"not a release: {line}")
                 continue
-            now = tuple(map(int, release["version"].split("."))), datetime.date.fromisoformat(release["date"])
-            found += [f"out of order: {line}"] if last and (now[0] >= last[0] or now[1] > last[1]) else []
-            last = now
-    return found
+            release_key = tuple(map(int, release["version"].split("."))), datetime.date.fromisoformat(release["date"])
+            messages += [f"out of order: {line}"] if last and (release_key[0] >= last[0] or release_key[1] > last[1]) else []
+            last = release_key
+    return messages
 
 
-def test_the_version_is_one(distributions):
+def test_every_version_is_the_same(distributions):
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     newest = next(filter(None, map(RELEASE.fullmatch, (ROOT / "CHANGELOG.md").read_text("utf-8").splitlines())))
     assert SEMANTIC.fullmatch(iz.__version__)
@@ -42,7 +42,7 @@ def test_the_version_is_one(distributions):
     assert distributions.sdist.name == f"inceptionzoo-{iz.__version__}.tar.gz"
 
 
-def test_it_stands_once():
+def test_the_version_is_written_once():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert "version" in pyproject["project"]["dynamic"]
     assert pyproject["tool"]["hatch"]["version"] == {"path": "inceptionzoo/__init__.py"}
@@ -50,7 +50,7 @@ def test_it_stands_once():
     assert sum(f'"{iz.__version__}"' in text for text in texts) == 1
 
 
-def test_the_changelog_is_one():
+def test_the_changelog_is_well_formed():
     assert problems((ROOT / "CHANGELOG.md").read_text("utf-8")) == []
 
 
@@ -60,10 +60,10 @@ def test_the_changelog_is_one():
         ("## [0.1.0] - 2026-01-02\n### Added\n## [0.2.0] - 2026-01-01", "out of order: ## [0.2.0] - 2026-01-01"),
         ("## [0.2.0] - 2026-01-01\n## [0.1.0] - 2026-01-02", "out of order: ## [0.1.0] - 2026-01-02"),
         ("## [0.1.0] - 2026-01-01\n## [0.1.0] - 2026-01-01", "out of order: ## [0.1.0] - 2026-01-01"),
-        ("## [0.1] - 2026-01-01", "no release: ## [0.1] - 2026-01-01"),
-        ("## 0.1.0", "no release: ## 0.1.0"),
-        ("## [Unreleased]\n### News", "unknown part: ### News"),
+        ("## [0.1] - 2026-01-01", "not a release: ## [0.1] - 2026-01-01"),
+        ("## 0.1.0", "not a release: ## 0.1.0"),
+        ("## [Unreleased]\n### News", "unknown section: ### News"),
     ],
 )
-def test_what_is_wrong_with_a_changelog_is_said(text, problem):
+def test_faults_of_a_changelog_are_reported(text, problem):
     assert problems(text) == [problem]
