@@ -1,4 +1,4 @@
-"""What the tests of the pages share: where the pages are, and how to look at them."""
+"""Functions that the tests of the built pages share."""
 
 import io
 import os
@@ -30,19 +30,19 @@ def wait(browser, condition):
     return WebDriverWait(browser, 30, poll_frequency=0.1).until(lambda _: condition())
 
 
-def text_and_ground(browser, selector):
-    """Return the colours of an element's text and of its ground, red, green and blue of 0 to 1."""
+def text_and_background(browser, selector):
+    """Return the colours of an element's text and of its background: red, green and blue from 0 to 1."""
     script = "const look = getComputedStyle(document.querySelector(arguments[0])); return [look.color, look.backgroundColor]"
     return [[int(part) / 255 for part in re.findall(r"\d+", colour)[:3]] for colour in browser.execute_script(script, selector)]
 
 
-def seen(browser, picture):
-    """Return the colour that a picture has most of as it stands on the page, and the one that stands out most from it."""
+def drawn_colours(browser, picture):
+    """Return the most frequent colour of a picture on the page, and the colour with the most contrast to it."""
     browser.execute_script("arguments[0].scrollIntoView()", picture)
     shot = Image.open(io.BytesIO(picture.screenshot_as_png)).convert("RGB")
     counts = Counter({colour: count for count, colour in shot.getcolors(2**24)})
-    ground, *others = ([part / 255 for part in colour] for colour, _ in counts.most_common())
-    return ground, max(others, key=lambda colour: contrast(colour, ground))
+    background, *others = ([part / 255 for part in colour] for colour, _ in counts.most_common())
+    return background, max(others, key=lambda colour: contrast(colour, background))
 
 
 def luminance(colour):
@@ -51,6 +51,6 @@ def luminance(colour):
 
 
 def contrast(one, other):
-    """Return WCAG's contrast of two colours, 1 to 21."""
+    """Return the WCAG contrast ratio of two colours, from 1 to 21."""
     dark, bright = sorted((luminance(one), luminance(other)))
     return (bright + 0.05) / (dark + 0.05)

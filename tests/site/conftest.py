@@ -1,4 +1,4 @@
-"""A browser, and the built pages served to it over loopback; nothing else can be reached."""
+"""Fixtures: a server of the built pages on loopback, and a browser that can reach nothing else."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from browsing import SITE, emulate
 
 FLAGS = (
     "--headless=new",
-    "--no-sandbox",  # root's, in a container
+    "--no-sandbox",  # needed by root in a container
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -47,21 +47,24 @@ def chrome():
 
 @pytest.fixture
 def browser(chrome, base):
-    """The browser, in light and 1280 px wide; whatever a test does in it, no page may complain or ask another host."""
+    """The browser, 1280 px wide, in the light scheme.
+
+    After the test it checks that no page logged an error or called another host.
+    """
     chrome.get("about:blank")
     chrome.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": base.rstrip("/"), "storageTypes": "all"})
     emulate(chrome)
-    said(chrome)
+    read_logs(chrome)
     yield chrome
-    complaints, requests, failures = said(chrome)
-    assert not complaints
+    messages, requests, failures = read_logs(chrome)
+    assert not messages
     assert not failures
     assert all(url.startswith((base, "data:", "blob:", "about:")) for url in requests), requests
 
 
-def said(chrome):
-    """Return what the console said, what was asked for and what failed, since the last call."""
-    complaints = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+def read_logs(chrome):
+    """Return the warnings and errors of the console, the requests and the failed requests since the last call."""
+    messages = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
     requests, failures = [], []
     for entry in chrome.get_log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -72,4 +75,4 @@ def said(chrome):
                 failures.append((status, url))
             case "Network.loadingFailed", {"errorText": text, **rest} if not rest.get("canceled"):
                 failures.append((text, message["params"]))
-    return complaints, requests, failures
+    return messages, requests, failures

@@ -1,10 +1,10 @@
-"""The built pages in a browser: `make test-site` builds them, and drives Debian's chromium over them."""
+"""The built pages in chromium. `make test-site` builds and tests them."""
 
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from browsing import ROOT, SITE, contrast, emulate, find, luminance, seen, text_and_ground, wait
+from browsing import ROOT, SITE, contrast, drawn_colours, emulate, find, luminance, text_and_background, wait
 
 pytestmark = pytest.mark.site
 
@@ -29,7 +29,7 @@ return [...document.images].filter((image) => !image.naturalWidth).map((image) =
 
 
 class Page(HTMLParser):
-    """The addresses that a page links to, and the names it can be entered by."""
+    """The links and the anchors of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -37,9 +37,9 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, _, attrs):
-        given = dict(attrs)
-        self.links |= {given[name] for name in ("href", "src") if given.get(name)}
-        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        attributes = dict(attrs)
+        self.links |= {attributes[name] for name in ("href", "src") if attributes.get(name)}
+        self.anchors |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
 
 
 def test_every_source_is_a_page():
@@ -49,22 +49,24 @@ def test_every_source_is_a_page():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opens(page, browser, base):
-    """No complaint, every picture, and at 390 px nothing but tables, code and drawings scrolls sideways."""
+    """It logs no error and shows every picture. At 390 px only tables, code and drawings scroll sideways."""
     browser.get(base + page)
     assert browser.execute_script(BROKEN) == []
-    assert [text.text for text in find(browser, "article p") if text.text.startswith("|")] == []  # a table that is none
+    assert [
+        text.text for text in find(browser, "article p") if text.text.startswith("|")
+    ] == []  # a table with a wrong head is shown as text
     emulate(browser, width=390)
     assert browser.execute_script("return document.scrollingElement.scrollWidth") <= 390
     assert browser.execute_script(WIDE) == []
     assert browser.execute_script(SIDEWAYS) == []
 
 
-def test_links_and_anchors_lead_somewhere():
+def test_every_link_has_a_target():
     pages = {page: Page((SITE / page / "index.html").read_text()) for page in PAGES}
     for page, content in pages.items():
         for link in content.links:
             url = urlsplit(urljoin(f"http://site/{page}", link))
-            if url.netloc != "site" or "=" in url.fragment:  # another host's, or the explorer's state
+            if url.netloc != "site" or "=" in url.fragment:  # a link to another host, or with a state of the explorer
                 continue
             path = url.path.removeprefix("/").removesuffix("index.html")
             assert (SITE / path).exists(), f"{page}: {link}"
@@ -72,7 +74,7 @@ def test_links_and_anchors_lead_somewhere():
                 assert unquote(url.fragment) in pages[path].anchors, f"{page}: {link}"
 
 
-def test_search_finds_the_words(browser, base):
+def test_search_finds_words(browser, base):
     browser.get(base)
     wait(browser, lambda: find(browser, "[data-md-component='search-query']"))[0].send_keys("auxiliary heads")
     first = wait(browser, lambda: find(browser, "li.md-search-result__item"))[0]
@@ -83,16 +85,16 @@ def test_search_finds_the_words(browser, base):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_toggle_changes_page_and_pictures(scheme, browser, base):
-    """On either side of it text stands out from its ground, on the page and in a drawing, which is as light as the page."""
+    """In both schemes text has enough contrast, on the page and in a drawing, and the drawing has the scheme of the page."""
     emulate(browser, scheme=scheme)
     browser.get(f"{base}families/googlenet/")
     lights = []
     for _ in range(2):
-        text, ground = text_and_ground(browser, "body")
-        picture, ink = seen(browser, find(browser, "article img")[0])
-        assert contrast(text, ground) > 7
-        assert contrast(ink, picture) > 7
-        assert (luminance(picture) > 0.5) == (luminance(ground) > 0.5)
-        lights.append(luminance(ground) > 0.5)
+        text, background = text_and_background(browser, "body")
+        paper, ink = drawn_colours(browser, find(browser, "article img")[0])
+        assert contrast(text, background) > 7
+        assert contrast(ink, paper) > 7
+        assert (luminance(paper) > 0.5) == (luminance(background) > 0.5)
+        lights.append(luminance(background) > 0.5)
         next(label for label in find(browser, "[data-md-component='palette'] label") if label.is_displayed()).click()
     assert lights == ([True, False] if scheme == "light" else [False, True])
