@@ -1,4 +1,4 @@
-"""The notebook of the examples: well formed, executed, and running from top to bottom without Jupyter."""
+"""The notebook of the examples is well formed and executed, and runs from top to bottom without Jupyter."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def cells(kind):
     return [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == kind]
 
 
-def test_it_is_a_notebook():
+def test_it_is_well_formed():
     notebook = json.loads(NOTEBOOK.read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     ids = [cell["id"] for cell in notebook["cells"]]
@@ -46,7 +46,7 @@ def test_it_was_executed_from_top_to_bottom():
     assert kinds.count("image/png") == 3
 
 
-def test_it_is_small_and_names_no_machine():
+def test_it_is_small_and_has_no_path_of_a_machine():
     text = NOTEBOOK.read_text()
     assert len(text) < 400_000
     assert not re.search(r"/(tm[p]|wor[k]|roo[t]|hom[e]|usr)/", text)
@@ -54,13 +54,13 @@ def test_it_is_small_and_names_no_machine():
 
 @pytest.mark.full
 def test_it_runs(tmp_path):
-    """Its files go to the temporary folder, and nothing else is written."""
-    here, temporary = tmp_path / "here", tmp_path / "temporary"
-    for folder in (here, temporary):
+    """It writes only into the temporary folder."""
+    current, temporary = tmp_path / "current", tmp_path / "temporary"
+    for folder in (current, temporary):
         folder.mkdir()
     command = [sys.executable, "-W", "error", "-c", RUN, NOTEBOOK]
-    done = subprocess.run(command, cwd=here, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[-1]) > 0.9  # of the images held out
-    assert not list(here.iterdir())
+    process = subprocess.run(command, cwd=current, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert float(process.stdout.split()[-1]) > 0.9  # accuracy on the held-out images
+    assert not list(current.iterdir())
     assert list(temporary.rglob("three-or-eight/README.md"))

@@ -52,9 +52,8 @@ def test_a_page_opens(page, browser, base):
     """It logs no error and shows every picture. At 390 px only tables, code and drawings scroll sideways."""
     browser.get(base + page)
     assert browser.execute_script(BROKEN) == []
-    assert [
-        text.text for text in find(browser, "article p") if text.text.startswith("|")
-    ] == []  # a table with a wrong head is shown as text
+    paragraphs = [paragraph.text for paragraph in find(browser, "article p")]
+    assert [text for text in paragraphs if text.startswith("|")] == []  # a malformed table is shown as text
     emulate(browser, width=390)
     assert browser.execute_script("return document.scrollingElement.scrollWidth") <= 390
     assert browser.execute_script(WIDE) == []
