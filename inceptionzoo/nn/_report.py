@@ -1,18 +1,25 @@
-"""What was done to load weights into a model."""
+"""The report of a load."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+
+BATCH_COUNTER = "num_batches_tracked"
 
 
 @dataclass(slots=True)
 class Report:
     """What `load_weights` did. Keys are the model's own.
 
-    `renamed` maps the source's names to ours; `adapted` says of a key what was changed in its values or shape; `replaced`
-    are heads of another size that the model's own stand for; `dropped` are tensors of the source without a place here;
-    `left_random` are parameters that kept the random values they had. `taken` is the part of a checkpoint that was read;
-    `differs` says how the model is another than the one that was saved: in an argument, its images, its class names.
+    - `layout`: the library whose tensor names the source has.
+    - `renamed`: {the source's name: the model's key}, if they differ.
+    - `adapted`: {key: what was changed in its shape or values}.
+    - `replaced`: the model's own head, kept because the source's has another size.
+    - `dropped`: tensors of the source that the model has no place for.
+    - `left_random`: parameters that kept their random initial values.
+    - `taken`: the part of a checkpoint that was read.
+    - `differs`: {setting: how the model differs from the saved one}; arguments, preprocessing, class names.
     """
 
     layout: str
@@ -26,8 +33,10 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"layout: {self.layout}", *([f"taken: {self.taken}"] if self.taken else []), f"renamed: {len(self.renamed)}"]
-        lines += [f"adapted: {key}: {how}" for key, how in self.adapted.items()]
-        lines += [f"differs: {name}: {how}" for name, how in self.differs.items()]
+        counters = Counter(change for key, change in self.adapted.items() if key.endswith(BATCH_COUNTER))
+        lines += [f"adapted: {key}: {change}" for key, change in self.adapted.items() if not key.endswith(BATCH_COUNTER)]
+        lines += [f"adapted: *.{BATCH_COUNTER} ({count}): {change}" for change, count in counters.items()]
+        lines += [f"differs: {name}: {difference}" for name, difference in self.differs.items()]
         for name in ("replaced", "dropped", "left_random"):
             keys = getattr(self, name)
             lines += [f"{name}: {', '.join(keys)}"] if keys else []

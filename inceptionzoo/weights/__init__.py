@@ -1,16 +1,18 @@
-"""Weights: files, layouts, loading. Nothing here knows a particular model."""
+"""Weights: file formats, layouts of other libraries, loading and saving. Nothing here depends on a particular model."""
 
 from ..nn import Report
+from ._adaptation import fold_input
 from ._atomic import atomic_write
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, read_config
 from ._layout import is_classifier, match_layout
 from ._load import load_source, load_weights
 from ._metadata import ModelMetadata, describe_model, model_arguments
-from ._safetensors import MARKER, read_safetensors, write_safetensors
+from ._safetensors import read_safetensors, write_safetensors
+from ._safetensors_header import MARKER
 from ._save import save_weights
 from ._source import WeightSource, read_weights
-from ._validation import check_materialized, find_invalid_values, fold_input
+from ._validation import check_materialized, find_invalid_values
 
 __all__ = [
     "MARKER",

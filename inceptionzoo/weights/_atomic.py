@@ -1,7 +1,8 @@
-"""Write a file whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,17 +13,18 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Yield a stream whose content stands at `path` once the block ends well; until then `path` is as it was.
+    """Yield a binary stream whose content replaces the file at `path` if the block ends without an error.
 
-    The order is write, fsync, rename, fsync of the folder; the file's mode follows the umask; a symlink stays one. What
-    writers of the same path left behind when they were killed is removed first, where the file system can tell.
+    Until then, and after an error, `path` is unchanged. The order is write, fsync, rename, fsync of the folder. The file's
+    mode follows the umask. A symlink stays a symlink. Temporary files of killed writers of the same path are removed first,
+    if the file system supports locks.
 
     Raises:
-        OSError: the folder does not exist, or the disk refuses.
+        OSError: the folder does not exist, or the write fails.
     """
     target = Path(os.path.realpath(path))
-    _sweep(target)
-    temporary, stream = _create(target)
+    _remove_orphans(target)
+    temporary, stream = _create_temporary(target)
     try:
         with stream:
             yield stream
@@ -30,7 +32,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
             if os.name == "posix":  # while it is locked
                 os.replace(temporary, target)
-        if os.name != "posix":  # Windows renames nothing that is open
+        if os.name != "posix":  # Windows cannot rename an open file
             os.replace(temporary, target)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -39,45 +41,40 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(target.parent)
 
 
-def _create(target: Path) -> tuple[Path, BinaryIO]:
-    """Return a new temporary beside the target, locked for as long as its stream is open, where that can be."""
+def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
+    """Create a temporary file in the target's folder; it is locked until its stream is closed, if the system has locks."""
     while True:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
-        stream = os.fdopen(handle, "wb")
-        if _lock(handle) is not False and temporary.exists():
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        stream = os.fdopen(descriptor, "wb")
+        if _try_lock(descriptor) is not False and temporary.exists():
             return temporary, stream
-        stream.close()  # another writer's sweep came between the lines above, and has removed it
+        stream.close()  # another writer's `_remove_orphans` ran between creation and lock, and has removed the file
 
 
-def _sweep(target: Path) -> None:
-    """Remove the temporaries of this target that no living process holds."""
-    for orphan in target.parent.glob(f".{_literal(target.name)}.{'[0-9a-f]' * 8}.tmp"):
+def _remove_orphans(target: Path) -> None:
+    """Remove the temporary files of this target that no running process has locked."""
+    for orphan in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.tmp"):
         with suppress(OSError):
             if os.name != "posix":
-                os.unlink(orphan)  # Windows refuses where it is open
+                os.unlink(orphan)  # Windows refuses to remove an open file
                 continue
             with open(orphan, "r+b") as stream:
-                if _lock(stream.fileno()):
+                if _try_lock(stream.fileno()):
                     os.unlink(orphan)
 
 
-def _literal(name: str) -> str:
-    """Return a name as a pattern that matches it alone."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+def _try_lock(descriptor: int) -> bool | None:
+    """Return whether an exclusive lock was taken; None if the system or the file system has no locks (Lustre, some NFS).
 
-
-def _lock(handle: int) -> bool | None:
-    """Return whether the file is ours until it is closed, or the process ends in whatever way; None where nobody can tell.
-
-    Not every file system has locks (Lustre, some of NFS): then nothing is swept.
+    The lock ends when the file is closed or the process ends, also by a signal.
     """
     if os.name != "posix":
         return None
     import fcntl
 
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -86,11 +83,11 @@ def _lock(handle: int) -> bool | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` outlive a power cut, where the system lets a folder be opened."""
+    """Flush a rename in `folder` to the disk, so that it survives a power failure."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

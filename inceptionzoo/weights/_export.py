@@ -1,4 +1,4 @@
-"""Write weights under another library's names."""
+"""Write weights under another library's tensor names."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ._validation import check_materialized
 
 
 def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> None:
-    """Write the model's weights so that another library loads them strictly: `layout` names whose, "torchvision" or "timm".
+    """Write the model's weights so that the library named by `layout` ("torchvision", "timm", ...) loads them strictly.
 
-    A path that ends in .safetensors becomes one, .pth or .pt a file for `torch.load`; either appears whole or not at all.
-    Auxiliary heads stand in it where the model has them (`with_aux`).
+    The path's ending selects the format: .safetensors, or .pth or .pt for `torch.load`. The write is atomic. Auxiliary heads
+    are written if the model has them (`with_aux`).
 
     Raises:
-        ArgumentError: the model's entry knows no such layout, or the model holds no weights yet (meta).
-        FileError: the path ends in neither.
-        OSError: the disk refuses; an old file at `path` is as it was.
+        ArgumentError: the model's entry has no such layout, or the model is on the meta device or fused.
+        FileError: the path has another ending.
+        OSError: the write fails; an old file at `path` is unchanged.
     """
     path = check_path("path", path)
     tensors = exported_state_dict(model, layout)
@@ -34,11 +34,11 @@ def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> 
         with atomic_write(path) as stream:
             torch.save(tensors, stream)
     else:
-        raise FileError(f"{path} must end in .safetensors or in one of {', '.join(PICKLES)}; its ending says what is written")
+        raise FileError(f"{path} must end in .safetensors or in one of {', '.join(PICKLES)}; the ending selects the format")
 
 
 def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
-    """Return the model's tensors by another library's names, in that one's shapes; none shares memory with the model's.
+    """Return copies of the model's tensors with another library's names and shapes.
 
     Raises:
         ArgumentError: see `export_weights`.
@@ -46,12 +46,12 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
     if not isinstance(model, Net):
         raise ArgumentError(f"model is a {type(model).__name__}; export_weights takes a model of create_model")
     if model.fused:
-        raise ArgumentError("the model is fused, which no other library's layout knows; export the one it was made from")
-    known = {item.name: item for item in (model.entry.layouts if model.entry else ())}
-    if not known:
+        raise ArgumentError("the model is fused, and no other library has such a layout; export the model it was made from")
+    layouts = {item.name: item for item in (model.entry.layouts if model.entry else ())}
+    if not layouts:
         raise ArgumentError("no other library has a layout for this model; use save_weights")
-    check_choice("layout", layout, known)
-    state, shapes = model.state_dict(), dict(known[layout].shapes)
+    check_choice("layout", layout, layouts)
+    state, shapes = model.state_dict(), dict(layouts[layout].shapes)
     check_materialized(state)
-    plain = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-    return {theirs: plain[key].reshape(shapes.get(key, plain[key].shape)) for key, theirs in known[layout].table(state).items()}
+    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    return {name: copies[key].reshape(shapes.get(key, copies[key].shape)) for key, name in layouts[layout].table(state).items()}

@@ -1,4 +1,4 @@
-"""The config.json of a Hub repository, read against a list of what it may say."""
+"""Read the config.json of a Hub repository: known keys only, each checked for its type and range."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 from ..errors import ArgumentError, FileError
 from ..spec import GLOBAL_POOLS, DataConfig, GlobalPool
 
-PREFIX = "izoo_"  # of our architectures' names, in other people's registries
-LARGEST_FILE = 4 << 20
-LARGEST_NUMBER = 1_000_000
-LONGEST = 1000  # characters of a name
-TIMM = {"legacy_xception": "xception"}  # timm's names of what is called otherwise here
+PREFIX = "izoo_"  # of our architectures' names in timm's registry
+MAX_FILE_SIZE = 4 << 20  # bytes
+MAX_NUMBER = 1_000_000
+MAX_NAME_LENGTH = 1000  # characters
+MAX_LIST_LENGTH = 16  # of a list in model_args
+TIMM_NAMES = {"legacy_xception": "xception"}  # timm's name: ours
 
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """What a repository says of its model; the architecture by our name."""
+    """The description of a repository's model; `architecture` is this library's name."""
 
     architecture: str
     num_classes: int
@@ -31,59 +32,65 @@ class HubConfig:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def data_config(self, default: DataConfig) -> DataConfig:
-        """Return the preprocessing: what is said here, and the rest of `default`."""
-        plain = default.sized(self.in_chans, *default.input_size[1:]).to_json()
-        return DataConfig.from_json(plain | dict(self.data))
+        """Return the preprocessing; settings that the repository does not give are `default`'s."""
+        defaults = default.sized(self.in_chans, *default.input_size[1:]).to_json()
+        return DataConfig.from_json(defaults | dict(self.data))
 
 
 def read_config(path: Path) -> HubConfig:
-    """Return what a config.json says; what is not on the list is never looked at.
+    """Return the content of a config.json; unknown keys are ignored.
 
     Raises:
-        FileError: it is too large, no JSON, lacks the architecture, or a value has another type or lies outside its range.
+        FileError: the file is too large, is not JSON or lacks the architecture, or a value has another type or is out of
+            range.
     """
-    if path.stat().st_size > LARGEST_FILE:
-        raise FileError(f"{path} has {path.stat().st_size:,} bytes; a config.json of {LARGEST_FILE:,} at most is read")
+    size = path.stat().st_size
+    if size > MAX_FILE_SIZE:
+        raise FileError(f"{path} has {size:,} bytes; a config.json may have at most {MAX_FILE_SIZE:,}")
     try:
-        values = json.loads(path.read_text("utf-8"))
-        return _config(values)
+        return _parse_config(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError, RecursionError, ArgumentError) as error:
         raise FileError(f"{path} does not describe a model: {error}; it must be timm's or this library's") from error
 
 
-def _config(values: object) -> HubConfig:
+def _parse_config(values: object) -> HubConfig:
     if not isinstance(values, dict):
         raise TypeError(f"{type(values).__name__} must be an object")
-    inner = _get(values, "pretrained_cfg", dict, {})
-    name = _text(_get(values, "architecture", str, ""), "architecture")
+    pretrained = _get(values, "pretrained_cfg", dict, {})
+    name = _check_length(_get(values, "architecture", str, ""), "architecture")
     if not name:
         raise ValueError("'architecture' is missing")
-    size = _numbers(inner, "input_size", int, 3) or (3, 224, 224)
-    data: dict[str, Any] = {"input_size": size} if "input_size" in inner else {}
-    for key, found in (
-        ("mean", _numbers(inner, "mean", float, size[0])),
-        ("std", _numbers(inner, "std", float, size[0])),
-        ("interpolation", _get(inner, "interpolation", str, None)),
-        ("crop_pct", _get(inner, "crop_pct", float, None)),
-    ):
-        data |= {} if found is None else {key: found}
-    classes = _get(values, "num_classes", int, _get(inner, "num_classes", int, 1000))
+    size = _get_numbers(pretrained, "input_size", int, 3) or (3, 224, 224)
+    data = {
+        "input_size": size if "input_size" in pretrained else None,
+        "mean": _get_numbers(pretrained, "mean", float, size[0]),
+        "std": _get_numbers(pretrained, "std", float, size[0]),
+        "interpolation": _get(pretrained, "interpolation", str, None),
+        "crop_pct": _get(pretrained, "crop_pct", float, None),
+    }
+    num_classes = _get(values, "num_classes", int, _get(pretrained, "num_classes", int, 1000))
     pool = _get(values, "global_pool", str, "avg")
-    if not 0 <= classes <= LARGEST_NUMBER or pool not in GLOBAL_POOLS:
-        raise ValueError(f"num_classes={classes!r}, global_pool={pool!r}: 0 to {LARGEST_NUMBER}, one of {GLOBAL_POOLS}")
+    if not 0 <= num_classes <= MAX_NUMBER:
+        raise ValueError(f"num_classes={num_classes!r} must be 0 to {MAX_NUMBER}")
+    if pool not in GLOBAL_POOLS:
+        raise ValueError(f"global_pool={pool!r} must be one of {GLOBAL_POOLS}")
     return HubConfig(
-        architecture=TIMM.get(name, name).removeprefix(PREFIX),
-        num_classes=classes,
+        architecture=TIMM_NAMES.get(name, name).removeprefix(PREFIX),
+        num_classes=num_classes,
         in_chans=size[0],
         global_pool=next(known for known in GLOBAL_POOLS if known == pool),
-        class_names=_names(values.get("label_names"), classes),
-        arguments=_arguments(_get(values, "model_args", dict, {})),
-        data=data,
+        class_names=_parse_class_names(values.get("label_names"), num_classes),
+        arguments=_parse_arguments(_get(values, "model_args", dict, {})),
+        data={key: value for key, value in data.items() if value is not None},
     )
 
 
 def _get(values: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-    """Return a value of that type, a whole number passing for a float, or the default where there is none."""
+    """Return a value of type `kind` (an int passes as float), or the default if there is none.
+
+    Raises:
+        TypeError: the value has another type.
+    """
     value = values.get(key)
     if value is None:
         return default
@@ -92,38 +99,43 @@ def _get(values: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
     return value
 
 
-def _text(value: str, key: str) -> str:
-    if len(value) > LONGEST:
-        raise ValueError(f"{key} has {len(value)} characters; {LONGEST} at most are read")
+def _check_length(value: str, key: str) -> str:
+    if len(value) > MAX_NAME_LENGTH:
+        raise ValueError(f"{key} has {len(value)} characters; it may have at most {MAX_NAME_LENGTH}")
     return value
 
 
-def _numbers(values: Mapping[str, Any], key: str, kind: type, count: int) -> tuple[Any, ...] | None:
-    """Return a list of `count` numbers, each within bounds."""
-    found = _get(values, key, list, None)
-    if found is None:
+def _get_numbers(values: Mapping[str, Any], key: str, kind: type, count: int) -> tuple[Any, ...] | None:
+    """Return a list of `count` numbers of type `kind`, each at most `MAX_NUMBER`; None if there is none.
+
+    Raises:
+        TypeError: the value is not a list.
+        ValueError: it has another length, or an item is not such a number.
+    """
+    numbers = _get(values, key, list, None)
+    if numbers is None:
         return None
-    whole = all(type(item) is int or (kind is float and type(item) is float) for item in found)
-    if len(found) != count or not whole or not all(abs(item) <= LARGEST_NUMBER for item in found):
-        raise ValueError(f"{key}={str(found)[:60]} must be {count} numbers of at most {LARGEST_NUMBER}")
-    return tuple(found)
+    right_types = all(type(item) is int or (kind is float and type(item) is float) for item in numbers)
+    if len(numbers) != count or not right_types or not all(abs(item) <= MAX_NUMBER for item in numbers):
+        raise ValueError(f"{key}={str(numbers)[:60]} must be {count} numbers of at most {MAX_NUMBER}")
+    return tuple(numbers)
 
 
-def _names(value: object, classes: int) -> tuple[str, ...] | None:
+def _parse_class_names(value: object, num_classes: int) -> tuple[str, ...] | None:
+    """Return the class names; None if there are none, or if a name appears twice."""
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) > LARGEST_NUMBER or not all(type(item) is str for item in value):
+    if not isinstance(value, list) or len(value) > MAX_NUMBER or not all(type(item) is str for item in value):
         raise TypeError("label_names must be a list of strings")
-    if len(value) != classes:
-        raise ValueError(f"{len(value)} label_names do not fit num_classes={classes}")
-    names = tuple(_text(item, "a label") for item in value)
-    return names if len(set(names)) == classes else None  # names that stand twice name nothing
+    if len(value) != num_classes:
+        raise ValueError(f"{len(value)} label_names do not fit num_classes={num_classes}")
+    names = tuple(_check_length(item, "a label") for item in value)
+    return names if len(set(names)) == num_classes else None
 
 
-def _arguments(values: Mapping[str, Any]) -> dict[str, Any]:
-    plain = (str, int, float, bool, type(None))
+def _parse_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         items = value if isinstance(value, list) else [value]
-        if len(items) > 16 or not all(isinstance(item, plain) for item in items):
+        if len(items) > MAX_LIST_LENGTH or not all(isinstance(item, str | int | float | None) for item in items):
             raise TypeError(f"model_args: {key}={str(value)[:60]} must be a string, number or bool, or a few of them")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

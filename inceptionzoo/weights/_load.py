@@ -1,4 +1,4 @@
-"""Load weights into a model: recognise their layout, check everything, and only then change the model."""
+"""Load weights into a model: recognise their layout, check every tensor, and only then change the model."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 from ..errors import ArgumentError, MismatchError, check_flag
 from ..nn import Net, Report
 from ..spec import DataConfig
-from ._layout import LayoutMatch, is_classifier, is_counter, match_layout
+from ._adaptation import adapt_tensor
+from ._layout import LayoutMatch, is_batch_counter, is_classifier, match_layout
 from ._metadata import ModelMetadata, model_arguments
 from ._source import WeightSource, read_weights
-from ._validation import adapt_tensor, find_invalid_values
+from ._validation import find_invalid_values
 
 
 def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any], *, new_head: bool = False) -> Report:
-    """Load a .safetensors or .pth file, a Hub repository, or a state dict, and return what was done: all of it or nothing.
+    """Load weights into a model, completely or not at all, and return a report of what was done.
 
-    A repository is "hf-hub:OWNER/NAME@REVISION", a folder like one "local-dir:PATH".
-
-    The layout is recognised by its names: this library's, or another's that the model's entry knows. A head of another
-    size is refused, unless `new_head` lets the model keep the one it has.
+    `source` is the path of a .safetensors or .pth file, a state dict, a Hub repository ("hf-hub:OWNER/NAME@REVISION") or a
+    local folder like one ("local-dir:PATH"). Its tensor names may be this library's, or those of another library that the
+    model's entry lists. If the head has another size, the weights are refused; with `new_head` the model keeps its own head.
 
     Raises:
         FileError: the file cannot be read as weights.
@@ -37,7 +37,22 @@ def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any],
 
 
 def load_source(model: Net, source: WeightSource, *, new_head: bool = False) -> Report:
-    """Load what `read_source` returned, as `load_weights` does."""
+    """Load the result of `read_weights` into a model; see `load_weights`."""
+    _check_same_model(model, source)
+    state = model.state_dict()
+    layouts = model.entry.layouts if model.entry else ()
+    optional = is_classifier if new_head else None
+    match = match_layout(state, source.tensors, layouts, source.name, optional=optional)
+    report, values = _prepare_values(match, state, source, new_head=new_head)
+    report.taken = source.selected
+    report.differs = {} if source.metadata is None else _describe_differences(model, source.metadata)
+    _assign_values(model, values, state, copy=not source.owned)
+    model.report = report
+    return report
+
+
+def _check_same_model(model: Net, source: WeightSource) -> None:
+    """Check that a file's metadata, if it has any, describes this architecture, and that both are fused or neither."""
     name = model.entry.name if model.entry else None
     if source.metadata is not None and name is not None and source.metadata.architecture != name:
         raise MismatchError(
@@ -45,77 +60,83 @@ def load_source(model: Net, source: WeightSource, *, new_head: bool = False) -> 
             f"create_model({source.metadata.architecture!r}, weights=path)"
         )
     if model.fused != (source.metadata is not None and source.metadata.fused):
-        raise MismatchError(f"{source.name}: either it or the model is fused; load the weights first, and fuse that model")
-    state = model.state_dict()
-    layouts = model.entry.layouts if model.entry else ()
-    optional = is_classifier if new_head else None
-    match = match_layout(state, source.tensors, layouts, source.name, optional=optional)
-    report, staged = _stage(match, state, source, new_head)
-    report.taken, report.differs = source.selected, {} if source.metadata is None else _differences(model, source.metadata)
-    _commit(model, staged, state, owned=source.owned)
-    model.report = report
-    return report
+        raise MismatchError(
+            f"{source.name}: either it or the model is fused, but not both; load unfused weights into an unfused model, "
+            "then fuse it"
+        )
 
 
-def _differences(model: Net, card: ModelMetadata) -> dict[str, str]:
-    """Return what a file says of its model and is not so of this one."""
-    ours, theirs = dict(model.arguments), model_arguments(card)
+def _describe_differences(model: Net, metadata: ModelMetadata) -> dict[str, str]:
+    """Return {name: description} of each argument and preprocessing setting in which a model differs from the saved one."""
+    ours, theirs = dict(model.arguments), model_arguments(metadata)
     pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
-    pairs |= {f"data.{key}": (DataConfig.from_json(card.data).to_json()[key], own) for key, own in model.data.to_json().items()}
-    pairs |= {"global_pool": (card.global_pool, model.global_pool)}
-    names = None if card.class_names is None else list(card.class_names)
-    pairs |= {"class_names": (names, list(model.class_names))} if model.class_names is not None and names else {}
-    return {key: f"saved with {saved!r}, here {own!r}" for key, (saved, own) in pairs.items() if saved != own}
+    saved_data = DataConfig.from_json(metadata.data).to_json()
+    pairs |= {f"data.{key}": (saved_data[key], value) for key, value in model.data.to_json().items()}
+    pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
+    if model.class_names is not None and metadata.class_names:
+        pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
+    return {key: f"saved with {saved!r}, here {value!r}" for key, (saved, value) in pairs.items() if saved != value}
 
 
-def _stage(
-    match: LayoutMatch, state: Mapping[str, Tensor], source: WeightSource, new_head: bool
+def _prepare_values(
+    match: LayoutMatch, state: Mapping[str, Tensor], source: WeightSource, *, new_head: bool
 ) -> tuple[Report, dict[str, Tensor]]:
-    """Return the report and the checked values, by the model's keys."""
-    report = Report(match.layout, dropped=match.dropped)
-    staged, faults = {}, []
-    colours = source.metadata is None or source.metadata.in_chans == 3  # a file of ours must not contradict itself
-    first = next(iter(state)) if colours else None
+    """Return the report, and the checked values by the model's keys. The model is not changed.
+
+    Raises:
+        MismatchError: a tensor does not fit, or a value is invalid; the message shows the first three.
+    """
+    report, values, faults = Report(match.layout, dropped=match.dropped), dict[str, Tensor](), list[str]()
+    # metadata that says another number of channels than the file's own tensors have is an error
+    adaptable = source.metadata is None or source.metadata.in_chans == 3
+    input_key = next(iter(state)) if adaptable else None
     for key, target in state.items():
-        theirs = match.table[key]
-        value = source.tensors.get(theirs)
-        if value is None and is_counter(key):
-            staged[key] = torch.zeros_like(target, device="cpu")
+        name = match.table[key]
+        value = source.tensors.get(name)
+        if value is None and is_batch_counter(key):
+            values[key] = torch.zeros_like(target, device="cpu")
             report.adapted[key] = "absent, set to 0"
-            continue
-        if value is None or (is_classifier(key) and value.shape != target.shape):
-            if value is None or new_head:  # `recognise` lets a head be absent only where a new one was asked for
-                report.replaced.append(key)
-                report.left_random.append(key)
+        elif value is None or (new_head and _is_other_head(key, value, target)):
+            report.replaced.append(key)
+            report.left_random.append(key)
+        else:
+            try:
+                _refuse_other_head(key, name, value, target)
+                values[key], change = adapt_tensor(key, name, value, target, is_input=key == input_key)
+            except MismatchError as error:
+                faults.append(str(error))
                 continue
-            faults.append(
-                f"{theirs}: the head's {tuple(value.shape)} must be the model's {tuple(target.shape)}; pass new_head=True to "
-                "keep the model's own, or create_model(..., weights=FILE, num_classes=N)"
-            )
-            continue
-        try:
-            staged[key], how = adapt_tensor(key, theirs, value, target, first=key == first)
-        except MismatchError as error:
-            faults.append(str(error))
-            continue
-        if how:
-            report.adapted[key] = how
-        if theirs != key:
-            report.renamed[theirs] = key
-    faults = faults or find_invalid_values(staged)
+            report.adapted |= {key: change} if change else {}
+            report.renamed |= {name: key} if name != key else {}
+    _refuse_faults(faults or find_invalid_values(values), source.name)
+    return report, values
+
+
+def _is_other_head(key: str, value: Tensor, target: Tensor) -> bool:
+    return is_classifier(key) and value.shape != target.shape
+
+
+def _refuse_other_head(key: str, name: str, value: Tensor, target: Tensor) -> None:
+    if _is_other_head(key, value, target):
+        raise MismatchError(
+            f"{name}: the head's {tuple(value.shape)} must be the model's {tuple(target.shape)}; pass new_head=True to "
+            "keep the model's own, or create_model(..., weights=FILE, num_classes=N)"
+        )
+
+
+def _refuse_faults(faults: list[str], source_name: str) -> None:
     if faults:
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         remedy = "use weights of this model, made with the same arguments"
-        raise MismatchError(f"{source.name} does not fit: {'; '.join(faults[:3])}{more}; {remedy}")
-    return report, staged
+        raise MismatchError(f"{source_name} does not fit: {'; '.join(faults[:3])}{more}; {remedy}")
 
 
-def _commit(model: Net, staged: Mapping[str, Tensor], state: Mapping[str, Tensor], *, owned: bool) -> None:
-    """Put checked values into the model: by copy, or in place of tensors that hold none yet (meta)."""
+def _assign_values(model: Net, values: Mapping[str, Tensor], state: Mapping[str, Tensor], *, copy: bool) -> None:
+    """Copy checked values into the model; on the meta device, make them the model's tensors (copies of them with `copy`)."""
     if any(tensor.is_meta for tensor in state.values()):
-        values = {key: value if owned else value.clone(memory_format=torch.contiguous_format) for key, value in staged.items()}
-        model.load_state_dict(values, strict=False, assign=True)
-        if len(values) < len(state):  # the head that stays has no values yet either
+        copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in values.items()} if copy else values
+        model.load_state_dict(dict(copies), strict=False, assign=True)
+        if len(values) < len(state):  # the head that the model keeps has no values yet
             model.reset_classifier(model.num_classes)
     else:
-        model.load_state_dict(dict(staged), strict=False)
+        model.load_state_dict(dict(values), strict=False)

@@ -1,4 +1,4 @@
-"""Save a model as one .safetensors file that says what it is."""
+"""Save a model as one .safetensors file with metadata that describes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from ..errors import ArgumentError, check_path
 from ..nn import Net
 from ._metadata import describe_model
-from ._safetensors import MARKER, write_safetensors
+from ._safetensors import write_safetensors
+from ._safetensors_header import MARKER
 from ._validation import check_materialized
 
 
@@ -19,18 +20,18 @@ def save_weights(
     class_names: list[str] | tuple[str, ...] | None = None,
     metrics: Mapping[str, float] | None = None,
 ) -> None:
-    """Write the model to one .safetensors file, whole or not at all: `load_model` builds it again from that alone.
+    """Write the model to one .safetensors file, from which alone `load_model` rebuilds it; the write is atomic.
 
-    The header carries the architecture, its arguments, the preprocessing, the class names (the model's own unless given
-    here), any metrics, and a digest of every byte. safetensors' own readers read it as well.
+    The header holds the architecture, its arguments, the preprocessing, the class names (by default the model's own),
+    any metrics, and a digest of every byte. The safetensors package can read the file too.
 
     Raises:
-        ArgumentError: the model was not made by `create_model`, holds no weights yet (meta), or the names do not fit.
-        OSError: the disk refuses; an old file at `path` is as it was.
+        ArgumentError: the model was not made by `create_model`, is on the meta device, or the class names do not fit.
+        OSError: the write fails; an old file at `path` is unchanged.
     """
     if not isinstance(model, Net):
         raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model")
     state = model.state_dict()
     check_materialized(state)
-    target, card = check_path("path", path), describe_model(model, class_names=class_names, metrics=metrics)
-    write_safetensors(target, state, {"format": "pt", MARKER: card.to_json()})
+    target, metadata = check_path("path", path), describe_model(model, class_names=class_names, metrics=metrics)
+    write_safetensors(target, state, {"format": "pt", MARKER: metadata.to_json()})

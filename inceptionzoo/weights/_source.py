@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError
 from ._metadata import ModelMetadata
-from ._pickles import read_pickle
-from ._safetensors import MARKER, read_safetensors
+from ._pth import read_pth
+from ._safetensors import read_safetensors
+from ._safetensors_header import MARKER
 from ._validation import require_dense
 from .download import WEIGHTS, is_reference, resolve_folder
 
@@ -62,7 +63,7 @@ def read_weights(
     if not path.is_file():
         raise FileError(f"{path} is no file; give the path of a .safetensors or .pth file")
     if path.suffix in PICKLES:
-        tensors, taken = unwrap_checkpoint(read_pickle(path), str(path))
+        tensors, taken = unwrap_checkpoint(read_pth(path), str(path))
         return WeightSource(tensors, str(path), owned=False, selected=taken)
     tensors, metadata = read_safetensors(path)
     return WeightSource(

@@ -99,7 +99,7 @@ def test_prune(model):
     assert pruned(x).equal(expected[1])
     assert (pruned.num_features, pruned.num_classes, len(pruned.feature_info)) == (480, 0, 3)
     assert pruned.min_input_size <= model.min_input_size
-    with pytest.raises(iz.ArgumentError, match="no name to be built again"):
+    with pytest.raises(iz.ArgumentError, match="no name to be rebuilt from"):
         iz.save_weights(pruned, "pruned.safetensors")
     whole = copy.deepcopy(model)
     assert whole.prune_intermediate_layers(1, prune_head=False) == [4]

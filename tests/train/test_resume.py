@@ -202,7 +202,7 @@ def test_what_cannot_be_resumed_says_so(tiny, tmp_path):
     with pytest.raises(iz.ArgumentError, match="has persistent_workers=True, whose random state is lost"):
         iz.fit(tiny, workers, epochs=1, out=tmp_path)
     path = tmp_path / "last.safetensors"
-    with pytest.raises(iz.FileError, match="holds a training, not a model; best.safetensors beside it is one"):
+    with pytest.raises(iz.FileError, match="holds the state of a training, not a model; load best.safetensors"):
         iz.load_model(path)
     data = bytearray(path.read_bytes())
     data[-3] ^= 1

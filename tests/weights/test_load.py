@@ -52,17 +52,17 @@ MISMATCHES = {
     "int8": (lambda s: s | {CONV: s[CONV].to(torch.int8)}, "dtype torch.int8 must be torch.float32; cast"),
     "complex": (lambda s: s | {CONV: s[CONV] + 0j}, "dtype torch.complex64 must be torch.float32; cast"),
     "float counter": (lambda s: s | {COUNT: torch.tensor(1.0)}, "dtype torch.float32 must be torch.int64; cast"),
-    "NaN": (lambda s: put(s, CONV, float("nan")), f"{CONV}: all values must be finite .least nan"),
-    "inf": (lambda s: put(s, BIAS, float("-inf")), f"{BIAS}: all values must be finite .least -inf"),
-    "negative variance": (lambda s: put(s, VAR, -0.5), f"{VAR}: no value may be negative .least -0.5"),
-    "negative counter": (lambda s: put(s, COUNT, -1), f"{COUNT}: no value may be negative .least -1"),
+    "NaN": (lambda s: put(s, CONV, float("nan")), f"{CONV}: all values must be finite .minimum nan"),
+    "inf": (lambda s: put(s, BIAS, float("-inf")), f"{BIAS}: all values must be finite .minimum -inf"),
+    "negative variance": (lambda s: put(s, VAR, -0.5), f"{VAR}: no value may be negative .minimum -0.5"),
+    "negative counter": (lambda s: put(s, COUNT, -1), f"{COUNT}: no value may be negative .minimum -1"),
     "expanded": (lambda s: s | {CONV: torch.zeros(1).expand(4, 3, 3, 3)}, "expanded tensor.; save it contiguous"),
-    "sparse": (lambda s: s | {CONV: s[CONV].to_sparse()}, "plain dense tensor with values, not torch.sparse_coo"),
+    "sparse": (lambda s: s | {CONV: s[CONV].to_sparse()}, "plain dense tensor with values, not of layout torch.sparse_coo"),
     "lazy": (lambda s: s | {CONV: torch.nn.UninitializedParameter()}, "plain dense tensor with values"),
-    "meta": (lambda s: s | {CONV: s[CONV].to("meta")}, "plain dense tensor with values, not .* on meta"),
+    "meta": (lambda s: s | {CONV: s[CONV].to("meta")}, "plain dense tensor with values, not .* on the meta device"),
     "other head": (lambda s: s | {BIAS: torch.zeros(7)}, r"\(7,\) must be .*\(3,\); pass new_head=True"),
     "other width": (lambda s: s | {"head.fc.weight": torch.zeros(3, 9)}, r"\(3, 9\) must be .*\(3, 8\)"),
-    "other names": (lambda s: renamed(s, ".", "/"), "no tensor has a name that the model knows; is it another"),
+    "other names": (lambda s: renamed(s, ".", "/"), "no tensor has a name of this model; use weights of the same architecture"),
     "prefix on some": (lambda s: s | {"module." + BIAS: s[BIAS]}, f"'{BIAS}' stands twice once its prefixes"),
 }
 OTHERS = {
@@ -100,7 +100,7 @@ def test_overflow_and_foreign_files_change_nothing(tmp_path, tiny, register):
     iz.save_weights(iz.create_model("other"), tmp_path / "other.safetensors")
     half = iz.create_model("tiny", dtype=torch.float16)
     before = bits(half.state_dict())
-    with pytest.raises(iz.MismatchError, match=f"{CONV}: all values must be finite .*largest inf"):
+    with pytest.raises(iz.MismatchError, match=f"{CONV}: all values must be finite .*maximum inf"):
         iz.load_weights(half, put(changed(tiny), CONV, 1e6))
     with pytest.raises(iz.MismatchError, match=r"holds 'other', the model is 'tiny'; use load_model\(path\)"):
         iz.load_weights(half, tmp_path / "other.safetensors")

@@ -1,4 +1,4 @@
-"""What a file says of its model: checked before anything is built, and true when read back."""
+"""The metadata of a file: checked before anything is built, and equal when read back."""
 
 import json
 import re
@@ -18,15 +18,15 @@ NAMES = ["a", "b", "c"]
 
 @pytest.fixture
 def saved(tmp_path, tiny):
-    """A saved model, and its card."""
+    """The path of a saved model, and its metadata."""
     path = tmp_path / "tiny.safetensors"
     iz.save_weights(tiny, path, class_names=NAMES, metrics={"auc": 0.9})
-    return path, card_in(path)
+    return path, metadata_in(path)
 
 
 @pytest.fixture
 def small_memory():
-    """4 GiB more of address space, no further: a header's huge number must fail fast, not fill the machine."""
+    """Limit the address space to 4 GiB more than now, so that a huge number in a header fails fast."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**32, before[1]))
@@ -34,29 +34,31 @@ def small_memory():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def card_in(path: Path) -> dict[str, object]:
+def metadata_in(path: Path) -> dict[str, object]:
     return json.loads(read_safetensors(path)[1][MARKER])
 
 
-def rewrite(path: Path, card: object) -> None:
-    """Give the file another card, with a digest that is right."""
-    write_safetensors(path, read_safetensors(path)[0], {MARKER: card if isinstance(card, str) else json.dumps(card)})
+def rewrite(path: Path, metadata: object) -> None:
+    """Give the file other metadata, with a digest that matches."""
+    write_safetensors(
+        path, read_safetensors(path)[0], {MARKER: metadata if isinstance(metadata, str) else json.dumps(metadata)}
+    )
 
 
-def test_the_card_says_what_the_model_is(saved, tiny):
-    _, card = saved
+def test_the_metadata_describes_the_model(saved, tiny):
+    _, metadata = saved
     expected = {"architecture": "tiny", "num_classes": 3, "in_chans": 3, "global_pool": "avg", "drop_rate": 0.0, "aux": False}
-    assert expected.items() <= card.items()
-    assert (card["class_names"], card["metrics"], card["version"]) == (NAMES, {"auc": 0.9}, 1)
-    assert card == json.loads(ModelMetadata.from_json(json.dumps(card), "a file").to_json())
-    assert json.loads(describe_model(tiny, class_names=None, metrics=None).to_json()) == card | {
+    assert expected.items() <= metadata.items()
+    assert (metadata["class_names"], metadata["metrics"], metadata["version"]) == (NAMES, {"auc": 0.9}, 1)
+    assert metadata == json.loads(ModelMetadata.from_json(json.dumps(metadata), "a file").to_json())
+    assert json.loads(describe_model(tiny, class_names=None, metrics=None).to_json()) == metadata | {
         "class_names": None,
         "metrics": {},
     }
-    assert list(card) == sorted(card)
+    assert list(metadata) == sorted(metadata)
 
 
-def test_everything_in_the_card_comes_back(tmp_path, tiny):
+def test_all_metadata_is_restored(tmp_path, tiny):
     torch.manual_seed(1)
     options = {"num_classes": 2, "in_chans": 5, "global_pool": "catavgmax", "drop_rate": 0.25}
     model = iz.create_model("tiny", five=5, width=6, **options)
@@ -92,17 +94,19 @@ KEYS = [
 KEYS += ["class_names", "metrics", "version"]
 
 
-def test_the_first_files_do_not_say_whether_they_are_fused(saved):
-    path, card = saved
-    rewrite(path, {name: value for name, value in card.items() if name != "fused"})
+def test_files_without_the_key_fused_are_not_fused(saved):
+    path, metadata = saved
+    rewrite(path, {name: value for name, value in metadata.items() if name != "fused"})
     assert not iz.load_model(path).fused
 
 
 @pytest.mark.parametrize("key", [*(key for key in KEYS if key != "fused"), "more"])
 def test_a_missing_or_unknown_key_is_refused(saved, key):
-    path, card = saved
-    assert set(card) == set(KEYS)
-    rewrite(path, {"more": 1, **card} if key == "more" else {name: value for name, value in card.items() if name != key})
+    path, metadata = saved
+    assert set(metadata) == set(KEYS)
+    rewrite(
+        path, {"more": 1, **metadata} if key == "more" else {name: value for name, value in metadata.items() if name != key}
+    )
     with pytest.raises(iz.FileError, match=f"{key}.*(save it again|upgrade)"):
         iz.load_model(path)
 
@@ -126,8 +130,8 @@ TYPES = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in TYPES.items() for value in values], ids=str)
 def test_a_value_of_another_type_is_refused(saved, key, value):
-    path, card = saved
-    rewrite(path, card | {key: value})
+    path, metadata = saved
+    rewrite(path, metadata | {key: value})
     with pytest.raises(iz.FileError, match=f"{key}.*(save it again|upgrade)"):
         iz.load_model(path)
 
@@ -171,26 +175,26 @@ VALUES = {
     ("key", "value"), [(key, value) for key, values in VALUES.items() for value in values], ids=lambda value: str(value)[:40]
 )
 def test_a_hostile_value_is_refused_before_anything_is_allocated(saved, small_memory, key, value):
-    path, card = saved
+    path, metadata = saved
     inner = key.removeprefix("data.")
-    rewrite(path, card | ({key: value} if inner == key else {"data": card["data"] | {inner: value}}))
+    rewrite(path, metadata | ({key: value} if inner == key else {"data": metadata["data"] | {inner: value}}))
     with pytest.raises(iz.ZooError):
         iz.load_model(path)
 
 
 @pytest.mark.parametrize("key", ["num_classes", "in_chans"])
 @pytest.mark.parametrize("value", [10**9, 10**12, 10**30])
-def test_nor_for_a_network_with_a_module_of_ones_own(tmp_path, register, small_memory, key, value):
+def test_a_hostile_value_is_refused_for_a_network_with_a_custom_module(tmp_path, register, small_memory, key, value):
     register("own", iz.network(a=iz.Conv(4), b=iz.Op(lambda width: nn.Conv2d(width, 4, 1), 4)), num_classes=3)
     path = tmp_path / "own.safetensors"
     iz.save_weights(iz.create_model("own"), path)
-    rewrite(path, card_in(path) | {key: value})
+    rewrite(path, metadata_in(path) | {key: value})
     with pytest.raises(iz.ZooError):
         iz.load_model(path)
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=[text[:20] for text in TEXTS])
-def test_a_card_that_is_no_object_is_refused(saved, text):
+def test_metadata_that_is_not_an_object_is_refused(saved, text):
     path, _ = saved
     rewrite(path, text)
     with pytest.raises(iz.FileError, match="save it again|upgrade"):
@@ -198,9 +202,9 @@ def test_a_card_that_is_no_object_is_refused(saved, text):
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"aux": 1}, {"more": 1}, {"data": {"crop_pct": 2}}], ids=str)
-def test_a_bad_card_names_its_file(saved, change):
-    path, card = saved
-    rewrite(path, card | change)
+def test_an_error_names_the_file(saved, change):
+    path, metadata = saved
+    rewrite(path, metadata | change)
     with pytest.raises(iz.FileError, match=re.escape(str(path))):
         iz.load_model(path)
 
@@ -217,16 +221,16 @@ def test_wrong_class_names_are_refused_and_the_old_file_stays(saved, tiny, names
 
 
 UNDESCRIBED = {
-    "nameless": (lambda: iz.build(iz.network(a=iz.Conv(4))), {}, r"no name to be built again by: register_model.*create_model"),
+    "nameless": (lambda: iz.build(iz.network(a=iz.Conv(4))), {}, r"no name to be rebuilt from; call register_model.*create"),
     "a class": (lambda: iz.create_model("odd", act=nn.GELU), {}, "arguments .*GELU.* must be plain values to be saved"),
     "meta": (lambda: iz.create_model("tiny", device="meta"), {}, "meta device and holds no weights; load or create them first"),
-    "no model": (lambda: nn.Linear(1, 1), {}, "model is a Linear; save_weights takes a model of create_model"),
+    "not a model": (lambda: nn.Linear(1, 1), {}, "model is a Linear; save_weights takes a model of create_model"),
     "metrics": (lambda: iz.create_model("tiny"), {"metrics": {"auc": "high"}}, "metrics.*'high'"),
 }
 
 
 @pytest.mark.parametrize(("make", "options", "text"), UNDESCRIBED.values(), ids=UNDESCRIBED)
-def test_what_cannot_be_described_is_not_saved(tmp_path, tiny, register, make, options, text):
+def test_a_model_that_cannot_be_described_is_not_saved(tmp_path, tiny, register, make, options, text):
     register("odd", lambda *, act=None: iz.network(a=iz.Conv(4)))
     with pytest.raises(iz.ArgumentError, match=text):
         iz.save_weights(make(), tmp_path / "a.safetensors", **options)

@@ -1,18 +1,29 @@
-"""Our .safetensors files: read by others, theirs read by us, and no damaged byte accepted."""
+"""Safetensors files: this library and the safetensors package read each other's, and no damaged byte is accepted."""
 
 import json
 import random
+import re
 import struct
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 import inceptionzoo as iz
-from inceptionzoo.weights._safetensors import DIGEST, DTYPES, MARKER, read_safetensors, write_safetensors
+from inceptionzoo.weights._safetensors import read_safetensors, write_safetensors
+from inceptionzoo.weights._safetensors_header import DIGEST, DTYPES, MARKER
 
-REMEDY = ("fetch", "save it again", "rename", "git lfs pull", "download")
+sys.path.append(str(Path(__file__).parents[1] / "reliability"))
+from header_edits import EDITS, VALUES
+from mutator import Original, assemble
+from raw_edits import RAW, TEXT
+
+REMEDY = ("save it again", "rename", "git lfs pull", "download")
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -57,7 +68,7 @@ def test_files_go_both_ways(tmp_path):
     assert read_safetensors(theirs) == ({}, {})
 
 
-def test_dtype_without_a_place_leaves_the_old_file(tmp_path):
+def test_a_dtype_that_the_format_lacks_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"old")
     with pytest.raises(iz.FileError, match=r"w: dtype torch.complex64 must be one of .*torch.float32.*cast it"):
@@ -74,7 +85,7 @@ def refused(path: Path, data: bytes) -> bool:
     return False
 
 
-def test_no_flip_cut_or_extension_of_our_file_is_accepted(tmp_path, tiny):
+def test_no_changed_truncated_or_extended_file_with_a_digest_is_accepted(tmp_path, tiny):
     path = tmp_path / "tiny.safetensors"
     iz.save_weights(tiny, path)
     data = path.read_bytes()
@@ -113,14 +124,14 @@ FAULTS = {
     "header longer than the file": (struct.pack("<Q", 100) + b"{}", "10 bytes cannot hold a header of 100"),
     "header of 2**63": (struct.pack("<Q", 2**63) + b"{}", "header of 9223372036854775808"),
     "leading blank": (raw(b" {" + ITEM + b"}", b"1234"), "must start with '{'"),
-    "no JSON": (raw(b"{nope}"), "damaged"),
+    "not JSON": (raw(b"{nope}"), "damaged"),
     "not UTF-8": (raw(b'{"\xff":{}}'), "utf-8"),
     "deep nesting": (raw(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "recursion"),
     "huge number": (raw(b'{"a":' + b"9" * 5000 + b"}"), "4300 digits"),
-    "key twice": (raw(b"{" + ITEM + b"," + ITEM + b"}", b"1234"), "key 'a' stands twice"),
-    "inner key twice": (raw(b"{" + ITEM[:-1] + b',"shape":[1]}}', b"1234"), "key 'shape' stands twice"),
-    "metadata no strings": (marked(a=1), "must map strings to strings"),
-    "tensor no object": (raw({"a": 1}), "tensor 'a' must have dtype, shape and data_offsets"),
+    "key twice": (raw(b"{" + ITEM + b"," + ITEM + b"}", b"1234"), "key 'a' appears twice"),
+    "inner key twice": (raw(b"{" + ITEM[:-1] + b',"shape":[1]}}', b"1234"), "key 'shape' appears twice"),
+    "metadata not strings": (marked(a=1), "must map strings to strings"),
+    "tensor not an object": (raw({"a": 1}), "tensor 'a' must have dtype, shape and data_offsets"),
     "huge side": (one(shape=[2**40]), "has a side above 2147483648"),
     "many elements": (one(shape=[2**31] * 9), "takes .* bytes, not 4"),
     "no elements, huge sides": (one(b"", shape=[0, 2**31, 2**31, 2**31], data_offsets=[0, 0]), "tensor 'a'"),
@@ -134,7 +145,10 @@ FAULTS = {
     "marker without digest": (marked(inceptionzoo="x"), PAIR),
     "digest without marker": (marked(inceptionzoo_digest="0" * 64), PAIR),
     "short digest": (marked(inceptionzoo="x", inceptionzoo_digest="00"), "64 hexadecimal digits"),
-    "digest no ASCII": (marked(inceptionzoo="x", inceptionzoo_digest="\ud800" + "0" * 63), "64 hexadecimal digits"),
+    "digest not ASCII": (marked(inceptionzoo="x", inceptionzoo_digest="é" + "0" * 63), "64 hexadecimal digits"),
+    "half a surrogate pair in the metadata": (marked(note="\ud800"), "surrogates not allowed"),
+    "half a surrogate pair in a name": (raw(b'{"\\ud800"' + ITEM[3:] + b"}", b"1234"), "surrogates not allowed"),
+    "minus zero": (raw(b'{"a":{"dtype":"F32","shape":[-0],"data_offsets":[0,0]}}'), WHOLE),
     "digest key in other form": (raw(json.dumps({"__metadata__": {MARKER: "x", DIGEST: "0" * 64}}).encode()), "exactly once"),
     "wrong digest": (marked(inceptionzoo="x", inceptionzoo_digest="0" * 64), "do not match its own digest"),
     "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git-LFS pointer"),
@@ -148,7 +162,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("data", "text"), FAULTS.values(), ids=FAULTS)
-def test_each_fault_says_which_file_and_what_to_do(tmp_path, data, text):
+def test_each_error_names_the_file_and_a_remedy(tmp_path, data, text):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(data)
     with pytest.raises(iz.FileError, match=text) as error:
@@ -168,3 +182,83 @@ def test_loaded_tensors_own_their_memory(tmp_path):
     assert read["a"].equal(before)
     read["a"].zero_()
     assert read["b"].equal(before)
+
+
+# --- compared with the safetensors package -------------------------------------------------------------------------------
+STRICTER = {  # part of this reader's message: a file that it refuses and the package accepts
+    "must start with '{'": raw(b" {}"),
+    "has a side above 2147483648": one(b"", shape=[0, 2**32], data_offsets=[0, 0]),
+    "or more than 16 dimensions": one(b"1234", shape=[1] * 17),
+    "has no elements and its other sides are too large": one(b"", shape=[0, 2**31, 2], data_offsets=[0, 0]),
+    "appears twice": raw(b"{" + ITEM + b"," + ITEM + b"}", b"1234"),
+    "it must be one of F64": one(dtype="U32"),
+    "must have dtype, shape and data_offsets": one(more=1),
+    "__metadata__ must map strings to strings": raw(b'{"__metadata__":null}'),
+    "must hold both": marked(inceptionzoo="x"),
+    "64 hexadecimal digits": marked(inceptionzoo="x", inceptionzoo_digest="00"),
+    "exactly once, as this library writes it": raw(json.dumps({"__metadata__": {MARKER: "x", DIGEST: "0" * 64}}).encode()),
+    "do not match its own digest": marked(inceptionzoo="x", inceptionzoo_digest="0" * 64),
+}
+
+
+@pytest.mark.parametrize(("message", "data"), STRICTER.items(), ids=STRICTER)
+def test_the_package_accepts_what_only_this_reader_refuses(tmp_path, message, data):
+    (tmp_path / "a.safetensors").write_bytes(data)
+    safetensors.torch.load(data)
+    with pytest.raises(iz.FileError, match=re.escape(message)):
+        read_safetensors(tmp_path / "a.safetensors")
+
+
+def mutants(original: Original, count: int) -> Iterator[bytes]:
+    """Yield files with one change: to bytes of the file, to the text of its header, or to values in its header."""
+    spans = {name: original.header[name]["data_offsets"] for name in original.names}
+    names = [name for name, (begin, end) in spans.items() if end - begin >= 8]  # large enough for every edit
+    marked = MARKER in original.header["__metadata__"]
+    edits = [edit for edit in (*EDITS, *VALUES) if marked or "mark" not in edit.__name__]
+    for seed in range(count):
+        pick = random.Random(seed)
+        edit = pick.choice(pick.choice((RAW, TEXT, edits)))
+        if edit in RAW:
+            yield edit(original.data, original.end, pick)
+        elif edit in TEXT:
+            yield assemble(edit(original.head, pick), original.payload, seal=pick.random() < 0.5)
+        else:
+            header = original.copy()
+            payload = edit(header, original.payload, pick.choice(names), pick)
+            head = json.dumps(header, separators=(",", ":")).encode()
+            yield assemble(head, payload, seal=pick.random() < 0.5)
+
+
+@pytest.mark.parametrize(("metadata", "accepted"), [({"format": "pt"}, 300), ({MARKER: "x"}, 100)], ids=["plain", "digest"])
+def test_damaged_files_are_read_as_by_the_package_or_refused(tmp_path, metadata, accepted):
+    """What this reader accepts, the package accepts with the same values; `STRICTER` lists what only this reader refuses."""
+    path = tmp_path / "a.safetensors"
+    write_safetensors(path, tensors(), metadata)
+    counts = Counter()
+    for data in mutants(Original(path.read_bytes()), 1500):
+        path.write_bytes(data)
+        ours, message = tried(read_safetensors, path, iz.FileError)
+        theirs, refusal = tried(safetensors.torch.load, data, safetensors.SafetensorError)
+        if ours is not None:
+            assert theirs is not None, refusal
+            assert_same_bytes(ours[0], theirs)
+        elif theirs is not None:
+            assert any(part in message for part in STRICTER), message
+        counts[ours is not None, theirs is not None] += 1
+    assert counts[True, True] >= accepted
+    assert counts[False, False] >= 600
+
+
+def tried(read: Callable[[Any], Any], source: object, error: type[Exception]) -> tuple[Any, str]:
+    """Return what is read, or None and the error's message."""
+    try:
+        return read(source), ""
+    except error as caught:
+        return None, str(caught)
+
+
+def assert_same_bytes(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert (tensor.dtype, tensor.shape) == (right[name].dtype, right[name].shape)
+        assert tensor.reshape(-1).view(torch.uint8).equal(right[name].reshape(-1).view(torch.uint8)), name

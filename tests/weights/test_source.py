@@ -190,7 +190,7 @@ def test_compressed_and_doubled_entries_are_refused(tmp_path, tiny):
     torch.save(tiny.state_dict(), path)
     rezipped(path, lambda archive, entry, data: archive.writestr(entry.filename, data, zipfile.ZIP_DEFLATED))
     assert torch.load(path)  # torch itself does not mind
-    with pytest.raises(iz.FileError, match="is compressed, and may unfold to any size"):
+    with pytest.raises(iz.FileError, match="is compressed and may expand to any size"):
         iz.load_weights(tiny, path)
     torch.save(tiny.state_dict(), path)
     rezipped(path, lambda archive, entry, data: [archive.writestr(entry.filename, data) for _ in range(2)])

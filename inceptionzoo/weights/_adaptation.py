@@ -1,0 +1,68 @@
+"""Change a tensor's shape, dtype or input channels so that it fits a model."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..errors import MismatchError
+
+
+def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input: bool = False) -> tuple[Tensor, str]:
+    """Return `value` in the shape and dtype of `target`, and a description of the changes ("" if there are none).
+
+    `key` is the model's name of the tensor, and `name` the source's. Three changes are made: a hidden layer of a head may
+    be dense on one side and a convolution on the other; the kernel of the input (`is_input`) may have three input channels
+    and the model another number; floating point is cast to floating point.
+
+    Raises:
+        MismatchError: another change is needed, or the tensor has more elements than its storage (it is expanded).
+    """
+    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        raise MismatchError(
+            f"{name}: its shape {tuple(value.shape)} has more elements than are stored (an expanded tensor); save it contiguous"
+        )
+    changes = []
+    if is_input and _differs_in_input_channels(value, target):
+        changes.append(f"in_chans {value.shape[1]} to {target.shape[1]}")
+        value = adapt_input_channels(value, target.shape[1])
+    if value.shape != target.shape:
+        hidden = key.startswith("head.hidden.") and value.ndim > 1 and value.shape[0] == target.shape[0]
+        if not (hidden and value.numel() == target.numel() and {value.ndim, target.ndim} == {2, 4}):
+            raise MismatchError(f"{name}: shape {tuple(value.shape)} must be {tuple(target.shape)}")
+        value = value.reshape(target.shape)
+        changes.append("dense and convolution exchanged")
+    if value.dtype != target.dtype:
+        if not (value.is_floating_point() and target.is_floating_point()):
+            raise MismatchError(f"{name}: dtype {value.dtype} must be {target.dtype}; cast it yourself if this is intended")
+        changes.append(f"cast from {value.dtype} to {target.dtype}")
+        value = value.to(target.dtype)
+    return value, ", ".join(changes)
+
+
+def _differs_in_input_channels(value: Tensor, target: Tensor) -> bool:
+    """Return whether a kernel for three input channels becomes the target's shape when only that number is changed."""
+    if value.ndim != 4 or target.ndim != 4 or value.shape[1] != 3 or target.shape[1] == 3 or not value.is_floating_point():
+        return False
+    return value.shape[0] == target.shape[0] and value.shape[2:] == target.shape[2:]
+
+
+def adapt_input_channels(kernel: Tensor, in_chans: int) -> Tensor:
+    """Return a kernel of three input channels for `in_chans`, by timm's rule: (out, 3, h, w) -> (out, in_chans, h, w).
+
+    For one channel the three are summed. For more, they are repeated in turn and scaled by 3 / in_chans, so that the output
+    keeps its scale.
+    """
+    wide = kernel.float()
+    if in_chans == 1:
+        return wide.sum(1, keepdim=True).to(kernel.dtype)
+    return (wide.repeat(1, -(-in_chans // 3), 1, 1)[:, :in_chans] * (3 / in_chans)).to(kernel.dtype)
+
+
+def fold_input(kernel: Tensor, *, bgr: bool, scale: float) -> Tensor:
+    """Return the first convolution's kernel for RGB images with values `scale` times smaller than it was trained on.
+
+    `bgr` says that it was trained on blue, green, red. The result is exact up to one rounding. A mean cannot be folded in
+    the same way, because the zeros that pad the border would need another value.
+    """
+    ordered = kernel.flip(1) if bgr else kernel
+    return (ordered.double() * scale).to(kernel.dtype)
