@@ -1,4 +1,4 @@
-"""Bad values for what describes a network: wrong types, out of range, bool for int, NaN."""
+"""Bad values for the functions that describe a network: wrong types, out of range, bool for int, NaN."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 import inceptionzoo as iz
 
 NAN, INF, HUGE = math.nan, math.inf, 10**30
-NO_INT = (True, 1.5, "2", [2], np.int64(2), NAN)
-COUNTS = (*NO_INT, None, 0, -1, HUGE)  # where an int of at least 1 belongs
-NATURALS = (*NO_INT, -1, HUGE)
-FLAGS = (1, "yes", None, np.bool_(True), [True])  # where True or False belongs
-RATES = (1, -0.1, NAN, INF, "half", True, [0.5])  # where 0 <= rate < 1
-NUMBERS = (-1, NAN, INF, "1", True, [1.0])  # where a finite number of at least 0 belongs
-CHOICES = ("nonsense", 7, True, ["avg"])  # where one of a few words belongs
+NOT_INTS = (True, 1.5, "2", [2], np.int64(2), NAN)
+COUNTS = (*NOT_INTS, None, 0, -1, HUGE)  # for an int of at least 1
+NATURALS = (*NOT_INTS, -1, HUGE)
+FLAGS = (1, "yes", None, np.bool_(True), [True])  # for True or False
+RATES = (1, -0.1, NAN, INF, "half", True, [0.5])  # for 0 <= rate < 1
+NUMBERS = (-1, NAN, INF, "1", True, [1.0])  # for a finite number of at least 0
+CHOICES = ("nonsense", 7, True, ["avg"])  # for one of a few words
 KERNELS = (True, 1.5, "3", [3, 3], (3,), (3, 3, 3), (3, 0), (True, 3), np.int64(3), NAN, None, 0, -1, HUGE)
 PADDINGS = ("Half", 7, True, None, ["half"])
 
@@ -39,8 +39,8 @@ DATA: Table = {
 }
 
 
-def of_networks() -> dict[str, tuple[Callable[..., object], Table]]:
-    """Return (function with good arguments, its bad ones by name), by what the function is called."""
+def network_functions() -> dict[str, tuple[Callable[..., object], Table]]:
+    """Return {name: (function with valid arguments, {argument: bad values})}."""
     layers = (7, None, "conv", nn.Conv2d(1, 1, 1), [iz.Conv(3)])
     return {
         "Conv": (partial(iz.Conv, out=8), {"out": COUNTS, **CONV}),

@@ -1,4 +1,4 @@
-"""Bad values for every argument of every public function: wrong types, out of range, bool for int, NaN, huge."""
+"""Bad values for every argument of every public function: wrong types, out of range, bool for int, NaN, huge numbers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import timm.data  # noqa: F401  # here, since it runs operators when it is imported
+import timm.data  # noqa: F401  # it runs operators when it is imported
 import torch
-from bad_specs import CHOICES, COUNTS, DATA, FLAGS, HUGE, NAN, NATURALS, NO_INT, NUMBERS, RATES, Table, of_networks
+from bad_specs import CHOICES, COUNTS, DATA, FLAGS, HUGE, NAN, NATURALS, NOT_INTS, NUMBERS, RATES, Table, network_functions
 from hostile import TINY
 from torch import nn
 
 import inceptionzoo as iz
 
-NO_MODELS = (nn.Linear(1, 1), "googlenet", 7, None)
-NO_PATHS = (7, None, True, ["x"])
+NOT_MODELS = (nn.Linear(1, 1), "googlenet", 7, None)
+NOT_PATHS = (7, None, True, ["x"])
 DEVICES = ("gpu", 1.5, "cuda:99", ["cpu"])
 THREES = ("x", 7, (1, 1), ("x", 1, 1), (True, 1, 1), (NAN, 1, 1), (-1, 1, 1), (0, 1, 1))
 NET = iz.network(stem=iz.Conv(4, 3))
@@ -24,7 +24,7 @@ BATCH = [(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))]
 
 HEAD: Table = {
     "num_classes": NATURALS,
-    "in_chans": (*NO_INT, 0, -1, HUGE),
+    "in_chans": (*NOT_INTS, 0, -1, HUGE),
     "global_pool": CHOICES,
     "drop_rate": RATES,
     "device": DEVICES,
@@ -34,14 +34,14 @@ VARIANTS: Table = {
     "padding": CHOICES,
     "include_pad": (1, "yes", np.bool_(True)),
     "ceil_mode": CHOICES,
-    "output_stride": (*NO_INT, 0, -8, 3, 64),
+    "output_stride": (*NOT_INTS, 0, -8, 3, 64),
     "act_layer": CHOICES,
     "norm_layer": CHOICES,
 }
 
 
 def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., object], Table]]:
-    """Return (function with good arguments, its bad ones by name), by what the function is called; `path` is a file."""
+    """Return {name: (function with valid arguments, {argument: bad values})}; `path` is a weight file of the model."""
     create = iz.create_model
     own = {
         "googlenet": {"five": (4, "5", 5.0, True, (3,)), "pools": CHOICES, "pool4": (4, True, "3", 3.0), "norm": CHOICES},
@@ -53,10 +53,10 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
             "repeats": (*THREES, (10_000, 1, 1)),
             "scales": THREES[:-1],
             "last": CHOICES,
-            "bottleneck": (*NO_INT, 0, -1, HUGE),
+            "bottleneck": (*NOT_INTS, 0, -1, HUGE),
             "drop_path_rate": RATES,
         },
-        "inception_resnet_v2": {"start": CHOICES, "final": (*NO_INT, 0, -1, HUGE)},
+        "inception_resnet_v2": {"start": CHOICES, "final": (*NOT_INTS, 0, -1, HUGE)},
     }
     optimizer = torch.optim.SGD(model.parameters())
     tables: dict[str, tuple[Callable[..., object], Table]] = {
@@ -77,7 +77,7 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
             {"out_indices": (99, 0, True, 1.5, (99,), ("nonsense",), (1.5,), (True,), [], "stem")},
         ),
         **{f"create_model of {name}": (partial(create, name), table) for name, table in own.items()},
-        "load_model": (partial(iz.load_model, path=path), {"path": (*NO_PATHS, {}), "device": DEVICES}),
+        "load_model": (partial(iz.load_model, path=path), {"path": (*NOT_PATHS, {}), "device": DEVICES}),
         "register_model": (
             partial(iz.register_model, name="fresh", network=NET),
             {
@@ -92,25 +92,25 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
         ),
         "load_weights": (
             partial(iz.load_weights, model=model, source=model.state_dict()),
-            {"model": NO_MODELS, "source": (*NO_PATHS, model, b"x"), "new_head": FLAGS},
+            {"model": NOT_MODELS, "source": (*NOT_PATHS, model, b"x"), "new_head": FLAGS},
         ),
         "save_weights": (
             partial(iz.save_weights, model=model, path=path.with_name("unused")),
             {
-                "model": NO_MODELS,
-                "path": NO_PATHS,
+                "model": NOT_MODELS,
+                "path": NOT_PATHS,
                 "class_names": ("abc", ["a"], [1, 2, 3], ["a", "a", "b"], 7),
                 "metrics": (7, "x", ["auc"], {"auc": NAN}, {"auc": "x"}, {"auc": True}, {7: 0.5}),
             },
         ),
         "export_weights": (
             partial(iz.export_weights, model=model, path=path.with_name("unused.pth"), layout="theirs"),
-            {"model": NO_MODELS, "path": NO_PATHS, "layout": CHOICES},
+            {"model": NOT_MODELS, "path": NOT_PATHS, "layout": CHOICES},
         ),
         "fit": (
             partial(iz.fit, model=model, train=BATCH, epochs=1),
             {
-                "model": NO_MODELS,
+                "model": NOT_MODELS,
                 "train": (None, 7, "x"),
                 "val": (7, "x"),
                 "epochs": COUNTS,
@@ -121,7 +121,7 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
                 "class_weights": ([1, 2, 3], "x", torch.ones(2), torch.full((3,), NAN), -torch.ones(3)),
                 "channels_last": FLAGS,
                 "monitor": (*CHOICES, None, "val_loss"),
-                "out": (NO_PATHS[0], *NO_PATHS[2:]),
+                "out": (NOT_PATHS[0], *NOT_PATHS[2:]),
                 "seed": ("x", 1.5, True, [1], 2**70),
                 "device": DEVICES,
                 "progress": (1, "yes"),
@@ -138,10 +138,10 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
         ),
         "predict": (
             partial(iz.predict, model=model, image=BATCH[0][0][0]),
-            {"model": NO_MODELS, "image": (7, None, ["x"], BATCH[0][0], np.zeros(3)), "topk": (*NO_INT, 0, -1)},
+            {"model": NOT_MODELS, "image": (7, None, ["x"], BATCH[0][0], np.zeros(3)), "topk": (*NOT_INTS, 0, -1)},
         ),
-        "transforms": (partial(iz.transforms, model=model), {"model": NO_MODELS, "training": FLAGS, "nonsense": (1,)}),
-        "with_aux": (partial(iz.with_aux, model=model), {"model": NO_MODELS}),
+        "transforms": (partial(iz.transforms, model=model), {"model": NOT_MODELS, "training": FLAGS, "nonsense": (1,)}),
+        "with_aux": (partial(iz.with_aux, model=model), {"model": NOT_MODELS}),
         "draw": (
             partial(iz.draw, model=TINY),
             {
@@ -159,11 +159,11 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
         "model_info": (partial(iz.model_info, name=TINY), {"name": ("nonsense", 7, None, ["x"])}),
         "is_model": (partial(iz.is_model, name=TINY), {"name": (7, None, ["x"])}),
     }
-    return tables | of_networks() | of_models(model)
+    return tables | network_functions() | model_methods(model)
 
 
-def of_models(model: iz.Net) -> dict[str, tuple[Callable[..., object], Table]]:
-    """Return the same of a model's methods."""
+def model_methods(model: iz.Net) -> dict[str, tuple[Callable[..., object], Table]]:
+    """Return the same for a model's methods."""
     return {
         "reset_classifier": (
             partial(model.reset_classifier, num_classes=2),

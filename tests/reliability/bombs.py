@@ -1,4 +1,4 @@
-"""Pickles that do harm: each makes its canary file where something unpickles it."""
+"""Harmful pickles: each creates its canary file when it is unpickled."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ import torch.utils.collect_env
 
 
 class Call:
-    """Pickles as a call of `function`, which whoever unpickles it then makes; its arguments may be calls too."""
+    """Is pickled as a call of `function`, which unpickling makes; its arguments may be calls too."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.call = function, arguments
 
     def __call__(self) -> None:
-        """Pickle wants a callable where the function is a call itself."""
+        """Do nothing; pickle needs a callable if the function is itself a call."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return self.call
@@ -62,7 +62,7 @@ def written(path: Path, data: bytes) -> str:
 
 
 def calls(canary: Path) -> dict[str, object]:
-    """Return calls of many functions, by name: of the system, of Python, of libraries, direct and round about."""
+    """Return harmful calls by name: of system, Python and library functions, direct and indirect."""
     c, touch = str(canary), ["touch", str(canary)]
     shell, code = shlex.join(touch), f"open({str(canary)!r}, 'w').close()"
     partial, inner = functools.partial, pickle.dumps(Call(open, c, "w"))
@@ -141,7 +141,7 @@ def _hub(canary: Path, code: str) -> str:
 
 
 def opcodes(canary: Path) -> dict[str, bytes]:
-    """Return a call in each way that pickle's machine has, written by hand."""
+    """Return a harmful call by each group of opcodes that can make one, written by hand."""
     shell = fragment(shlex.join(["touch", str(canary)]))
     system, bag, file = b"cos\nsystem\n", b"cargparse\nNamespace\n)\x81", fragment(str(canary))
     armed = {name: bag + b"}" + fragment(name) + system + b"sb" for name in ("__setstate__", "append", "add")}
@@ -205,7 +205,7 @@ LAZY = ("torch.Size", "collections.OrderedDict", "collections.Counter", "builtin
 
 
 def abused(canary: Path) -> dict[str, bytes]:
-    """Return calls hidden in the arguments of functions that torch's restricted reader knows, and of numpy's."""
+    """Return calls hidden in the arguments of functions that torch's restricted unpickler allows, and of numpy's."""
     shell = shlex.join(["touch", str(canary)])
     bomb, lazy = fragment(Call(os.system, shell)), fragment(Call(map, os.system, [shell]))
     heads = {name: "c{0}\n{2}\n".format(*name.rpartition(".")).encode() for name in ALLOWED}

@@ -1,6 +1,6 @@
-"""The reliability figures in full: `make reliability`. One counter a line as each is done, then a table.
+"""Run all reliability figures (`make reliability`): print a line for each counter, then a table.
 
-An hour or less on two cores. `python figures.py 0.1` runs a tenth of what is counted in thousands.
+An hour or less on two cores. `python figures.py 0.1` runs a tenth of the cases of the large figures.
 """
 
 import sys
@@ -21,7 +21,7 @@ import inceptionzoo as iz
 
 
 def planned(share: float) -> list[Callable[[], Figure]]:
-    """Return the figures in the order of their items, each with its full count times `share`."""
+    """Return the figures in order; the number of cases of the large ones is multiplied by `share`."""
 
     def of(count: int) -> int:
         return max(1, round(count * share))
@@ -45,7 +45,7 @@ def planned(share: float) -> list[Callable[[], Figure]]:
 
 
 def main(share: float) -> int:
-    """Run every figure and print it; return how many are not as they must be."""
+    """Run and print every figure; return the number of figures that failed."""
     done = []
     for figure in planned(share):
         start = time.monotonic()
@@ -54,8 +54,8 @@ def main(share: float) -> int:
     print("\n| figure | tried | must be 0 | |\n| --- | ---: | ---: | --- |")
     for figure in done:
         bad = sum(figure.counts[key] for key in figure.zero)
-        print(f"| {figure.name} | {figure.counts.total():,} | {bad:,} | {'; '.join(figure.failures) or 'as it must be'} |")
-    print("\n| the peers, on the same machine | cases |\n| --- | ---: |")
+        print(f"| {figure.name} | {figure.counts.total():,} | {bad:,} | {'; '.join(figure.failures) or 'passed'} |")
+    print("\n| other libraries, on the same machine | cases |\n| --- | ---: |")
     for figure in files.peers_files():
         print(*(f"| {figure.name}: {key} | {count:,} |" for key, count in figure.counts.items()), sep="\n")
     return sum(bool(figure.failures) for figure in done)

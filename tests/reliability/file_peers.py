@@ -1,4 +1,4 @@
-"""The same faults through torch, safetensors and timm: no count here must be 0, it is what they do."""
+"""The same faults with torch, safetensors and timm. The counts show what these libraries do; none has to be 0."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ State = Mapping[str, Tensor]
 
 
 def peers_files(flips: int = 300, kills: int = 10, seed: int = 0) -> list[Figure]:
-    """Return what the peers do with flipped bits, wrong shapes and values, kills while saving, and later truncations."""
+    """Return what other libraries do with flipped bits, wrong shapes and values, kills while saving, and later truncation."""
     pick = Random(seed)
     with warnings.catch_warnings(), tiny_at("peer.bin") as path:
         warnings.simplefilter("ignore")
@@ -36,15 +36,15 @@ def peers_files(flips: int = 300, kills: int = 10, seed: int = 0) -> list[Figure
 
 
 def _flips(state: State, count: int, pick: Random) -> Figure:
-    """Return what a flipped bit does: in the tensors of a .safetensors file, anywhere in a .pth archive."""
-    figure, stream = Figure("peers, one flipped bit", ()), io.BytesIO()
+    """Flip one bit: in the tensors of a .safetensors file, or anywhere in a .pth archive."""
+    figure, stream = Figure("other libraries, one flipped bit", ()), io.BytesIO()
     torch.save(dict(state), stream)
     one, other = safe.save(dict(state)), stream.getvalue()
-    doors: dict[str, tuple[bytes, int, Callable[[bytes], State]]] = {
+    functions: dict[str, tuple[bytes, int, Callable[[bytes], State]]] = {
         "safetensors.torch.load": (one, 8 + int.from_bytes(one[:8], "little"), safe.load),
         "torch.load": (other, 0, lambda data: torch.load(io.BytesIO(data), weights_only=True)),
     }
-    for name, (data, end, load) in doors.items():
+    for name, (data, end, load) in functions.items():
         for _ in range(count):
             try:
                 same = same_bits(load(flip_in_payload(data, end, pick)), state)
@@ -55,9 +55,9 @@ def _flips(state: State, count: int, pick: Random) -> Figure:
 
 
 def _faults(state: State, path: Path) -> Figure:
-    """Return what a wrong shape and a NaN do, in each tensor in turn."""
-    figure = Figure("peers, one wrong tensor", ())
-    doors: dict[str, tuple[Callable[[State], object], Callable[[nn.Module], object]]] = {
+    """Load a wrong shape and a NaN, in each tensor in turn."""
+    figure = Figure("other libraries, one wrong tensor", ())
+    functions: dict[str, tuple[Callable[[State], object], Callable[[nn.Module], object]]] = {
         "torch load_state_dict": (
             lambda wrong: torch.save(wrong, path),
             lambda model: model.load_state_dict(torch.load(path, weights_only=True)),
@@ -76,7 +76,7 @@ def _faults(state: State, path: Path) -> Figure:
         "NaN": lambda value: torch.full_like(value, float("nan")) if value.is_floating_point() else -value,
     }
     model = iz.create_model("tiny")
-    for name, (save, load) in doors.items():
+    for name, (save, load) in functions.items():
         for fault, change in faults.items():
             for key, value in state.items():
                 before = {key: value.clone() for key, value in shaken(model, 2).state_dict().items()}
@@ -86,41 +86,41 @@ def _faults(state: State, path: Path) -> Figure:
                     figure.add(f"{name}, {fault}: accepted")
                 except Exception:
                     same = same_bits(model.state_dict(), before)
-                    figure.add(f"{name}, {fault}: refused, the model {'as it was' if same else 'half changed'}")
+                    figure.add(f"{name}, {fault}: refused, the model {'unchanged' if same else 'half changed'}")
     return figure
 
 
 def _kills(kills: int, pick: Random) -> Figure:
-    """Return what becomes of a file whose writer is killed."""
-    figure, state = Figure("peers, killed while saving", ()), {"w": torch.zeros(600_000)}
+    """Kill a process while it saves, and load the file."""
+    figure, state = Figure("other libraries, killed while saving", ()), {"w": torch.zeros(600_000)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "w.bin"
-        doors: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        functions: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "torch.save": (lambda: torch.save(state, path), lambda: torch.load(path, weights_only=True)),
             "safetensors.torch.save_file": (lambda: safe.save_file(state, path), lambda: safe.load_file(path)),
         }
-        for name, (save, load) in doors.items():
+        for name, (save, load) in functions.items():
             for _ in range(kills):
                 save()
                 before = os.stat(path).st_mtime_ns
                 child = fork(lambda save=save: [save() for _ in range(10**6)])
-                while os.stat(path).st_mtime_ns == before:  # the child is slow to begin, on a busy machine
+                while os.stat(path).st_mtime_ns == before:  # until the child has begun
                     time.sleep(0.001)
                 time.sleep(pick.uniform(0, 0.05))
                 os.kill(child, signal.SIGKILL)
                 wait(child)
                 try:
                     load()
-                    figure.add(f"{name}: the file is whole")
+                    figure.add(f"{name}: the file is complete")
                 except Exception:
                     figure.add(f"{name}: the old file is lost")
-            figure.counts[f"{name}: left beside the file"] = len(os.listdir(folder)) - 1
+            figure.counts[f"{name}: temporary files left"] = len(os.listdir(folder)) - 1
     return figure
 
 
 def _truncation(state: State, path: Path) -> Figure:
-    """Return what becomes of a process whose file is cut short after it was loaded."""
-    figure = Figure("peers, a later truncation", ())
+    """Truncate a file after it was loaded, and use its tensors."""
+    figure = Figure("other libraries, a later truncation", ())
 
     def use() -> None:
         safe.save_file(dict(state), path)

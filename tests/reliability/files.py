@@ -1,4 +1,4 @@
-"""The figures of weight files: each function returns one, filled; `peers_files` those of other libraries."""
+"""The figures of weight files: each function runs and returns one; `peers_files` returns those of other libraries."""
 
 from file_peers import peers_files
 from kills import killed_saves

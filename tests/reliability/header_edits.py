@@ -1,6 +1,6 @@
-"""Changes of a .safetensors header and what hangs on it.
+"""Changes to a .safetensors header, and to the payload if the change needs it.
 
-An edit is (header, payload, name of a tensor, random) -> payload; it changes the header in place.
+An edit is (header, payload, name of a tensor, random) -> payload. It changes the header in place.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ TEXTS = ["", "aux.x", "module.x", "\0", "\ud800", "a" * 5000, "__metadata__", "f
 
 
 def _move(header: Header, end: int, by: int) -> None:
-    """Move what lies behind `end` in the payload."""
+    """Shift the offsets of all tensors after byte `end` of the payload."""
     for key, item in header.items():
         if key != "__metadata__" and item["data_offsets"][0] >= end:
             item["data_offsets"] = [place + by for place in item["data_offsets"]]
 
 
-# --- places and shapes ---------------------------------------------------------------------------------------------------
+# --- offsets and shapes -------------------------------------------------------------------------------------------------
 def rename(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
     new = pick.choice((*TEXTS, name[:-1], name.upper(), f"module.{name}", f"_orig_mod.module.{name}", name + "\0"))
     header[new] = header.pop(name)
@@ -135,10 +135,10 @@ EDITS = [rename, rename_all, drop, take_out, add, other_dtype, other_shape, othe
 EDITS += [other_metadata, no_metadata, no_marks, one_mark, other_mark]
 
 
-# --- values, under shapes that are right ---------------------------------------------------------------------------------
+# --- values, with correct shapes -----------------------------------------------------------------------------------------
 def other_value(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
     begin, end = header[name]["data_offsets"]
-    kind = "d" if header[name]["dtype"] == "I64" else "f"  # an int64 with the bits of a float64 is as odd as any
+    kind = "d" if header[name]["dtype"] == "I64" else "f"  # the bits of a float64 are an odd int64
     number = pick.choice((*map(float, ("nan", "inf", "-inf")), -1.0, -0.0, 0.0, 3e38, 1e-45, -1e-45))
     value = struct.pack(f"<{kind}", number)
     at = begin + len(value) * pick.randrange((end - begin) // len(value))

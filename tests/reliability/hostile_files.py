@@ -1,4 +1,4 @@
-"""Hostile files: a bomb of `bombs`, spliced into the opcodes of a state dict, in every form that torch has had."""
+"""Hostile files: a harmful pickle of `bombs`, inserted into a state dict's opcodes, in every file format torch has had."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fragments(*names: str) -> tuple[bytes, ...]:
 
 
 MORE, STATE, OPTIMIZER, A = fragments("more", "state_dict", "optimizer", "a")
-PLACES: dict[str, Callable[[bytes, bytes], bytes]] = {  # the opcodes of a state dict and of a bomb -> of both
+PLACES: dict[str, Callable[[bytes, bytes], bytes]] = {  # (opcodes of a state dict, opcodes of a bomb) -> opcodes of both
     "alone": lambda body, bomb: bomb,
     "value": lambda body, bomb: body + MORE + bomb + b"s",
     "key": lambda body, bomb: body + bomb + b"Ns",
@@ -58,19 +58,19 @@ PLACES: dict[str, Callable[[bytes, bytes], bytes]] = {  # the opcodes of a state
 
 @dataclass(frozen=True)
 class Form:
-    """A file format: the opcodes of a state dict in it, and how a pickle becomes a file."""
+    """A file format: the opcodes of a state dict in it, and a function that makes a file of a pickle."""
 
     body: bytes
     wrap: Callable[[bytes], bytes]
 
     def file(self, bomb: bytes, place: str = "value") -> bytes:
-        """Return a file with the bomb at a place of `PLACES`."""
+        """Return a file with the bomb at one of `PLACES`."""
         return self.wrap(whole(PLACES[place](self.body, bomb)))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file, the canary that its execution makes, and whether it does harm where nothing guards."""
+    """A file, the canary that its execution creates, and whether an unguarded torch.load executes it."""
 
     name: str
     path: Path
@@ -91,7 +91,7 @@ def zipped(entries: Mapping[str, bytes]) -> bytes:
 
 
 def unzipped(state: object) -> dict[str, bytes]:
-    """Return the entries of what torch.save writes."""
+    """Return the entries of the archive that torch.save writes."""
     stream = io.BytesIO()
     torch.save(state, stream)
     with zipfile.ZipFile(stream) as archive:
@@ -123,7 +123,7 @@ def tarred(entries: Mapping[str, bytes]) -> bytes:
 
 
 def torchscript(canary: Path) -> dict[str, bytes]:
-    """Return the entries of a TorchScript archive whose class makes the canary when it is loaded."""
+    """Return the entries of a TorchScript archive whose class creates the canary when it is loaded."""
     code = f"""class M(Module):
   __parameters__ = []
   __buffers__ = []
@@ -139,7 +139,7 @@ def torchscript(canary: Path) -> dict[str, bytes]:
 
 
 def trapped(state: Mapping[str, Tensor], method: str, value: object) -> dict[str, Tensor]:
-    """Return a state dict, one tensor of which has `value` for a method: torch's restricted reader lets that through."""
+    """Return a state dict in which one tensor has `value` for a method; torch's restricted unpickler allows that."""
     key = next(iter(state))
     trap = nn.Parameter(state[key].detach().clone())
     setattr(trap, method, value)
@@ -147,7 +147,7 @@ def trapped(state: Mapping[str, Tensor], method: str, value: object) -> dict[str
 
 
 def cases(folder: Path, state: Mapping[str, Tensor], seed: int) -> list[Case]:
-    """Write hostile files beside weights that fit into `folder`, and return what they are."""
+    """Write hostile files, each with weights that fit, into `folder`; return the cases."""
     pick, made = random.Random(seed), list[Case]()
     entries, old = unzipped(state), legacy(state)
     data = "archive/data.pkl"

@@ -1,4 +1,4 @@
-"""Run cases in a child process that may die, and see whether a model was touched."""
+"""Run cases in a child process that may be killed, and detect any change to a model."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from figure import Figure
 from small import MEMORY_DISK
 from torch import Tensor, nn
 
-ERRORS = ("killed by a signal", "hang over 2 s")  # what `isolated` itself counts, to be 0
-SLOW, STUCK = 2.0, 60.0  # seconds of processor time, and of the clock, that one case may take
-MEMORY = 2 << 30  # bytes a child may add to what it starts with
+ERRORS = ("killed by a signal", "hang over 2 s")  # counted by `isolated`; must be 0
+SLOW, STUCK = 2.0, 60.0  # limits of one case in seconds: processor time, wall-clock time
+MEMORY = 2 << 30  # bytes that a child may allocate
 
-Found = Iterable[tuple[str, object]]  # keys to count, each with what to look at
+Found = Iterable[tuple[str, object]]  # (counter, example)
 
 
 def isolated(figure: Figure, case: Callable[[int], Found], count: int, label: Callable[[int], str] = str) -> None:
-    """Call `case(0)` to `case(count - 1)` in a child and count what each finds.
+    """Call `case(0)` to `case(count - 1)` in a child process and count what each finds.
 
-    Where a case kills the child, or takes too long, that is counted by its label and the next case runs in a new child.
+    A case that kills the child or takes too long is counted with its label, and the next case runs in a new child.
     """
     done = 0
     with tempfile.NamedTemporaryFile(dir=MEMORY_DISK) as log:
@@ -42,10 +42,10 @@ def isolated(figure: Figure, case: Callable[[int], Found], count: int, label: Ca
 
 
 def collect(figure: Figure, log: Iterable[bytes]) -> int:
-    """Count the lines that `work` has written since the last time; return how many cases they are of.
+    """Count the results in the new lines of `work`; return the number of cases.
 
     Raises:
-        RuntimeError: a case raised, which is an error of the test.
+        RuntimeError: a case raised an exception, which is an error of the test.
     """
     done = 0
     for line in log:
@@ -59,12 +59,12 @@ def collect(figure: Figure, log: Iterable[bytes]) -> int:
 
 
 def work(case: Callable[[int], Found], numbers: range, log: str | Path) -> None:
-    """Run the cases and write a line for each: what it found, or the text of an error in the test itself."""
+    """Run the cases and write a line for each: what it found, or the traceback of an error in the test itself."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     lines = os.open(log, os.O_WRONLY | os.O_APPEND)
     for number in numbers:
-        signal.setitimer(signal.ITIMER_PROF, SLOW)  # nobody handles these signals: they end the process, C code or not
+        signal.setitimer(signal.ITIMER_PROF, SLOW)  # not handled, so that they end the process even in C code
         signal.setitimer(signal.ITIMER_REAL, STUCK)
         try:
             found: object = [(key, str(example)) for key, example in case(number)]
@@ -76,9 +76,11 @@ def work(case: Callable[[int], Found], numbers: range, log: str | Path) -> None:
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Return the id of a child that runs `work()` and ends; the exit status is 1 where it raises."""
+    """Return the id of a child process that runs `work()`; its exit status is 1 after an exception."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks beside threads; the child starts none
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # Python 3.12 warns of a fork in a process with threads; the child starts none
         child = os.fork()
     if child:
         return child
@@ -86,9 +88,11 @@ def fork(work: Callable[[], object]) -> int:
     try:
         torch.set_num_threads(1)
         warnings.simplefilter("ignore")
-        faulthandler.disable()  # the parent tells
+        faulthandler.disable()  # the parent reports
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it goes with its parent
+        getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(
+            1, signal.SIGKILL
+        )  # PR_SET_PDEATHSIG: it is killed when its parent ends
         work()
         status = 0
     except BaseException:
@@ -101,18 +105,18 @@ def wait(child: int) -> int:
     """Return the signal that ended the child, or 0.
 
     Raises:
-        RuntimeError: it ended by an exception of its own.
+        RuntimeError: it ended by an exception.
     """
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         return os.WTERMSIG(status)
     if os.WEXITSTATUS(status):
-        raise RuntimeError("the child ended by an exception; it stands in its output")
+        raise RuntimeError("the child ended by an exception; see its output")
     return 0
 
 
 class Watch:
-    """Sees whether anything of a model changes: its tensors are moved into one block of memory, `bits`."""
+    """Detects any change to a model: its tensors are moved into one block of memory, `bits`."""
 
     def __init__(self, model: nn.Module) -> None:
         parts = [part for module in model.modules() for part in (module._parameters, module._buffers, module._modules)]

@@ -1,4 +1,4 @@
-"""Saving that is killed, or has no room: the old file or the new one, whole, and nothing beside it."""
+"""Saving that is killed, or has no room: the old or the new file is complete, and no temporary file stays."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from syscalls import ORDER, order_of_save
 
 import inceptionzoo as iz
 
-ZERO = ("old file lost", "mixed file", "finished save lost", "left beside the file after the next save")
+ZERO = ("old file lost", "mixed file", "finished save lost", "temporary file left after the next save")
 ZERO += (
-    "other error than OSError",
-    "left beside the file after an error",
-    "saved where there is no room",
+    "error other than OSError",
+    "temporary file left after an error",
+    "saved although there is no room",
     "wrong mode",
     "wrong order",
 )
@@ -35,26 +35,26 @@ Found = Iterator[tuple[str, object]]
 
 
 def thick_network() -> iz.Network:
-    """Return a network of few tensors and two megabytes, so that saving it is mostly writing."""
+    """Return a network with few tensors and two megabytes, so that saving it is mostly writing."""
     return iz.network(one=iz.Conv(240, 3), two=iz.Conv(240, 3))
 
 
-class Shelf:
-    """A model whose every value is one number, and the file where it is saved."""
+class SavedModel:
+    """A model in which every value is the same number, and the file to which it is saved."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model, self.reader = iz.create_model("thick"), iz.create_model("thick")
 
     def save(self, number: int) -> None:
-        """Save the model with this number in every value."""
+        """Set every value to this number and save the model."""
         with torch.no_grad():
             for tensor in self.model.state_dict().values():
                 tensor.fill_(number)
         iz.save_weights(self.model, self.path)
 
     def load(self) -> tuple[str, int]:
-        """Return what is wrong with the file ("" for nothing), and the number in it."""
+        """Return the fault of the file ("" if there is none), and the number in it."""
         try:
             iz.load_weights(self.reader, self.path)
         except (iz.ZooError, OSError) as error:
@@ -63,48 +63,48 @@ class Shelf:
         numbers = {int(value) for pair in values for value in pair}
         return ("" if len(numbers) == 1 else "mixed file"), min(numbers)
 
-    def beside(self) -> list[str]:
+    def leftovers(self) -> list[str]:
         """Return the names of the other files in its folder."""
         return sorted(set(os.listdir(self.path.parent)) - {self.path.name, "ballast"})
 
 
 @contextmanager
-def shelf() -> Iterator[Shelf]:
-    """Return a shelf on the disk, for as long as the block lasts."""
+def saved_model() -> Iterator[SavedModel]:
+    """Yield a saved model on the disk."""
     with registered("thick", thick_network(), num_classes=2), tempfile.TemporaryDirectory() as folder:
-        yield Shelf(Path(os.path.realpath(folder)) / "w.safetensors")
+        yield SavedModel(Path(os.path.realpath(folder)) / "w.safetensors")
 
 
 def killed_saves(kills: int, seed: int = 0) -> Figure:
-    """Return what became of files whose writers were killed, or had no room (item 3 of the figures)."""
+    """Kill writers, and let others run out of room (figure 3)."""
     figure = Figure("killed saves", (*ERRORS, *ZERO))
-    figure.reached = ("killed inside the write", "killed between writes", "file too large", *ORDER, "modes by umask")
+    figure.reached = ("killed inside the write", "killed between writes", "file too large", *ORDER, "right mode")
     pick = Random(seed)
-    with shelf() as place:
+    with saved_model() as saved:
         start = time.perf_counter()
         for number in range(3):
-            place.save(number)
+            saved.save(number)
         once = (time.perf_counter() - start) / 3
         for _ in range(kills):
-            for key, example in _kill(place, pick.uniform(0, 3 * once)):
+            for key, example in _kill(saved, pick.uniform(0, 3 * once)):
                 figure.add(key, example)
-        isolated(figure, lambda _: _too_large(place, pick), 1)
-        isolated(figure, lambda _: _full_disk(place, pick), 1)
-        isolated(figure, lambda _: _modes(place), 1)
-        for key, example in order_of_save(place):
+        isolated(figure, lambda _: _too_large(saved, pick), 1)
+        isolated(figure, lambda _: _full_disk(saved, pick), 1)
+        isolated(figure, lambda _: _modes(saved), 1)
+        for key, example in order_of_save(saved):
             figure.add(key, example)
     return figure
 
 
-def _kill(place: Shelf, after: float) -> Found:
-    """Kill a process that saves without end, and see what it leaves."""
-    last = place.load()[1]
+def _kill(saved: SavedModel, after: float) -> Found:
+    """Kill a process that saves in a loop; yield what it leaves."""
+    last = saved.load()[1]
     finished = memoryview(mmap.mmap(-1, 8)).cast("q")
     finished[0] = last
 
     def save_on() -> None:
         for number in range(last + 1, last + 10**6):
-            place.save(number)
+            saved.save(number)
             finished[0] = number
 
     child = fork(save_on)
@@ -113,67 +113,67 @@ def _kill(place: Shelf, after: float) -> Found:
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     wait(child)
-    yield ("killed inside the write" if place.beside() else "killed between writes"), ""
-    wrong, number = place.load()
+    yield ("killed inside the write" if saved.leftovers() else "killed between writes"), ""
+    wrong, number = saved.load()
     if wrong:
         yield wrong.split(":")[0], wrong
     elif number not in (finished[0], finished[0] + 1):
         yield "finished save lost", f"{number} in the file, {finished[0]} was saved"
-    place.save((number + 1) % 10**6)
-    if left := place.beside():
-        yield "left beside the file after the next save", left
+    saved.save((number + 1) % 10**6)
+    if left := saved.leftovers():
+        yield "temporary file left after the next save", left
     yield "kills", ""
 
 
-def _refused(place: Shelf, number: int, name: str, code: int) -> Found:
-    """Save where there is no room; yield what is found, under `name` where all is right."""
+def _refused(saved: SavedModel, number: int, name: str, code: int) -> Found:
+    """Save without enough room; yield `name` if the right error is raised, and each thing that must not happen."""
     try:
-        place.save(number + 1)
-        yield "saved where there is no room", name
+        saved.save(number + 1)
+        yield "saved although there is no room", name
         return
     except OSError as error:
-        yield (name if error.errno == code else "other error than OSError"), error
+        yield (name if error.errno == code else "error other than OSError"), error
     except BaseException as error:
-        yield "other error than OSError", f"{name}: {error!r}"
-    wrong, found = place.load()
+        yield "error other than OSError", f"{name}: {error!r}"
+    wrong, found = saved.load()
     if wrong or found != number:
         yield "old file lost", f"{name}: {wrong or found}"
-    if left := place.beside():
-        yield "left beside the file after an error", f"{name}: {left}"
+    if left := saved.leftovers():
+        yield "temporary file left after an error", f"{name}: {left}"
 
 
-def _too_large(place: Shelf, pick: Random, cases: int = 20) -> Found:
-    """Save with a limit on the size of files, inside the header, inside the tensors, one byte short."""
-    place.save(0)
-    size, old = place.path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+def _too_large(saved: SavedModel, pick: Random, cases: int = 20) -> Found:
+    """Save with a limit on the size of files: in the header, in the tensors, one byte less than needed."""
+    saved.save(0)
+    size, old = saved.path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
     for number in range(cases):
         limit = pick.choice((0, 7, 100, size - 1, pick.randrange(size)))
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
-        found = list(_refused(place, number, "file too large", errno.EFBIG))
+        found = list(_refused(saved, number, "file too large", errno.EFBIG))
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         yield from found
-        place.save(number + 1)
+        saved.save(number + 1)
 
 
-def _full_disk(place: Shelf, pick: Random, cases: int = 20) -> Found:
-    """Save on a disk that is too full, where a small one can be mounted."""
-    place.save(0)
-    size = place.path.stat().st_size
-    if not _mounted(place.path.parent, 3 * size):
+def _full_disk(saved: SavedModel, pick: Random, cases: int = 20) -> Found:
+    """Save on a disk that is too full, if the system allows this process to mount a small one."""
+    saved.save(0)
+    size = saved.path.stat().st_size
+    if not _mounted(saved.path.parent, 3 * size):
         yield "tmpfs not mountable", ""
         return
-    place.save(0)
-    ballast = place.path.parent / "ballast"
+    saved.save(0)
+    ballast = saved.path.parent / "ballast"
     for number in range(cases):
-        disk = os.statvfs(place.path.parent)
+        disk = os.statvfs(saved.path.parent)
         ballast.write_bytes(bytes(disk.f_bavail * disk.f_bsize - pick.choice((0, 4096, pick.randrange(size - 4096)))))
-        yield from _refused(place, number, "disk full", errno.ENOSPC)
+        yield from _refused(saved, number, "disk full", errno.ENOSPC)
         ballast.unlink()
-        place.save(number + 1)
+        saved.save(number + 1)
 
 
 def _mounted(folder: Path, size: int) -> bool:
-    """Mount a disk in memory that this process alone sees; return whether the system allows it."""
+    """Mount a memory file system that only this process sees; return whether the system allows it."""
     maps = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x10020000):  # CLONE_NEWUSER | CLONE_NEWNS
@@ -186,13 +186,13 @@ def _mounted(folder: Path, size: int) -> bool:
     return not libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode())
 
 
-def _modes(place: Shelf) -> Found:
-    """Save under several umasks, where a file is and where none is."""
+def _modes(saved: SavedModel) -> Found:
+    """Save under several umasks, with and without an old file."""
     for mask in (0o000, 0o022, 0o027, 0o077, 0o002):
         os.umask(mask)
         for old in (False, True):
             if not old:
-                place.path.unlink()
-            place.save(1)
-            mode = place.path.stat().st_mode & 0o777
-            yield ("modes by umask" if mode == 0o666 & ~mask else "wrong mode"), f"{mode:o} for {mask:o}"
+                saved.path.unlink()
+            saved.save(1)
+            mode = saved.path.stat().st_mode & 0o777
+            yield ("right mode" if mode == 0o666 & ~mask else "wrong mode"), f"{mode:o} for {mask:o}"

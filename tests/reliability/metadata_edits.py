@@ -1,4 +1,4 @@
-"""Changes of what a .safetensors file says of its model; edits as in `header_edits`."""
+"""Changes to the metadata in a .safetensors header, which describes the model; edits as in `header_edits`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DATA = {
 
 
 def _changed(values: Any, likely: Mapping[str, list[Any]], pick: Random) -> dict[str, Any]:
-    """Return the values with one of them absent, odd or likely."""
+    """Return the values with one of them removed, or replaced by a likely or an odd value."""
     values = dict(values) if isinstance(values, dict) else {}
     key = pick.choice(list(likely))
     if pick.random() < 0.1:
@@ -63,28 +63,28 @@ def _edit(header: Header, change: Callable[[dict[str, Any]], dict[str, Any]]) ->
     texts[MARKER] = json.dumps(change(json.loads(texts[MARKER])), sort_keys=True)
 
 
-def card(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
-    _edit(header, lambda card: _changed(card, {**dict.fromkeys([*card, "x"], ODD), **LIKELY}, pick))
+def metadata_value(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
+    _edit(header, lambda metadata: _changed(metadata, {**dict.fromkeys([*metadata, "x"], ODD), **LIKELY}, pick))
     return payload
 
 
-def card_arguments(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
-    _edit(header, lambda card: {**card, "arguments": _changed(card.get("arguments"), ARGUMENTS, pick)})
+def metadata_arguments(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
+    _edit(header, lambda metadata: {**metadata, "arguments": _changed(metadata.get("arguments"), ARGUMENTS, pick)})
     return payload
 
 
-def card_data(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
-    _edit(header, lambda card: {**card, "data": _changed(card.get("data"), DATA, pick)})
+def metadata_data(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
+    _edit(header, lambda metadata: {**metadata, "data": _changed(metadata.get("data"), DATA, pick)})
     return payload
 
 
-def card_thrice(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
-    for edit in pick.choices((card, card_arguments, card_data), k=3):
+def metadata_thrice(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
+    for edit in pick.choices((metadata_value, metadata_arguments, metadata_data), k=3):
         edit(header, payload, name, pick)
     return payload
 
 
-def card_text(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
+def metadata_text(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
     texts, depth = header["__metadata__"], pick.choice((10, 900, 5000))
     text = texts[MARKER]
     number = pick.choice(('"num_classes": 3', '"in_chans": 3', '"version": 1', '"drop_rate": 0.0'))
@@ -95,4 +95,4 @@ def card_text(header: Header, payload: bytes, name: str, pick: Random) -> bytes:
     return payload
 
 
-CARD = [card, card, card_arguments, card_data, card_thrice, card_text]
+METADATA = [metadata_value, metadata_value, metadata_arguments, metadata_data, metadata_thrice, metadata_text]

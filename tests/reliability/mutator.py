@@ -1,4 +1,4 @@
-"""Damaged .safetensors files of the library's own: bytes in, bytes out, the same for the same random state."""
+"""Damaged versions of a .safetensors file of this library; the same random state gives the same file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 import torch
-from card_edits import CARD
 from header_edits import DIGEST, EDITS, MARKER, VALUES
+from metadata_edits import METADATA
 from raw_edits import RAW, TEXT
 from torch import Tensor
 
@@ -21,9 +21,10 @@ TORCH |= {"I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed file. `honest` ones have no digest, or one that is right: they say something else, and may load as that.
+    """A changed file, and how it was changed.
 
-    `digest` says whether the format has one of every byte, so that no other change may pass.
+    `honest`: it has no digest, or one that matches. It is a file with other content, and may load as that content.
+    `digest`: its format has a digest of every byte. If it is not honest, no change may go undetected.
     """
 
     data: bytes
@@ -33,7 +34,7 @@ class Mutant:
 
 
 class Original:
-    """A file of the library's, taken apart once."""
+    """A file of this library, taken apart once."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.end = data, 8 + int.from_bytes(data[:8], "little")
@@ -42,12 +43,12 @@ class Original:
         self.names = [name for name in self.header if name != "__metadata__"]
 
     def copy(self) -> dict[str, Any]:
-        """Return the header, to be changed."""
+        """Return a copy of the header that may be changed."""
         return {key: dict(value) for key, value in self.header.items()}
 
 
 def mutant(original: Original, pick: Random) -> Mutant:
-    """Return the file with one thing wrong, now and then with nothing."""
+    """Return the file with one fault; a few have none."""
     draw = pick.random()
     if draw < 0.005:
         return Mutant(original.data, "nothing")
@@ -59,7 +60,7 @@ def mutant(original: Original, pick: Random) -> Mutant:
         seal = pick.random() < 0.3
         return Mutant(assemble(text(original.head, pick), original.payload, seal=seal), text.__name__, seal)
     header, payload = original.copy(), original.payload
-    edits, sealed = (EDITS, 0.3) if draw < 0.85 else (VALUES, 0.7) if draw < 0.92 else (CARD, 0.95)
+    edits, sealed = (EDITS, 0.3) if draw < 0.85 else (VALUES, 0.7) if draw < 0.92 else (METADATA, 0.95)
     edit = pick.choice(edits)
     payload = edit(header, payload, pick.choice(original.names), pick)
     seal = pick.random() < sealed
@@ -70,7 +71,7 @@ def mutant(original: Original, pick: Random) -> Mutant:
 
 
 def assemble(head: bytes, payload: bytes, *, seal: bool) -> bytes:
-    """Return the file of this header and payload; with `seal`, its digest is made right where it has one."""
+    """Return the file of this header and payload; `seal` corrects its digest if it has one."""
     head += b" " * (-len(head) % 8)
     key = f'"{DIGEST}":"'.encode()
     at = head.find(key) + len(key)
@@ -81,11 +82,11 @@ def assemble(head: bytes, payload: bytes, *, seal: bool) -> bytes:
     return struct.pack("<Q", len(head)) + head + payload
 
 
-def said(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what a well-formed file says, read without the library: tensors by name, and the card ({} where none is)."""
+def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the metadata ({} if there is none) of a well-formed file, read without the library."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
-    card = json.loads(header.pop("__metadata__", {}).get(MARKER, "{}"))
+    metadata = json.loads(header.pop("__metadata__", {}).get(MARKER, "{}"))
     tensors = {}
     for name, item in header.items():
         raw = bytearray(data[end + item["data_offsets"][0] : end + item["data_offsets"][1]])
@@ -93,4 +94,4 @@ def said(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors[name] = (
             torch.frombuffer(raw, dtype=dtype).reshape(item["shape"]) if raw else torch.empty(item["shape"], dtype=dtype)
         )
-    return tensors, card
+    return tensors, metadata

@@ -1,4 +1,4 @@
-"""State dicts that no model should take, or only as they say: (state dict, random) -> what is saved."""
+"""Odd state dicts, which a model must refuse or load as they are: (state dict, random) -> the object to save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and odd .pth files: archives, files of before 2020, and plain pickles."""
+"""Damaged and odd .pth files: archives, files of torch before 1.6, and plain pickles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PICKLES = [b"", b".", b"N0.", b"\x80\4.", b"\x80\xff", b"(" * 9999 + b".", b"]" 
 
 
 class PthOriginal:
-    """A state dict, and the files that hold it."""
+    """A state dict, and files that hold it."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         self.state = dict(state)
@@ -43,7 +43,7 @@ def saved(what: object) -> bytes:
 
 
 def pth_mutant(original: PthOriginal, pick: Random) -> Mutant:
-    """Return a file with one thing wrong, now and then with nothing; only an archive's bytes are told by checksums."""
+    """Return a file with one fault; a few have none. Only archives have checksums."""
     draw = pick.random()
     if draw < 0.01:
         return Mutant(original.archive, "nothing")
@@ -69,7 +69,7 @@ def flip_in_entry(data: bytes, end: int, pick: Random) -> bytes:
 
 
 def zipped(entries: Entries) -> bytes:
-    """Return an archive of these entries, its checksums right."""
+    """Return an archive of these entries, with correct checksums."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, data, kind in entries:

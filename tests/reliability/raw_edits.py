@@ -1,7 +1,7 @@
-"""Changes of bytes.
+"""Changes to bytes.
 
-Those of a file know nothing of its format but where its header ends: (data, end, random) -> data. Those of a header make
-what no JSON writer would write: (header, random) -> header.
+`RAW` changes a whole file and knows only where its header ends: (data, end, random) -> data. `TEXT` changes a header into
+what no JSON writer would produce: (header, random) -> header.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that change while they are read, and after."""
+"""Files that change while they are read, and after they were read."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Found = Iterator[tuple[str, object]]
 
 
 def readers_beside_writers(loads: int, saves: int) -> Figure:
-    """Return what `loads` loads met while another process saved two models' weights in turn (item 9 of the figures)."""
+    """Load `loads` times while another process saves the weights of two models in turn (figure 9)."""
     figure = Figure("readers beside writers", (*ERRORS, *ZERO))
-    figure.reached = ("loads", "loads while the file was replaced", "saves", "whole after a truncation in place")
+    figure.reached = ("loads", "loads while the file was replaced", "saves", "unchanged after a truncation in place")
     with tiny_at("w.safetensors") as path:
         models = [shaken(iz.create_model("tiny").eval(), seed) for seed in (1, 2)]
         iz.save_weights(models[0], path)
         _beside(figure, models, path, loads, saves)
-        isolated(figure, lambda number: _truncated(models[0], path, number), 4 * len(DOORS))
+        isolated(figure, lambda number: _truncated(models[0], path, number), 4 * len(FUNCTIONS))
     return figure
 
 
 def _beside(figure: Figure, models: list[iz.Net], path: Path, loads: int, saves: int) -> None:
-    """Load in two processes and save in a third, in step: it saves once while they load `loads / saves` times."""
+    """Load in two processes and save in a third, which saves once for every `loads / saves` loads."""
     states = [model.state_dict() for model in models]
     counts = memoryview(mmap.mmap(-1, 8 * (READERS + 1))).cast("q")
     reader = iz.create_model("tiny")
@@ -74,7 +74,7 @@ def _beside(figure: Figure, models: list[iz.Net], path: Path, loads: int, saves:
         collect(figure, log.read_bytes().splitlines())
         if died:
             figure.add(ERRORS[0], f"a reader: {signal.Signals(died).name}")
-            counts[0] += loads  # the writer waits for nobody
+            counts[0] += loads  # so that the writer does not wait
     wait(writer)
     figure.counts["saves"] += counts[READERS]
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> iz.Net:
     return model
 
 
-DOORS: dict[str, Callable[[Path], iz.Net]] = {
+FUNCTIONS: dict[str, Callable[[Path], iz.Net]] = {
     "load_weights": _read,
     "load_model": iz.load_model,
     "create_model": lambda path: iz.create_model("tiny", weights=path),
@@ -95,19 +95,19 @@ DOORS: dict[str, Callable[[Path], iz.Net]] = {
 
 
 def _truncated(model: iz.Net, path: Path, number: int) -> Found:
-    """Load a file and shorten or overwrite it where it lies; yield whether the loaded model is still whole."""
-    door = list(DOORS)[number // 4]
+    """Load a file, then truncate or overwrite it in place; yield whether the loaded model is unchanged."""
+    function = list(FUNCTIONS)[number // 4]
     wanted: dict[str, Tensor] = {key: value.clone() for key, value in model.state_dict().items()}
-    if door.endswith(".pth"):
+    if function.endswith(".pth"):
         path = path.with_suffix(".pth")
         torch.save(wanted, path)
     else:
         iz.save_weights(model, path)
-    loaded, size = DOORS[door](path).eval(), path.stat().st_size
+    loaded, size = FUNCTIONS[function](path).eval(), path.stat().st_size
     with open(path, "r+b") as stream:
         stream.truncate((0, size // 2, size - 1, size)[number % 4])
         if number % 4 == 3:
             stream.write(os.urandom(size))
     loaded(torch.ones(1, 3, 8, 8))
     same = same_bits(loaded.state_dict(), wanted)
-    yield ("whole after a truncation in place" if same else "changed by a later truncation"), door
+    yield ("unchanged after a truncation in place" if same else "changed by a later truncation"), function

@@ -1,4 +1,4 @@
-"""Figure 7: nothing is silent. What is wrong is refused with its reason and changes nothing; what is asked for is reported."""
+"""Figure 7: nothing is silent. A fault is refused with its reason and changes nothing; a requested change is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SILENT, WRONG, CHANGED = "silent", "wrong error", "model changed"
 
 
 def nothing_silent() -> Figure:
-    """Return the figure of every case of the two tables."""
+    """Run every case of the two tables."""
     figure = Figure(
         "7 nothing silent",
         (SILENT, WRONG, *(f"message lacks the {part}" for part in PARTS), CHANGED),
@@ -42,7 +42,7 @@ def nothing_silent() -> Figure:
 @contextmanager
 def _lab() -> Iterator[Lab]:
     with tempfile.TemporaryDirectory() as folder, tiny_model() as model, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, of quantized tensors and of names that stand twice in an archive
+        warnings.simplefilter("ignore")  # of torch, about quantized tensors and repeated names in an archive
         yield Lab(model, Path(folder))
 
 
@@ -67,10 +67,10 @@ def _reported(figure: Figure, lab: Lab, name: str) -> None:
     do, field, words = REPORTED[name]
     try:
         report = do(lab)
-        told = str(getattr(report, field) if field else report)
+        message = str(getattr(report, field) if field else report)
     except iz.ZooError as error:
-        told = "" if field else str(error)
+        message = "" if field else str(error)
     except Exception as error:
         figure.add(WRONG, f"{name}: {error!r}")
         return
-    figure.add("reported" if all(word in told for word in words) else SILENT, f"{name}: {told}")
+    figure.add("reported" if all(word in message for word in words) else SILENT, f"{name}: {message}")

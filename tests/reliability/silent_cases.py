@@ -1,4 +1,4 @@
-"""The cases of figure 7, as tables: what is done, and what must be said of it."""
+"""The cases of figure 7, as tables: an action, and what its error or report must say."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ IMAGES, LABELS = torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])
 NAN, INF, MEAN = float("nan"), float("inf"), {"mean": [0.1, 0.1, 0.1]}
 
 DO: dict[str, Callable[[Lab], Any]] = {
-    # files that are none, or damaged
+    # damaged files, and files of another format
     "empty .safetensors": lambda lab: lab.file("a.safetensors", b""),
     "empty .pth": lambda lab: lab.file("a.pth", b""),
-    "no file": lambda lab: lab.load(lab.folder / "a.pth"),
+    "missing file": lambda lab: lab.load(lab.folder / "a.pth"),
     "a folder": lambda lab: lab.load(lab.folder),
     "LFS pointer": lambda lab: lab.file("a.safetensors", LFS),
     "LFS pointer .pth": lambda lab: lab.file("a.pth", LFS),
@@ -32,8 +32,8 @@ DO: dict[str, Callable[[Lab], Any]] = {
     "HTML .pth": lambda lab: lab.file("a.pth", HTML),
     ".pth as .safetensors": lambda lab: lab.file("a.safetensors", lab.pth()),
     ".safetensors as .pth": lambda lab: lab.file("a.pth", lab.ours().read_bytes()),
-    "cut": lambda lab: lab.file("a.safetensors", lab.ours().read_bytes()[:-9]),
-    "cut .pth": lambda lab: lab.file("a.pth", lab.pth()[:-9]),
+    "truncated": lambda lab: lab.file("a.safetensors", lab.ours().read_bytes()[:-9]),
+    "truncated .pth": lambda lab: lab.file("a.pth", lab.pth()[:-9]),
     "more bytes": lambda lab: lab.file("a.safetensors", lab.ours().read_bytes() + b"\0"),
     "more bytes .pth": lambda lab: lab.file("a.pth", lab.pth() + b"\0" * 9),
     "flipped bits": lambda lab: lab.file("a.safetensors", lab.ours().read_bytes()[:-1] + b"\x55"),
@@ -43,23 +43,23 @@ DO: dict[str, Callable[[Lab], Any]] = {
     # headers
     "header key twice": lambda lab: lab.header(lambda head: head[:-1] + b"," + head[1:]),
     "leading blank": lambda lab: lab.header(lambda head: b" " + head),
-    "no JSON": lambda lab: lab.header(lambda head: head.replace(b":", b";")),
+    "not JSON": lambda lab: lab.header(lambda head: head.replace(b":", b";")),
     "unknown dtype": lambda lab: lab.header(lambda head: head.replace(b'"F32"', b'"F99"')),
     "no tensors": lambda lab: lab.header(lambda head: b"{}"),
     "no tensors at all": lambda lab: lab.file("a.safetensors", safetensors.torch.save({})),
     "marker without digest": lambda lab: lab.metadata("inceptionzoo", "x"),
     "digest without marker": lambda lab: lab.metadata("inceptionzoo_digest", "0" * 64),
-    "newer version": lambda lab: lab.load(lab.card(version=2)),
-    "unknown card key": lambda lab: lab.load(lab.card(more=1)),
-    "missing card key": lambda lab: lab.load(lab.card("aux")),
-    "card of another type": lambda lab: lab.load(lab.card(num_classes="3")),
-    "card of wrong class names": lambda lab: lab.load(lab.card(class_names=["a"])),
-    "file without a card": lambda lab: iz.load_model(lab.foreign()),
+    "newer version": lambda lab: lab.load(lab.metadata_file(version=2)),
+    "unknown metadata key": lambda lab: lab.load(lab.metadata_file(more=1)),
+    "missing metadata key": lambda lab: lab.load(lab.metadata_file("aux")),
+    "metadata of another type": lambda lab: lab.load(lab.metadata_file(num_classes="3")),
+    "metadata with wrong class names": lambda lab: lab.load(lab.metadata_file(class_names=["a"])),
+    "file without metadata": lambda lab: iz.load_model(lab.foreign()),
     # names
     "empty state dict": lambda lab: lab.load({}),
     "no key matched": lambda lab: lab.load({"x" + key: value for key, value in lab.state.items()}),
-    "a key less": lambda lab: lab.load(lab.without(BIAS)),
-    "a key more": lambda lab: lab.put("more", KERNEL),
+    "a missing key": lambda lab: lab.load(lab.without(BIAS)),
+    "an extra key": lambda lab: lab.put("more", KERNEL),
     "prefix on some": lambda lab: lab.put("module." + BIAS, KERNEL),
     "other architecture": lambda lab: lab.load(lab.other()),
     "other architecture's name": lambda lab: lab.create(lab.other()),
@@ -68,9 +68,9 @@ DO: dict[str, Callable[[Lab], Any]] = {
     "a number for a name": lambda lab: lab.put(3, KERNEL),
     # shapes and kinds
     "another num_classes": lambda lab: lab.load(lab.heads(7)),
-    "a head that its card hides": lambda lab: iz.load_model(lab.card(state=lab.heads(7))),
-    "the same by name": lambda lab: lab.create(lab.card(state=lab.heads(7))),
-    "a card that hides the head": lambda lab: iz.load_model(lab.card(num_classes=2)),
+    "a head that contradicts the metadata": lambda lab: iz.load_model(lab.metadata_file(state=lab.heads(7))),
+    "the same with create_model": lambda lab: lab.create(lab.metadata_file(state=lab.heads(7))),
+    "metadata that contradicts the head": lambda lab: iz.load_model(lab.metadata_file(num_classes=2)),
     "another kernel": lambda lab: lab.put(CONV, torch.zeros(4, 3, 5, 5)),
     "expanded": lambda lab: lab.put(CONV, torch.zeros(1).expand(4, 3, 3, 3)),
     "sparse": lambda lab: lab.put(CONV, KERNEL.to_sparse()),
@@ -109,11 +109,11 @@ DO: dict[str, Callable[[Lab], Any]] = {
     "lr of no effect": lambda lab: iz.fit(lab.model, [], epochs=1, lr=0.1, optimizer=torch.optim.SGD(lab.model.parameters())),
 }
 
-# case | class of the error | the value, the constraint and the remedy that its message must hold
+# case | class of the error | the value, the constraint and the remedy that its message must contain
 REFUSED = """
-empty .safetensors | FileError | a.safetensors | 0 bytes cannot hold | fetch it
-empty .pth | FileError | a.pth | no .pth file or is damaged | fetch it
-no file | FileError | a.pth | is no file | give the path
+empty .safetensors | FileError | a.safetensors | 0 bytes cannot hold | download it
+empty .pth | FileError | a.pth | not a .pth file or is damaged | download it
+missing file | FileError | a.pth | is no file | give the path
 a folder | FileError | / | is no file | give the path
 LFS pointer | FileError | a.safetensors | git-LFS pointer | git lfs pull
 LFS pointer .pth | FileError | a.pth | git-LFS pointer | git lfs pull
@@ -121,32 +121,32 @@ HTML | FileError | a.safetensors | HTML page | download
 HTML .pth | FileError | a.pth | HTML page | download
 .pth as .safetensors | FileError | a.safetensors | but a .pth archive | rename
 .safetensors as .pth | FileError | a.pth | but a .safetensors file | rename
-cut | FileError | a.safetensors | the file holds | fetch it
-cut .pth | FileError | a.pth | cut short | fetch it
-more bytes | FileError | a.safetensors | the file holds | fetch it
-more bytes .pth | FileError | a.pth | goes on after | fetch it
-flipped bits | FileError | a.safetensors | do not match its own digest | fetch it
-flipped bits .pth | FileError | archive/data/ | checksum | fetch it
+truncated | FileError | a.safetensors | the file holds | download it
+truncated .pth | FileError | a.pth | truncated | download it
+more bytes | FileError | a.safetensors | the file holds | download it
+more bytes .pth | FileError | a.pth | has bytes after the archive | download it
+flipped bits | FileError | a.safetensors | do not match its own digest | download it
+flipped bits .pth | FileError | archive/data/ | checksum | download it
 compressed | FileError | data.pkl' | is compressed | save it again
 entries twice | FileError | a.pth | two entries of one name | save it again
-header key twice | FileError | 'features. | stands twice | fetch it
-leading blank | FileError | header.safetensors | must start with '{' | fetch it
-no JSON | FileError | header.safetensors | damaged | fetch it
-unknown dtype | FileError | dtype 'F99' | known are | fetch it
-no tensors | FileError | header.safetensors | take 0 bytes and the file holds | fetch it
-no tensors at all | MismatchError | a.safetensors | no tensor has a name | another architecture's
-marker without digest | FileError | header.safetensors | must hold both | fetch it
-digest without marker | FileError | header.safetensors | must hold both | fetch it
+header key twice | FileError | 'features. | appears twice | download it
+leading blank | FileError | header.safetensors | must start with '{' | download it
+not JSON | FileError | header.safetensors | damaged | download it
+unknown dtype | FileError | dtype 'F99' | it must be one of | download it
+no tensors | FileError | header.safetensors | take 0 bytes and the file holds | download it
+no tensors at all | MismatchError | a.safetensors | no tensor has a name | use weights of the same architecture
+marker without digest | FileError | header.safetensors | must hold both | download it
+digest without marker | FileError | header.safetensors | must hold both | download it
 newer version | FileError | version=2 | reads 1 | upgrade
-unknown card key | FileError | 'more' | is unknown | save it again
-missing card key | FileError | 'aux' | is missing | save it again
-card of another type | FileError | num_classes='3' | must be of type | save it again
-card of wrong class names | FileError | class_names=['a'] | must be 3 different | save it again
-file without a card | FileError | foreign.safetensors | does not say which model | create_model(NAME
+unknown metadata key | FileError | 'more' | is unknown | save it again
+missing metadata key | FileError | 'aux' | is missing | save it again
+metadata of another type | FileError | num_classes='3' | must be of type | save it again
+metadata with wrong class names | FileError | class_names=['a'] | must be 3 different | save it again
+file without metadata | FileError | foreign.safetensors | does not say which model | create_model(NAME
 empty state dict | FileError | the state dict | holds no state dict | by itself or under
-no key matched | MismatchError | the state dict | no tensor has a name | another architecture's
-a key less | MismatchError | head.fc.bias | 1 missing | use weights of this model
-a key more | MismatchError | more | 1 unknown | use weights of this model
+no key matched | MismatchError | the state dict | no tensor has a name | use weights of the same architecture
+a missing key | MismatchError | head.fc.bias | 1 missing | use weights of this model
+an extra key | MismatchError | more | 1 unknown | use weights of this model
 prefix on some | MismatchError | head.fc.bias | stands twice | remove one
 other architecture | MismatchError | 'other_for_reliability' | the model is 'tiny_for_reliability' | load_model
 other architecture's name | MismatchError | 'other_for_reliability' | not 'tiny_for_reliability' | load_model
@@ -154,13 +154,13 @@ without auxiliary heads | MismatchError | aux.stem | 4 missing | use weights of 
 a list for a tensor | FileError | 'head.fc.bias' is a list | not a tensor | pass the state dict
 a number for a name | FileError | key 3 | must be a str | pass the state dict
 another num_classes | MismatchError | (7, 8) | must be the model's (3, 8) | new_head=True
-a head that its card hides | MismatchError | (7, 8) | must be the model's (3, 8) | use weights of this model
-the same by name | MismatchError | (7, 8) | must be the model's (3, 8) | use weights of this model
-a card that hides the head | MismatchError | (3, 8) | must be the model's (2, 8) | use weights of this model
+a head that contradicts the metadata | MismatchError | (7, 8) | must be the model's (3, 8) | use weights of this model
+the same with create_model | MismatchError | (7, 8) | must be the model's (3, 8) | use weights of this model
+metadata that contradicts the head | MismatchError | (3, 8) | must be the model's (2, 8) | use weights of this model
 another kernel | MismatchError | (4, 3, 5, 5) | must be (4, 3, 3, 3) | use weights of this model
-expanded | MismatchError | (4, 3, 3, 3) | holds less | save it contiguous
+expanded | MismatchError | (4, 3, 3, 3) | more elements than are stored | save it contiguous
 sparse | MismatchError | torch.sparse_coo | must be a plain dense tensor | save it as one
-meta | MismatchError | on meta | must be a plain dense tensor | save it as one
+meta | MismatchError | on the meta device | must be a plain dense tensor | save it as one
 quantized | MismatchError | torch.qint8 | must be a plain dense tensor | save it as one
 nested | MismatchError | features.stem.conv.weight | must be a plain dense tensor | save it as one
 masked | MismatchError | MaskedTensor | must be a plain dense tensor | save it as one
@@ -170,15 +170,15 @@ int64 | MismatchError | features.stem.conv.weight: dtype torch.int64 | must be t
 bool | MismatchError | features.stem.conv.weight: dtype torch.bool | must be torch.float32 | cast it
 complex | MismatchError | features.stem.conv.weight: dtype torch.complex64 | must be torch.float32 | cast it
 float counter | MismatchError | features.stem.bn.num_batches_tracked: dtype torch.float32 | must be torch.int64 | cast it
-NaN | MismatchError | least nan | features.stem.conv.weight: all values must be finite | use weights of this model
-NaN in a file | MismatchError | least nan | features.stem.conv.weight: all values must be finite | use weights of this model
-+Inf | MismatchError | largest inf | head.fc.bias: all values must be finite | use weights of this model
--Inf | MismatchError | least -inf | head.fc.bias: all values must be finite | use weights of this model
-negative variance | MismatchError | least -0.5 | running_var: no value may be negative | use weights of this model
-negative counter | MismatchError | least -1 | num_batches_tracked: no value may be negative | use weights of this model
-above float32 | MismatchError | largest inf | features.stem.conv.weight: all values must be finite | use weights of this model
-above float16 | MismatchError | largest inf | features.stem.conv.weight: all values must be finite | use weights of this model
-above float16, created | MismatchError | largest inf | features.stem.conv.weight: all values must be finite | use
+NaN | MismatchError | minimum nan | features.stem.conv.weight: all values must be finite | use weights of this model
+NaN in a file | MismatchError | minimum nan | features.stem.conv.weight: all values must be finite | use weights of this model
++Inf | MismatchError | maximum inf | head.fc.bias: all values must be finite | use weights of this model
+-Inf | MismatchError | minimum -inf | head.fc.bias: all values must be finite | use weights of this model
+negative variance | MismatchError | minimum -0.5 | running_var: no value may be negative | use weights of this model
+negative counter | MismatchError | minimum -1 | num_batches_tracked: no value may be negative | use weights of this model
+above float32 | MismatchError | maximum inf | features.stem.conv.weight: all values must be finite | use weights of this model
+above float16 | MismatchError | maximum inf | features.stem.conv.weight: all values must be finite | use weights of this model
+above float16, created | MismatchError | maximum inf | features.stem.conv.weight: all values must be finite | use
 unknown keyword | ArgumentError | 'num_clases' | unknown keyword | did you mean 'num_classes'
 unknown model | UnknownModelError | 'googlnet' | unknown model | did you mean 'googlenet'
 nothing published | ArgumentError | pretrained=True | no published weights | weights=FILE
@@ -193,23 +193,23 @@ no batch | ArgumentError | evaluate | gave no batch | check
 lr of no effect | ArgumentError | lr=0.1 | no effect | set it there
 """
 
-# case -> what is done; the field of the report, or "" where an error may say it as well; what must be named there
+# case: (action, field of the report or "" if an error may say it too, what the text must contain)
 REPORTED: dict[str, tuple[Callable[[Lab], Any], str, tuple[str, ...]]] = {
     "auxiliary heads": (lambda lab: lab.load(lab.ours(iz.with_aux(lab.donor))), "dropped", ("aux.stem.head.fc.weight",)),
     "counters absent": (lambda lab: lab.load(lab.without("num_batches")), "adapted", (COUNT, "absent, set to 0")),
     "cast up": (lambda lab: lab.load(lab.cast(torch.bfloat16)), "adapted", (CONV, "from torch.bfloat16 to torch.float32")),
     "cast down": (lambda lab: lab.load(lab.cast(torch.float64)), "adapted", (CONV, "from torch.float64 to torch.float32")),
     "another layout": (Lab.renaming, "renamed", ("linear.weight", FC)),
-    "dense layers slid": (Lab.exchanging, "adapted", ("head.hidden.fc1.weight", "exchanged")),
+    "dense layers as convolutions": (Lab.exchanging, "adapted", ("head.hidden.fc1.weight", "exchanged")),
     "a new head": (lambda lab: lab.create(lab.ours(), num_classes=2), "replaced", (FC, BIAS)),
     "a random head": (lambda lab: lab.create(lab.ours(), num_classes=2), "left_random", (FC, BIAS)),
     "a wider head": (lambda lab: lab.create(lab.ours(), global_pool="catavgmax"), "left_random", (FC, BIAS)),
-    "a head that stays": (lambda lab: lab.load(lab.heads(7), new_head=True), "replaced", (FC, BIAS)),
-    "a head that stays random": (lambda lab: lab.load(lab.heads(7), new_head=True), "left_random", (FC, BIAS)),
+    "a head that is kept": (lambda lab: lab.load(lab.heads(7), new_head=True), "replaced", (FC, BIAS)),
+    "a random head that is kept": (lambda lab: lab.load(lab.heads(7), new_head=True), "left_random", (FC, BIAS)),
     "a head left out": (lambda lab: lab.create(lab.ours(), num_classes=0), "dropped", (FC, BIAS)),
     "a head left out of features": (lambda lab: lab.create(lab.ours(), features_only=True), "dropped", (FC, BIAS)),
     "one of two state dicts": (lambda lab: lab.load({"model": lab.state, "model_ema": lab.heads(3)}), "", ("model_ema",)),
     "another activation": (lambda lab: lab.load(lab.ours(iz.create_model(TINY, act_layer="silu"))), "", ("act_layer",)),
     "other class names": (lambda lab: lab.named("abc").load(lab.ours(class_names=[*"xyz"])), "", ("class_names",)),
-    "other preprocessing": (lambda lab: lab.load(lab.card(data=lab.model.data.to_json() | MEAN)), "", ("mean",)),
+    "other preprocessing": (lambda lab: lab.load(lab.metadata_file(data=lab.model.data.to_json() | MEAN)), "", ("mean",)),
 }

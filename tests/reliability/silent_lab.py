@@ -1,4 +1,4 @@
-"""Where the cases of figure 7 are made: a model, weights that fit it, and files with one thing wrong."""
+"""The actions of figure 7's cases: a model, weights that fit it, and files with one fault."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER = "other_for_reliability"
 
 
 class Lab:
-    """A model, other weights that fit it and the model that has them, and a folder."""
+    """A model, other weights that fit it (`state`), the model that has them (`donor`), and a folder."""
 
     def __init__(self, model: iz.Net, folder: Path) -> None:
         self.folder, self.state, self.donor = folder, dict(other_values(model)), copy.deepcopy(model)
@@ -33,7 +33,7 @@ class Lab:
         self.use(model)
 
     def use(self, model: iz.Net) -> Lab:
-        """Load into this model from here on."""
+        """Replace the model into which weights are loaded."""
         self.model, self.before = model, copy.deepcopy(model.state_dict())
         return self
 
@@ -47,7 +47,7 @@ class Lab:
         return self.load(self.state | {key: value})
 
     def last(self, key: str, value: float) -> dict[str, Tensor]:
-        """Return the weights with another last value of one tensor."""
+        """Return the weights with the last value of one tensor changed."""
         self.state[key].view(-1)[-1] = value
         return self.state
 
@@ -59,7 +59,7 @@ class Lab:
         return {key: value for key, value in self.state.items() if part not in key}
 
     def heads(self, num_classes: int) -> dict[str, Tensor]:
-        """Return weights with a head of that size."""
+        """Return weights whose head has that number of classes."""
         return iz.create_model(TINY, num_classes=num_classes).state_dict()
 
     # --- files ------------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class Lab:
         return stream.getvalue()
 
     def flipped(self, key: str) -> bytes:
-        """Return a .pth file with the signs of one tensor turned."""
+        """Return a .pth file with the signs of one tensor flipped."""
         return self.pth().replace(*(value.numpy().tobytes() for value in (self.state[key], -self.state[key])))
 
     def rezip(self, compression: int, times: int = 1) -> bytes:
@@ -85,29 +85,29 @@ class Lab:
         return stream.getvalue()
 
     def ours(self, model: iz.Net | None = None, **options: Any) -> Path:
-        """Return a file of `save_weights`."""
+        """Return the path of a file that `save_weights` wrote."""
         iz.save_weights(model or self.donor, self.folder / "ours.safetensors", **options)
         return self.folder / "ours.safetensors"
 
     def other(self) -> Path:
-        """Return a file of another architecture."""
+        """Return the path of a file of another architecture."""
         iz.register_model(OTHER, iz.network(stem=iz.Conv(4, 3)), num_classes=3)
         return self.ours(iz.create_model(OTHER))
 
-    def card(self, drop: str = "", state: Mapping[str, Tensor] | None = None, **changes: object) -> Path:
-        """Return a file of ours whose header says something else, or whose tensors are others."""
-        card = asdict(describe_model(self.donor, class_names=None, metrics=None)) | changes
-        card.pop(drop, None)
-        write_safetensors(self.folder / "card.safetensors", state or self.state, {MARKER: json.dumps(card)})
-        return self.folder / "card.safetensors"
+    def metadata_file(self, drop: str = "", state: Mapping[str, Tensor] | None = None, **changes: object) -> Path:
+        """Return the path of a file of this library with changed metadata or other tensors."""
+        metadata = asdict(describe_model(self.donor, class_names=None, metrics=None)) | changes
+        metadata.pop(drop, None)
+        write_safetensors(self.folder / "metadata.safetensors", state or self.state, {MARKER: json.dumps(metadata)})
+        return self.folder / "metadata.safetensors"
 
     def foreign(self) -> Path:
-        """Return a file of safetensors' own."""
+        """Return the path of a file that the safetensors package wrote."""
         safetensors.torch.save_file(self.state, self.folder / "foreign.safetensors")
         return self.folder / "foreign.safetensors"
 
     def header(self, change: Callable[[bytes], bytes]) -> iz.Report:
-        """Load a file of safetensors' own with a header that it would not write."""
+        """Load a file of the safetensors package with a header that it would not write."""
         data = safetensors.torch.save(self.state)
         size = 8 + int.from_bytes(data[:8], "little")
         head = change(data[8:size].rstrip())
@@ -118,7 +118,7 @@ class Lab:
 
     # --- models -----------------------------------------------------------------------------------------------------------
     def renaming(self) -> iz.Report:
-        """Load weights of a layout of another library's."""
+        """Load weights with another library's layout."""
         layout = iz.Layout("theirs", (("head.fc.", "linear."),))
         iz.register_model(OTHER, iz.network(stem=iz.Conv(4, 3)), num_classes=3, layouts=(layout,))
         state = iz.create_model(OTHER).state_dict()
@@ -126,7 +126,7 @@ class Lab:
         return iz.create_model(OTHER, weights=theirs).report
 
     def exchanging(self) -> iz.Report:
-        """Load dense layers into a head that slides them."""
+        """Load dense layers into a head of convolutions."""
 
         def network(*, head: str = "mlp") -> iz.Network:
             return iz.network(stem=iz.Conv(4, 3), head=iz.Head(head, hidden=(6,), size=2))
@@ -135,6 +135,6 @@ class Lab:
         return iz.create_model(OTHER, weights=iz.create_model(OTHER).state_dict(), head="conv").report
 
     def named(self, names: str) -> Lab:
-        """Give the model class names, one a letter."""
+        """Set the model's class names, one for each letter."""
         self.model.set_class_names([*names])
         return self

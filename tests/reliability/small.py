@@ -1,4 +1,4 @@
-"""Small models to damage: one made for it, and every registered one made narrow."""
+"""Small models for these tests: a tiny network, and narrow versions of every registered one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMORY_DISK = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 @contextmanager
 def registered(name: str, network: object, **about: object) -> Iterator[None]:
-    """Have a model of this name for as long as the block lasts."""
+    """Register a model of this name inside the block."""
     iz.register_model(name, network, **about)
     try:
         yield
@@ -39,7 +39,7 @@ def tiny_network(*, width: int = 4, kernel: int | tuple[int, ...] = 3) -> iz.Net
 
 @contextmanager
 def tiny_at(name: str) -> Iterator[Path]:
-    """Return a path of this name, in memory where that is a disk; it and the model "tiny" last as long as the block."""
+    """Yield a path of this name, in a memory file system if there is one; the model "tiny" is registered inside the block."""
     with (
         registered("tiny", tiny_network, num_classes=3, input_size=(3, 8, 8)),
         tempfile.TemporaryDirectory(dir=MEMORY_DISK) as folder,
@@ -48,7 +48,7 @@ def tiny_at(name: str) -> Iterator[Path]:
 
 
 def shaken(model: iz.Net, seed: int) -> iz.Net:
-    """Return the model with values that differ from tensor to tensor, all of them allowed."""
+    """Return the model with random valid values."""
     pick = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in model.state_dict().values():
@@ -60,7 +60,7 @@ def narrow(network: iz.Network, by: int) -> iz.Network:
     """Return the network with every width divided by `by`, at least 1.
 
     Raises:
-        SpecError: its widths do not fit together then.
+        SpecError: the narrow widths do not fit together.
     """
 
     def width(out: int, groups: int = 1) -> int:

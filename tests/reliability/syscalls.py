@@ -1,4 +1,4 @@
-"""The order in which saving writes, syncs and renames: seen from outside by strace, else from inside."""
+"""The order in which saving writes, syncs and renames, observed by strace or, without it, by patches of `os`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALLS = "write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,
 
 
 class Saves(Protocol):
-    """What saves a number to `path`."""
+    """Saves a number to `path`."""
 
     path: Path
 
@@ -29,26 +29,26 @@ class Saves(Protocol):
         """Save this number."""
 
 
-def order_of_save(place: Saves) -> Iterator[tuple[str, object]]:
-    """Yield whether one save wrote, synced the file, renamed it and synced the folder, in this order."""
-    place.save(0)
-    seen, how = _traced(place), "by strace"
+def order_of_save(saved: Saves) -> Iterator[tuple[str, object]]:
+    """Save once; yield whether it wrote, synced the file, renamed it and synced the folder, in this order."""
+    saved.save(0)
+    seen, how = _traced(saved), "by strace"
     if seen is None:
-        seen, how = _patched(place), "by patches of os"
+        seen, how = _patched(saved), "by patches of os"
     yield f"order seen {how}", ""
     yield ("right order" if seen == RIGHT else "wrong order"), seen
 
 
-def _traced(place: Saves) -> list[str] | None:
-    """Return the calls of a save that strace sees; None where there is no strace, or it may not look."""
+def _traced(saved: Saves) -> list[str] | None:
+    """Return the calls of a save that strace reports; None if there is no strace, or it may not attach."""
     if shutil.which("strace") is None:
         return None
-    log = place.path.with_name("strace.txt")
-    waits, goes = os.pipe()
+    log = saved.path.with_name("strace.txt")
+    receiver, sender = os.pipe()
 
     def save() -> None:
-        os.read(waits, 1)
-        place.save(1)
+        os.read(receiver, 1)
+        saved.save(1)
 
     child = fork(save)
     tracer = subprocess.Popen(
@@ -58,17 +58,17 @@ def _traced(place: Saves) -> list[str] | None:
     while not attached and tracer.poll() is None:
         attached = not re.search(r"TracerPid:\s+0\n", Path(f"/proc/{child}/status").read_text())
         time.sleep(1e-3)
-    os.write(goes, b"1")
+    os.write(sender, b"1")
     wait(child)
     tracer.wait()
-    os.close(waits), os.close(goes)
+    os.close(receiver), os.close(sender)
     text = log.read_text() if attached else ""
     log.unlink(missing_ok=True)
-    return _names(text, place.path) if attached else None
+    return _names(text, saved.path) if attached else None
 
 
 def _names(text: str, path: Path) -> list[str]:
-    """Return what the lines of strace say of `path`, each run of the same once."""
+    """Return the calls on `path` in the output of strace, without immediate repetitions."""
     temporary = rf"{re.escape(str(path.parent))}/\.{re.escape(path.name)}\.[0-9a-f]+\.tmp"
     patterns = {
         "write": rf"p?write(64|v)?\(\d+<{temporary}>",
@@ -81,13 +81,13 @@ def _names(text: str, path: Path) -> list[str]:
     return [name for name, _ in groupby(found)]
 
 
-def _patched(place: Saves) -> list[str]:
-    """Return the calls of a save that functions of `os` see."""
+def _patched(saved: Saves) -> list[str]:
+    """Return the calls of a save that patched functions of `os` report."""
     seen = []
     sync, replace = os.fsync, os.replace
 
     def see_sync(handle: int) -> None:
-        folder = os.path.samestat(os.fstat(handle), place.path.parent.stat())
+        folder = os.path.samestat(os.fstat(handle), saved.path.parent.stat())
         seen.extend(["fsync of the folder"] if folder else ["write"] * bool(os.fstat(handle).st_size) + ["fsync of the file"])
         sync(handle)
 
@@ -96,5 +96,5 @@ def _patched(place: Saves) -> list[str]:
         replace(old, new)
 
     with patch("os.fsync", see_sync), patch("os.replace", see_replace):
-        place.save(1)
+        saved.save(1)
     return seen

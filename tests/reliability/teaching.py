@@ -1,4 +1,4 @@
-"""Figure 8: errors that teach. Near names, bad arguments, images that are too small."""
+"""Figure 8: helpful errors for misspelled names, bad arguments, and images that are too small."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from inceptionzoo.zoo._registry import REGISTRY
 LETTERS = string.ascii_lowercase + string.digits + "_"
 ENOUGH = 0.95
 BELOW, WRONG = f"below {ENOUGH:.0%}", "another error"
-HARMLESS = ("aten::detach",)  # what `state_dict` does: it allocates nothing
+HARMLESS = ("aten::detach",)  # used by `state_dict`; it allocates nothing
 
 
 def single_edits(name: str) -> set[str]:
-    """Return every name one edit away: a character less, more or another, or two neighbours exchanged."""
+    """Return all names one edit away: a character removed, added or replaced, or two neighbours swapped."""
     cuts = [(name[:index], name[index:]) for index in range(len(name) + 1)]
     less = {left + right[1:] for left, right in cuts if right}
     swapped = {left + right[1] + right[0] + right[2:] for left, right in cuts if len(right) > 1}
@@ -40,8 +40,8 @@ def single_edits(name: str) -> set[str]:
 
 
 def misspellings(sample: float | None = None) -> Figure:
-    """Return the figure of every misspelling of every name, or of that share of them, picked at random."""
-    figure, names, pick = Figure("8 near names", (BELOW, WRONG), ("suggested",)), iz.list_models(), random.Random(0)
+    """Try every misspelling of every model's name, or a random share `sample` of them."""
+    figure, names, pick = Figure("8 misspelled names", (BELOW, WRONG), ("suggested",)), iz.list_models(), random.Random(0)
     for name in names:
         edits = sorted(single_edits(name).difference(names, [""]))
         for edit in edits if sample is None else pick.sample(edits, round(sample * len(edits))):
@@ -59,22 +59,22 @@ def misspellings(sample: float | None = None) -> Figure:
     return figure
 
 
-class Made(BaseException):
-    """A tensor was made or changed."""
+class TensorCreated(BaseException):
+    """A tensor was created or changed."""
 
 
-class Nothing(TorchDispatchMode):
-    """While it is active no tensor, of meta either, is made or changed: the attempt raises `Made`."""
+class ForbidTensors(TorchDispatchMode):
+    """Raises `TensorCreated` when a tensor is created or changed, on the meta device too."""
 
     def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         if func.name().partition(".")[0] in HARMLESS:
             return func(*args, **(kwargs or {}))
-        raise Made(func.name())
+        raise TensorCreated(func.name())
 
 
-ACCEPTED, OTHER, FIRST, CHANGED = "accepted", "error outside ZooError", "a tensor was made or changed first", "model changed"
-UNNAMED, UNVALUED, UNFAIR = "argument not named", "value not named", "good arguments refused"
-ALIASES = {  # what an argument may be called beside its own name
+ACCEPTED, OTHER, FIRST, CHANGED = "accepted", "error outside ZooError", "a tensor was created or changed first", "model changed"
+UNNAMED, UNVALUED, UNFAIR = "argument not named", "value not named", "valid arguments refused"
+ALIASES = {  # other names of an argument in messages
     "source": ("weights",),
     "names": ("class_names",),
     "name": ("unknown model",),
@@ -84,7 +84,7 @@ ALIASES = {  # what an argument may be called beside its own name
 
 
 def bad_arguments() -> Figure:
-    """Return the figure of every bad value of `bad_values`, each alone among good arguments."""
+    """Try every value of `bad_values`, each with otherwise valid arguments."""
     figure = Figure("8 bad arguments", (ACCEPTED, OTHER, FIRST, CHANGED, UNNAMED, UNVALUED, UNFAIR), ("refused",))
     with tiny_model() as model, tempfile.TemporaryDirectory() as folder:
         before, registry, path = copy.deepcopy(model.state_dict()), dict(REGISTRY), Path(folder, "good.safetensors")
@@ -103,11 +103,11 @@ def bad_arguments() -> Figure:
 
 
 def _try_good(figure: Figure, what: str, call: Callable[..., object]) -> None:
-    """Make the call with good arguments alone, up to the first tensor."""
+    """Call with valid arguments only, up to the first tensor."""
     try:
-        with Nothing(), contextlib.redirect_stdout(io.StringIO()):
+        with ForbidTensors(), contextlib.redirect_stdout(io.StringIO()):
             call()
-    except Made:
+    except TensorCreated:
         pass
     except Exception as error:
         figure.add(UNFAIR, f"{what}: {error!r}")
@@ -116,7 +116,7 @@ def _try_good(figure: Figure, what: str, call: Callable[..., object]) -> None:
 def _try(figure: Figure, what: str, call: Callable[..., object], argument: str, value: object) -> None:
     case = f"{what}({argument}={value!r:.60})"
     try:
-        with Nothing(), contextlib.redirect_stdout(io.StringIO()):
+        with ForbidTensors(), contextlib.redirect_stdout(io.StringIO()):
             call(**{argument: value})
     except iz.ZooError as error:
         figure.add("refused")
@@ -124,7 +124,7 @@ def _try(figure: Figure, what: str, call: Callable[..., object], argument: str, 
             figure.add(UNNAMED, f"{case}: {error}")
         if not any(shown in str(error) for shown in _shown(value)):
             figure.add(UNVALUED, f"{case}: {error}")
-    except Made as made:
+    except TensorCreated as made:
         figure.add(FIRST, f"{case}: {made}")
     except Exception as error:
         figure.add(OTHER, f"{case}: {error!r}")
@@ -133,7 +133,7 @@ def _try(figure: Figure, what: str, call: Callable[..., object], argument: str, 
 
 
 def _shown(value: object) -> list[str]:
-    """Return the ways to show a value: itself, one of its members, its type as such, or a tensor's shape."""
+    """Return texts of which one must appear in the message: the value, a member, its type, or a tensor's shape."""
     members = [*value] if isinstance(value, list | tuple | dict) else []
     members += [*value.values()] if isinstance(value, dict) else []
     shape = [str(tuple(value.shape))] if isinstance(value, torch.Tensor) else []
@@ -142,8 +142,8 @@ def _shown(value: object) -> list[str]:
 
 
 def smallest_inputs(names: Iterable[str]) -> Figure:
-    """Return the figure of these models' smallest images, found by forward passes of growing images."""
-    other, silent = "another smallest side than min_input_size", "one pixel less: no error with the smallest side"
+    """Find these models' smallest images by forward passes of growing images, and compare with `min_input_size`."""
+    other, silent = "another smallest side than min_input_size", "one pixel less: no error that names the smallest side"
     figure = Figure("8 smallest images", (other, silent), ("sides found",))
     for name in names:
         plain = iz.create_model(name, device="meta").to_empty(device="cpu")
@@ -168,7 +168,7 @@ def _forward(model: iz.Net, side: int) -> object:
 
 
 def _smallest(model: iz.Net) -> int:
-    """Return the smallest side that goes through the modules; the library's own check is switched off."""
+    """Return the smallest side with which the modules run; the library's own check is disabled."""
     for side in range(1, 512):
         with patch.object(model, "_check_images"), contextlib.suppress(RuntimeError, ValueError):
             _forward(model, side)
@@ -177,7 +177,7 @@ def _smallest(model: iz.Net) -> int:
 
 
 def _says(model: iz.Net, side: int) -> bool:
-    """Return whether images of one pixel less are refused, and told the smallest side."""
+    """Return whether images of one pixel less are refused with an error that names the smallest side."""
     try:
         _forward(model, side - 1)
     except iz.InputError as error:

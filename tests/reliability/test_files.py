@@ -1,4 +1,4 @@
-"""Weight files that are damaged, faulty, killed in the writing or changed while they are read: the everyday subset."""
+"""A small run of the figures of weight files: damaged, faulty, killed while saving, changed while they are read."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ from figure import Figure
 
 from inceptionzoo.weights import _atomic as atomic
 from inceptionzoo.weights import _load as load
-from inceptionzoo.weights import _pickles as pickles
-from inceptionzoo.weights import _safetensors as safefile
+from inceptionzoo.weights import _pth as pth
+from inceptionzoo.weights import _safetensors as safetensors
 
-EVERY_DAY = {
+SMALL = {
     files.malformed_safetensors: (30_000,),
     files.malformed_pth: (3_000,),
     files.transactional: (600,),
@@ -26,13 +26,13 @@ EVERY_DAY = {
 }
 
 
-@pytest.mark.parametrize("figure", EVERY_DAY, ids=lambda figure: figure.__name__)
+@pytest.mark.parametrize("figure", SMALL, ids=lambda figure: figure.__name__)
 def test_nothing_fails(figure):
-    result = figure(*EVERY_DAY[figure])
+    result = figure(*SMALL[figure])
     assert result.failures == [], "\n".join(result.lines())
 
 
-def test_the_peers_fail_at_the_same_faults():
+def test_other_libraries_fail_at_the_same_faults():
     counts = sum((figure.counts for figure in files.peers_files(flips=100, kills=20)), Counter())
     assert counts["safetensors.torch.load: loaded silently changed"] == 100
     assert counts["torch.load: loaded silently changed"] > 0
@@ -41,52 +41,52 @@ def test_the_peers_fail_at_the_same_faults():
     assert counts["safetensors.torch.load_file: killed by SIGBUS"] == 1
 
 
-# --- each guard taken away, and the counter that must move ----------------------------------------------------------------
-def agrees(head, claimed):
-    return SimpleNamespace(update=lambda data: None, hexdigest=lambda: claimed)
+# --- without each guard, a counter must count --------------------------------------------------------------------------
+def always_matches(header, expected):
+    return SimpleNamespace(update=lambda data: None, hexdigest=lambda: expected)
 
 
-fit = load.adapt_tensor
+adapt_tensor = load.adapt_tensor
 
 
-def copied_at_once(key, theirs, value, target, **options):
-    value, how = fit(key, theirs, value, target, **options)
+def adapt_and_copy(key, name, value, target, **options):
+    value, change = adapt_tensor(key, name, value, target, **options)
     target.copy_(value)
-    return value, how
+    return value, change
 
 
 @contextmanager
-def in_place(path):
+def write_in_place(path):
     with open(path, "wb") as stream:
-        time.sleep(0.03)  # empty, for a reader to see, on a busy machine too
+        time.sleep(0.03)  # the file is empty for long enough that a reader sees it
         yield stream
 
 
 GUARDS = [
-    (safefile, "_digest_of_head", agrees, files.malformed_safetensors, (1000,), "silent wrong load"),
-    (load, "fit_value", copied_at_once, files.malformed_safetensors, (2000,), "half-modified model"),
-    (load, "fit_value", copied_at_once, files.transactional, (200,), "half-modified model"),
-    (load, "check_values", lambda values: [], files.transactional, (200,), "fault accepted"),
-    (pickles, "_check_archive", lambda stream, path: None, files.malformed_pth, (1000,), "silent wrong load"),
-    (safefile, "atomic_write", in_place, files.killed_saves, (6,), "old file lost"),
-    (safefile, "atomic_write", in_place, files.readers_beside_writers, (200, 20), "load failed"),
-    (atomic, "_sweep", lambda target: None, files.killed_saves, (6,), "left beside the file after the next save"),
+    (safetensors, "start_digest", always_matches, files.malformed_safetensors, (1000,), "silent wrong load"),
+    (load, "adapt_tensor", adapt_and_copy, files.malformed_safetensors, (2000,), "half-modified model"),
+    (load, "adapt_tensor", adapt_and_copy, files.transactional, (200,), "half-modified model"),
+    (load, "find_invalid_values", lambda values: [], files.transactional, (200,), "fault accepted"),
+    (pth, "_check_archive", lambda stream, path: None, files.malformed_pth, (1000,), "silent wrong load"),
+    (safetensors, "atomic_write", write_in_place, files.killed_saves, (6,), "old file lost"),
+    (safetensors, "atomic_write", write_in_place, files.readers_beside_writers, (200, 20), "load failed"),
+    (atomic, "_remove_orphans", lambda target: None, files.killed_saves, (6,), "temporary file left after the next save"),
     (atomic, "_sync_folder", lambda folder: None, files.killed_saves, (0,), "wrong order"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "other", "figure", "counts", "counter"), GUARDS, ids=lambda value: getattr(value, "__name__", None)
+    ("module", "name", "replacement", "figure", "counts", "counter"), GUARDS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_without_a_guard_the_figure_fails(monkeypatch, module, name, other, figure, counts, counter):
-    monkeypatch.setattr(module, name, other)
+def test_without_a_guard_the_figure_fails(monkeypatch, module, name, replacement, figure, counts, counter):
+    monkeypatch.setattr(module, name, replacement)
     result = figure(*counts)
     assert counter in result.zero
     assert result.counts[counter] > 0
     assert any(failure.startswith(counter) for failure in result.failures)
 
 
-def test_deaths_and_hangs_of_a_case_are_counted_and_the_next_case_runs(monkeypatch):
+def test_crashes_and_hangs_are_counted_and_the_next_case_runs(monkeypatch):
     def case(number):
         if number == 1:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -95,12 +95,12 @@ def test_deaths_and_hangs_of_a_case_are_counted_and_the_next_case_runs(monkeypat
         yield "done", ""
 
     monkeypatch.setattr(isolated, "SLOW", 0.1)
-    figure = Figure("deaths", isolated.ERRORS, ("done",))
+    figure = Figure("crashes", isolated.ERRORS, ("done",))
     isolated.isolated(figure, case, 5, "case {}".format)
     assert figure.counts == {"done": 3, "killed by a signal": 1, "hang over 2 s": 1}
     assert figure.failures == ["killed by a signal: 1, as case 1: SIGSEGV", "hang over 2 s: 1, as case 2: SIGPROF"]
 
 
-def test_an_error_of_the_test_itself_is_no_count():
+def test_an_error_of_the_test_itself_is_raised():
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         isolated.isolated(Figure("own", ()), lambda number: [(str(1 // number), "")], 1)

@@ -1,4 +1,4 @@
-"""State dicts with one thing wrong, for every registered model: a refusal leaves every bit of the model as it was."""
+"""State dicts with one fault, for every registered model: each is refused, and no bit of the model changes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from inceptionzoo.spec._entry import NATIVE
 from inceptionzoo.zoo._registry import find_entry
 
 State = dict[Any, Any]
-ZERO = ("fault accepted", "sound weights refused", "error of another family", "half-modified model")
+ZERO = ("fault accepted", "valid weights refused", "error other than ZooError", "half-modified model")
 
 
-# --- faults: each changes a state dict of our names at one of the keys that it is for --------------------------------------
+# --- faults: (which tensors it applies to, how it changes one) ------------------------------------------------------------
 def _weight(key: str, value: Tensor) -> bool:
     return value.is_floating_point() and value.numel() > 1
 
@@ -37,7 +37,7 @@ def _counter(key: str, value: Tensor) -> bool:
 
 
 def _set(number: float, *, wide: bool = False) -> Callable[[Tensor, Random], Tensor]:
-    """Return what puts a number into a copy of a tensor, which `wide` makes float64 first."""
+    """Return a function that sets one value in a copy of a tensor; with `wide` the copy is float64."""
 
     def put(value: Tensor, pick: Random) -> Tensor:
         value = value.to(torch.float64 if wide else value.dtype, copy=True)
@@ -52,7 +52,7 @@ def _reshaped(value: Tensor, pick: Random) -> Tensor:
     return pick.choice((one_more, value[:-1], value[None], value[..., None], value[..., None, None, None], value[:0]))
 
 
-SAVED = {  # one tensor changed: (which keys, how)
+SAVED = {  # faults of one tensor that a file can hold
     "shape": (_weight, _reshaped),
     "shape of a counter": (_counter, lambda value, pick: value.reshape(pick.choice(((1,), (1, 1))))),
     "integer dtype": (_weight, lambda value, pick: value.to(pick.choice((torch.int64, torch.int32, torch.uint8, torch.bool)))),
@@ -71,7 +71,7 @@ SAVED = {  # one tensor changed: (which keys, how)
         lambda value, pick: pick.choice((None, 1.5, "x", [1.0], value.tolist(), value.numpy(), {"a": value})),
     ),
 }
-UNSAVED = {  # kinds of tensors that a model cannot hold
+UNSAVED = {  # kinds of tensors that a model cannot hold; passed as a dict only
     "meta": (_weight, lambda value, pick: value.to("meta")),
     "sparse": (
         _weight,
@@ -130,7 +130,7 @@ KINDS = [*SAVED, *UNSAVED, *KEYS]
 
 
 def spoil(state: State, kind: str, pick: Random) -> bool:
-    """Put a fault into a state dict; False where it has no tensor for it."""
+    """Put a fault into a state dict; return False if no tensor is suitable."""
     if kind in KEYS:
         KEYS[kind](state, pick)
         return True
@@ -144,7 +144,7 @@ def spoil(state: State, kind: str, pick: Random) -> bool:
 
 # --- models --------------------------------------------------------------------------------------------------------------
 class Target:
-    """A narrow model of a registered name, and sound weights for it by every layout's names."""
+    """A narrow version of a registered model, and valid weights for it with the names of every layout."""
 
     def __init__(self, name: str, dtype: torch.dtype) -> None:
         self.name, layouts = name, (NATIVE, *find_entry(name).layouts)
@@ -158,8 +158,8 @@ class Target:
 
 
 def transactional(count: int, seed: int = 0) -> Figure:
-    """Return what became of `count` faulty state dicts, spread over every registered model (item 2 of the figures)."""
-    figure = Figure("transactional load", (*ERRORS, *ZERO), ("loaded sound weights", *(f"refused: {kind}" for kind in KINDS)))
+    """Load `count` state dicts with one fault each, spread over every registered model (figure 2)."""
+    figure = Figure("transactional load", (*ERRORS, *ZERO), ("loaded valid weights", *(f"refused: {kind}" for kind in KINDS)))
     names = iz.list_models()
     with ExitStack() as stack:
         for name in names:
@@ -173,7 +173,7 @@ def transactional(count: int, seed: int = 0) -> Figure:
 
 
 def _case(target: Target, path: Path, pick: Random) -> Iterator[tuple[str, object]]:
-    """Try one faulty state dict, now and then a sound one, as a dict or as a file; yield what is found."""
+    """Load one state dict with a fault (a few are valid), as a dict or as a file; yield what is found."""
     state: State = dict(target.good)
     kind = pick.choice(KINDS) if pick.random() < 0.95 else "none"
     if (kind == "overflow of float16" and not target.half) or (kind != "none" and not spoil(state, kind, pick)):
@@ -189,11 +189,11 @@ def _case(target: Target, path: Path, pick: Random) -> Iterator[tuple[str, objec
     try:
         iz.load_weights(target.model, source)
         loaded = True
-        yield ("loaded sound weights" if kind == "none" else "fault accepted"), what
+        yield ("loaded valid weights" if kind == "none" else "fault accepted"), what
     except iz.ZooError as error:
-        yield ("sound weights refused" if kind == "none" else f"refused: {kind}"), f"{what}: {error}"
+        yield ("valid weights refused" if kind == "none" else f"refused: {kind}"), f"{what}: {error}"
     except BaseException as error:
-        yield "error of another family", f"{what}: {type(error).__name__}: {str(error)[:200]}"
+        yield "error other than ZooError", f"{what}: {type(error).__name__}: {str(error)[:200]}"
     if not target.watch.in_place or target.watch.bits != (target.after if loaded and kind == "none" else target.before):
         yield "half-modified model", what
     target.watch.bits = target.before
