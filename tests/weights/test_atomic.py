@@ -1,4 +1,4 @@
-"""A file is written whole or not at all: after exceptions, a full disk, and kill -9."""
+"""A file is written completely or not at all: after exceptions, a full disk, and SIGKILL."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ import json, os, random, resource, signal, sys, time
 from pathlib import Path
 import torch
 from inceptionzoo.weights._safetensors import MARKER, read_safetensors, write_safetensors
-torch.set_num_threads(1)  # a forked child has no other
+torch.set_num_threads(1)  # a forked child has only one
 folder = Path(sys.argv[1])
 path = folder / "model.safetensors"
 save = lambda number, size=300_000: write_safetensors(path, {"w": torch.full((size,), float(number))}, {MARKER: str(number)})
@@ -62,7 +62,7 @@ print(json.dumps([len(seen), left, os.listdir(folder)]))
 
 
 def run(script: str, folder: Path) -> object:
-    """Return what the script prints as JSON, run in a process of its own."""
+    """Run the script in a new process; return what it prints as JSON."""
     done = subprocess.run([sys.executable, "-c", SAVE + script, folder], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -98,7 +98,7 @@ def test_a_failing_rename_leaves_the_old_file_and_nothing_else(tmp_path, monkeyp
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a.safetensors": b"old"}
 
 
-def test_no_folder_and_a_folder_in_the_way_are_os_errors(tmp_path, tiny):
+def test_a_missing_folder_and_a_folder_of_the_same_name_are_os_errors(tmp_path, tiny):
     with pytest.raises(FileNotFoundError):
         iz.save_weights(tiny, tmp_path / "none" / "a.safetensors")
     (tmp_path / "folder").mkdir()
@@ -107,7 +107,7 @@ def test_no_folder_and_a_folder_in_the_way_are_os_errors(tmp_path, tiny):
     assert [file.name for file in tmp_path.rglob("*")] == ["folder"]
 
 
-def test_a_symlink_stays_one(tmp_path, tiny):
+def test_a_symlink_stays_a_symlink(tmp_path, tiny):
     real, link, dangling = tmp_path / "there" / "real", tmp_path / "link", tmp_path / "dangling"
     real.parent.mkdir()
     real.write_bytes(b"old")
@@ -157,14 +157,14 @@ def test_a_full_disk_keeps_the_old_file(tmp_path):
     assert tensors["w"].equal(torch.zeros(300_000))
 
 
-def test_killed_while_saving_the_file_is_whole(tmp_path):
+def test_after_a_kill_while_saving_the_file_is_complete(tmp_path):
     finished, interrupted, names = run(KILL, tmp_path)
     assert finished > 1
-    assert interrupted > 0  # some were killed in the middle of a write
-    assert names == ["model.safetensors"]  # the next writer has removed what they left
+    assert interrupted > 0  # some were killed during a write
+    assert names == ["model.safetensors"]  # the next writer has removed their temporary files
 
 
-def test_a_living_writers_temporary_stays(tmp_path, tiny):
+def test_the_temporary_file_of_a_running_writer_stays(tmp_path, tiny):
     path = tmp_path / "a*[1].bin"
     with atomic_write(path) as stream:
         stream.write(b"first")
@@ -174,7 +174,7 @@ def test_a_living_writers_temporary_stays(tmp_path, tiny):
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {path.name: b"first"}
 
 
-def test_a_file_system_without_locks_is_written_to_and_not_swept(tmp_path, monkeypatch):
+def test_on_a_file_system_without_locks_nothing_is_removed(tmp_path, monkeypatch):
     orphan = tmp_path / ".a.bin.0123abcd.tmp"
     orphan.write_bytes(b"?")
 

@@ -1,4 +1,4 @@
-"""Files under other libraries' names: the peers load them strictly, and we read them back."""
+"""Files with other libraries' tensor names: these libraries load them strictly, and we read them back."""
 
 import warnings
 
@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 PLAIN = {"weights": None, "init_weights": False}
 VGGS = iz.list_models("vgg*", exclude_filters=["*cifar", "vgg11_lrn", "vgg16_1x1"])
-PEERS = {  # (our model, layout): the peer's, of 1000 classes
+PEERS = {  # {(our model, layout): builder of the other library's model, of 1000 classes}
     ("googlenet", "torchvision"): lambda: torchvision.models.googlenet(aux_logits=False, **PLAIN),
     ("inception_v3", "torchvision"): lambda: torchvision.models.inception_v3(aux_logits=False, **PLAIN),
     ("bn_inception", "cadene"): lambda: cadene_bninception(pretrained=None),
@@ -34,12 +34,12 @@ PEERS = {  # (our model, layout): the peer's, of 1000 classes
     **{(name, "torchvision"): lambda name=name: getattr(torchvision.models, name)(**PLAIN) for name in VGGS},
     **{(name, "timm"): lambda name=name: timm.create_model(name) for name in VGGS},
 }
-OWN = {"googlenet_5x5", "googlenet_cifar", "inception_v3_fid", "vgg11_lrn", "vgg16_1x1"}  # no package loads these as they are
+NO_PEER = {"googlenet_5x5", "googlenet_cifar", "inception_v3_fid", "vgg11_lrn", "vgg16_1x1"}  # no package has exactly these networks
 
 
 @pytest.mark.parametrize(("name", "layout"), PEERS, ids="-".join)
 def test_the_names_and_shapes_are_the_peers(name, layout):
-    """On the meta device, where shapes are checked as on any other and large models cost nothing."""
+    """On the meta device, because only names and shapes are compared."""
     with torch.device("meta"):
         peer = PEERS[name, layout]()
     table = next(item for item in REGISTRY[name].layouts if item.name == layout)
@@ -54,7 +54,7 @@ def test_every_layout_has_a_peer_or_a_reason():
     known = {(name, layout.name) for name, entry in REGISTRY.items() for layout in entry.layouts}
     rest = {name for name, layout in known - set(PEERS)}
     cifar = set(iz.list_models("*_cifar"))
-    assert rest <= OWN | cifar | {"inception_resnet_v1"}  # facenet-pytorch's is in test_inception_resnet.py
+    assert rest <= NO_PEER | cifar | {"inception_resnet_v1"}  # facenet-pytorch's is tested in test_inception_resnet.py
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
