@@ -154,9 +154,6 @@ def load_everywhere(name: str, path: str, model: iz.Net) -> list[tuple[str, str]
 
 def read_unguarded(name: str, path: str, model: iz.Net) -> list[tuple[str, str]]:
     """Load a file with an unguarded torch.load."""
-    with (
-        suppress(BaseException),
-        open(path, "rb") as stream,
-    ):  # a stream, because torch reads a path ending in .safetensors differently
+    with suppress(BaseException), open(path, "rb") as stream:  # torch would read a path ending in .safetensors differently
         torch.load(stream, weights_only=False)
     return []

@@ -72,7 +72,12 @@ class ForbidTensors(TorchDispatchMode):
         raise TensorCreated(func.name())
 
 
-ACCEPTED, OTHER, FIRST, CHANGED = "accepted", "error outside ZooError", "a tensor was created or changed first", "model changed"
+ACCEPTED, OTHER, FIRST, CHANGED = (
+    "accepted",
+    "error other than ZooError",
+    "a tensor was created or changed first",
+    "model changed",
+)
 UNNAMED, UNVALUED, UNFAIR = "argument not named", "value not named", "valid arguments refused"
 ALIASES = {  # other names of an argument in messages
     "source": ("weights",),

@@ -34,7 +34,7 @@ PEERS = {  # {(our model, layout): builder of the other library's model, of 1000
     **{(name, "torchvision"): lambda name=name: getattr(torchvision.models, name)(**PLAIN) for name in VGGS},
     **{(name, "timm"): lambda name=name: timm.create_model(name) for name in VGGS},
 }
-NO_PEER = {"googlenet_5x5", "googlenet_cifar", "inception_v3_fid", "vgg11_lrn", "vgg16_1x1"}  # no package has exactly these networks
+NO_PEER = {"googlenet_5x5", "googlenet_cifar", "inception_v3_fid", "vgg11_lrn", "vgg16_1x1"}  # networks of no package
 
 
 @pytest.mark.parametrize(("name", "layout"), PEERS, ids="-".join)
