@@ -87,7 +87,7 @@ def start_digest(header: bytes, expected: str) -> hashlib._Hash:
     """Return the hash of a file's start, to be updated with its payload; `expected` is the digest that the header holds.
 
     Raises:
-        ValueError: `expected` is not a digest, or does not stand where the library writes it.
+        ValueError: `expected` is not a digest, or is not where the library writes it.
     """
     start = digest_offset(header)
     end = start + len(BLANK_DIGEST)

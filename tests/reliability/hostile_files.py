@@ -49,7 +49,7 @@ PLACES: dict[str, Callable[[bytes, bytes], bytes]] = {  # (opcodes of a state di
     "in a dict": lambda body, bomb: body + MORE + b"}" + A + bomb + b"ss",
     "key of a dict": lambda body, bomb: body + MORE + b"}" + bomb + b"Nss",
     "deep down": lambda body, bomb: body + MORE + b"](" * 9 + bomb + b"te" * 9 + b"s",
-    "beside a state dict": lambda body, bomb: b"}" + STATE + body + b"s" + OPTIMIZER + bomb + b"s",
+    "next to a state dict": lambda body, bomb: b"}" + STATE + body + b"s" + OPTIMIZER + bomb + b"s",
     "first, and dropped": lambda body, bomb: bomb + b"0" + body,
     "last, and dropped": lambda body, bomb: body + bomb + b"0",
     "state of the dict": lambda body, bomb: body + b"}" + A + bomb + b"sb",

@@ -24,7 +24,7 @@ Found = Iterator[tuple[str, object]]
 
 def readers_beside_writers(loads: int, saves: int) -> Figure:
     """Load `loads` times while another process saves the weights of two models in turn (figure 9)."""
-    figure = Figure("readers beside writers", (*ERRORS, *ZERO))
+    figure = Figure("readers during saves", (*ERRORS, *ZERO))
     figure.reached = ("loads", "loads while the file was replaced", "saves", "unchanged after a truncation in place")
     with tiny_at("w.safetensors") as path:
         models = [shaken(iz.create_model("tiny").eval(), seed) for seed in (1, 2)]
