@@ -132,11 +132,11 @@ class Recorder:
         return played
 
     def _moved(self, step: KernelLaunch) -> Iterator[AddressFixup]:
-        for name, *_ in step.work._fields_:
-            number = getattr(step.work, name)
+        for name, *_ in step.args._fields_:
+            number = getattr(step.args, name)
             for index, value in enumerate(self.values):
                 if 0 <= number - value.data_ptr() < _byte_extent(value):
-                    yield AddressFixup(step.work, name, index, number - value.data_ptr())
+                    yield AddressFixup(step.args, name, index, number - value.data_ptr())
                     break
 
     def _chain(self, modules: list[nn.Module], start: Tensor, into: Tensor | None) -> Tensor:

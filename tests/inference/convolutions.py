@@ -1,4 +1,4 @@
-"""Convolutions and maps, and what they give in float64."""
+"""Convolutions and inputs for the tests of inference, reference outputs in float64, and tolerances."""
 
 import copy
 
@@ -6,28 +6,31 @@ import torch
 from helpers import noise
 from torch import nn
 
-PACKED = 5e-6  # relative to the largest output
-WINOGRAD = 1e-4
+PACKED = 5e-6  # tolerance of direct convolutions, relative to the largest output
+WINOGRAD = 1e-4  # the same of Winograd's algorithm, which rounds more
 
 
 def conv(into: int = 8, out: int = 16, kernel: object = 3, **options: object) -> nn.Conv2d:
-    sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-    options = {"padding": tuple(side // 2 for side in sides)} | options
-    made = nn.Conv2d(into, out, sides, **options).requires_grad_(False)
-    made.weight.copy_(noise(*made.weight.shape)), made.bias.copy_(noise(out))
-    return made.to(memory_format=torch.channels_last)
+    """Return a frozen channels_last convolution with random weight and bias; its output is as large as its input by default."""
+    kernel_size = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    options = {"padding": tuple(side // 2 for side in kernel_size)} | options
+    layer = nn.Conv2d(into, out, kernel_size, **options).requires_grad_(False)
+    layer.weight.copy_(noise(*layer.weight.shape)), layer.bias.copy_(noise(out))
+    return layer.to(memory_format=torch.channels_last)
 
 
 def maps(*shape: int) -> torch.Tensor:
+    """Return random channels_last feature maps (n, c, h, w)."""
     return noise(*shape, seed=2).to(memory_format=torch.channels_last)
 
 
-def rectified(made: nn.Conv2d, relu: bool | int) -> int:
-    """Return of how many channels, first ones, ReLU is taken: True for all."""
-    return made.out_channels * relu if isinstance(relu, bool) else relu
+def relu_channels(layer: nn.Conv2d, relu: bool | int) -> int:
+    """Return the number of leading channels that ReLU applies to; `relu` is True for all, False for none, or the number."""
+    return layer.out_channels * relu if isinstance(relu, bool) else relu
 
 
-def expected(made: nn.Conv2d, x: torch.Tensor, relu: bool | int) -> torch.Tensor:
-    y = copy.deepcopy(made).double()(x.double())
-    y[:, : rectified(made, relu)].relu_()
+def expected(layer: nn.Conv2d, x: torch.Tensor, relu: bool | int) -> torch.Tensor:
+    """Return the output of the convolution and the ReLU in float64."""
+    y = copy.deepcopy(layer).double()(x.double())
+    y[:, : relu_channels(layer, relu)].relu_()
     return y

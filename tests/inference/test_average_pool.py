@@ -1,4 +1,4 @@
-"""An average pool in one pass gives torch's average, then the bias, then ReLU or not."""
+"""The average pool kernel agrees with torch's average pool, followed by a bias and an optional ReLU."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from inceptionzoo.inference.cpu._average_pool import AveragePoolOp, supports
     ],
     ids=str,
 )
-def test_averages(options, channels, relu):
+def test_average_pool_agrees_with_torch(options, channels, relu):
     pool, bias = nn.AvgPool2d(**options), noise(channels)
     assert supports(pool)
     wide = maps(3, channels + 8, 8, 11)
@@ -32,15 +32,15 @@ def test_averages(options, channels, relu):
         assert distance(AveragePoolOp(pool, bias, relu, x.shape)(x), y.relu() if relu else y) < PACKED
 
 
-def test_what_it_leaves():
+def test_unsupported_average_pools():
     assert not supports(nn.AvgPool2d(1))
     assert not supports(nn.AvgPool2d(7))
     assert not supports(nn.AdaptiveAvgPool2d(3))
 
 
-def test_nan_and_infinity():
+def test_average_pool_keeps_nan_and_infinity():
     pool, bias, x = nn.AvgPool2d(3, 1, 1), noise(8), maps(1, 8, 12, 12)
     x[0, 3, 5, 5], x[0, 2, 9, 9] = float("nan"), float("inf")
-    y, torchs = AveragePoolOp(pool, bias, True, x.shape)(x), (pool(x) + bias[:, None, None]).relu()
-    assert y.isnan().equal(torchs.isnan())
-    assert y.isinf().equal(torchs.isinf())
+    y, reference = AveragePoolOp(pool, bias, True, x.shape)(x), (pool(x) + bias[:, None, None]).relu()
+    assert y.isnan().equal(reference.isnan())
+    assert y.isinf().equal(reference.isinf())

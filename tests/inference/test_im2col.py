@@ -1,7 +1,7 @@
-"""A convolution as one product gives the convolution's outputs, for every window, stride, border and layout."""
+"""Convolution by im2col agrees with torch for all kernel sizes, strides, paddings and memory layouts."""
 
 import pytest
-from convolutions import PACKED, conv, expected, maps, rectified
+from convolutions import PACKED, conv, expected, maps, relu_channels
 from helpers import distance
 
 from inceptionzoo.inference.cpu import _buffers as buffers
@@ -26,32 +26,34 @@ from inceptionzoo.inference.cpu._im2col import Im2colConv, packed_weight, suppor
     ],
     ids=str,
 )
-def test_direct(options, side, relu):
-    made = conv(**options)
-    assert supports(made)
+def test_im2col_agrees_with_torch(options, side, relu):
+    layer = conv(**options)
+    assert supports(layer)
     if options.get("kernel") == 5:
-        side += 4
-    way = Im2colConv(made, rectified(made, relu), packed_weight(made))
-    wide = maps(3, made.in_channels + 8, side, side + 2)
-    for x in (wide[:, : made.in_channels].contiguous(), wide[:, 8:], wide[:1, : made.in_channels], wide[:, :-8]):
-        assert distance(way(x), expected(made, x, relu)) < PACKED
+        side += 4  # this kernel has no vertical padding
+    op = Im2colConv(layer, relu_channels(layer, relu), packed_weight(layer))
+    wide = maps(3, layer.in_channels + 8, side, side + 2)
+    for x in (wide[:, : layer.in_channels].contiguous(), wide[:, 8:], wide[:1, : layer.in_channels], wide[:, :-8]):
+        assert distance(op(x), expected(layer, x, relu)) < PACKED
 
 
-def test_in_parts(monkeypatch):
+def test_im2col_in_several_parts(monkeypatch):
     monkeypatch.setattr(buffers, "CACHE_BYTES", 1 << 12)
-    made, x = conv(), maps(2, 8, 19, 23)
-    assert distance(Im2colConv(made, made.out_channels, packed_weight(made))(x), expected(made, x, True)) < PACKED
+    layer, x = conv(), maps(2, 8, 19, 23)
+    op = Im2colConv(layer, layer.out_channels, packed_weight(layer))
+    assert distance(op(x), expected(layer, x, True)) < PACKED
 
 
 @pytest.mark.parametrize("options", [{"into": 3}, {"out": 4}, {"groups": 2}, {"dilation": 2}, {"kernel": 9}], ids=str)
-def test_what_it_leaves(options):
+def test_convolutions_unsupported_by_im2col(options):
     assert not supports(conv(**options))
 
 
-def test_nan_and_infinity():
-    made, x = conv(), maps(1, 8, 12, 12)
+def test_im2col_keeps_nan_and_infinity():
+    layer, x = conv(), maps(1, 8, 12, 12)
     x[0, 3, 5, 5], x[0, 2, 9, 9] = float("nan"), float("inf")
     for relu in (True, False):
-        y, torchs = Im2colConv(made, rectified(made, relu), packed_weight(made))(x), expected(made, x, relu)
-        assert y.isnan().equal(torchs.isnan())
-        assert y.isinf().equal(torchs.isinf())
+        y = Im2colConv(layer, relu_channels(layer, relu), packed_weight(layer))(x)
+        reference = expected(layer, x, relu)
+        assert y.isnan().equal(reference.isnan())
+        assert y.isinf().equal(reference.isinf())

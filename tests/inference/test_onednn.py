@@ -1,7 +1,7 @@
-"""Packed weights give the convolution's outputs, for other sizes of input too."""
+"""Convolution by oneDNN agrees with torch, also for input sizes other than the one that the weight was packed for."""
 
 import pytest
-from convolutions import PACKED, conv, expected, maps, rectified
+from convolutions import PACKED, conv, expected, maps, relu_channels
 from helpers import distance
 
 from inceptionzoo.inference.cpu._onednn import OneDNNConv
@@ -13,18 +13,18 @@ from inceptionzoo.inference.cpu._onednn import OneDNNConv
     [{}, {"kernel": 1}, {"stride": 2, "kernel": 7, "into": 3}, {"dilation": 2}, {"groups": 4}, {"bias": True, "padding": 0}],
     ids=str,
 )
-def test_packed(options, relu):
-    made = conv(**options)
-    for shape in ((2, made.in_channels, 17, 20), (1, made.in_channels, 40, 9)):
+def test_onednn_agrees_with_torch(options, relu):
+    layer = conv(**options)
+    op = OneDNNConv(layer, relu_channels(layer, relu), (2, layer.in_channels, 17, 20))
+    for shape in ((2, layer.in_channels, 17, 20), (1, layer.in_channels, 40, 9)):
         x = maps(*shape)
-        way = OneDNNConv(made, rectified(made, relu), (2, made.in_channels, 17, 20))
-        assert distance(way(x), expected(made, x, relu)) < PACKED
-        assert distance(way(x.contiguous()), expected(made, x, relu)) < PACKED
+        assert distance(op(x), expected(layer, x, relu)) < PACKED
+        assert distance(op(x.contiguous()), expected(layer, x, relu)) < PACKED
 
 
 @pytest.mark.parametrize("options", [{"into": 3}, {"kernel": 1}, {}, {"into": 16, "out": 64}], ids=str)
-def test_nan(options):
-    made = conv(**options)
-    x = maps(1, made.in_channels, 12, 12)
+def test_onednn_keeps_nan(options):
+    layer = conv(**options)
+    x = maps(1, layer.in_channels, 12, 12)
     x[0, 0, 5, 5] = float("nan")
-    assert OneDNNConv(made, made.out_channels, x.shape)(x).isnan().equal(expected(made, x, True).isnan())
+    assert OneDNNConv(layer, layer.out_channels, x.shape)(x).isnan().equal(expected(layer, x, True).isnan())

@@ -1,8 +1,8 @@
-"""Winograd's method gives the convolution's outputs, on every border, thread and layout."""
+"""Convolution by Winograd's algorithm agrees with torch for all paddings, memory layouts and numbers of threads."""
 
 import pytest
 import torch
-from convolutions import WINOGRAD, conv, expected, maps, rectified
+from convolutions import WINOGRAD, conv, expected, maps, relu_channels
 from helpers import distance
 from torch import nn
 
@@ -10,11 +10,11 @@ from inceptionzoo.inference.cpu import _buffers as buffers
 from inceptionzoo.inference.cpu._winograd import WinogradConv, supports, transform_weight
 
 
-def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 4) -> WinogradConv:
-    return WinogradConv(made, rectified(made, relu), outputs, transform_weight(made, outputs), x.shape)
+def winograd_op(layer: nn.Conv2d, relu: bool | int, x: torch.Tensor, m: int = 4) -> WinogradConv:
+    return WinogradConv(layer, relu_channels(layer, relu), m, transform_weight(layer, m), x.shape)
 
 
-@pytest.mark.parametrize("outputs", [2, 4])
+@pytest.mark.parametrize("m", [2, 4])
 @pytest.mark.parametrize("relu", [True, False, 5])
 @pytest.mark.parametrize("side", [7, 12, 30])
 @pytest.mark.parametrize(
@@ -35,37 +35,37 @@ def made_for(made: nn.Conv2d, relu: bool | int, x: torch.Tensor, outputs: int = 
     ],
     ids=str,
 )
-def test_winograd(options, side, relu, outputs):
-    made = conv(**options)
-    assert supports(made)
-    x = maps(3, made.in_channels, side, side + 2)
-    way = made_for(made, relu, x, outputs)
-    y = way(x)
+def test_winograd_agrees_with_torch(options, side, relu, m):
+    layer = conv(**options)
+    assert supports(layer)
+    x = maps(3, layer.in_channels, side, side + 2)
+    op = winograd_op(layer, relu, x, m)
+    y = op(x)
     assert y.is_contiguous(memory_format=torch.channels_last)
-    assert distance(y, expected(made, x, relu)) < WINOGRAD
-    other = maps(1, made.in_channels, side + 3, side)
-    assert distance(way(other), expected(made, other, relu)) < WINOGRAD
+    assert distance(y, expected(layer, x, relu)) < WINOGRAD
+    other = maps(1, layer.in_channels, side + 3, side)
+    assert distance(op(other), expected(layer, other, relu)) < WINOGRAD
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_winograd_on_threads_and_in_parts(threads, monkeypatch):
-    """Few tiles a part, the last part overlapping: every tile is worked on, by whichever thread."""
-    monkeypatch.setattr("inceptionzoo.inference.cpu._buffers.CACHE_BYTES", 1 << 14)
-    before = torch.get_num_threads()
+def test_winograd_in_several_parts(threads, monkeypatch):
+    """Each part has few tiles, and the register blocks of the last part overlap: every tile is still computed."""
+    monkeypatch.setattr(buffers, "CACHE_BYTES", 1 << 14)
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        made, x = conv(), maps(2, 8, 45, 51)
-        way = made_for(made, True, x)
+        layer, x = conv(), maps(2, 8, 45, 51)
+        op = winograd_op(layer, True, x)
         assert len(list(buffers.cache_blocks(2 * 12 * 13, 36 * 16))) > 20
-        assert distance(way(x), expected(made, x, True)) < WINOGRAD
+        assert distance(op(x), expected(layer, x, True)) < WINOGRAD
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
 
 
-def test_winograd_of_some_channels_and_other_layouts():
-    made, wide = conv(), maps(2, 40, 9, 11)
+def test_winograd_of_slices_and_other_layouts():
+    layer, wide = conv(), maps(2, 40, 9, 11)
     for x in (wide[:, 8:16], wide[:, 32:], maps(2, 8, 9, 11).contiguous(), maps(2, 8, 22, 11)[:, :, ::2], wide[1:, :8]):
-        assert distance(made_for(made, False, x)(x), expected(made, x, False)) < WINOGRAD
+        assert distance(winograd_op(layer, False, x)(x), expected(layer, x, False)) < WINOGRAD
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_winograd_of_some_channels_and_other_layouts():
     ],
     ids=str,
 )
-def test_what_winograd_leaves(options):
+def test_convolutions_unsupported_by_winograd(options):
     assert not supports(conv(**options))
 
 
-def test_nan_and_infinity():
-    """They reach every output that they touch; others of the same tiles too."""
-    x, made = maps(1, 8, 12, 12), conv()
+def test_winograd_keeps_nan_and_infinity():
+    """Every output whose window has a nan or an infinity is nan or infinite. Other outputs of the same tile may be, too."""
+    x, layer = maps(1, 8, 12, 12), conv()
     x[0, 3, 5, 5] = float("nan")
     for relu in (True, False):
-        assert made_for(made, relu, x)(x)[..., 4:7, 4:7].isnan().all()
+        assert winograd_op(layer, relu, x)(x)[..., 4:7, 4:7].isnan().all()
     y = maps(1, 8, 12, 12).index_fill(1, torch.tensor(0), float("inf"))
-    assert not made_for(made, False, y)(y).isfinite().any()
+    assert not winograd_op(layer, False, y)(y).isfinite().any()

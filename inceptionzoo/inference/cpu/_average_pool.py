@@ -1,8 +1,8 @@
-"""An average pool of (n, c, h, w), channels_last, then a bias and, where asked for, ReLU, in one pass."""
+"""Average pooling, followed by a bias and an optional ReLU, in one kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial, reduce
 
 import torch
@@ -10,52 +10,66 @@ from llvmlite import ir
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import _windows as windows
-from ._codegen import FLAGS, FLOAT, KernelBuilder, Pair, TileArgs, broadcast, relu_of
-from ._jit import compile_kernel, vector_width
-from ._windows import WindowOp
+from ._buffers import ScratchArena
+from ._codegen import FAST_MATH, FLOAT, KernelBuilder, Pair, TileArgs, element_pointer, relu_emitter, splat
+from ._jit import choose_vector_width, compile_kernel
+from ._kernel import KernelLaunch
+from ._pooling import PoolOp, supports_window
 
 
 @cache
-def average_pool_kernel(size: Pair, step: Pair, width: int) -> int:
-    """Compile the pass over windows of this size at these steps, `width` channels at a time; return its address."""
+def average_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> int:
+    """Compile the kernel that writes `relu(sum of the window * scale[window] + bias)`, and return its address."""
 
-    def write(module: ir.Module) -> ir.Function:
-        to = KernelBuilder(module, size, step, width)
-        at, work = to.at, to.work
-        source, target, outside, bias, scale = map(to.address, ("source", "target", "outside", "bias", "scale"))
-        with to.tiles() as tile:
-            to.locate_pixels(tile, source, outside)
-            position = at.srem(tile, at.mul(work["rows"], work["columns"]))
-            share = broadcast(at, at.load(at.gep(scale, [position], source_etype=FLOAT), typ=FLOAT), width)
-            with to.channels() as channel:
-                total = reduce(partial(at.fadd, flags=FLAGS), to.read_pixels(channel))
-                value = at.fadd(at.fmul(total, share, flags=FLAGS), to.read(bias, channel), flags=FLAGS)
-                value = relu_of(at, work["relu"], channel, to.vector)(value)
-                to.write(value, target, at.add(to.tile_offset(tile, 0), channel))
-        at.ret_void()
-        return to.function
+    def emit_body(module: ir.Module) -> ir.Function:
+        kernel = KernelBuilder(module, kernel_size, stride, vector_width)
+        builder, args = kernel.builder, kernel.args
+        source, target, padding_pixel, bias, scales = map(
+            kernel.pointer, ("source", "target", "padding_pixel", "bias", "scale")
+        )
+        with kernel.tile_loop() as tile:
+            kernel.locate_pixels(tile, source, padding_pixel)
+            window = builder.srem(tile, builder.mul(args["grid_rows"], args["grid_columns"]))
+            scale = splat(builder, builder.load(element_pointer(builder, scales, window), typ=FLOAT), vector_width)
+            with kernel.channel_loop() as channel:
+                total = reduce(partial(builder.fadd, flags=FAST_MATH), kernel.load_pixels(channel))
+                average = builder.fmul(total, scale, flags=FAST_MATH)
+                value = builder.fadd(average, kernel.load(bias, channel), flags=FAST_MATH)
+                value = relu_emitter(builder, args["relu_channels"], channel, kernel.vector_type)(value)
+                kernel.store(value, target, builder.add(kernel.element_offset(tile, 0), channel))
+        builder.ret_void()
+        return kernel.function
 
-    return compile_kernel(TileArgs, write)
+    return compile_kernel(TileArgs, emit_body)
 
 
 def supports(pool: nn.Module) -> bool:
-    """Return whether the pool can run so."""
-    return type(pool) is nn.AvgPool2d and windows.supports(pool)
+    """Return whether `AveragePoolOp` can replace the pool."""
+    return type(pool) is nn.AvgPool2d and supports_window(pool)
 
 
-class AveragePoolOp(WindowOp):
-    """An average pool of maps of `shape`, then a bias, and ReLU where `relu`."""
+class AveragePoolOp(PoolOp):
+    """Average pool, then a bias per channel, then ReLU if `relu`: (n, c, h, w) -> (n, c, h', w').
+
+    Inputs must have the c, h and w of `shape`.
+    """
 
     def __init__(self, pool: nn.AvgPool2d, bias: Tensor, relu: bool, shape: Sequence[int]) -> None:
         super().__init__(pool)
-        ones = torch.ones(1, 1, *shape[2:])
-        pixels = F.avg_pool2d(ones, self.size, self.step, self.padding, pool.ceil_mode, divisor_override=1)
-        self.scale = (pool(ones) / pixels)[0, 0].contiguous()  # one over what each window is divided by
-        self.bias, self.outside = bias.detach(), torch.zeros(shape[1])
-        self.more = {"bias": self.bias.data_ptr(), "scale": self.scale.data_ptr(), "relu": shape[1] * relu}
-        self.address = average_pool_kernel(self.size, self.step, vector_width(shape[1]))
+        _, channels, *size = shape
+        ones = torch.ones(1, 1, *size)
+        pixels = F.avg_pool2d(ones, self.kernel_size, self.stride, self.padding, pool.ceil_mode, divisor_override=1)
+        self.scale = (pool(ones) / pixels)[0, 0].contiguous()  # (h', w'): 1 / divisor of each window
+        self.bias, self.relu_channels = bias.detach(), channels * relu
+        self.padding_pixel = torch.zeros(channels)
+        self.kernel = average_pool_kernel(self.kernel_size, self.stride, choose_vector_width(channels))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        rows, columns = self.scale.shape
-        return x.shape[0], x.shape[1], rows, columns
+        height, width = self.scale.shape
+        return x.shape[0], x.shape[1], height, width
+
+    def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
+        for kernel_launch in super().launches(x, y, scratch):
+            args = kernel_launch.args
+            args.bias, args.scale, args.relu_channels = self.bias.data_ptr(), self.scale.data_ptr(), self.relu_channels
+            yield kernel_launch

@@ -1,77 +1,74 @@
-"""Memory that the compiled passes work in."""
+"""Memory of the CPU kernels: channels_last tensors, scratch memory, and the division of work into parts that fit the cache."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-CACHE_BYTES = 4 << 20  # bytes that are worked on at a time
+CACHE_BYTES = 4 << 20  # size of the scratch memory that one part of an op's work uses
 
 
 def channels_last_rows(x: Tensor) -> Tensor:
-    """Return x, (n, c, h, w), with a pixel's channels in one piece and pixels evenly apart: so is a slice of channels too."""
+    """Return x, (n, c, h, w), or a channels_last copy if its channels are not contiguous or its pixels not evenly spaced.
+
+    A slice of the channels of a channels_last tensor is returned as it is: its pixels are `x.stride(3)` floats apart.
+    """
     _, _, height, width = x.shape
-    apart = x.stride(3)
-    even = x.stride() == (height * width * apart, 1, width * apart, apart)
-    return x if even else x.contiguous(memory_format=torch.channels_last)
+    pixel_stride = x.stride(3)
+    is_even = x.stride() == (height * width * pixel_stride, 1, width * pixel_stride, pixel_stride)
+    return x if is_even else x.contiguous(memory_format=torch.channels_last)
 
 
-def output_size(shape: Sequence[int], kernel: Sequence[int], padding: Sequence[int], stride: Sequence[int]) -> list[int]:
-    """Return the sides (h', w') of a convolution's output for an input (n, c, h, w)."""
-    axes = zip(shape[2:], kernel, padding, stride, strict=True)
-    return [(side + 2 * pad - taps) // step + 1 for side, taps, pad, step in axes]
+def empty_channels_last(count: int, channels: int, height: int, width: int) -> Tensor:
+    """Return an uninitialised tensor (n, c, h, w) in channels_last memory."""
+    return torch.empty((count, channels, height, width), memory_format=torch.channels_last)
 
 
 def cache_blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) of parts of `count` things of `size` floats each, about equal, that the cache holds."""
-    number = max(1, round(count * size * 4 / CACHE_BYTES))
-    step = -(-count // number)
-    for first in range(0, count, step):
-        yield first, min(first + step, count)
+    """Divide `count` items of `size` floats each into about equal parts that fit the cache; yield (start, stop) of each."""
+    parts = max(1, round(count * size * 4 / CACHE_BYTES))
+    step = -(-count // parts)
+    for start in range(0, count, step):
+        yield start, min(start + step, count)
 
 
 class ScratchArena:
-    """Memory by name; what a larger one has taken the place of is kept too, for who has its address."""
+    """Scratch memory by name. It only grows: buffers that became too small are kept, as launches may hold their addresses."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, list[Tensor]] = {}
+        self._buffers: dict[str, list[Tensor]] = {}
 
     def address(self, name: str, size: int) -> int:
-        """Return the address of `size` floats; the next call by this name has the same memory."""
-        return self._memory(name, size, torch.empty).data_ptr()
+        """Return the address of `size` uninitialised floats. Calls with the same name share the memory."""
+        return self._buffer(name, size, torch.empty).data_ptr()
 
     def zeros(self, name: str, size: int) -> Tensor:
-        """Return `size` floats that were 0 when they were first had by this name."""
-        return self._memory(name, size, torch.zeros)[:size]
+        """Return `size` floats, which are 0 when first allocated. Calls with the same name share the memory."""
+        return self._buffer(name, size, torch.zeros)[:size]
 
-    def _memory(self, name: str, size: int, make: Callable[[int], Tensor]) -> Tensor:
-        kept = self.kept.setdefault(name, [])
-        if not kept or len(kept[-1]) < size:
-            kept.append(make(size))
-        return kept[-1]
+    def _buffer(self, name: str, size: int, allocate: Callable[[int], Tensor]) -> Tensor:
+        buffers = self._buffers.setdefault(name, [])
+        if not buffers or len(buffers[-1]) < size:
+            buffers.append(allocate(size))
+        return buffers[-1]
 
     @property
     def size(self) -> int:
-        """How many floats it holds."""
-        return sum(len(memory) for kept in self.kept.values() for memory in kept)
+        """Number of floats in all buffers."""
+        return sum(len(buffer) for buffers in self._buffers.values() for buffer in buffers)
 
 
 class _ThreadScratch(threading.local):
     def __init__(self) -> None:
-        self.room = ScratchArena()
+        self.arena = ScratchArena()
 
 
-_THREAD = _ThreadScratch()
+_THREAD_SCRATCH = _ThreadScratch()
 
 
 def thread_scratch() -> ScratchArena:
-    """Return this thread's own room."""
-    return _THREAD.room
-
-
-def empty_channels_last(count: int, channels: int, height: int, width: int) -> Tensor:
-    """Return memory for maps (n, c, h, w) whose pixels' channels lie in one piece."""
-    return torch.empty((count, channels, height, width), memory_format=torch.channels_last)
+    """Return the scratch arena of the calling thread."""
+    return _THREAD_SCRATCH.arena

@@ -1,4 +1,8 @@
-"""A convolution of few channels, as of an image's three, run with channels of zeros beside them, which vectors fill."""
+"""Convolution of inputs whose number of channels is not a multiple of `DEPTH_UNROLL`, such as RGB images.
+
+The GEMM kernel needs the multiple, because it unrolls its loop over the depth. The input is copied to scratch memory with
+additional channels of zeros, and the weight is padded with zeros to match.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +12,50 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._buffers import ScratchArena
-from ._gemm import UNROLLED
+from ._gemm import DEPTH_UNROLL
 from ._kernel import KernelLaunch, KernelOp
 from ._max_pool import MaxPoolOp
 
 
 def supports(conv: nn.Conv2d) -> bool:
-    """Return whether the convolution lacks channels."""
-    return bool(conv.in_channels % UNROLLED) and conv.groups == 1
+    """Return whether the convolution needs channel padding and can have it."""
+    return _missing_channels(conv) > 0 and conv.groups == 1
+
+
+def _missing_channels(conv: nn.Conv2d) -> int:
+    return -conv.in_channels % DEPTH_UNROLL
 
 
 def pad_channels(conv: nn.Conv2d) -> nn.Conv2d:
-    """Return the convolution with weights of 0 for channels that make their number even."""
-    more = -conv.in_channels % UNROLLED
-    wide = nn.Conv2d(conv.in_channels + more, conv.out_channels, 1, device="meta")
-    wide.kernel_size, wide.stride, wide.padding, wide.dilation = conv.kernel_size, conv.stride, conv.padding, conv.dilation
-    wide.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 0, 0, 0, 0, more)), requires_grad=False)
-    wide.bias = conv.bias
-    return wide
+    """Return the convolution with zero weights for additional input channels, up to a multiple of `DEPTH_UNROLL`."""
+    missing = _missing_channels(conv)
+    padded = nn.Conv2d(conv.in_channels + missing, conv.out_channels, 1, device="meta")
+    padded.kernel_size, padded.stride, padded.padding, padded.dilation = (
+        conv.kernel_size, conv.stride, conv.padding, conv.dilation
+    )  # fmt: skip
+    padded.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 0, 0, 0, 0, missing)), requires_grad=False)
+    padded.bias = conv.bias
+    return padded
 
 
 class ChannelPaddedConv(KernelOp):
-    """What `make` gives for the widened convolution and the shape of its input."""
+    """Convolution that copies its input to scratch memory with additional zero channels, and runs another op on the copy.
 
-    def __init__(self, conv: nn.Conv2d, make: Callable[[Sequence[int]], KernelOp], shape: Sequence[int]) -> None:
-        self.channels = conv.in_channels + -conv.in_channels % UNROLLED
-        self.copy, self.inner = MaxPoolOp(nn.MaxPool2d(1), shape), make((shape[0], self.channels, *shape[2:]))
+    `make_op` returns that op, for `pad_channels(conv)`, from the shape of the padded input. `shape` is that of the input.
+    """
+
+    def __init__(self, conv: nn.Conv2d, make_op: Callable[[Sequence[int]], KernelOp], shape: Sequence[int]) -> None:
+        self.channels = conv.in_channels + _missing_channels(conv)
+        self.copy = MaxPoolOp(nn.MaxPool2d(1), shape)  # a 1x1 max pool copies
+        self.inner = make_op((shape[0], self.channels, *shape[2:]))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
         return self.inner.output_shape(x)
 
-    def launches(self, x: Tensor, y: Tensor, room: ScratchArena) -> Iterator[KernelLaunch]:
+    def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
         count, channels, height, width = x.shape
-        memory = room.zeros(f"{channels} of {self.channels} channels", count * height * width * self.channels)
-        wide = memory.view(count, height, width, self.channels).permute(0, 3, 1, 2)
-        yield from self.copy.launches(x, wide[:, :channels], room)
-        yield from self.inner.launches(wide, y, room)
+        name = f"{channels} of {self.channels} channels"  # nothing else writes to this memory: the other channels stay 0
+        memory = scratch.zeros(name, count * height * width * self.channels)
+        padded = memory.view(count, height, width, self.channels).permute(0, 3, 1, 2)
+        yield from self.copy.launches(x, padded[:, :channels], scratch)
+        yield from self.inner.launches(padded, y, scratch)

@@ -1,7 +1,12 @@
-"""A pass over maps, written in LLVM's intermediate language: loops, pixels, vectors of channels.
+"""Emit the LLVM IR of kernels that work on tiles of feature maps, several channels at a time.
 
-Maps are (n, h, w, c) in memory. A pass goes over tiles, rectangles of pixels at even steps; all pixels of a tile, for a
-vector of channels, are in registers at once. What lies beyond the border is read from, or written to, another place.
+Feature maps lie in NHWC memory: the channels of a pixel are contiguous, and pixels are `pixel_stride` floats apart. A tile is a
+rectangle of pixels: the window of a pool or a convolution, or a Winograd tile. The tiles of an image form a grid, and tiles are
+numbered by image, row and column. A kernel loops over tiles, and for each tile over vectors of channels; within that inner loop
+all pixels of the tile are held in registers. Pixels of a tile that lie outside the map get the address of another pixel, for
+example one of zeros, so that loads and stores need no branch.
+
+A tile buffer holds tiles outside a map, as (tile, element of the tile, channel); its tiles are `tile_pitch` floats apart.
 """
 
 from __future__ import annotations
@@ -11,132 +16,183 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
-from typing import Any
 
 from llvmlite import ir
+from torch import Tensor
 
-from ._jit import INT, LONG, POINTER, VOID, load_argument, loop
+from ._jit import INT32, INT64, POINTER, VOID, emit_loop, load_arg
 from ._winograd_matrices import Matrix
 
 FLOAT = ir.FloatType()
-FLAGS = ("contract", "nsz")  # fused multiply-adds, and nothing that changes what becomes of inf and nan
-ARGUMENTS = (
-    "source", "target", "bias", "outside", "scale",  # addresses
-    "height", "width", "top", "left",  # of the map, and how far the first tile lies outside, in pixels
-    "rows", "columns", "first", "last",  # of tiles; first and last of all images' tiles together
-    "channels", "stride", "pitch", "relu",  # stride: from pixel to pixel; pitch: from tile to tile; relu: of so many channels
-)  # fmt: skip
-Pair = tuple[int, int]
+FAST_MATH = ("contract", "nsz")  # allow fused multiply-adds; other fast-math flags would change the results for inf and nan
+Pair = tuple[int, int]  # (vertical, horizontal)
 
 
 class TileArgs(ctypes.Structure):
-    """What a pass is called with."""
+    """Arguments of a kernel that works on tiles. Addresses are in bytes, strides in floats, other lengths in pixels."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ARGUMENTS]  # ctypes wants a list
+    NAMES = (
+        "source", "target",  # addresses of the input and of the output; one may be a tile buffer
+        "bias",  # address of a float per channel
+        "padding_pixel",  # address of the channels that are read for pixels outside the map
+        "scale",  # address of a float per tile of an image
+        "height", "width", "pad_top", "pad_left",  # of the map
+        "grid_rows", "grid_columns",  # tiles of an image
+        "start", "stop",  # range of tiles to process
+        "channels", "pixel_stride", "tile_pitch",
+        "relu_channels",  # ReLU applies to this number of leading channels
+    )  # fmt: skip
+    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
+
+    @classmethod
+    def for_input(
+        cls,
+        x: Tensor,
+        padding: Sequence[int],
+        padding_pixel: Tensor,
+        *,
+        grid: Sequence[int],
+        tiles: tuple[int, int],
+        target: int,
+        tile_pitch: int,
+    ) -> TileArgs:
+        """Return the arguments of a kernel that reads tiles of x, (n, c, h, w), and writes to the tile buffer at `target`.
+
+        `grid` is (rows, columns) of the tiles of an image, `tiles` the range (start, stop) to process.
+        """
+        _, channels, height, width = x.shape
+        return cls(
+            source=x.data_ptr(), target=target, padding_pixel=padding_pixel.data_ptr(), height=height, width=width,
+            pad_top=padding[0], pad_left=padding[1], grid_rows=grid[0], grid_columns=grid[1], start=tiles[0], stop=tiles[1],
+            channels=channels, pixel_stride=x.stride(3), tile_pitch=tile_pitch,
+        )  # fmt: skip
 
 
 class KernelBuilder:
-    """Writes one pass: a function of the work, of its first tile and its last, for tiles of `size` pixels at even steps."""
+    """Builds the body of a kernel with the arguments `TileArgs`.
 
-    def __init__(self, module: ir.Module, size: Pair, step: Pair, vector: int) -> None:
-        self.size, self.step = size, step
-        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "pass")
-        self.at = ir.IRBuilder(self.function.append_basic_block())
-        self.vector = ir.VectorType(FLOAT, vector)
-        self.work = {entry: load_argument(self.at, self.function.args[0], TileArgs, entry) for entry in ARGUMENTS}
-        self.table = self.at.alloca(POINTER, size=size[0] * size[1])
+    Tiles are `tile_size` pixels high and wide; neighbouring tiles start `tile_step` pixels apart.
+    """
 
-    def address(self, name: str) -> Any:
-        return self.at.inttoptr(self.work[name], POINTER)
+    def __init__(self, module: ir.Module, tile_size: Pair, tile_step: Pair, vector_width: int) -> None:
+        self.tile_size, self.tile_step = tile_size, tile_step
+        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
+        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.vector_type = ir.VectorType(FLOAT, vector_width)
+        self.args = {name: load_arg(self.builder, self.function.args[0], TileArgs, name) for name in TileArgs.NAMES}
+        self.pixel_pointers = self.builder.alloca(POINTER, size=tile_size[0] * tile_size[1])
 
-    def read_pixels(self, channel: Any) -> list[Any]:
-        """Return the values of the pixels of the tile that was found last."""
-        return [self.read(self.pixel(place), channel) for place in range(self.size[0] * self.size[1])]
+    def pointer(self, name: str) -> ir.Value:
+        """Emit the conversion of an argument to a pointer."""
+        return self.builder.inttoptr(self.args[name], POINTER)
 
-    def splat(self, value: float) -> Any:
-        return ir.Constant(self.vector, [value] * self.vector.count)
+    def load(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+        return self.builder.load(element_pointer(self.builder, pointer, offset), typ=self.vector_type, align=4)
 
-    def read(self, pointer: Any, offset: Any) -> Any:
-        return self.at.load(self.at.gep(pointer, [offset], source_etype=FLOAT), typ=self.vector, align=4)
-
-    def write(self, value: Any, pointer: Any, offset: Any) -> None:
-        self.at.store(value, self.at.gep(pointer, [offset], source_etype=FLOAT), align=4)
+    def store(self, value: ir.Value, pointer: ir.Value, offset: ir.Value) -> None:
+        self.builder.store(value, element_pointer(self.builder, pointer, offset), align=4)
 
     @contextmanager
-    def tiles(self) -> Iterator[Any]:
-        """Write a loop over the tiles."""
-        with loop(self.at, *self.function.args[1:]) as turn:
-            yield turn.index
+    def tile_loop(self) -> Iterator[ir.Value]:
+        """Emit a loop over the tiles of this thread; yield the number of the tile."""
+        _, start, stop = self.function.args
+        with emit_loop(self.builder, start, stop) as loop:
+            yield loop.index
 
     @contextmanager
-    def channels(self) -> Iterator[Any]:
-        """Write a loop over vectors of channels."""
-        with loop(self.at, LONG(0), self.work["channels"], self.vector.count) as turn:
-            yield turn.index
+    def channel_loop(self) -> Iterator[ir.Value]:
+        """Emit a loop over vectors of channels; yield the first channel of the vector."""
+        with emit_loop(self.builder, INT64(0), self.args["channels"], self.vector_type.count) as loop:
+            yield loop.index
 
-    def tile_offset(self, tile: Any, place: int) -> Any:
-        """Return the offset of a place of a tile, among the tiles from the first on."""
-        tile = self.at.sub(tile, self.work["first"])
-        return self.at.add(self.at.mul(tile, self.work["pitch"]), self.at.mul(LONG(place), self.work["channels"]))
+    def element_offset(self, tile: ir.Value, element: int) -> ir.Value:
+        """Emit the offset of an element of a tile in the tile buffer, which begins with tile `start` of the arguments."""
+        builder, args = self.builder, self.args
+        tile = builder.sub(tile, args["start"])
+        return builder.add(builder.mul(tile, args["tile_pitch"]), builder.mul(INT64(element), args["channels"]))
 
-    def locate_pixels(self, tile: Any, base: Any, outside: Any) -> None:
-        """Find where the pixels of a tile are, in the maps at `base`."""
-        at, work, step = self.at, self.work, self.step
-        row = at.sdiv(tile, work["columns"])
-        image = at.mul(at.sdiv(row, work["rows"]), work["height"])
-        top = at.sub(at.mul(at.srem(row, work["rows"]), LONG(step[0])), work["top"])
-        left = at.sub(at.mul(at.srem(tile, work["columns"]), LONG(step[1])), work["left"])
-        for place, (down, across) in enumerate(product(*map(range, self.size))):
-            y, x = at.add(top, LONG(down)), at.add(left, LONG(across))
-            inside = at.and_(at.icmp_unsigned("<", y, work["height"]), at.icmp_unsigned("<", x, work["width"]))
-            offset = at.mul(at.add(at.mul(at.add(image, y), work["width"]), x), work["stride"])
-            pixel = at.select(inside, at.gep(base, [offset], source_etype=FLOAT), outside)
-            at.store(pixel, self._slot(place))
+    def locate_pixels(self, tile: ir.Value, base: ir.Value, outside: ir.Value) -> None:
+        """Emit the computation of the addresses of a tile's pixels.
 
-    def pixel(self, place: int) -> Any:
-        """Return the address of a pixel of the tile that was found last."""
-        return self.at.load(self._slot(place), typ=POINTER)
+        `base` is the address of the feature maps, `outside` the address to use for pixels outside the map.
+        """
+        builder, args, step = self.builder, self.args, self.tile_step
+        row = builder.sdiv(tile, args["grid_columns"])
+        first_row = builder.mul(builder.sdiv(row, args["grid_rows"]), args["height"])  # rows of pixels of the images before
+        top = builder.sub(builder.mul(builder.srem(row, args["grid_rows"]), INT64(step[0])), args["pad_top"])
+        left = builder.sub(builder.mul(builder.srem(tile, args["grid_columns"]), INT64(step[1])), args["pad_left"])
+        for pixel, (down, across) in enumerate(product(*map(range, self.tile_size))):
+            y, x = builder.add(top, INT64(down)), builder.add(left, INT64(across))
+            inside = builder.and_(  # unsigned comparisons: a negative coordinate is outside, too
+                builder.icmp_unsigned("<", y, args["height"]), builder.icmp_unsigned("<", x, args["width"])
+            )
+            pixels = builder.add(builder.mul(builder.add(first_row, y), args["width"]), x)
+            pointer = element_pointer(builder, base, builder.mul(pixels, args["pixel_stride"]))
+            builder.store(builder.select(inside, pointer, outside), self._pointer_slot(pixel))
 
-    def _slot(self, place: int) -> Any:
-        return self.at.gep(self.table, [LONG(place)], source_etype=POINTER)
+    def pixel_pointer(self, pixel: int) -> ir.Value:
+        """Emit the load of a pixel's address, as stored by the last `locate_pixels`."""
+        return self.builder.load(self._pointer_slot(pixel), typ=POINTER)
 
-    def sandwich(self, left: Matrix, right: Matrix, values: list[list[Any]]) -> list[Any]:
-        """Return left @ values @ right.T, row by row."""
-        rows = [[self._sum(row, line) for row in right] for line in values]
-        columns = [[self._sum(row, line) for row in left] for line in zip(*rows, strict=True)]
+    def load_pixels(self, channel: ir.Value) -> list[ir.Value]:
+        """Emit loads of all pixels of the tile of the last `locate_pixels`; return a vector of channels per pixel."""
+        return [self.load(self.pixel_pointer(pixel), channel) for pixel in range(self.tile_size[0] * self.tile_size[1])]
+
+    def _pointer_slot(self, pixel: int) -> ir.Value:
+        return self.builder.gep(self.pixel_pointers, [INT64(pixel)], source_etype=POINTER)
+
+    def separable_transform(self, down: Matrix, across: Matrix, values: list[ir.Value]) -> list[ir.Value]:
+        """Emit `down @ values @ across.T` for a tile of values; values and result are listed row by row."""
+        width = len(across[0])
+        rows = [values[start : start + width] for start in range(0, len(values), width)]
+        rows = [[self._linear_combination(coefficients, row) for coefficients in across] for row in rows]
+        columns = [
+            [self._linear_combination(coefficients, column) for coefficients in down] for column in zip(*rows, strict=True)
+        ]
         return [value for row in zip(*columns, strict=True) for value in row]
 
-    def _sum(self, factors: Sequence[float], values: Sequence[Any]) -> Any:
-        terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
-        terms.sort(key=lambda term: (term[0] != 1, term[0] != -1))  # plain sums first, so that each product can be fused
+    def _linear_combination(self, coefficients: Sequence[float], values: Sequence[ir.Value]) -> ir.Value:
+        terms = [(factor, value) for factor, value in zip(coefficients, values, strict=True) if factor]
+        terms.sort(key=lambda term: (term[0] != 1, term[0] != -1))  # +1 and -1 first: each later term is a multiply-add
+        multiply = partial(self.builder.fmul, flags=FAST_MATH)
         (factor, total), *rest = terms
-        times = partial(self.at.fmul, flags=FLAGS)
-        total = total if factor == 1 else times(total, self.splat(factor))
+        total = total if factor == 1 else multiply(total, self._constant(factor))
         for factor, value in rest:
             if factor == -1:
-                total = self.at.fsub(total, value, flags=FLAGS)
+                total = self.builder.fsub(total, value, flags=FAST_MATH)
             else:
-                value = value if factor == 1 else times(value, self.splat(factor))
-                total = self.at.fadd(total, value, flags=FLAGS)
+                value = value if factor == 1 else multiply(value, self._constant(factor))
+                total = self.builder.fadd(total, value, flags=FAST_MATH)
         return total
 
+    def _constant(self, value: float) -> ir.Constant:
+        return ir.Constant(self.vector_type, [value] * self.vector_type.count)
 
-def broadcast(at: ir.IRBuilder, value: Any, count: int) -> Any:
-    """Write a vector that holds a value `count` times."""
-    nothing, same = (
-        ir.Constant(ir.VectorType(value.type, count), ir.Undefined),
-        ir.Constant(ir.VectorType(INT, count), [0] * count),
+
+def element_pointer(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    """Emit the address of the float number `index` from `pointer`."""
+    return builder.gep(pointer, [index], source_etype=FLOAT)
+
+
+def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
+    """Emit a vector whose `width` elements all equal `value`."""
+    undefined, zeros = (
+        ir.Constant(ir.VectorType(value.type, width), ir.Undefined),
+        ir.Constant(ir.VectorType(INT32, width), [0] * width),
     )
-    return at.shuffle_vector(at.insert_element(nothing, value, INT(0)), nothing, same)
+    return builder.shuffle_vector(builder.insert_element(undefined, value, INT32(0)), undefined, zeros)
 
 
-def relu_of(at: ir.IRBuilder, relu: Any, channel: Any, vector: ir.VectorType) -> Callable[[Any], Any]:
-    """Write what ReLU needs for the channels from `channel` on, the first `relu` of all; return what writes it of a value.
+def relu_emitter(
+    builder: ir.IRBuilder, relu_channels: ir.Value, channel: ir.Value, vector_type: ir.VectorType
+) -> Callable[[ir.Value], ir.Value]:
+    """Return a function that emits ReLU of a vector of channels that begins with `channel`; nan stays nan.
 
-    nan stays nan.
+    ReLU applies to channels below `relu_channels`, others are left as they are: the lower bound is 0 or -inf. The bounds are
+    emitted here, once for all vectors of these channels.
     """
-    left = broadcast(at, at.sub(relu, channel), vector.count)
-    chosen = at.icmp_signed("<", ir.Constant(left.type, list(range(vector.count))), left)
-    zero, least = (ir.Constant(vector, [low] * vector.count) for low in (0.0, float("-inf")))
-    low = at.select(chosen, zero, least)
-    return lambda value: at.select(at.fcmp_ordered("<", value, low), low, value)
+    remaining = splat(builder, builder.sub(relu_channels, channel), vector_type.count)
+    rectified = builder.icmp_signed("<", ir.Constant(remaining.type, list(range(vector_type.count))), remaining)
+    zero, minus_inf = (ir.Constant(vector_type, [bound] * vector_type.count) for bound in (0.0, float("-inf")))
+    bound = builder.select(rectified, zero, minus_inf)
+    return lambda value: builder.select(builder.fcmp_ordered("<", value, bound), bound, value)

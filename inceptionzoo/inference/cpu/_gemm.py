@@ -1,153 +1,189 @@
-"""Products of matrices, compiled for the strides of their rows: y = x @ w + bias, then ReLU or not, for a number of groups.
+"""Batched matrix multiplication (GEMM): y = x @ weight + bias for each matrix of a batch, then ReLU of the leading columns.
 
-A block of rows and columns of y stays in registers while it goes through the depth once. Blocks at the end overlap those
-before them, so that every block is whole.
+For each matrix of the batch, x is (rows, depth), weight is (depth, columns) and y is (rows, columns); BLAS calls these sizes m,
+k and n. All matrices share the bias, (columns). Row strides and batch strides are in floats. The weight is packed in advance
+into panels as wide as a register block, so that the kernel reads it in sequence.
+
+The kernel computes y one register block at a time: the sums of the block stay in registers while the microkernel goes through
+the depth once. The last block of each row and column is moved back to overlap the one before it, so that every block is full.
 """
 
 from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from llvmlite import ir
 from torch import Tensor
 
-from ._codegen import FLOAT, broadcast, relu_of
-from ._jit import LONG, POINTER, VOID, compile_kernel, load_argument, loop, vector_width
+from ._codegen import FLOAT, element_pointer, relu_emitter, splat
+from ._jit import INT64, POINTER, VOID, compile_kernel, emit_loop, load_arg, max_vector_width
 from ._kernel import KernelLaunch
 
-ARGUMENTS = (
-    "x", "weight", "bias", "y",  # addresses
-    "rows", "depth", "columns", "x_group", "y_group",  # sizes; how far a group's values are from the last one's
-    "first", "last", "relu",  # blocks; columns that are rectified
-)  # fmt: skip
-UNROLLED = 4
+DEPTH_UNROLL = 4  # the depth must be a multiple of it
 
 
 class GemmArgs(ctypes.Structure):
-    """What a product is called with."""
+    """Arguments of a GEMM kernel. Addresses are in bytes, strides in floats."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ARGUMENTS]  # ctypes wants a list
+    NAMES = (
+        "x", "weight", "bias", "y",  # addresses; the weight is packed
+        "rows", "depth", "columns", "x_batch_stride", "y_batch_stride",
+        "start", "stop",  # range of register blocks to compute
+        "relu_columns",  # ReLU applies to this number of leading columns
+    )  # fmt: skip
+    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
 
 
-class Block(NamedTuple):
-    """What is computed at once: rows, vectors of columns, floats a vector."""
+class RegisterBlock(NamedTuple):
+    """The block of y that is computed at a time: each of its rows is `vectors` vectors of `vector_width` floats."""
 
     rows: int
     vectors: int
-    width: int
+    vector_width: int
 
     @property
     def columns(self) -> int:
-        return self.vectors * self.width
+        return self.vectors * self.vector_width
 
 
 @cache
-def block_for(rows: int, columns: int) -> Block:
-    """Return the block that fills the registers and wastes the least on a product of so many rows and columns."""
-    widest = vector_width(16)
-    width, registers = (widest if columns >= widest else 8), 2 * widest
-    vectors = 2 if columns >= 2 * width else 1
-    most = min(rows, 14 if registers == 32 else 6)  # with two vectors each, and those of the weights
-    sizes = range(most, most * 2 // 3, -1)
-    return Block(min(sizes, key=lambda size: -(-rows // size) * size), vectors, width)
+def choose_block(rows: int, columns: int) -> RegisterBlock:
+    """Return the register block for y of this size; y needs at least 8 columns.
+
+    The block has nearly as many rows as fit the registers: the number of rows with which the overlapping blocks compute the
+    fewest rows twice. Its columns do not depend on `rows`, so that a packed weight serves every number of rows.
+    """
+    max_width = max_vector_width()
+    vector_width = max_width if columns >= max_width else 8
+    vectors = 2 if columns >= 2 * vector_width else 1
+    max_rows = min(rows, 14 if max_width == 16 else 6)  # 32 or 16 registers hold 2 vectors a row, 2 of the weight, 1 of x
+    candidates = range(max_rows, max_rows * 2 // 3, -1)
+    return RegisterBlock(min(candidates, key=lambda count: -(-rows // count) * count), vectors, vector_width)
 
 
-def pack_weight(weight: Tensor, columns: int) -> Tensor:
-    """Return weights (groups, depth, columns) as products read them: (groups, blocks, depth, columns of a block)."""
-    size = block_for(1, columns).columns
+def pack_weight(weight: Tensor) -> Tensor:
+    """Return the weight (batch, depth, columns) as panels: (batch, panels, depth, columns of a register block)."""
+    columns = weight.shape[2]
+    size = choose_block(1, columns).columns
     starts = [min(start, columns - size) for start in range(0, columns, size)]
     return torch.stack([weight[:, :, start : start + size] for start in starts], 1).contiguous()
 
 
 class Gemm:
-    """Products of `rows` rows or more, x_stride and y_stride floats apart, with weights of `blocked`."""
+    """A GEMM with a weight from `pack_weight`, of `columns` columns, for at least `rows` rows and fixed row strides."""
 
-    def __init__(self, weight: Tensor, columns: int, rows: int, x_stride: int, y_stride: int) -> None:
-        self.weight, self.columns, self.block = weight, columns, block_for(rows, columns)
-        self.address = gemm_kernel(self.block, x_stride, y_stride)
+    def __init__(self, weight: Tensor, columns: int, rows: int, x_row_stride: int, y_row_stride: int) -> None:
+        self.weight, self.columns, self.block = weight, columns, choose_block(rows, columns)
+        self.kernel = gemm_kernel(self.block, x_row_stride, y_row_stride)
 
-    def step(self, x: int, y: int, bias: int, rows: int, groups: tuple[int, int], *, relu: int = 0) -> KernelLaunch:
-        """Return the pass that fills y. x, y, bias: addresses; `groups`: how far a group's values are from the last one's."""
-        count, panels, depth, _ = self.weight.shape
-        work = GemmArgs(
+    def make_launch(
+        self, x: int, y: int, bias: int, rows: int, batch_strides: tuple[int, int] = (0, 0), *, relu_columns: int = 0
+    ) -> KernelLaunch:
+        """Return the launch that computes y. x, y and bias are addresses; `batch_strides` are those of x and of y."""
+        batch_size, panels, depth, _ = self.weight.shape
+        args = GemmArgs(
             x=x, y=y, bias=bias, weight=self.weight.data_ptr(), rows=rows, depth=depth, columns=self.columns,
-            x_group=groups[0], y_group=groups[1], last=count * panels * -(-rows // self.block.rows), relu=relu,
+            x_batch_stride=batch_strides[0], y_batch_stride=batch_strides[1],
+            stop=batch_size * panels * -(-rows // self.block.rows), relu_columns=relu_columns,
         )  # fmt: skip
-        return KernelLaunch(self.address, work)
+        return KernelLaunch(self.kernel, args)
 
 
 @cache
-def gemm_kernel(block: Block, x_stride: int, y_stride: int) -> int:
-    """Compile the product for rows so far apart and return its address."""
+def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> int:
+    """Compile the GEMM kernel and return its address."""
 
-    def write(module: ir.Module) -> ir.Function:
-        body = ir.Function(module, ir.FunctionType(VOID, [POINTER, LONG, LONG]), "blocks")
-        at = ir.IRBuilder(body.append_basic_block())
-        work = {name: load_argument(at, body.args[0], GemmArgs, name) for name in ARGUMENTS}
-        x, weight, bias, y = (at.inttoptr(work[name], POINTER) for name in ("x", "weight", "bias", "y"))
-        down, across = _count(at, work["rows"], block.rows), _count(at, work["columns"], block.columns)
-        with loop(at, *body.args[1:]) as turn:  # rows first, then columns, then groups: weights are read once
-            panel, row = at.sdiv(turn.index, down), _start(at, at.srem(turn.index, down), work["rows"], block.rows)
-            group, column = at.sdiv(panel, across), _start(at, at.srem(panel, across), work["columns"], block.columns)
-            here = _at(at, x, at.add(at.mul(group, work["x_group"]), at.mul(row, LONG(x_stride))))
-            factors = _at(at, weight, at.mul(panel, at.mul(work["depth"], LONG(block.columns))))
-            sums = _sums(at, block, x_stride, work["depth"], here, factors, _at(at, bias, column))
-            there = at.add(at.add(at.mul(group, work["y_group"]), at.mul(row, LONG(y_stride))), column)
-            _store(at, block, y_stride, (work["relu"], column), sums, _at(at, y, there))
-        at.ret_void()
+    def emit_body(module: ir.Module) -> ir.Function:
+        body = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
+        builder, (args_pointer, start, stop) = ir.IRBuilder(body.append_basic_block()), body.args
+        args = {name: load_arg(builder, args_pointer, GemmArgs, name) for name in GemmArgs.NAMES}
+        x, weight, bias, y = (builder.inttoptr(args[name], POINTER) for name in ("x", "weight", "bias", "y"))
+        row_blocks = _block_count(builder, args["rows"], block.rows)
+        panels = _block_count(builder, args["columns"], block.columns)
+        with emit_loop(builder, start, stop) as loop:  # down the rows first: consecutive blocks use the same panel
+            panel = builder.sdiv(loop.index, row_blocks)  # of all matrices
+            row = _block_start(builder, builder.srem(loop.index, row_blocks), args["rows"], block.rows)
+            matrix = builder.sdiv(panel, panels)
+            column = _block_start(builder, builder.srem(panel, panels), args["columns"], block.columns)
+            x_offset = builder.add(builder.mul(matrix, args["x_batch_stride"]), builder.mul(row, INT64(x_row_stride)))
+            x_block = element_pointer(builder, x, x_offset)
+            weight_offset = builder.mul(panel, builder.mul(args["depth"], INT64(block.columns)))
+            weight_panel = element_pointer(builder, weight, weight_offset)
+            bias_block = element_pointer(builder, bias, column)
+            sums = _emit_microkernel(builder, block, x_row_stride, args["depth"], x_block, weight_panel, bias_block)
+            y_offset = builder.add(builder.mul(matrix, args["y_batch_stride"]), builder.mul(row, INT64(y_row_stride)))
+            y_block = element_pointer(builder, y, builder.add(y_offset, column))
+            _emit_store(builder, block, y_row_stride, args["relu_columns"], column, sums, y_block)
+        builder.ret_void()
         return body
 
-    return compile_kernel(GemmArgs, write)
+    return compile_kernel(GemmArgs, emit_body)
 
 
-def _at(at: ir.IRBuilder, pointer: Any, offset: Any) -> Any:
-    return at.gep(pointer, [offset], source_etype=FLOAT)
+def _block_count(builder: ir.IRBuilder, length: ir.Value, size: int) -> ir.Value:
+    """Emit the number of blocks of `size` that cover `length`."""
+    return builder.sdiv(builder.add(length, INT64(size - 1)), INT64(size))
 
 
-def _count(at: ir.IRBuilder, length: Any, size: int) -> Any:
-    """Return how many blocks of a size cover a length."""
-    return at.sdiv(at.add(length, LONG(size - 1)), LONG(size))
+def _block_start(builder: ir.IRBuilder, index: ir.Value, length: ir.Value, size: int) -> ir.Value:
+    """Emit the start of block `index`; the last block is moved back to end at `length`."""
+    start, last_start = builder.mul(index, INT64(size)), builder.sub(length, INT64(size))
+    return builder.select(builder.icmp_signed("<", start, last_start), start, last_start)
 
 
-def _start(at: ir.IRBuilder, place: Any, length: Any, size: int) -> Any:
-    """Return where a block starts, moved back where it would go beyond the length."""
-    start, most = at.mul(place, LONG(size)), at.sub(length, LONG(size))
-    return at.select(at.icmp_signed("<", start, most), start, most)
+def _emit_microkernel(
+    builder: ir.IRBuilder,
+    block: RegisterBlock,
+    x_row_stride: int,
+    depth: ir.Value,
+    x: ir.Value,
+    weight: ir.Value,
+    bias: ir.Value,
+) -> list[ir.Value]:
+    """Emit the loop over the depth for one register block; return its vectors of sums, row by row.
+
+    x, weight and bias are the addresses of the block's first row, its panel and its first column.
+    """
+    vector_type = ir.VectorType(FLOAT, block.vector_width)
+    fma = ir.Function(builder.module, ir.FunctionType(vector_type, [vector_type] * 3), f"llvm.fma.v{block.vector_width}f32")
+
+    def load_vectors(pointer: ir.Value) -> list[ir.Value]:
+        pointers = (element_pointer(builder, pointer, INT64(index * block.vector_width)) for index in range(block.vectors))
+        return [builder.load(pointer, typ=vector_type, align=4) for pointer in pointers]
+
+    def load_splat(row: int, k: ir.Value) -> ir.Value:
+        pointer = element_pointer(builder, element_pointer(builder, x, k), INT64(row * x_row_stride))
+        return splat(builder, builder.load(pointer, typ=FLOAT), block.vector_width)
+
+    with emit_loop(builder, INT64(0), depth, DEPTH_UNROLL, load_vectors(bias) * block.rows) as loop:
+        sums = loop.carried
+        for offset in range(DEPTH_UNROLL):
+            k = builder.add(loop.index, INT64(offset))
+            weights = load_vectors(element_pointer(builder, weight, builder.mul(k, INT64(block.columns))))
+            previous, sums = sums, []
+            for row in range(block.rows):  # load x row by row: the values of all rows at once would not fit the registers
+                value, row_sums = load_splat(row, k), previous[row * block.vectors : (row + 1) * block.vectors]
+                sums += [builder.call(fma, [value, factor, total]) for factor, total in zip(weights, row_sums, strict=True)]
+        loop.next_carried = sums
+    return loop.carried
 
 
-def _sums(at: ir.IRBuilder, block: Block, x_stride: int, depth: Any, x: Any, weight: Any, bias: Any) -> list[Any]:
-    """Return the block's sums over the depth, row by row, each begun with the bias."""
-    kind = ir.VectorType(FLOAT, block.width)
-    fused = ir.Function(at.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{block.width}f32")
-
-    def vectors(pointer: Any) -> list[Any]:
-        places = (_at(at, pointer, LONG(place * block.width)) for place in range(block.vectors))
-        return [at.load(place, typ=kind, align=4) for place in places]
-
-    def row_value(row: int, place: Any) -> Any:
-        return broadcast(at, at.load(_at(at, _at(at, x, place), LONG(row * x_stride)), typ=FLOAT), block.width)
-
-    with loop(at, LONG(0), depth, UNROLLED, vectors(bias) * block.rows) as turn:
-        sums = turn.carried
-        for more in range(UNROLLED):
-            place = at.add(turn.index, LONG(more))
-            factors = vectors(_at(at, weight, at.mul(place, LONG(block.columns))))
-            before, sums = sums, []
-            for row in range(block.rows):  # one at a time: all of a row's values together would not fit the registers
-                value, line = row_value(row, place), before[row * block.vectors : (row + 1) * block.vectors]
-                sums += [at.call(fused, [value, factor, total]) for factor, total in zip(factors, line, strict=True)]
-        turn.handed_on = sums
-    return turn.carried
-
-
-def _store(at: ir.IRBuilder, block: Block, y_stride: int, relu: tuple[Any, Any], sums: list[Any], y: Any) -> None:
-    """Write the sums, rectified in the first columns: relu is how many of all, and which the block begins with."""
-    most, first = relu
-    starts = (at.add(first, LONG(vector * block.width)) for vector in range(block.vectors))
-    rectify = [relu_of(at, most, start, sums[0].type) for start in starts]
-    for place, value in enumerate(sums):
-        row, column = divmod(place, block.vectors)
-        at.store(rectify[column](value), _at(at, y, LONG(row * y_stride + column * block.width)), align=4)
+def _emit_store(
+    builder: ir.IRBuilder,
+    block: RegisterBlock,
+    y_row_stride: int,
+    relu_columns: ir.Value,
+    first_column: ir.Value,
+    sums: list[ir.Value],
+    y: ir.Value,
+) -> None:
+    """Emit ReLU of a register block's sums, for columns below `relu_columns`, and their stores to the block's address y."""
+    columns = (builder.add(first_column, INT64(index * block.vector_width)) for index in range(block.vectors))
+    relus = [relu_emitter(builder, relu_columns, column, sums[0].type) for column in columns]
+    for index, value in enumerate(sums):
+        row, vector = divmod(index, block.vectors)
+        offset = INT64(row * y_row_stride + vector * block.vector_width)
+        builder.store(relus[vector](value), element_pointer(builder, y, offset), align=4)

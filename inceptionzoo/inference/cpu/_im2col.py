@@ -1,74 +1,67 @@
-"""A convolution as one product of matrices: of the pixels themselves where it is 1x1, of their unfolded windows else."""
+"""Convolution as one matrix multiplication (im2col).
+
+The rows of the product are output pixels, its columns output channels, and its depth runs over the taps of the kernel and the
+input channels. A 1x1 convolution with stride 1 and no padding multiplies the pixels in place; otherwise the gather kernel first
+copies the window of each output pixel to a row of scratch memory, for as many output pixels at a time as fit the cache.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
-from ._buffers import ScratchArena, cache_blocks, output_size
+from ._buffers import ScratchArena, cache_blocks
 from ._codegen import TileArgs
-from ._gemm import UNROLLED, Gemm, pack_weight
-from ._jit import vector_width
-from ._kernel import KernelLaunch, KernelOp
-from ._tile_transforms import gather
-from ._winograd_matrices import identity_filtering
+from ._convolution import ConvOp
+from ._gemm import DEPTH_UNROLL, Gemm, pack_weight
+from ._jit import choose_vector_width
+from ._kernel import KernelLaunch
+from ._tile_transforms import gather_kernel
+from ._winograd_matrices import identity_matrix
 
-MAX_TAPS = 49  # taps
+MAX_TAPS = 49
 
 
 def supports(conv: nn.Conv2d) -> bool:
-    """Return whether the convolution can run so."""
-    even = conv.in_channels % UNROLLED == 0 and conv.out_channels >= 8
-    return even and conv.groups == 1 and conv.dilation == (1, 1) and prod(conv.kernel_size) <= MAX_TAPS
+    """Return whether `Im2colConv` can replace the convolution."""
+    fits_gemm = conv.in_channels % DEPTH_UNROLL == 0 and conv.out_channels >= 8
+    return fits_gemm and conv.groups == 1 and conv.dilation == (1, 1) and prod(conv.kernel_size) <= MAX_TAPS
 
 
 def packed_weight(conv: nn.Conv2d) -> Tensor:
-    """Return the weights (1, taps and channels, kernels), laid out for products."""
-    weight = conv.weight.detach().permute(2, 3, 1, 0).reshape(1, -1, conv.out_channels)
-    return pack_weight(weight, conv.out_channels)
+    """Return the weight as one matrix (1, taps * in_channels, out_channels), packed for `Gemm`."""
+    return pack_weight(conv.weight.detach().permute(2, 3, 1, 0).reshape(1, -1, conv.out_channels))
 
 
-class Im2colConv(KernelOp):
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU of its first `relu` channels."""
+class Im2colConv(ConvOp):
+    """Convolution by im2col, with a weight from `packed_weight`, then ReLU of the leading `relu_channels` channels."""
 
-    def __init__(self, conv: nn.Conv2d, relu: int, weight: Tensor) -> None:
-        assert conv.bias is not None
-        self.kernel, self.stride = conv.kernel_size, conv.stride
-        self.padding = [int(side) for side in conv.padding]
-        self.bias, self.relu, self.weight, self.channels = conv.bias.detach(), relu, weight, conv.out_channels
-        self.depth = conv.in_channels * prod(conv.kernel_size)
-        self.unfolded = prod(conv.kernel_size) > 1 or conv.stride != (1, 1) or any(self.padding)
-        if self.unfolded:
-            self.outside = torch.zeros(conv.in_channels)
-            filters = (identity_filtering(taps, step) for taps, step in zip(self.kernel, self.stride, strict=True))
-            self.gather = gather(*filters, vector_width(conv.in_channels))
-        self.products: dict[tuple[int, int, int], Gemm] = {}
+    def __init__(self, conv: nn.Conv2d, relu_channels: int, weight: Tensor) -> None:
+        super().__init__(conv, relu_channels)
+        self.weight, self.depth = weight, conv.in_channels * prod(conv.kernel_size)
+        self.needs_gather = prod(conv.kernel_size) > 1 or conv.stride != (1, 1) or any(self.padding)
+        if self.needs_gather:
+            down, across = map(identity_matrix, conv.kernel_size)
+            self.gather = gather_kernel(down, across, (conv.stride[0], conv.stride[1]), choose_vector_width(conv.in_channels))
+        self._gemms: dict[tuple[int, int, int], Gemm] = {}  # by rows, x_row_stride and y_row_stride
 
-    def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        height, width = output_size(x.shape, self.kernel, self.padding, self.stride)
-        return x.shape[0], self.channels, height, width
-
-    def launches(self, x: Tensor, y: Tensor, room: ScratchArena) -> Iterator[KernelLaunch]:
-        count, channels, *sides = x.shape
-        height, width = y.shape[2:]
-        rows, pixel = count * height * width, y.stride(3)
-        if not self.unfolded:
-            yield self._product(x.data_ptr(), x.stride(3), y.data_ptr(), pixel, rows)
+    def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
+        count, _, *grid = y.shape  # a window is a tile
+        rows, y_stride = count * grid[0] * grid[1], y.stride(3)
+        if not self.needs_gather:
+            yield self._multiply(x.data_ptr(), x.stride(3), y.data_ptr(), y_stride, rows)
             return
-        for first, last in cache_blocks(rows, self.depth):
-            tiles = room.address("tiles", (last - first) * self.depth)
-            yield KernelLaunch(self.gather, TileArgs(
-                source=x.data_ptr(), target=tiles, outside=self.outside.data_ptr(), height=sides[0], width=sides[1],
-                top=self.padding[0], left=self.padding[1], rows=height, columns=width, first=first, last=last,
-                channels=channels, stride=x.stride(3), pitch=self.depth,
+        for start, stop in cache_blocks(rows, self.depth):
+            windows = scratch.address("tiles", (stop - start) * self.depth)
+            yield KernelLaunch(self.gather, TileArgs.for_input(
+                x, self.padding, self.padding_pixel, grid=grid, tiles=(start, stop), target=windows, tile_pitch=self.depth
             ))  # fmt: skip
-            yield self._product(tiles, self.depth, y.data_ptr() + 4 * first * pixel, pixel, last - first)
+            yield self._multiply(windows, self.depth, y.data_ptr() + 4 * start * y_stride, y_stride, stop - start)
 
-    def _product(self, x: int, x_stride: int, y: int, y_stride: int, rows: int) -> KernelLaunch:
-        key = rows, x_stride, y_stride
-        if key not in self.products:
-            self.products[key] = Gemm(self.weight, self.channels, *key)
-        return self.products[key].step(x, y, self.bias.data_ptr(), rows, (0, 0), relu=self.relu)
+    def _multiply(self, x: int, x_row_stride: int, y: int, y_row_stride: int, rows: int) -> KernelLaunch:
+        key = rows, x_row_stride, y_row_stride
+        if key not in self._gemms:
+            self._gemms[key] = Gemm(self.weight, self.out_channels, *key)
+        return self._gemms[key].make_launch(x, y, self.bias.data_ptr(), rows, relu_columns=self.relu_channels)

@@ -1,4 +1,11 @@
-"""Machine code of this processor, written in LLVM's intermediate language, compiled by llvmlite and run on torch's threads."""
+"""Compile LLVM IR for this processor with llvmlite, and run the machine code on torch's OpenMP threads.
+
+A kernel works on numbered items (tiles or matrix blocks). Its body is an LLVM function `body(args, start, stop)` that processes
+the items from `start` up to, but not including, `stop`. `compile_kernel` adds the entry point `entry(args)`, which runs once on
+each thread: it splits the items evenly among the threads and calls the body with this thread's range. `args` points to a
+ctypes structure whose fields are all 64-bit integers (addresses, sizes, strides); its fields `start` and `stop` give the range
+of all items.
+"""
 
 from __future__ import annotations
 
@@ -13,95 +20,105 @@ from typing import Any
 import torch
 from llvmlite import binding, ir
 
-LONG, INT, POINTER, VOID = ir.IntType(64), ir.IntType(32), ir.PointerType(), ir.VoidType()
-ENTRY = "team"  # the function of a module that `run` is to call
+INT32, INT64, POINTER, VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
+ENTRY_POINT = "entry"  # name of the function whose address compile_module returns
 
 
 @cache
 def openmp() -> Any:
-    """Return the OpenMP that torch's own operations use: a second set of threads would contend with them.
+    """Return the OpenMP library that torch uses. A second OpenMP would start more threads, which would compete for the cores.
 
     Raises:
-        AttributeError, OSError: this torch has none of GNU's interface.
+        AttributeError, OSError: torch's library is missing or does not export GNU OpenMP's functions.
     """
-    (library,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
-    loaded = ctypes.CDLL(str(library))
-    loaded.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    loaded.GOMP_parallel.restype = None
-    return loaded
+    (path,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
+    library = ctypes.CDLL(str(path))
+    library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    library.GOMP_parallel.restype = None
+    return library
 
 
-def launch(address: int, work: ctypes.Structure) -> None:
-    """Call the function at `address` on each of torch's threads, with the same work."""
-    openmp().GOMP_parallel(address, ctypes.byref(work), torch.get_num_threads(), 0)
+def launch(address: int, args: ctypes.Structure | ctypes.Array[Any]) -> None:
+    """Call the entry point at `address` with `args` on each of torch's threads, and wait until all have returned."""
+    openmp().GOMP_parallel(address, ctypes.byref(args), torch.get_num_threads(), 0)
 
 
-def load_argument(at: ir.IRBuilder, work: Any, kind: type[ctypes.Structure], name: str) -> Any:
-    """Write the reading of an integer of the work."""
-    names = [entry[0] for entry in kind._fields_]
-    return at.load(at.gep(work, [LONG(names.index(name))], source_etype=LONG), typ=LONG)
+def load_arg(builder: ir.IRBuilder, args: ir.Value, args_type: type[ctypes.Structure], name: str) -> ir.Value:
+    """Emit the load of the field `name` from the argument structure at `args`."""
+    names = [field[0] for field in args_type._fields_]
+    return builder.load(builder.gep(args, [INT64(names.index(name))], source_etype=INT64), typ=INT64)
 
 
 @dataclass
 class LoopBody:
-    """One turn of a loop: its index, what it was handed, and what it hands on."""
+    """The body of a loop: its index, the loop-carried values, and the values they take in the next iteration."""
 
-    index: Any
-    carried: list[Any]
-    handed_on: list[Any]
+    index: ir.Value
+    carried: list[ir.Value]
+    next_carried: list[ir.Value]
 
 
 @contextmanager
-def loop(at: ir.IRBuilder, first: Any, last: Any, step: int = 1, carried: Sequence[Any] = ()) -> Iterator[LoopBody]:
-    """Write a loop from `first` up to `last`: what is written inside is its body. Afterwards `carried` are the last values."""
-    before, (head, body, after) = at.block, (at.function.append_basic_block() for _ in range(3))
-    at.branch(head)
-    at.position_at_end(head)
-    index, values = at.phi(LONG), [at.phi(value.type) for value in carried]
-    for phi, value in zip([index, *values], [first, *carried], strict=True):
-        phi.add_incoming(value, before)
-    at.cbranch(at.icmp_signed("<", index, last), body, after)
-    at.position_at_end(body)
-    turn = LoopBody(index, values, values)
-    yield turn
-    following = [at.add(index, LONG(step)), *turn.handed_on]
-    for phi, value in zip([index, *values], following, strict=True):
-        phi.add_incoming(value, at.block)
-    at.branch(head)
-    at.position_at_end(after)
+def emit_loop(
+    builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int = 1, carried: Sequence[ir.Value] = ()
+) -> Iterator[LoopBody]:
+    """Emit a loop over `range(start, stop, step)`. The code emitted inside the `with` block is its body.
+
+    `carried` are the initial loop-carried values. The body assigns `next_carried`; after the loop, `carried` of the yielded
+    object are the final values.
+    """
+    preheader, (header, body, exit_block) = builder.block, (builder.function.append_basic_block() for _ in range(3))
+    builder.branch(header)
+    builder.position_at_end(header)
+    phis = [builder.phi(INT64), *(builder.phi(value.type) for value in carried)]
+    for phi, value in zip(phis, [start, *carried], strict=True):
+        phi.add_incoming(value, preheader)
+    index, *values = phis
+    builder.cbranch(builder.icmp_signed("<", index, stop), body, exit_block)
+    builder.position_at_end(body)
+    loop = LoopBody(index, values, values)
+    yield loop
+    for phi, value in zip(phis, [builder.add(index, INT64(step)), *loop.next_carried], strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(header)
+    builder.position_at_end(exit_block)
 
 
-def compile_kernel(kind: type[ctypes.Structure], write: Callable[[ir.Module], ir.Function]) -> int:
-    """Compile what is written, a function of the work, of its first item and its last; return the address for `run`.
+def compile_kernel(args_type: type[ctypes.Structure], emit_body: Callable[[ir.Module], ir.Function]) -> int:
+    """Compile a kernel and return the address of its entry point, for `launch`.
 
-    Each thread calls it with its share of the items `first` to `last` of the work.
+    `emit_body` adds the function `body(args, start, stop)` to a module and returns it.
     """
     module = ir.Module()
-    _add_entry(module, write(module), kind)
+    _emit_entry_point(module, emit_body(module), args_type)
     return compile_module(module)
 
 
-def _add_entry(module: ir.Module, body: ir.Function, kind: type[ctypes.Structure]) -> None:
-    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY)
-    at = ir.IRBuilder(team.append_basic_block())
-    me, threads = (
-        at.sext(at.call(openmp_function(module, ask), []), LONG) for ask in ("omp_get_thread_num", "omp_get_num_threads")
+def _emit_entry_point(module: ir.Module, body: ir.Function, args_type: type[ctypes.Structure]) -> None:
+    entry = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY_POINT)
+    builder, (args,) = ir.IRBuilder(entry.append_basic_block()), entry.args
+    thread, thread_count = (
+        builder.sext(builder.call(declare_openmp_function(module, name), []), INT64)
+        for name in ("omp_get_thread_num", "omp_get_num_threads")
     )
-    first, last = (load_argument(at, team.args[0], kind, edge) for edge in ("first", "last"))
-    edges = [at.add(first, at.sdiv(at.mul(at.sub(last, first), at.add(me, LONG(more))), threads)) for more in (0, 1)]
-    at.call(body, [team.args[0], *edges])
-    at.ret_void()
+    start, stop = (load_arg(builder, args, args_type, name) for name in ("start", "stop"))
+    bounds = []
+    for offset in (0, 1):
+        items = builder.mul(builder.sub(stop, start), builder.add(thread, INT64(offset)))
+        bounds.append(builder.add(start, builder.sdiv(items, thread_count)))
+    builder.call(body, [args, *bounds])
+    builder.ret_void()
 
 
-def openmp_function(module: ir.Module, name: str, result: Any = INT) -> Any:
-    """Return a function of OpenMP, without arguments, as one of the module's."""
-    binding.add_symbol(f"inceptionzoo_{name}", ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value)
-    known = module.globals.get(f"inceptionzoo_{name}")
-    return known or ir.Function(module, ir.FunctionType(result, []), f"inceptionzoo_{name}")
+def declare_openmp_function(module: ir.Module, name: str, return_type: ir.Type = INT32) -> ir.Function:
+    """Declare a parameterless function of torch's OpenMP in the module, and return the declaration."""
+    symbol = f"inceptionzoo_{name}"
+    binding.add_symbol(symbol, ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value)
+    return module.globals.get(symbol) or ir.Function(module, ir.FunctionType(return_type, []), symbol)
 
 
 def compile_module(module: ir.Module) -> int:
-    """Compile the module and return where its team is. The code stays until the process ends."""
+    """Compile the module and return the address of its entry point. The machine code is never freed."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
@@ -110,15 +127,19 @@ def compile_module(module: ir.Module) -> int:
     parsed.verify()
     engine = binding.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
-    _KEPT.append(engine)
-    address: int = engine.get_function_address(ENTRY)
+    _ENGINES.append(engine)
+    address: int = engine.get_function_address(ENTRY_POINT)
     return address
 
 
-_KEPT: list[Any] = []
+_ENGINES: list[Any] = []  # each owns its machine code
 
 
-def vector_width(*channels: int) -> int:
-    """Return how many floats a vector is to hold, of what this processor takes well, for maps of so many channels."""
-    widest = 16 if binding.get_host_cpu_features().get("avx512f") else 8
-    return next(size for size in (widest, 8, 4, 1) if not any(count % size for count in channels))
+def max_vector_width() -> int:
+    """Return the largest vector to use on this processor, in floats: 16 with AVX-512, else 8."""
+    return 16 if binding.get_host_cpu_features().get("avx512f") else 8
+
+
+def choose_vector_width(*channels: int) -> int:
+    """Return the largest supported vector width, in floats, that divides each number of channels."""
+    return next(width for width in (max_vector_width(), 8, 4, 1) if not any(count % width for count in channels))

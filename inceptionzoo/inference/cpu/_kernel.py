@@ -1,4 +1,4 @@
-"""An operation on maps as a list of compiled passes, each an address and what is to be done there."""
+"""Ops: what a torch module computes, as a sequence of kernel launches."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from ._jit import launch
 
 
 class KernelLaunch(NamedTuple):
-    """A pass: where its code is, and its work."""
+    """A kernel to run: the address of its entry point, and its arguments."""
 
     address: int
-    work: ctypes.Structure
+    args: ctypes.Structure
 
 
 class KernelOp(ABC):
-    """An operation on (n, c, h, w) with a pixel's channels in one piece."""
+    """An op on feature maps, (n, c, h, w) -> (n, c', h', w'), in float32 and channels_last memory."""
 
     @abstractmethod
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
         """Return the shape of the output for x."""
 
     @abstractmethod
-    def launches(self, x: Tensor, y: Tensor, room: ScratchArena) -> Iterator[KernelLaunch]:
-        """Yield the passes that fill y, in order; they may work in the room's memory. Both have evenly spaced pixels."""
+    def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
+        """Yield the launches that compute y from x, in order. Their arguments hold addresses in x, y and `scratch`.
+
+        x and y must have contiguous channels and evenly spaced pixels: see `channels_last_rows`.
+        """
 
     def __call__(self, x: Tensor) -> Tensor:
         x = channels_last_rows(x)
         y = empty_channels_last(*self.output_shape(x))
-        for address, work in self.launches(x, y, thread_scratch()):
-            launch(address, work)
+        for address, args in self.launches(x, y, thread_scratch()):
+            launch(address, args)
         return y

@@ -1,4 +1,8 @@
-"""Passes played one after the other in one go: torch's threads stay together, and wait for each other between two."""
+"""Run a sequence of kernel launches in a single OpenMP parallel region.
+
+Starting a parallel region for each kernel costs more than a small kernel takes. Here the threads start once: each walks through
+a table of launches and calls every kernel, with a barrier after each.
+"""
 
 from __future__ import annotations
 
@@ -7,68 +11,70 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-import torch
 from llvmlite import ir
 from torch import Tensor
 
 from ._buffers import ScratchArena, channels_last_rows, empty_channels_last
-from ._jit import ENTRY, LONG, POINTER, VOID, compile_module, loop, openmp, openmp_function
+from ._jit import ENTRY_POINT, INT64, POINTER, VOID, compile_module, declare_openmp_function, emit_loop, launch
 from ._kernel import KernelLaunch, KernelOp
 
 
 class AddressFixup(NamedTuple):
-    """An address in a pass's work that lies so many bytes from the beginning of a value, wherever that is now."""
+    """An address in a kernel's arguments that depends on where a tensor is: `offset` bytes from the tensor's first value."""
 
-    work: ctypes.Structure
-    name: str
-    value: int
+    args: ctypes.Structure
+    field: str
+    tensor: int  # index in the tensors that the sequence is called with
     offset: int
 
 
 class LaunchSequence:
-    """Passes to be played in one go; `moved` are those of their addresses that differ from call to call."""
+    """Kernel launches to run in order; `fixups` are the addresses to set before each run."""
 
-    def __init__(self, steps: Sequence[KernelLaunch], moved: Sequence[AddressFixup] = ()) -> None:
-        self.steps, self.moved = list(steps), list(moved)
-        numbers = [number for step in self.steps for number in (step.address, ctypes.addressof(step.work))]
-        self.listed = (ctypes.c_int64 * (1 + len(numbers)))(len(self.steps), *numbers)
+    def __init__(self, launches: Sequence[KernelLaunch], fixups: Sequence[AddressFixup] = ()) -> None:
+        self.launches, self.fixups = list(launches), list(fixups)
+        entries = [number for address, args in self.launches for number in (address, ctypes.addressof(args))]
+        self.table = (ctypes.c_int64 * (1 + len(entries)))(len(self.launches), *entries)
 
-    def __call__(self, values: Sequence[Tensor] = ()) -> None:
-        for work, name, value, offset in self.moved:
-            setattr(work, name, values[value].data_ptr() + offset)
-        openmp().GOMP_parallel(launch_loop(), ctypes.byref(self.listed), torch.get_num_threads(), 0)
+    def __call__(self, tensors: Sequence[Tensor] = ()) -> None:
+        for args, field, tensor, offset in self.fixups:
+            setattr(args, field, tensors[tensor].data_ptr() + offset)
+        launch(sequence_kernel(), self.table)
 
 
-def prepare(way: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
-    """Return what runs `way` on x, as a program would."""
-    if not isinstance(way, KernelOp):
-        return partial(way, x)
+def prepare(implementation: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
+    """Return a function that runs the implementation on x as a recorded program does, with all memory allocated beforehand."""
+    if not isinstance(implementation, KernelOp):
+        return partial(implementation, x)
     x = channels_last_rows(x)
-    y, room = empty_channels_last(*way.output_shape(x)), ScratchArena()
-    stretch, kept = LaunchSequence(list(way.launches(x, y, room))), (x, y, room)
+    y, scratch = empty_channels_last(*implementation.output_shape(x)), ScratchArena()
+    sequence = LaunchSequence(list(implementation.launches(x, y, scratch)))
 
-    def play() -> object:
-        stretch()
-        return kept
+    def run() -> object:
+        sequence()
+        return x, y, scratch  # the arguments hold addresses in them
 
-    return play
+    return run
 
 
 @cache
-def launch_loop() -> int:
-    """Compile what calls each pass of a list with its work, a barrier after each; return its address."""
+def sequence_kernel() -> int:
+    """Compile the function that runs a table of launches and return its address.
+
+    The table holds 64-bit integers: the number of launches, then an entry point and the address of its arguments for each.
+    """
     module = ir.Module()
-    team = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY)
-    at, listed = ir.IRBuilder(team.append_basic_block()), team.args[0]
-    one, barrier = ir.FunctionType(VOID, [POINTER]), openmp_function(module, "GOMP_barrier", VOID)
+    function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY_POINT)
+    builder, (table,) = ir.IRBuilder(function.append_basic_block()), function.args
+    entry_type, barrier = ir.FunctionType(VOID, [POINTER]), declare_openmp_function(module, "GOMP_barrier", VOID)
 
-    def entry(place: ir.Value) -> ir.Value:
-        return at.load(at.gep(listed, [place], source_etype=LONG), typ=LONG)
+    def load(index: ir.Value) -> ir.Value:
+        return builder.load(builder.gep(table, [index], source_etype=INT64), typ=INT64)
 
-    with loop(at, LONG(0), entry(LONG(0))) as turn:
-        place = at.add(at.mul(turn.index, LONG(2)), LONG(1))
-        code, work = entry(place), entry(at.add(place, LONG(1)))
-        at.call(at.inttoptr(code, one.as_pointer()), [at.inttoptr(work, POINTER)])
-        at.call(barrier, [])
-    at.ret_void()
+    with emit_loop(builder, INT64(0), load(INT64(0))) as loop:
+        index = builder.add(builder.mul(loop.index, INT64(2)), INT64(1))
+        address, args = load(index), load(builder.add(index, INT64(1)))
+        builder.call(builder.inttoptr(address, entry_type.as_pointer()), [builder.inttoptr(args, POINTER)])
+        builder.call(barrier, [])
+    builder.ret_void()
     return compile_module(module)

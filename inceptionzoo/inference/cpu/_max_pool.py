@@ -1,4 +1,4 @@
-"""A max pool of (n, c, h, w), channels_last, without the indices that torch's keeps for training."""
+"""Max pooling. Unlike torch's, the kernel does not write the indices of the maxima, which only training needs."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from llvmlite import ir
 from torch import Tensor, nn
 
 from ...spec import as_pair
-from . import _windows as windows
 from ._codegen import KernelBuilder, Pair, TileArgs
-from ._jit import compile_kernel, vector_width
-from ._windows import WindowOp
+from ._jit import choose_vector_width, compile_kernel
+from ._pooling import PoolOp, supports_window
 
 
 @cache
-def max_pool_kernel(size: Pair, step: Pair, width: int) -> int:
-    """Compile the pass over windows of this size at these steps, `width` channels at a time; return its address."""
+def max_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> int:
+    """Compile the kernel that writes the maximum of each window, and return its address."""
 
-    def write(module: ir.Module) -> ir.Function:
-        to = KernelBuilder(module, size, step, width)
-        larger = ir.Function(module, ir.FunctionType(to.vector, [to.vector] * 2), f"llvm.maximum.v{width}f32")  # nan stays nan
-        source, target, outside = map(to.address, ("source", "target", "outside"))
-        with to.tiles() as tile:
-            to.locate_pixels(tile, source, outside)
-            with to.channels() as channel:
-                most = reduce(lambda one, other: to.at.call(larger, [one, other]), to.read_pixels(channel))
-                to.write(most, target, to.at.add(to.tile_offset(tile, 0), channel))
-        to.at.ret_void()
-        return to.function
+    def emit_body(module: ir.Module) -> ir.Function:
+        kernel = KernelBuilder(module, kernel_size, stride, vector_width)
+        vector_type, name = kernel.vector_type, f"llvm.maximum.v{vector_width}f32"  # nan if either operand is nan
+        maximum = ir.Function(module, ir.FunctionType(vector_type, [vector_type] * 2), name)
+        source, target, padding_pixel = map(kernel.pointer, ("source", "target", "padding_pixel"))
+        with kernel.tile_loop() as tile:
+            kernel.locate_pixels(tile, source, padding_pixel)
+            with kernel.channel_loop() as channel:
+                largest = reduce(lambda a, b: kernel.builder.call(maximum, [a, b]), kernel.load_pixels(channel))
+                kernel.store(largest, target, kernel.builder.add(kernel.element_offset(tile, 0), channel))
+        kernel.builder.ret_void()
+        return kernel.function
 
-    return compile_kernel(TileArgs, write)
+    return compile_kernel(TileArgs, emit_body)
 
 
 def supports(pool: nn.MaxPool2d) -> bool:
-    """Return whether the pool can run so."""
-    return as_pair(pool.dilation) == (1, 1) and not pool.return_indices and windows.supports(pool)
+    """Return whether `MaxPoolOp` can replace the pool."""
+    return as_pair(pool.dilation) == (1, 1) and not pool.return_indices and supports_window(pool)
 
 
-class MaxPoolOp(WindowOp):
-    """A max pool of maps of `shape`."""
+class MaxPoolOp(PoolOp):
+    """Max pool, (n, c, h, w) -> (n, c, h', w'), for inputs of c = `shape[1]` channels."""
 
     def __init__(self, pool: nn.MaxPool2d, shape: Sequence[int]) -> None:
         super().__init__(pool)
-        self.ceil = pool.ceil_mode
-        self.outside = torch.full((shape[1],), float("-inf"))
-        self.address = max_pool_kernel(self.size, self.step, vector_width(shape[1]))
+        self.ceil_mode = pool.ceil_mode
+        self.padding_pixel = torch.full((shape[1],), float("-inf"))
+        self.kernel = max_pool_kernel(self.kernel_size, self.stride, choose_vector_width(shape[1]))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        rows, columns = (self._outputs(axis, side) for axis, side in enumerate(x.shape[2:]))
-        return x.shape[0], x.shape[1], rows, columns
+        height, width = (self._output_side(axis, side) for axis, side in enumerate(x.shape[2:]))
+        return x.shape[0], x.shape[1], height, width
 
-    def _outputs(self, axis: int, side: int) -> int:
-        step, padding = self.step[axis], self.padding[axis]
-        room = side + 2 * padding - self.size[axis]
-        outputs = (-(-room // step) if self.ceil else room // step) + 1
-        return outputs - (self.ceil and (outputs - 1) * step >= side + padding)  # no window begins beyond the padding
+    def _output_side(self, axis: int, side: int) -> int:
+        stride, padding = self.stride[axis], self.padding[axis]
+        extent = side + 2 * padding - self.kernel_size[axis]
+        windows = (-(-extent // stride) if self.ceil_mode else extent // stride) + 1
+        return windows - (self.ceil_mode and (windows - 1) * stride >= side + padding)  # torch: none begins in the end padding

@@ -1,6 +1,6 @@
-"""Convolutions by oneDNN, as torch's own compiler calls it: weights in oneDNN's layout, bias in the same pass.
+"""Convolution by oneDNN, with the weight in oneDNN's own blocked layout and the bias added in the same kernel.
 
-ReLU is torch's: oneDNN's makes 0 of nan.
+It calls the operations that torch's compiler emits for frozen models. ReLU is torch's: oneDNN's fused ReLU turns nan into 0.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ ONEDNN = torch.ops.mkldnn
 
 
 class OneDNNConv:
-    """A convolution with bias of (n, c, h, w), channels_last, then ReLU of its first `relu` channels."""
+    """Convolution, then ReLU of the leading `relu_channels` channels: (n, c, h, w) -> (n, c', h', w'), channels_last.
 
-    def __init__(self, conv: nn.Conv2d, relu: int, shape: Sequence[int]) -> None:
+    The weight's layout is chosen for inputs of `shape`; other sizes work, too.
+    """
+
+    def __init__(self, conv: nn.Conv2d, relu_channels: int, shape: Sequence[int]) -> None:
         padding, stride, dilation = (list(map(int, sizes)) for sizes in (conv.padding, conv.stride, conv.dilation))
-        self.moves = padding, stride, dilation, conv.groups  # in the order of oneDNN's operations
-        self.weight = ONEDNN._reorder_convolution_weight(conv.weight.detach(), *self.moves, list(shape))
-        self.bias, self.relu = None if conv.bias is None else conv.bias.detach(), relu
+        self.options = padding, stride, dilation, conv.groups  # in the order of oneDNN's parameters
+        self.weight = ONEDNN._reorder_convolution_weight(conv.weight.detach(), *self.options, list(shape))
+        self.bias, self.relu_channels = None if conv.bias is None else conv.bias.detach(), relu_channels
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = ONEDNN._convolution_pointwise(x, self.weight, self.bias, *self.moves, "none", [], "")
-        if self.relu:
-            y[:, : self.relu].relu_()
+        y: Tensor = ONEDNN._convolution_pointwise(x, self.weight, self.bias, *self.options, "none", [], "")
+        if self.relu_channels:
+            y[:, : self.relu_channels].relu_()
         return y

@@ -1,60 +1,65 @@
-"""Winograd's transforms, one pass each: maps to tiles, and products of tiles to maps; tiles are (tile, place in it, c)."""
+"""Kernels between feature maps and tile buffers: gather reads tiles of pixels from a map, scatter writes them to a map.
+
+Each transforms the tiles on the way, by one matrix per axis. Tile buffers are (tile, element of the tile, channel).
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, KernelBuilder, TileArgs, relu_of
+from ._codegen import FLOAT, KernelBuilder, Pair, TileArgs, relu_emitter
 from ._jit import compile_kernel
-from ._winograd_matrices import Filtering
+from ._winograd_matrices import Matrix
 
 
 @cache
-def gather(down: Filtering, across: Filtering, vector: int) -> int:
-    """Compile the transform of the maps at `source` into tiles at `target`, filtered so along each axis."""
+def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: int) -> int:
+    """Compile the kernel that writes `down @ tile @ across.T` of each input tile to a tile buffer, and return its address.
 
-    def write(module: ir.Module) -> ir.Function:
-        to = KernelBuilder(module, (len(down.inputs), len(across.inputs)), (len(down.outputs), len(across.outputs)), vector)
-        source, target, outside = map(to.address, ("source", "target", "outside"))
-        with to.tiles() as tile:
-            to.locate_pixels(tile, source, outside)
-            with to.channels() as channel:
-                values = _grid(to.read_pixels(channel), across)
-                for place, value in enumerate(to.sandwich(down.inputs, across.inputs, values)):
-                    to.write(value, target, to.at.add(to.tile_offset(tile, place), channel))
-        to.at.ret_void()
-        return to.function
+    `down` is (rows, rows) of an input tile, `across` (columns, columns). Tiles start `tile_step` pixels apart.
+    """
 
-    return compile_kernel(TileArgs, write)
+    def emit_body(module: ir.Module) -> ir.Function:
+        kernel = KernelBuilder(module, (len(down), len(across)), tile_step, vector_width)
+        source, target, padding_pixel = map(kernel.pointer, ("source", "target", "padding_pixel"))
+        with kernel.tile_loop() as tile:
+            kernel.locate_pixels(tile, source, padding_pixel)
+            with kernel.channel_loop() as channel:
+                elements = kernel.separable_transform(down, across, kernel.load_pixels(channel))
+                for element, value in enumerate(elements):
+                    kernel.store(value, target, kernel.builder.add(kernel.element_offset(tile, element), channel))
+        kernel.builder.ret_void()
+        return kernel.function
+
+    return compile_kernel(TileArgs, emit_body)
 
 
 @cache
-def scatter(down: Filtering, across: Filtering, vector: int) -> int:
-    """Compile the transform of the tiles at `source` into maps at `target`, with bias and ReLU of the first channels."""
-    count = len(down.inputs) * len(across.inputs)
+def scatter_kernel(down: Matrix, across: Matrix, vector_width: int) -> int:
+    """Compile the kernel that writes `relu(down @ tile @ across.T + bias)` of each tile to a map, and return its address.
 
-    def write(module: ir.Module) -> ir.Function:
-        outputs = len(down.outputs), len(across.outputs)
-        to = KernelBuilder(module, outputs, outputs, vector)
-        source, target, bias = map(to.address, ("source", "target", "bias"))
-        spare = to.at.alloca(FLOAT, size=to.work["channels"])
-        with to.tiles() as tile:
-            to.locate_pixels(tile, target, spare)
-            with to.channels() as channel:
-                values = [to.read(source, to.at.add(to.tile_offset(tile, place), channel)) for place in range(count)]
-                shift, relu = to.read(bias, channel), relu_of(to.at, to.work["relu"], channel, to.vector)
-                for place, value in enumerate(to.sandwich(down.outputs, across.outputs, _grid(values, across))):
-                    to.write(relu(to.at.fadd(value, shift)), to.pixel(place), channel)
-        to.at.ret_void()
-        return to.function
+    `down` is (rows of an output tile, rows of a tile), `across` the same for columns. Output tiles do not overlap.
+    """
+    elements = len(down[0]) * len(across[0])
 
-    return compile_kernel(TileArgs, write)
+    def emit_body(module: ir.Module) -> ir.Function:
+        output_tile = len(down), len(across)
+        kernel = KernelBuilder(module, output_tile, output_tile, vector_width)
+        builder, args = kernel.builder, kernel.args
+        source, target, bias = map(kernel.pointer, ("source", "target", "bias"))
+        discarded = builder.alloca(FLOAT, size=args["channels"])  # takes the pixels of a tile that lie outside the map
+        with kernel.tile_loop() as tile:
+            kernel.locate_pixels(tile, target, discarded)
+            with kernel.channel_loop() as channel:
+                offsets = (builder.add(kernel.element_offset(tile, element), channel) for element in range(elements))
+                values = [kernel.load(source, offset) for offset in offsets]
+                bias_vector = kernel.load(bias, channel)
+                relu = relu_emitter(builder, args["relu_channels"], channel, kernel.vector_type)
+                for pixel, value in enumerate(kernel.separable_transform(down, across, values)):
+                    kernel.store(relu(builder.fadd(value, bias_vector)), kernel.pixel_pointer(pixel), channel)
+        builder.ret_void()
+        return kernel.function
 
-
-def _grid(values: list[Any], across: Filtering) -> list[list[Any]]:
-    """Return the values of a tile row by row."""
-    width = len(across.inputs)
-    return [values[start : start + width] for start in range(0, len(values), width)]
+    return compile_kernel(TileArgs, emit_body)

@@ -1,4 +1,14 @@
-"""A stride-1 convolution by Winograd's minimal filtering: tiles, a product of matrices for each place of a tile, maps."""
+"""Stride-1 convolution by Winograd's minimal filtering algorithm F(m, r) along each axis.
+
+The input is divided into overlapping tiles, each of which gives m x m output pixels. With the matrices of `_winograd_matrices`:
+
+1. The gather kernel computes B^T d B of each input tile d, into a tile buffer (tile, element, input channel).
+2. A batched GEMM sums over the input channels. Its batch runs over the elements of a tile, its rows over tiles, and its columns
+   over output channels; its weights G g G^T are transformed in advance. The result is a buffer (tile, element, output channel).
+3. The scatter kernel computes A^T p A of each tile p of products, adds the bias, applies ReLU and writes the output pixels.
+
+The steps run on as many tiles at a time as fit the cache. Source: Lavin and Gray (arXiv:1509.09308), algorithm 1.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +18,25 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ._buffers import ScratchArena, cache_blocks, output_size
+from ._buffers import ScratchArena, cache_blocks
 from ._codegen import TileArgs
+from ._convolution import ConvOp
 from ._gemm import Gemm, pack_weight
-from ._jit import vector_width
-from ._kernel import KernelLaunch, KernelOp
-from ._tile_transforms import gather, scatter
-from ._winograd_matrices import Filtering, filtering
+from ._jit import choose_vector_width
+from ._kernel import KernelLaunch
+from ._tile_transforms import gather_kernel, scatter_kernel
+from ._winograd_matrices import WinogradMatrices, winograd_matrices
 
-TAPS = (1, 3, 5, 7)
-MAX_CHANNELS = 4096  # channels
-TILE_PADDING = 16  # floats between tiles: a power of two apart they would share few lines of the cache
+KERNEL_SIDES = (1, 3, 5, 7)
+MAX_CHANNELS = 4096
+TILE_PADDING = 16  # floats after each tile of a buffer: tiles a power of two apart would share few sets of the cache
 
 
 def supports(conv: nn.Conv2d) -> bool:
-    """Return whether the convolution can run so."""
+    """Return whether `WinogradConv` can replace the convolution."""
     channels = conv.in_channels, conv.out_channels
     return (
-        all(taps in TAPS for taps in conv.kernel_size)
+        all(side in KERNEL_SIDES for side in conv.kernel_size)
         and max(conv.kernel_size) > 1
         and conv.stride == conv.dilation == (1, 1)
         and conv.groups == 1
@@ -35,63 +46,59 @@ def supports(conv: nn.Conv2d) -> bool:
     )
 
 
-def filters(conv: nn.Conv2d, tile: int) -> list[Filtering]:
-    """Return the filtering along each axis, of so many outputs a tile where the kernel has more than one tap."""
-    return [filtering(tile if taps > 1 else 1, taps) for taps in conv.kernel_size]
+def axis_matrices(conv: nn.Conv2d, m: int) -> list[WinogradMatrices]:
+    """Return the matrices of F(m, r) for each axis; an axis along which the kernel has one tap is not transformed."""
+    return [winograd_matrices(m if taps > 1 else 1, taps) for taps in conv.kernel_size]
 
 
-def transform_weight(conv: nn.Conv2d, tile: int) -> Tensor:
-    """Return the weights (places of a tile, channels, kernels), laid out for products; sums are in float64."""
-    down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in filters(conv, tile))
+def transform_weight(conv: nn.Conv2d, m: int) -> Tensor:
+    """Return the weight (elements of a tile, in_channels, out_channels), packed for `Gemm`. It is computed in float64."""
+    down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in axis_matrices(conv, m))
     weight = torch.einsum("ai,kcij,bj->abck", down, conv.weight.detach().double(), across).flatten(0, 1)
-    return pack_weight(weight.float(), conv.out_channels)
+    return pack_weight(weight.float())
 
 
-class WinogradConv(KernelOp):
-    """A convolution with bias of (n, c, h, w), channels_last, and ReLU of its first `relu` channels, for inputs of `shape`.
+class WinogradConv(ConvOp):
+    """Convolution by Winograd's algorithm, then ReLU of the leading `relu_channels` channels.
 
-    A tile gives `tile` outputs along an axis: many spare multiplications, few spare weights, of which there are those of a
-    1x1 for each place of a tile.
+    `weight` is from `transform_weight` with the same m. Per axis, m outputs take m + r - 1 multiplications instead of m * r.
+    A larger m therefore needs fewer multiplications, but more memory for the weight, and it rounds more. The register block is
+    chosen for inputs of `shape`; other sizes work, too.
     """
 
-    def __init__(self, conv: nn.Conv2d, relu: int, tile: int, weight: Tensor, shape: Sequence[int]) -> None:
-        assert conv.bias is not None
-        self.kernel, self.padding = conv.kernel_size, [int(side) for side in conv.padding]
-        self.bias, self.relu, self.channels = conv.bias.detach(), relu, conv.out_channels
-        axes = filters(conv, tile)
-        self.outputs = [len(axis.outputs) for axis in axes]
-        self.places = prod(len(axis.inputs) for axis in axes)
-        self.outside, self.zeros = torch.zeros(conv.in_channels), torch.zeros(conv.out_channels)
-        width = vector_width(conv.in_channels, conv.out_channels)
-        self.gather, self.scatter = gather(*axes, width), scatter(*axes, width)
-        tiles = shape[0] * prod(self._tiles(*output_size(shape, self.kernel, self.padding, (1, 1))))
-        first, last = next(cache_blocks(tiles, self.places * max(conv.in_channels, conv.out_channels)))
-        self.x_pitch, self.y_pitch = (self.places * count + TILE_PADDING for count in (conv.in_channels, conv.out_channels))
-        self.product = Gemm(weight, conv.out_channels, last - first, self.x_pitch, self.y_pitch)
+    def __init__(self, conv: nn.Conv2d, relu_channels: int, m: int, weight: Tensor, shape: Sequence[int]) -> None:
+        super().__init__(conv, relu_channels)
+        down, across = axis_matrices(conv, m)
+        self.output_tile = len(down.output), len(across.output)  # pixels
+        self.elements = len(down.input) * len(across.input)
+        self.zero_bias = torch.zeros(conv.out_channels)
+        vector_width = choose_vector_width(conv.in_channels, conv.out_channels)
+        self.gather = gather_kernel(down.input, across.input, self.output_tile, vector_width)
+        self.scatter = scatter_kernel(down.output, across.output, vector_width)
+        self.block_floats = self.elements * max(conv.in_channels, conv.out_channels)  # of a tile, for cache_blocks
+        self.x_pitch, self.y_pitch = (self.elements * count + TILE_PADDING for count in (conv.in_channels, conv.out_channels))
+        tiles = shape[0] * prod(self._grid(*self.output_size(shape[2], shape[3])))
+        start, stop = next(cache_blocks(tiles, self.block_floats))
+        self.gemm = Gemm(weight, conv.out_channels, stop - start, self.x_pitch, self.y_pitch)
 
-    def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        height, width = output_size(x.shape, self.kernel, self.padding, (1, 1))
-        return x.shape[0], self.channels, height, width
-
-    def launches(self, x: Tensor, y: Tensor, room: ScratchArena) -> Iterator[KernelLaunch]:
-        count, channels, *sides = x.shape
-        height, width = y.shape[2:]
-        rows, columns = self._tiles(height, width)
-        for first, last in cache_blocks(count * rows * columns, self.places * max(channels, self.channels)):
-            number = max(last - first, self.product.block.rows)  # a block is whole, though it begin with few tiles
-            tiles = room.address("tiles", number * self.x_pitch)
-            products = room.address("products", number * self.y_pitch)
-            yield KernelLaunch(self.gather, TileArgs(
-                source=x.data_ptr(), target=tiles, outside=self.outside.data_ptr(), height=sides[0], width=sides[1],
-                top=self.padding[0], left=self.padding[1], rows=rows, columns=columns, first=first, last=last,
-                channels=channels, stride=x.stride(3), pitch=self.x_pitch,
+    def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
+        in_channels = x.shape[1]
+        count, out_channels, height, width = y.shape
+        grid = self._grid(height, width)
+        for start, stop in cache_blocks(count * prod(grid), self.block_floats):
+            rows = max(stop - start, self.gemm.block.rows)  # with few tiles, unused rows fill the register block
+            tiles = scratch.address("tiles", rows * self.x_pitch)
+            products = scratch.address("products", rows * self.y_pitch)
+            yield KernelLaunch(self.gather, TileArgs.for_input(
+                x, self.padding, self.padding_pixel, grid=grid, tiles=(start, stop), target=tiles, tile_pitch=self.x_pitch
             ))  # fmt: skip
-            yield self.product.step(tiles, products, self.zeros.data_ptr(), number, (channels, self.channels))
+            yield self.gemm.make_launch(tiles, products, self.zero_bias.data_ptr(), rows, (in_channels, out_channels))
             yield KernelLaunch(self.scatter, TileArgs(
-                source=products, target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width, rows=rows,
-                columns=columns, first=first, last=last, channels=self.channels, stride=y.stride(3), pitch=self.y_pitch,
-                relu=self.relu,
+                source=products, target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width,
+                grid_rows=grid[0], grid_columns=grid[1], start=start, stop=stop, channels=out_channels,
+                pixel_stride=y.stride(3), tile_pitch=self.y_pitch, relu_channels=self.relu_channels,
             ))  # fmt: skip
 
-    def _tiles(self, height: int, width: int) -> tuple[int, int]:
-        return -(-height // self.outputs[0]), -(-width // self.outputs[1])
+    def _grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the rows and columns of tiles that cover an output of this size."""
+        return -(-height // self.output_tile[0]), -(-width // self.output_tile[1])

@@ -1,56 +1,58 @@
-"""The matrices of minimal filtering F(m, r): m outputs of a filter of r taps by m + r - 1 products.
+"""Matrices of Winograd's minimal filtering algorithm F(m, r): m outputs of an r-tap filter from m + r - 1 multiplications.
 
-Source: Winograd, Arithmetic complexity of computations (1980); Lavin and Gray (arXiv:1509.09308) for convolutional networks.
+They are the transposed matrices of Toom-Cook multiplication of polynomials: evaluate both polynomials at m + r - 2 points and
+at infinity, multiply the values, and interpolate. They are computed exactly, in fractions.
+
+Source: Winograd, Arithmetic Complexity of Computations (1980); Lavin and Gray (arXiv:1509.09308) for convolutional networks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
-POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2", "4", "-4")))  # small ones first: they round least
+POINTS = tuple(
+    map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2", "4", "-4"))
+)  # those that cause the least rounding come first
 
 Matrix = tuple[tuple[float, ...], ...]
 
 
-class Filtering(NamedTuple):
-    """outputs = A (G filter * B inputs), for m + r - 1 inputs; products are elementwise."""
+class WinogradMatrices(NamedTuple):
+    """The matrices of `outputs = A^T [(G g) * (B^T d)]` for a filter g of r taps and inputs d; `*` is elementwise."""
 
-    outputs: Matrix  # A, m x (m + r - 1)
+    output: Matrix  # A^T, m x (m + r - 1)
     filter: Matrix  # G, (m + r - 1) x r
-    inputs: Matrix  # B, (m + r - 1) x (m + r - 1)
+    input: Matrix  # B^T, (m + r - 1) x (m + r - 1)
 
 
 @cache
-def filtering(m: int, r: int) -> Filtering:
-    """Return the matrices of F(m, r), by interpolation at m + r - 2 points and infinity."""
+def winograd_matrices(m: int, r: int) -> WinogradMatrices:
+    """Return the matrices of F(m, r)."""
     points = POINTS[: m + r - 2]
-    last = (0,) * (m - 1) + (1,)
-    outputs = [[point**power for point in points] + [Fraction(last[power])] for power in range(m)]
+    output = [[*(point**power for point in points), int(power == m - 1)] for power in range(m)]
     kernel = [[point**power / _denominator(point, points) for power in range(r)] for point in points]
     kernel.append([Fraction(power == r - 1) for power in range(r)])
     inputs = [[*_polynomial([other for other in points if other != point]), Fraction(0)] for point in points]
     inputs.append(_polynomial(points))
-    return Filtering(_floats(outputs), _floats(kernel), _floats(inputs))
+    return WinogradMatrices(_floats(output), _floats(kernel), _floats(inputs))
 
 
-def identity_filtering(taps: int, stride: int) -> Filtering:
-    """Return the matrices of no filtering: the inputs of one output as they are, outputs `stride` apart."""
-    return Filtering(_floats(_identity(stride)), (), _floats(_identity(taps)))
+def identity_matrix(size: int) -> Matrix:
+    """Return the matrix that leaves a tile as it is."""
+    return _floats([row == column for column in range(size)] for row in range(size))
 
 
-def _identity(size: int) -> list[list[Fraction]]:
-    return [[Fraction(row == column) for column in range(size)] for row in range(size)]
-
-
-def _denominator(point: Fraction, points: tuple[Fraction, ...]) -> Fraction:
+def _denominator(point: Fraction, points: Sequence[Fraction]) -> Fraction:
+    """Return the denominator of the point's Lagrange polynomial."""
     return prod((point - other for other in points if other != point), start=Fraction(1))
 
 
-def _polynomial(roots: list[Fraction] | tuple[Fraction, ...]) -> list[Fraction]:
-    """Return the coefficients of the polynomial with these roots, the constant first and 1 last."""
+def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Return the coefficients of the monic polynomial with these roots, from the constant up."""
     coefficients = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *coefficients]
@@ -58,5 +60,5 @@ def _polynomial(roots: list[Fraction] | tuple[Fraction, ...]) -> list[Fraction]:
     return coefficients
 
 
-def _floats(matrix: list[list[Fraction]]) -> Matrix:
-    return tuple(tuple(map(float, row)) for row in matrix)
+def _floats(rows: Iterable[Iterable[SupportsFloat]]) -> Matrix:
+    return tuple(tuple(map(float, row)) for row in rows)

@@ -1,0 +1,28 @@
+"""What the convolutions by im2col and by Winograd's algorithm have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ._kernel import KernelOp
+
+
+class ConvOp(KernelOp):
+    """Base of the convolutions with bias, followed by ReLU of the leading `relu_channels` output channels."""
+
+    def __init__(self, conv: nn.Conv2d, relu_channels: int) -> None:
+        assert conv.bias is not None
+        self.kernel_size, self.stride = conv.kernel_size, conv.stride
+        self.padding = [int(side) for side in conv.padding]
+        self.padding_pixel = torch.zeros(conv.in_channels)
+        self.bias, self.out_channels, self.relu_channels = conv.bias.detach(), conv.out_channels, relu_channels
+
+    def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
+        return x.shape[0], self.out_channels, *self.output_size(x.shape[2], x.shape[3])
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the output's height and width for an input of this size; both are in pixels."""
+        axes = zip((height, width), self.kernel_size, self.padding, self.stride, strict=True)
+        rows, columns = ((side + 2 * padding - taps) // stride + 1 for side, taps, padding, stride in axes)
+        return rows, columns

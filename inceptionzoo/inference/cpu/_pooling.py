@@ -1,0 +1,38 @@
+"""What max and average pools have in common: one kernel that reads each window of the input and writes one pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from torch import Tensor, nn
+
+from ...spec import as_pair
+from ._buffers import ScratchArena
+from ._codegen import TileArgs
+from ._kernel import KernelLaunch, KernelOp
+
+MAX_WINDOW = 25  # pixels; larger windows do not fit the registers
+
+
+def supports_window(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
+    """Return whether the size of the pool's window is supported."""
+    return 1 < prod(as_pair(pool.kernel_size)) <= MAX_WINDOW
+
+
+class PoolOp(KernelOp):
+    """Base of the pools. A subclass sets the address of its kernel, and the channels that a pixel of the padding has."""
+
+    kernel: int
+    padding_pixel: Tensor
+
+    def __init__(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
+        assert pool.stride is not None
+        self.kernel_size, self.stride, self.padding = map(as_pair, (pool.kernel_size, pool.stride, pool.padding))
+
+    def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:  # noqa: ARG002  # pools need none
+        count, _, *grid = y.shape  # a window is a tile, and y a tile buffer with tiles of one element
+        tiles = 0, count * grid[0] * grid[1]
+        yield KernelLaunch(self.kernel, TileArgs.for_input(
+            x, self.padding, self.padding_pixel, grid=grid, tiles=tiles, target=y.data_ptr(), tile_pitch=y.stride(3)
+        ))  # fmt: skip
