@@ -1,0 +1,57 @@
+"""Kernels run on all threads, and each item is processed once."""
+
+import ctypes
+
+import pytest
+import torch
+from llvmlite import ir
+
+from inceptionzoo.inference.cpu._jit import (
+    INT64,
+    POINTER,
+    VOID,
+    choose_vector_width,
+    compile_kernel,
+    emit_loop,
+    launch,
+    load_arg,
+)
+
+
+class CountArgs(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("counts", "start", "stop")]
+
+
+def emit_count(module: ir.Module) -> ir.Function:
+    """Emit a kernel that adds 1 + 2 + 3 = 6 to `counts[item]` for each item."""
+    body = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
+    builder, (args, start, stop) = ir.IRBuilder(body.append_basic_block()), body.args
+    counts = builder.inttoptr(load_arg(builder, args, CountArgs, "counts"), POINTER)
+    with emit_loop(builder, start, stop) as items:
+        count = builder.gep(counts, [items.index], source_etype=INT64)
+        with emit_loop(builder, INT64(1), INT64(4), carried=[builder.load(count, typ=INT64)]) as loop:
+            loop.next_carried = [builder.add(loop.carried[0], loop.index)]
+        builder.store(loop.carried[0], count)
+    builder.ret_void()
+    return body
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_each_item_is_processed_once(threads):
+    kernel = compile_kernel(CountArgs, emit_count)
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for start, stop in ((0, 0), (0, 1), (3, 7), (2, 32)):
+            counts = torch.zeros(32, dtype=torch.int64)
+            launch(kernel, CountArgs(counts=counts.data_ptr(), start=start, stop=stop))
+            assert counts.tolist() == [6 if start <= item < stop else 0 for item in range(32)]
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def test_vector_width_divides_the_channels():
+    assert choose_vector_width(3) == 1
+    assert choose_vector_width(12) == 4
+    assert choose_vector_width(64, 24) == 8
+    assert choose_vector_width(64) in (8, 16)
