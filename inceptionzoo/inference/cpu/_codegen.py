@@ -34,7 +34,7 @@ class TileArgs(ctypes.Structure):
     NAMES = (
         "source", "target",  # addresses of the input and of the output; one may be a tile buffer
         "bias",  # address of a float per channel
-        "padding_pixel",  # address of the channels that are read for pixels outside the map
+        "padding_pixel",  # address of the channels to read for any pixel outside the map
         "scale",  # address of a float per tile of an image
         "height", "width", "pad_top", "pad_left",  # of the map
         "grid_rows", "grid_columns",  # tiles of an image
@@ -69,7 +69,7 @@ class TileArgs(ctypes.Structure):
 
 
 class KernelBuilder:
-    """Builds the body of a kernel with the arguments `TileArgs`.
+    """Builder of the body of a kernel with the arguments `TileArgs`.
 
     Tiles are `tile_size` pixels high and wide; neighbouring tiles start `tile_step` pixels apart.
     """

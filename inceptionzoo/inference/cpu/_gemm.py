@@ -5,7 +5,7 @@ k and n. All matrices share the bias, (columns). Row strides and batch strides a
 into panels as wide as a register block, so that the kernel reads it in sequence.
 
 The kernel computes y one register block at a time: the sums of the block stay in registers while the microkernel goes through
-the depth once. The last block of each row and column is moved back to overlap the one before it, so that every block is full.
+the depth once. If rows or columns are not a multiple of the block, the last block is moved back to overlap the one before it.
 """
 
 from __future__ import annotations

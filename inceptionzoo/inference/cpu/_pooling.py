@@ -12,7 +12,7 @@ from ._buffers import ScratchArena
 from ._codegen import TileArgs
 from ._kernel import KernelLaunch, KernelOp
 
-MAX_WINDOW = 25  # pixels; larger windows do not fit the registers
+MAX_WINDOW = 25  # pixels; the kernel loads all pixels of a window at once
 
 
 def supports_window(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
@@ -21,7 +21,7 @@ def supports_window(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
 
 
 class PoolOp(KernelOp):
-    """Base of the pools. A subclass sets the address of its kernel, and the channels that a pixel of the padding has."""
+    """Base of the pools. A subclass sets the address of its kernel and the channels of a padding pixel."""
 
     kernel: int
     padding_pixel: Tensor

@@ -75,17 +75,17 @@ class WinogradConv(ConvOp):
         vector_width = choose_vector_width(conv.in_channels, conv.out_channels)
         self.gather = gather_kernel(down.input, across.input, self.output_tile, vector_width)
         self.scatter = scatter_kernel(down.output, across.output, vector_width)
-        self.block_floats = self.elements * max(conv.in_channels, conv.out_channels)  # of a tile, for cache_blocks
+        self.tile_floats = self.elements * max(conv.in_channels, conv.out_channels)  # of its larger buffer
         self.x_pitch, self.y_pitch = (self.elements * count + TILE_PADDING for count in (conv.in_channels, conv.out_channels))
         tiles = shape[0] * prod(self._grid(*self.output_size(shape[2], shape[3])))
-        start, stop = next(cache_blocks(tiles, self.block_floats))
+        start, stop = next(cache_blocks(tiles, self.tile_floats))
         self.gemm = Gemm(weight, conv.out_channels, stop - start, self.x_pitch, self.y_pitch)
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
         in_channels = x.shape[1]
         count, out_channels, height, width = y.shape
         grid = self._grid(height, width)
-        for start, stop in cache_blocks(count * prod(grid), self.block_floats):
+        for start, stop in cache_blocks(count * prod(grid), self.tile_floats):
             rows = max(stop - start, self.gemm.block.rows)  # with few tiles, unused rows fill the register block
             tiles = scratch.address("tiles", rows * self.x_pitch)
             products = scratch.address("products", rows * self.y_pitch)
