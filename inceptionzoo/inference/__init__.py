@@ -1,4 +1,4 @@
-"""A model's inference form: the same outputs by fewer and cheaper operations."""
+"""Fast inference: fused models and their tuning."""
 
 from ._fuse import folded_network, fuse, tuned
 

@@ -1,4 +1,4 @@
-"""The stages of a fused network: run one after the other, or played by a program for the size of the input."""
+"""The stages of a fused network: run one by one, or by a program recorded for the input's layout."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ._autotune import MAX_INPUT_SIZES, MAX_RELATIVE_ERROR, has_jit, is_frozen, must_use_torch, random_like, tensor_version
+from ._autotune import MAX_INPUT_SIZES, MAX_RELATIVE_ERROR, random_like
+from ._capabilities import has_jit
+from ._conditions import must_use_torch
+from ._fingerprint import ModelFingerprint
 from ._modules import TunableModule
 
 if TYPE_CHECKING:
     from ._recording import Program
 
-MAX_PROGRAM_BYTES = 256 << 20  # bytes that the programs of a model may keep
-MAX_IMAGES = 16  # images of a batch that is played in parts, or a smaller power of two; more at a time are no faster each
+MAX_PROGRAM_BYTES = 256 << 20  # memory that all programs of a model may use together
+MAX_IMAGES = 16  # most images in a part of a split batch; larger parts are no faster per image
 
 
 class FusedStages(TunableModule, nn.Sequential):
@@ -28,66 +31,70 @@ class FusedStages(TunableModule, nn.Sequential):
         for name, stage in stages.items():
             self.add_module(name, stage)
         self._programs: dict[Hashable, Program | SplitBatchProgram | None] = {}
-        self._watch, self._lock = ModelFingerprint(self), Lock()
+        self._fingerprint: ModelFingerprint | None = None  # of the stages that `_programs` were recorded from
+        self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_programs": {}, "_watch": None, "_lock": None}
+        return {**super().__getstate__(), "_programs": {}, "_fingerprint": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's own
-        self._watch, self._lock = ModelFingerprint(self), Lock()
+        self._lock = Lock()
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or must_use_torch(x) or not self._lock.acquire(blocking=False):  # held by another thread: not for us
-            x = self._run(x)
+        if not self.tuned or must_use_torch(x) or not self._lock.acquire(blocking=False):  # another thread has the programs
+            x = self._run_stages(x)
             return x
         try:
             program = self._program(x)
-            return self._run(x) if program is None else program(x)
+            return self._run_stages(x) if program is None else program(x)
         finally:
             self._lock.release()
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run_stages(self, x: Tensor) -> Tensor:
         for stage in self:
             x = stage(x)
         return x
 
     def _program(self, x: Tensor) -> Program | SplitBatchProgram | None:
-        if not self._watch.same():
-            self._watch = ModelFingerprint(self)
+        """Return the program for x, or None if the stages must run one by one."""
+        if self._fingerprint is None or not self._fingerprint.is_current():
+            self._fingerprint = ModelFingerprint(self)
             self._programs.clear()
-        return self._found(x) if self._watch.playable else None
+        return self._cached_program(x) if self._fingerprint.is_recordable else None
 
-    def _found(self, x: Tensor, others: int = 0) -> Program | SplitBatchProgram | None:
-        """Return what plays inputs like x, made now where there is a place for it and for `others` that wait for it."""
-        situation = _program_key(x)
-        if situation not in self._programs and len(self._programs) + others < MAX_INPUT_SIZES:
-            self._programs[situation] = self._recorded(random_like(x), others) if has_jit() else None
-        return self._programs.get(situation)
+    def _cached_program(self, x: Tensor, reserved: int = 0) -> Program | SplitBatchProgram | None:
+        """Return the cached program for x's layout; record one if the cache has room for it and for `reserved` others."""
+        key = _program_key(x)
+        if key not in self._programs and len(self._programs) + reserved < MAX_INPUT_SIZES:
+            self._programs[key] = self._record(random_like(x), reserved) if has_jit() else None
+        return self._programs.get(key)
 
-    def _recorded(self, x: Tensor, others: int) -> Program | SplitBatchProgram | None:
-        """Return a program whose output is that of the stages, or several, where one for the batch would be too large."""
+    def _record(self, x: Tensor, reserved: int) -> Program | SplitBatchProgram | None:
+        """Return a program for x, split if the whole batch needs too much memory, or None if its outputs are inaccurate."""
         from ._recording import Program, ProgramTooLargeError
 
         limit = MAX_PROGRAM_BYTES - sum(program.size for program in self._programs.values() if program)
         try:
             program = Program(self, x, limit)
         except ProgramTooLargeError:
-            return self._in_parts(x, others + 1) if len(x) > 1 else None
-        expected = self._run(x)
-        return program if (program(x) - expected).abs().max() <= MAX_RELATIVE_ERROR * expected.abs().max() else None
+            return self._record_parts(x, reserved + 1) if len(x) > 1 else None
+        expected = self._run_stages(x)
+        max_error = MAX_RELATIVE_ERROR * expected.abs().max()
+        return program if (program(x) - expected).abs().max() <= max_error else None
 
-    def _in_parts(self, x: Tensor, others: int) -> SplitBatchProgram | None:
+    def _record_parts(self, x: Tensor, reserved: int) -> SplitBatchProgram | None:
+        """Return a program that runs x in parts of a power of two images; None if there is no program for one of them."""
         count = min(MAX_IMAGES, 1 << (len(x) - 1).bit_length() - 1)
-        programs = [self._found(part, others) for part in torch.split(x, count)]
-        found = [program for program in programs if program]
-        return SplitBatchProgram(count, found) if len(found) == len(programs) else None
+        programs = [self._cached_program(part, reserved) for part in torch.split(x, count)]
+        recorded = [program for program in programs if program]
+        return SplitBatchProgram(count, recorded) if len(recorded) == len(programs) else None
 
 
 class SplitBatchProgram:
-    """Programs that play a batch one after the other: `count` images each, and the last one what is left."""
+    """Programs that run a batch in parts of `count` images; the last part may be smaller."""
 
-    size = 0  # bytes: theirs count where they are kept
+    size = 0  # bytes; the parts' programs are cached too and count themselves
 
     def __init__(self, count: int, programs: Sequence[Program | SplitBatchProgram]) -> None:
         self.count, self.programs = count, programs
@@ -98,27 +105,5 @@ class SplitBatchProgram:
 
 
 def _program_key(x: Tensor) -> Hashable:
-    """Return what a program is for."""
+    """Return the input layout and the number of threads that a program is recorded for."""
     return x.shape, x.stride(), torch.get_num_threads()
-
-
-class ModelFingerprint:
-    """What a program relies on: which modules there are, and with which weights. `playable`: nobody trains or hooks them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        modules = list(module.modules())
-        held = [part for one in modules for part in (one._modules, one._parameters, one._buffers) if part]
-        self.held = [(part, list(part.values())) for part in held]
-        self.hooks = [hooks for one in modules for hooks in (one._forward_hooks, one._forward_pre_hooks)]
-        self.tensors = [*module.parameters(), *module.buffers()]
-        self.marks = [] if any(tensor.is_inference() for tensor in self.tensors) else list(map(tensor_version, self.tensors))
-
-    @property
-    def playable(self) -> bool:
-        return not any(self.hooks) and all(map(is_frozen, self.tensors))
-
-    def same(self) -> bool:
-        """Return whether all is as it was; of weights made in inference mode nobody could tell, and none are played."""
-        return all(list(map(id, part.values())) == list(map(id, values)) for part, values in self.held) and (
-            not self.marks or list(map(tensor_version, self.tensors)) == self.marks
-        )

@@ -1,4 +1,4 @@
-"""The arithmetic of folding: batch normalisation into the convolution before it, in float64."""
+"""Folding of batch normalisation into the convolution before it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..nn import ConvNormAct
 
 
 def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
-    """Return whether a convolution's normalisation, where it has one, is a fixed affine map."""
+    """Return whether a module is a convolution whose normalisation, if any, is a fixed affine map."""
     if not isinstance(module, ConvNormAct):
         return False
-    plain = type(module.bn) is nn.BatchNorm2d and module.bn.running_mean is not None
-    return plain or type(module.bn) is nn.Identity
+    fixed = type(module.bn) is nn.BatchNorm2d and module.bn.running_mean is not None
+    return fixed or type(module.bn) is nn.Identity
 
 
 def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
-    """Return the weight and the bias of the convolution with its normalisation in it, in float64."""
+    """Return the weight and bias, in float64, of the convolution that includes its batch normalisation."""
     weight = module.conv.weight.detach().double()
     bias = weight.new_zeros(len(weight)) if module.conv.bias is None else module.conv.bias.detach().double()
     norm = module.bn
@@ -33,9 +33,9 @@ def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
 
 
 def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    """Return a convolution as `conv`, with these values in its type; as many channels come out as there are kernels."""
+    """Return a frozen convolution with the options and dtype of `conv` and these values; `len(weight)` is its output width."""
     sizes = conv.in_channels, len(weight), conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-    made = type(conv)(*sizes, device="meta")  # type: ignore[arg-type]  # torch says tuples of int, and means pairs
-    made.weight = nn.Parameter(weight.to(conv.weight, copy=True), requires_grad=False)
-    made.bias = nn.Parameter(bias.to(conv.weight, copy=True), requires_grad=False)
-    return made
+    result = type(conv)(*sizes, device="meta")  # type: ignore[arg-type]  # torch declares tuples of int and expects pairs
+    result.weight = nn.Parameter(weight.to(conv.weight, copy=True), requires_grad=False)
+    result.bias = nn.Parameter(bias.to(conv.weight, copy=True), requires_grad=False)
+    return result

@@ -1,4 +1,4 @@
-"""A model's inference form, made by one walk over its specification and its modules side by side."""
+"""Build a model's inference form by one walk over its specification together with its modules."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
-from ..nn import Backbone, Branches, ConvNormAct, ResidualBlock, is_max_pool
+from ..nn import Backbone, Branches, ConvNormAct, ResidualBlock, is_max_pool, private_torch
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, as_pair
-from ._autotune import has_jit
+from ._capabilities import has_jit
 from ._executor import FusedStages
 from ._fold import conv_like, fold_batch_norm, is_foldable
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunableModule, TunedMaxPool
@@ -25,33 +25,40 @@ from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunableModule, Tuned
 M = TypeVar("M", bound=nn.Module)
 NO_JIT_WARNING = (
     "fuse: 3x3 convolutions run without Winograd's method, at about half the speed: it needs llvmlite "
-    "0.46 (pip install 'inceptionzoo[fast]') and torch's OpenMP; tune=False leaves this out"
+    "0.46 (pip install 'inceptionzoo[fast]') and torch's OpenMP; tune=False disables tuning and this warning"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LeadingConv:
-    """A branch that begins with a 1x1 convolution of its input, or of the input's average: what of it can be joined."""
+    """The 1x1 convolution that begins a branch, which can be joined with those of its siblings.
 
-    place: int
+    Args:
+        position: the branch's position in the concatenated output.
+        conv: the convolution.
+        pool: the average pool before the convolution, if any; it moves behind it.
+        rest: the remaining modules of the branch, in their inference form.
+    """
+
+    position: int
     conv: ConvNormAct
     pool: nn.Module | None
     rest: tuple[nn.Module, ...]
 
     @property
     def active(self) -> bool:
-        """Whether the activation follows the convolution at once."""
+        """Whether an activation follows directly; with a pool it follows the pool."""
         return self.pool is None and not isinstance(self.conv.act, nn.Identity)
 
 
 def folded_network(network: Network) -> Network:
-    """Return the network with as many parameters as its inference form has at least: biases where normalisation is folded."""
+    """Return the network without batch normalisation, with biases; its parameter count is a lower bound for a fused model."""
     style = network.style
     return replace(network, style=replace(style, norm=None, bias=True)) if style.norm == "batch" else network
 
 
 def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
-    """Return the inference form of `module`, which was built from `layer`; nothing is shared with it."""
+    """Return the inference form of `module`, which was built from `layer`; they share no tensors."""
     match layer:
         case Conv() | Depthwise() if is_foldable(module):
             return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), copy.deepcopy(module.act))
@@ -69,7 +76,7 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
 
 
 def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
-    """Yield the steps of a layer with their modules; a layer that is no chain is one step."""
+    """Yield the steps of a chain with their modules; any other layer is a single step."""
     if isinstance(layer, Chain):
         yield from zip(layer.layers, module.children(), strict=True)
     else:
@@ -77,24 +84,24 @@ def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer,
 
 
 def _concat(layer: Concat, module: nn.Module, style: Style) -> nn.Module:
-    """Return the branches with their first 1x1 convolutions as one, where two or more begin so."""
+    """Return the fused branches; if two or more begin with a 1x1 convolution of the input, these are joined into one."""
     branches = [(branch, module.get_submodule(name)) for name, branch in layer.branches]
-    leads = [lead for place, branch in enumerate(branches) if (lead := _leading_conv(place, *branch, style))]
+    leads = [lead for position, branch in enumerate(branches) if (lead := _leading_conv(position, *branch, style))]
     if callable(style.act) or len([lead for lead in leads if lead.pool is None]) < 2:
         return Branches({name: fused_layer(*branch, style) for (name, _), branch in zip(layer.branches, branches, strict=True)})
     leads.sort(key=lambda lead: not lead.active)
-    values = [fold_batch_norm(lead.conv) for lead in leads]
-    bias = torch.cat([torch.zeros_like(bias) if lead.pool else bias for lead, (_, bias) in zip(leads, values, strict=True)])
-    first = conv_like(leads[0].conv.conv, torch.cat([weight for weight, _ in values]), bias)
-    joined = {lead.place: _rest_of_branch(lead, bias) for lead, (_, bias) in zip(leads, values, strict=True)}
-    alone = {place: fused_layer(*branch, style) for place, branch in enumerate(branches) if place not in joined}
+    weights, biases = zip(*(fold_batch_norm(lead.conv) for lead in leads), strict=True)
+    first_bias = torch.cat([torch.zeros_like(bias) if lead.pool else bias for lead, bias in zip(leads, biases, strict=True)])
+    first = conv_like(leads[0].conv.conv, torch.cat(weights), first_bias)
+    joined = {lead.position: _rest_of_branch(lead, bias) for lead, bias in zip(leads, biases, strict=True)}
+    alone = {position: fused_layer(*branch, style) for position, branch in enumerate(branches) if position not in joined}
     active = sum(lead.conv.conv.out_channels for lead in leads if lead.active)
     widths = [lead.conv.conv.out_channels for lead in leads]
     return JoinedBranches(first, copy.deepcopy(leads[0].conv.act), active, widths, joined, alone)
 
 
-def _leading_conv(place: int, branch: Layer, module: nn.Module, style: Style) -> LeadingConv | None:
-    """Return what of a branch can be joined with its siblings, or None."""
+def _leading_conv(position: int, branch: Layer, module: nn.Module, style: Style) -> LeadingConv | None:
+    """Return the 1x1 convolution that begins the branch, alone or after an average pool; None if there is none to join."""
     (layer, part), *rest = layer_module_pairs(branch, module)
     pool = None
     if isinstance(layer, Pool) and layer.kind == "avg" and layer.stride == 1 and rest:
@@ -107,11 +114,11 @@ def _leading_conv(place: int, branch: Layer, module: nn.Module, style: Style) ->
         or not is_foldable(part)
     ):
         return None
-    return LeadingConv(place, part, pool, tuple(fused_layer(*step, style) for step in rest))
+    return LeadingConv(position, part, pool, tuple(fused_layer(*step, style) for step in rest))
 
 
 def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
-    """Return what is left of a branch behind the joined convolution."""
+    """Return the remainder of a branch after the joined convolution."""
     if lead.pool is None:
         return nn.Sequential(*lead.rest)
     after = PoolBiasAct(lead.pool, bias.to(lead.conv.conv.weight, copy=True), copy.deepcopy(lead.conv.act))
@@ -119,25 +126,29 @@ def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
 
 
 def _fused_copy(model: M) -> M:
-    """Return a copy of the model whose networks are in their inference form, in evaluation mode."""
+    """Return a copy of the model in evaluation mode whose networks are in their inference form."""
     stages = [net.features for net in model.modules() if isinstance(net, Backbone)]
-    made = copy.deepcopy(model, {id(features): features for features in stages})  # these are made anew below
-    for net in list(made.modules()):
+    fused = copy.deepcopy(model, {id(features): features for features in stages})  # stages are replaced below, not copied
+    for net in list(fused.modules()):
         if isinstance(net, Backbone):
             steps = zip(net.network.stages, net.features.children(), strict=True)
             layers = {name: fused_layer(layer, stage, net.network.style) for (name, layer), stage in steps}
             net.features = FusedStages(OrderedDict(layers))
             net.fused = True
-    for module in made.modules():
+    for module in fused.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    return made.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return fused.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def tuned(model: M, enable: bool = True) -> M:
-    """Let a fused model's convolutions and max pools run by the fastest way that is there, or by torch's; return the model.
+    """Enable or disable tuning of a fused model, in place, and return the model.
 
-    `fuse` says what that means; a model that was loaded from a fused one's file is tuned.
+    A fused model that was loaded from a file is tuned. With `enable=False` its outputs are the same on every run.
+
+    Args:
+        model: a model of `fuse`, or one loaded from its file.
+        enable: run each operation by its fastest implementation; if False, by torch's own. See `fuse`.
     """
     for module in model.modules():
         if isinstance(module, TunableModule):
@@ -145,16 +156,27 @@ def tuned(model: M, enable: bool = True) -> M:
     return model
 
 
-def _compile(made: nn.Module) -> None:
-    names = (os.environ.get("CXX", "g++"), "c++", "clang++")
-    if any(map(shutil.which, names)):
-        made.compile(options={"freezing": True})
+def _warn_if_slow() -> None:
+    """Warn if this installation lacks what the fast implementations need."""
+    if missing := private_torch.missing_names():
+        names = ", ".join(missing)
+        message = f"fuse: torch {torch.__version__} lacks {names}; the model runs by torch's own operations, which is slower"
+        warnings.warn(message, stacklevel=3)
+    elif not has_jit():
+        warnings.warn(NO_JIT_WARNING, stacklevel=3)
+
+
+def _compile(model: nn.Module) -> None:
+    compilers = (os.environ.get("CXX", "g++"), "c++", "clang++")
+    if any(map(shutil.which, compilers)):
+        model.compile(options={"freezing": True})
     else:
-        warnings.warn(f"fuse: no C++ compiler of {', '.join(names)} is found; it runs without torch.compile", stacklevel=3)
+        message = f"fuse: no C++ compiler of {', '.join(compilers)} is found; it runs without torch.compile"
+        warnings.warn(message, stacklevel=3)
 
 
 def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module:
-    """Return the residual block with its scale in the projection, where there is one."""
+    """Return the fused residual block, with its scale folded into the projection, if it has one."""
     project, scale = copy.deepcopy(module.project), layer.scale
     if is_foldable(module.project):
         weight, bias = fold_batch_norm(module.project)
@@ -165,31 +187,38 @@ def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module
 
 
 def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
-    """Return the model's inference form: the same outputs, to rounding, by fewer operations; nothing is shared with `model`.
+    """Return a copy of the model for fast inference, with the same outputs up to rounding.
 
-    Batch normalisation is folded into the convolutions (in float64), 1x1 convolutions of one input run as one, an average
-    before such a convolution comes after it, dropout is gone, weights are channels_last. It stays what it was, a `Net`, a
-    `FeatureNet` or an `Ensemble`, with its names for stages and maps, and is for evaluation alone.
+    Batch normalisation is folded into the convolutions, in float64. The 1x1 convolutions of one input are joined into one.
+    Average pools move behind the 1x1 convolutions that follow them. Dropout is removed, and weights are in channels_last
+    format. The copy is of the same class (`Net`, `FeatureNet` or `Ensemble`), keeps the names of stages and feature maps, and
+    cannot be trained. It shares no tensors with `model`, which is unchanged.
 
-    `tune` lets each convolution and pool run, in float32 on a CPU, by the fastest way there is: torch's, oneDNN's with
-    weights laid out beforehand, and, where llvmlite is installed, passes compiled for this processor, by Winograd's method
-    too, all that follow each other in one go. Each is tried at the first call with each of four sizes of input. What is
-    chosen can differ from run to run, outputs by about 1e-5 of the largest; without it they are the same to the bit on the
-    same machine. `compile` adds torch.compile with frozen weights instead, where a C++ compiler is found.
+    Args:
+        model: a model of this library, without auxiliary heads.
+        compile: also compile the copy by `torch.compile` with frozen weights. This needs a C++ compiler; without one a
+            warning is given.
+        tune: run each convolution and pool, for float32 inputs on the CPU, by the fastest of torch, oneDNN and kernels
+            generated for this processor (extra `fast`, llvmlite), which include Winograd's method. The first call with each of
+            four input sizes measures them, which takes seconds. The choice can differ between processes, and outputs with it
+            by about 1e-5 of the largest. With `tune=False` outputs are the same on every run.
+
+    Returns:
+        The fused copy, in evaluation mode and with frozen parameters.
 
     Raises:
-        ArgumentError: the model is none of this library, or has auxiliary heads.
+        ArgumentError: `model` is not a model of this library, is already fused or compiled, or has auxiliary heads.
     """
     nets = [part for part in model.modules() if isinstance(part, Backbone)] if isinstance(model, nn.Module) else []
-    if not nets or isinstance(getattr(model, "_orig_mod", None), nn.Module):
+    if not nets or private_torch.uncompiled(model) is not model:
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, or an Ensemble of such")
     if any(net.fused for net in nets):
         raise ArgumentError("fuse: the model is fused already")
     if any(getattr(net, "aux", None) for net in nets):
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
-    made = tuned(_fused_copy(model), tune)
-    if tune and not compile and not has_jit():
-        warnings.warn(NO_JIT_WARNING, stacklevel=2)
+    fused = tuned(_fused_copy(model), tune)
+    if tune and not compile:
+        _warn_if_slow()
     if compile:
-        _compile(made)
-    return made
+        _compile(fused)
+    return fused

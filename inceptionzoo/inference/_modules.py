@@ -9,24 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import is_relu
-from ._autotune import (
-    Autotuner,
-    Implementation,
-    average_pool_autotuner,
-    conv_version,
-    convolution_autotuner,
-    has_hooks,
-    is_frozen,
-    is_plain_frozen_conv,
-    max_pool_autotuner,
-    must_use_torch,
-    tensor_version,
-)
+from ..nn import is_relu, private_torch
+from ._autotune import Autotuner, Implementation
+from ._conditions import is_frozen, is_plain_frozen_conv, must_use_torch
+from ._fingerprint import conv_version, tensor_version
+from ._implementations import average_pool_autotuner, convolution_autotuner, max_pool_autotuner
+
+has_hooks = private_torch.has_hooks
 
 
 class TunableModule(nn.Module):
-    """A module that runs, where it is `tuned`, on a CPU in float32 by the fastest of its ways."""
+    """A module that, if `tuned`, runs float32 inputs on the CPU by its fastest implementation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,28 +27,28 @@ class TunableModule(nn.Module):
         self._autotuner: Autotuner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_autotuner": None}  # they are this process's alone
+        return {**self.__dict__, "_autotuner": None}  # measurements hold for this process alone
 
 
 class TunedOp(TunableModule):
-    """An operation that has several ways; without one it runs `itself`, module by module."""
+    """An operation with several implementations; falls back to its own modules."""
 
     def forward(self, x: Tensor) -> Tensor:
-        way = None if must_use_torch(x) else self.implementation(x)
-        x = self.run_modules(x) if way is None else way(x)
+        implementation = None if must_use_torch(x) else self.implementation(x)
+        x = self.run_modules(x) if implementation is None else implementation(x)
         return x
 
     @abstractmethod
     def run_modules(self, x: Tensor) -> Tensor:
-        """Return what its modules give."""
+        """Return the output, computed by the operation's own modules."""
 
     @abstractmethod
     def implementation(self, x: Tensor) -> Implementation | None:
-        """Return the fastest way for such an input, or None where the modules must run themselves."""
+        """Return the fastest implementation for x's shape, or None if the modules must run."""
 
 
 class ConvAct(TunedOp):
-    """A convolution with bias, then an activation, of the first `active` channels: (n, c, h, w) -> (n, out, h', w')."""
+    """A convolution, then an activation of its first `active` channels: (n, c, h, w) -> (n, out, h', w')."""
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module, active: int | None = None) -> None:
         super().__init__()
@@ -66,14 +59,14 @@ class ConvAct(TunedOp):
         return self.activate(self.conv(x))
 
     def activate(self, y: Tensor) -> Tensor:
-        """Return y with the activation of its first channels."""
+        """Return y with its first channels activated, in place if y needs no gradient."""
         if self.active == self.conv.out_channels:
             y = self.act(y)
             return y
         active, linear = y[:, : self.active], y[:, self.active :]
         if y.requires_grad:
             return torch.cat((self.act(active), linear), 1)
-        active.copy_(self.act(active))  # itself, where the activation works in place
+        active.copy_(self.act(active))
         return y
 
     def implementation(self, x: Tensor) -> Implementation | None:
@@ -82,8 +75,8 @@ class ConvAct(TunedOp):
         relu = self.active if is_relu(self.act) else 0
         if self._autotuner is None or self._autotuner.version != conv_version(self.conv):
             self._autotuner = convolution_autotuner(self.conv, relu)
-        way = self._autotuner.implementation(x)
-        return way if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activate(way(x))
+        convolve = self._autotuner.implementation(x)
+        return convolve if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activate(convolve(x))
 
 
 class TunedMaxPool(TunedOp):
@@ -105,7 +98,10 @@ class TunedMaxPool(TunedOp):
 
 
 class PoolBiasAct(TunedOp):
-    """The average of a 1x1 convolution's output, where the network averages its input: the same, since both are linear."""
+    """An average pool, then a bias per channel and an activation: (n, c, h, w) -> (n, c, h', w').
+
+    It ends a branch whose average pool was moved behind its 1x1 convolution. Both are linear, so the result is the same.
+    """
 
     def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module) -> None:
         super().__init__()
@@ -117,8 +113,8 @@ class PoolBiasAct(TunedOp):
         return y
 
     def implementation(self, x: Tensor) -> Implementation | None:
-        known = is_relu(self.act) or type(self.act) is nn.Identity
-        if not self.tuned or not known or has_hooks(self.pool) or has_hooks(self.act) or not is_frozen(self.bias):
+        supported = is_relu(self.act) or type(self.act) is nn.Identity
+        if not self.tuned or not supported or has_hooks(self.pool) or has_hooks(self.act) or not is_frozen(self.bias):
             return None
         if self._autotuner is None or self._autotuner.version != tensor_version(self.bias):
             self._autotuner = average_pool_autotuner(self.pool, self.bias, is_relu(self.act))
@@ -126,10 +122,15 @@ class PoolBiasAct(TunedOp):
 
 
 class JoinedBranches(nn.Module):
-    """Branches whose first 1x1 convolutions run as one: (n, c, h, w) -> (n, sum of widths, h', w').
+    """Branches whose leading 1x1 convolutions run as one: (n, c, h, w) -> (n, sum of widths, h', w').
 
-    `first` gives the maps that the branches of `joined` begin with, `widths` wide; the branches of `alone` take the input.
-    Both are keyed by their place in the output.
+    Args:
+        first: the joined convolution.
+        act: its activation, of the first `active` output channels.
+        active: the number of channels that are activated.
+        widths: the number of channels of `first` that each branch of `joined` takes.
+        joined: the remainders of the joined branches, by their position in the output.
+        alone: the other branches, which take the input, by their position in the output.
     """
 
     def __init__(
@@ -143,15 +144,18 @@ class JoinedBranches(nn.Module):
     ) -> None:
         super().__init__()
         self.first, self.widths = ConvAct(first, act, active), list(widths)
-        self.joined = nn.ModuleDict({str(place): module for place, module in joined.items()})
-        self.alone = nn.ModuleDict({str(place): module for place, module in alone.items()})
+        self.joined = nn.ModuleDict({str(position): module for position, module in joined.items()})
+        self.alone = nn.ModuleDict({str(position): module for position, module in alone.items()})
+
+    def branches(self, x: Tensor, y: Tensor) -> list[tuple[nn.Module, Tensor]]:
+        """Return each branch with its input, in the order of the output; y is the output of `first`."""
+        parts = zip(self.joined.items(), torch.split(y, self.widths, 1), strict=True)
+        branches = {int(position): (branch, part) for (position, branch), part in parts}
+        branches |= {int(position): (branch, x) for position, branch in self.alone.items()}
+        return [branches[position] for position in sorted(branches)]
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.first(x)
-        parts = y.split(self.widths, 1)
-        outs = {int(place): module(part) for (place, module), part in zip(self.joined.items(), parts, strict=True)}
-        outs |= {int(place): module(x) for place, module in self.alone.items()}
-        return torch.cat([outs[place] for place in sorted(outs)], 1)
+        return torch.cat([branch(part) for branch, part in self.branches(x, self.first(x))], 1)
 
     def extra_repr(self) -> str:
         return f"widths={self.widths}"

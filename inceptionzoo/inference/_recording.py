@@ -1,7 +1,8 @@
-"""A stack of stages recorded for one kind of input: compiled passes that are played in one go, in memory planned before.
+"""Record the stages of a network for one input layout as a sequence of kernel launches and torch calls.
 
-A branch writes into its place of the joined map. What torch runs is called between two stretches of passes; what it returns
-lies elsewhere at each call, as the input does, and the passes that use it are told where.
+Feature maps lie in memory that is planned once. Each branch writes directly into its channels of the concatenated output.
+Operations without a kernel are called as torch functions between two sequences of launches. Their results and the network's
+input have other addresses at each call, so the launches that use them are updated first.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from torch import Tensor, nn
 
 from ..nn import Branches
 from ._modules import JoinedBranches, TunedOp
+from ._shapes import output_shape
 from .cpu._buffers import ScratchArena, channels_last_rows
 from .cpu._jit import launch
 from .cpu._kernel import KernelLaunch, KernelOp
 from .cpu._launch import AddressFixup, LaunchSequence
-from .cpu._max_pool import MaxPoolOp as Copying
+from .cpu._max_pool import MaxPoolOp
 
 
-class ProgramTooLargeError(Exception):  # nobody sees it
-    """The maps of a program take more memory than it may have."""
+class ProgramTooLargeError(Exception):  # the executor catches it
+    """The feature maps of a program need more memory than it may use."""
 
 
 @dataclass(frozen=True)
 class MapLocation:
-    """Where a map is: planned memory, or a view of a value, so many floats from its beginning."""
+    """Where a feature map lies: in planned memory, or in a value of the current call (`view`: size, strides, offset)."""
 
     planned: Tensor | None
     value: int = 0
@@ -45,71 +47,72 @@ class MapLocation:
 
 @dataclass(frozen=True)
 class TorchCall:
-    """A function of torch's, on a map; its result is the next value, or goes into planned memory."""
+    """A call of a torch function; its result is appended to the values, or copied to `out` in planned memory."""
 
     function: Callable[[Tensor], Tensor]
     x: MapLocation
-    into: Tensor | None
+    out: Tensor | None
 
     def __call__(self, values: list[Tensor]) -> None:
         y = self.function(self.x.resolve(values))
-        if self.into is None:
+        if self.out is None:
             values.append(y)
         else:
-            self.into.copy_(y)
+            self.out.copy_(y)
 
 
 class Program:
-    """What `stages` do to inputs like x, in `limit` bytes at most: of the same size and strides, on as many threads.
+    """The recorded stages, for inputs of x's size and strides and the current number of threads.
 
     Raises:
-        TooLarge: they take more.
+        ProgramTooLargeError: the feature maps need more than `limit` bytes.
     """
 
     def __init__(self, stages: nn.Sequential, x: Tensor, limit: int) -> None:
-        tape = Recorder(x, limit)
+        recorder = Recorder(x, limit)
         with torch.inference_mode(False), torch.no_grad():
-            y = tape.add(stages, x)
-        self._result, self._items = tape.locate(y), tape.grouped()
-        self._kept = tape.room, tape.buffers, tape.ways  # passes have their addresses
-        self.size = tape.size
+            y = recorder.add_chain(list(stages), x)
+        self._result, self._steps = recorder.locate(y), recorder.steps()
+        self._owners = recorder.scratch, recorder.buffers, recorder.operations  # of the memory that launches point to
+        self.size = recorder.size
 
     def __call__(self, x: Tensor) -> Tensor:
         values = [x]
-        for item in self._items:
-            item(values)
+        for step in self._steps:
+            step(values)
         y = self._result.resolve(values)
         return y if self._result.planned is None else y.clone()
 
 
 class Recorder:
-    """Runs stages, module by module, and takes down what they did."""
+    """Runs modules on an input and records the kernel launches and torch calls."""
 
     def __init__(self, x: Tensor, limit: int) -> None:
-        self.values, self.items, self.limit = [x], list[KernelLaunch | TorchCall](), limit
-        self.room, self.ways = ScratchArena(), list[KernelOp]()
-        self.buffers, self._free = list[Tensor](), list[Tensor]()
-        self._lent: dict[int, tuple[Tensor, Tensor]] = {}  # by a map's id: the map, and its buffer
+        self.values, self.limit = [x], limit
+        self.scratch, self.operations = ScratchArena(), list[KernelOp]()
+        self.buffers, self._free_buffers = list[Tensor](), list[Tensor]()
+        self._recorded = list[KernelLaunch | TorchCall]()
+        self._allocated: dict[int, tuple[Tensor, Tensor]] = {}  # map and its buffer, by the map's id
 
     @property
     def size(self) -> int:
-        """Bytes that are planned."""
-        return 4 * (self.room.size + sum(map(len, self.buffers)))
+        """Planned memory in bytes."""
+        return 4 * (self.scratch.size + sum(map(len, self.buffers)))
 
-    def add(self, module: nn.Module, x: Tensor, into: Tensor | None = None) -> Tensor:
-        """Run the module and return its output, which is `into` where that is given."""
-        if isinstance(module, nn.Sequential):
-            return self._chain(list(module), x, into)
-        if isinstance(module, TunedOp) and isinstance(way := module.implementation(x), KernelOp):
-            return self._passes(way, x, into)
+    def add(self, module: nn.Module, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Run and record the module; return its output, which is `out` if given."""
+        if type(module) is nn.Sequential:
+            return self.add_chain(list(module), x, out)
+        if isinstance(module, TunedOp) and isinstance(operation := module.implementation(x), KernelOp):
+            return self._add_operation(operation, x, out)
         if isinstance(module, JoinedBranches):
-            return self._joined(module, x, into)
+            return self._add_joined(module, x, out)
         if isinstance(module, Branches):
-            return self._branches([(branch, x) for branch in module.values()], into)
-        return self._call(module, x, into)
+            return self._add_branches([(branch, x) for branch in module.values()], out)
+        return self._add_torch_call(module, x, out)
 
     def locate(self, x: Tensor) -> MapLocation:
-        """Return where a map will be at each call."""
+        """Return where a map lies at each call of the program."""
         for index, value in enumerate(self.values):
             if x is value:
                 return MapLocation(None, index)
@@ -117,103 +120,106 @@ class Recorder:
                 return MapLocation(None, index, (x.size(), x.stride(), (x.data_ptr() - value.data_ptr()) // 4))
         return MapLocation(x)
 
-    def grouped(self) -> list[LaunchSequence | TorchCall]:
-        """Return what was taken down, passes between two calls as one."""
-        played: list[LaunchSequence | TorchCall] = []
-        steps: list[KernelLaunch] = []
-        for item in [*self.items, None]:
+    def steps(self) -> list[LaunchSequence | TorchCall]:
+        """Return what was recorded, with the launches between two torch calls as one sequence."""
+        steps: list[LaunchSequence | TorchCall] = []
+        launches: list[KernelLaunch] = []
+        for item in [*self._recorded, None]:
             if isinstance(item, KernelLaunch):
-                steps.append(item)
+                launches.append(item)
                 continue
-            if steps:
-                played.append(LaunchSequence(steps, [moved for step in steps for moved in self._moved(step)]))
-                steps = []
-            played += [item] if item else []
-        return played
+            if launches:
+                steps.append(LaunchSequence(launches, [fixup for each in launches for fixup in self._fixups(each)]))
+                launches = []
+            steps += [item] if item else []
+        return steps
 
-    def _moved(self, step: KernelLaunch) -> Iterator[AddressFixup]:
-        for name, *_ in step.args._fields_:
-            number = getattr(step.args, name)
+    def _fixups(self, launch: KernelLaunch) -> Iterator[AddressFixup]:
+        """Yield the addresses of a launch that point into values, which are other tensors at each call."""
+        _, arguments = launch
+        for name, *_ in arguments._fields_:
+            number = getattr(arguments, name)
             for index, value in enumerate(self.values):
                 if 0 <= number - value.data_ptr() < _byte_extent(value):
-                    yield AddressFixup(step.args, name, index, number - value.data_ptr())
+                    yield AddressFixup(arguments, name, index, number - value.data_ptr())
                     break
 
-    def _chain(self, modules: list[nn.Module], start: Tensor, into: Tensor | None) -> Tensor:
-        x = start
+    def add_chain(self, modules: Sequence[nn.Module], x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Run and record modules one after the other; return the last output, which is `out` if given."""
+        y = x
         for index, module in enumerate(modules):
-            y = self.add(module, x, into if index == len(modules) - 1 else None)
-            if x is not start and y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr():
-                self._release(x)
-            x = y
-        if modules or into is None:
-            return x
-        return self._passes(Copying(nn.MaxPool2d(1), x.shape), x, into)
+            previous, y = y, self.add(module, y, out if index == len(modules) - 1 else None)
+            if previous is not x and y.untyped_storage().data_ptr() != previous.untyped_storage().data_ptr():
+                self._release(previous)
+        if modules or out is None:
+            return y
+        return self._add_operation(MaxPoolOp(nn.MaxPool2d(1), x.shape), x, out)  # a 1x1 max pool copies
 
-    def _joined(self, module: JoinedBranches, x: Tensor, into: Tensor | None) -> Tensor:
+    def _add_joined(self, module: JoinedBranches, x: Tensor, out: Tensor | None) -> Tensor:
         y = self.add(module.first, x)
-        parts = zip(module.joined.items(), torch.split(y, module.widths, 1), strict=True)
-        branches = {int(place): (branch, part) for (place, branch), part in parts}
-        branches |= {int(place): (branch, x) for place, branch in module.alone.items()}
-        joined = self._branches([branches[place] for place in sorted(branches)], into)
+        joined = self._add_branches(module.branches(x, y), out)
         self._release(y)
         return joined
 
-    def _branches(self, branches: Sequence[tuple[nn.Module, Tensor]], into: Tensor | None) -> Tensor:
-        shapes = [branch(x.clone()).shape for branch, x in branches]  # of a copy, which the branch may work in
+    def _add_branches(self, branches: Sequence[tuple[nn.Module, Tensor]], out: Tensor | None) -> Tensor:
+        shapes = [output_shape(branch, x) for branch, x in branches]
         widths = [shape[1] for shape in shapes]
-        y = self._map(shapes[0][0], sum(widths), *shapes[0][2:]) if into is None else into
+        y = self._allocate(shapes[0][0], sum(widths), *shapes[0][2:]) if out is None else out
         for (branch, x), part in zip(branches, torch.split(y, widths, 1), strict=True):
             self.add(branch, x, part)
         return y
 
-    def _passes(self, way: KernelOp, x: Tensor, into: Tensor | None) -> Tensor:
-        even = channels_last_rows(x)
-        if even is not x:
-            even = self._call(channels_last_rows, x, None)
-        y = self._map(*way.output_shape(even)) if into is None else into
-        steps = list(way.launches(even, y, self.room))
-        for address, work in steps:
-            launch(address, work)
-        self.items += steps
-        self.ways.append(way)
+    def _add_operation(self, operation: KernelOp, x: Tensor, out: Tensor | None) -> Tensor:
+        rows = channels_last_rows(x)
+        if rows is not x:
+            rows = self._add_torch_call(channels_last_rows, x, None)
+        y = self._allocate(*operation.output_shape(rows)) if out is None else out
+        launches = list(operation.launches(rows, y, self.scratch))
+        for address, arguments in launches:
+            launch(address, arguments)
+        self._recorded += launches
+        self.operations.append(operation)
         return y
 
-    def _call(self, function: Callable[[Tensor], Tensor], x: Tensor, into: Tensor | None) -> Tensor:
-        place, y = self.locate(x), function(x)
-        if into is None and self._planned(y):  # x itself, or a part of it: no value of its own
-            into = y
-        self.items.append(TorchCall(function, place, into))
-        if into is None:
+    def _add_torch_call(self, function: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None) -> Tensor:
+        location, y = self.locate(x), function(x)
+        if out is None and self._is_planned(y):  # x itself or a view of it
+            out = y
+        self._recorded.append(TorchCall(function, location, out))
+        if out is None:
             self.values.append(y)
             return y
-        return into.copy_(y)
+        return out.copy_(y)
 
-    def _planned(self, x: Tensor) -> bool:
+    def _is_planned(self, x: Tensor) -> bool:
         address = x.untyped_storage().data_ptr()
         return any(buffer.untyped_storage().data_ptr() == address for buffer in self.buffers)
 
-    def _map(self, count: int, channels: int, height: int, width: int) -> Tensor:
-        """Return planned memory for maps, taken from those that are needed no more where one is about as large."""
+    def _allocate(self, count: int, channels: int, height: int, width: int) -> Tensor:
+        """Return planned memory for a map; reuse the smallest free buffer of up to twice its size.
+
+        Raises:
+            ProgramTooLargeError: the planned memory would exceed the limit.
+        """
         size = count * channels * height * width
-        fitting = [buffer for buffer in self._free if size <= len(buffer) <= 2 * size]
+        fitting = [buffer for buffer in self._free_buffers if size <= len(buffer) <= 2 * size]
         if fitting:
             buffer = min(fitting, key=len)
-            self._free = [other for other in self._free if other is not buffer]
+            self._free_buffers = [other for other in self._free_buffers if other is not buffer]
         else:
             buffer = torch.empty(size)
             self.buffers.append(buffer)
             if self.size > self.limit:
                 raise ProgramTooLargeError
-        made = buffer[:size].view(count, height, width, channels).permute(0, 3, 1, 2)
-        self._lent[id(made)] = made, buffer
-        return made
+        allocated = buffer[:size].view(count, height, width, channels).permute(0, 3, 1, 2)
+        self._allocated[id(allocated)] = allocated, buffer
+        return allocated
 
     def _release(self, x: Tensor) -> None:
-        if id(x) in self._lent:
-            self._free.append(self._lent.pop(id(x))[1])
+        if id(x) in self._allocated:
+            self._free_buffers.append(self._allocated.pop(id(x))[1])
 
 
 def _byte_extent(x: Tensor) -> int:
-    """Return how many bytes lie from a map's first value to its last."""
-    return 4 * (1 + sum((side - 1) * step for side, step in zip(x.shape, x.stride(), strict=True)))
+    """Return the number of bytes from a map's first value to the end of its last."""
+    return 4 * (1 + sum((side - 1) * stride for side, stride in zip(x.shape, x.stride(), strict=True)))

@@ -1,5 +1,6 @@
 """The modules that a specification builds into."""
 
+from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, ResidualBlock, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
@@ -30,6 +31,7 @@ __all__ = [
     "default_accelerator",
     "is_max_pool",
     "is_relu",
+    "private_torch",
     "training_batch_norms",
     "with_aux",
 ]

@@ -10,7 +10,6 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spec import Conv, Pool, Size, Style, as_pair, dilated_extent, half_padding
 from ._memory import CompactMaxPool2d, MaskedReLU
@@ -24,6 +23,7 @@ ACTS: dict[str, Callable[..., nn.Module]] = {
     "mish": nn.Mish,
     "hard_swish": nn.Hardswish,
 }
+BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -162,7 +162,7 @@ def use_masked_relu(module: nn.Module, style: Style) -> None:
 
 def training_batch_norms(model: nn.Module) -> list[nn.Module]:
     """Return the batch normalisations that take their statistics of the batch."""
-    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    return [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
 
 
 class Branches(nn.ModuleDict):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
+
+from ._blocks import BATCH_NORMS
 
 
 def checkpoint(stage: nn.Module, x: Tensor) -> Tensor:
@@ -23,7 +24,7 @@ def checkpoint(stage: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def frozen_statistics(stage: nn.Module) -> Iterator[None]:
     """Keep running statistics and batch counters as they are while `stage` runs in training mode a second time."""
-    norms = [module for module in stage.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [module for module in stage.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
     kept = [(module.momentum, module.num_batches_tracked) for module in norms]
     for module in norms:
         module.momentum, module.num_batches_tracked = 0.0, None

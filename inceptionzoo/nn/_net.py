@@ -12,6 +12,7 @@ from ..errors import ArgumentError, InputError, check_int
 from ..spec import DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices
 from ._heads import AuxHead, ClassifierHead
+from ._private_torch import uncompiled
 from ._report import Report
 
 
@@ -189,7 +190,7 @@ def check_net(model: object) -> None:
     Raises:
         ArgumentError: it is not.
     """
-    if not isinstance(getattr(model, "_orig_mod", model), Net):
+    if not isinstance(uncompiled(model), Net):
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, load_model or build")
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..errors import ArgumentError, MismatchError
+from ..nn import private_torch
 
 
 def check_materialized(state: Mapping[str, Tensor]) -> None:
@@ -32,7 +33,7 @@ def require_dense(name: str, value: Tensor) -> Tensor:
     if not problem:
         value = Tensor.detach(value)  # a new object, without attributes; never a method that the file has replaced
         problems = {
-            "a functional tensor": torch._is_functional_tensor(value),
+            "a functional tensor": private_torch.is_functional_tensor(value),
             "a nested tensor": value.is_nested,
             f"a quantized tensor ({value.dtype})": value.is_quantized,
             "a tensor on the meta device": value.is_meta,

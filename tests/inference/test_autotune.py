@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import inceptionzoo as iz
-from inceptionzoo.inference import _autotune as ways
+from inceptionzoo.inference import _autotune as autotune
+from inceptionzoo.inference import _capabilities as capabilities
+from inceptionzoo.inference import _implementations as implementations
 from inceptionzoo.inference._fuse import tuned
 from inceptionzoo.inference._modules import ConvAct, TunedMaxPool
 from inceptionzoo.inference.cpu import _jit as machine
@@ -28,7 +30,7 @@ from inceptionzoo.inference.cpu._winograd import WinogradConv
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch):
-    monkeypatch.setattr(ways, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_FASTEST", {})
 
 
 def quick(**options: object) -> ConvAct:
@@ -43,9 +45,9 @@ def names(block: ConvAct | TunedMaxPool) -> list[str]:
 def test_the_fastest_is_chosen(monkeypatch):
     """By the clock: time is what each way is said to take."""
     for winner in ("OneDNNConv", "Im2colConv", "WinogradConv", "function"):
-        monkeypatch.setattr(ways, "_FASTEST", {})
-        monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
-        monkeypatch.setattr(ways, "_seconds", lambda way, winner=winner: 1.0 if type(way).__name__ == winner else 2.0)
+        monkeypatch.setattr(autotune, "_FASTEST", {})
+        monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
+        monkeypatch.setattr(autotune, "_seconds", lambda way, winner=winner: 1.0 if type(way).__name__ == winner else 2.0)
         block = quick()
         with torch.no_grad():
             x = maps(1, 8, 9, 9)
@@ -56,16 +58,16 @@ def test_the_fastest_is_chosen(monkeypatch):
 
 def test_a_gain_must_be_clear(monkeypatch):
     times = {"Im2colConv": 1.0, "WinogradConv": 0.98, "OneDNNConv": 0.975, "function": 0.99}
-    monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
-    monkeypatch.setattr(ways, "_seconds", lambda way: times[type(way).__name__])
+    monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
+    monkeypatch.setattr(autotune, "_seconds", lambda way: times[type(way).__name__])
     block = quick()
     block(maps(1, 8, 9, 9))
     assert names(block) == ["Im2colConv"]
 
 
 def test_outputs_that_differ_are_not_used(monkeypatch):
-    monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
-    monkeypatch.setattr(ways, "_seconds", lambda way: 2.0 if type(way).__name__ == "function" else 1.0)
+    monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
+    monkeypatch.setattr(autotune, "_seconds", lambda way: 2.0 if type(way).__name__ == "function" else 1.0)
     for kind in (WinogradConv, Im2colConv, OneDNNConv):
         call = kind.__call__
         monkeypatch.setattr(kind, "__call__", lambda self, x, call=call: call(self, x) * 1.001)
@@ -77,8 +79,8 @@ def test_outputs_that_differ_are_not_used(monkeypatch):
 def test_copies_run_the_same_way(monkeypatch):
     """What is found for one convolution holds for all of its kind, so that copies agree to the bit."""
     asked = []
-    monkeypatch.setattr(ways, "_prepare", lambda way, x: way)
-    monkeypatch.setattr(ways, "_seconds", lambda way: asked.append(way) or len(asked))
+    monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
+    monkeypatch.setattr(autotune, "_seconds", lambda way: asked.append(way) or len(asked))
     block, x = quick(), maps(1, 8, 9, 9)
     first = block(x)
     count = len(asked)
@@ -95,7 +97,7 @@ def test_few_sizes_are_remembered():
     for side in range(5, 15):
         x = maps(1, 8, side, side)
         assert distance(block(x), expected(block.conv, x, True)) < WINOGRAD
-    assert len(block._autotuner.chosen) == ways.MAX_INPUT_SIZES
+    assert len(block._autotuner.chosen) == autotune.MAX_INPUT_SIZES
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
@@ -232,8 +234,8 @@ def test_from_several_threads():
 
 def test_without_llvmlite(monkeypatch):
     model = iz.create_model("vgg11_bn_cifar", num_classes=2).eval()
-    monkeypatch.setattr(ways, "find_spec", lambda name: None)
-    ways.has_jit.cache_clear()
+    monkeypatch.setattr(capabilities, "find_spec", lambda name: None)
+    capabilities.has_jit.cache_clear()
     try:
         with pytest.warns(
             UserWarning, match=r"without Winograd's method.*it needs llvmlite 0.46 \(pip install 'inceptionzoo.fast.'\)"
@@ -246,7 +248,7 @@ def test_without_llvmlite(monkeypatch):
         assert kinds <= {"OneDNNConv", "function", "LeanMaxPool2d"}
         iz.fuse(model, tune=False)
     finally:
-        ways.has_jit.cache_clear()
+        capabilities.has_jit.cache_clear()
 
 
 @pytest.mark.parametrize(("what", "error"), [("openmp", OSError("no such library")), ("compiled", RuntimeError("parsing"))])
@@ -256,21 +258,21 @@ def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, what, error)
 
     max_pool_kernel.cache_clear()
     monkeypatch.setattr(machine if what == "openmp" else maxima_file, what, none)
-    ways.has_jit.cache_clear()
+    capabilities.has_jit.cache_clear()
     try:
-        assert not ways.has_jit()
+        assert not capabilities.has_jit()
     finally:
-        ways.has_jit.cache_clear()
+        capabilities.has_jit.cache_clear()
         monkeypatch.undo()
-    assert ways.has_jit()
+    assert capabilities.has_jit()
 
 
 def test_without_onednn(monkeypatch):
-    monkeypatch.setattr(ways, "has_onednn", lambda: False)
-    ways.has_jit.cache_clear()
+    monkeypatch.setattr(HAS_ONEDNN, lambda: False)
+    capabilities.has_jit.cache_clear()
     try:
         block, x = quick(), maps(1, 8, 9, 9)
         assert block(x).equal(F.relu(block.conv(x)))
         assert names(block) == ["function"]
     finally:
-        ways.has_jit.cache_clear()
+        capabilities.has_jit.cache_clear()

@@ -11,7 +11,7 @@ from helpers import distance, fill, noise
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.inference import _autotune as ways
+from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference import _executor as file
 from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct
@@ -38,7 +38,7 @@ def fast(register) -> iz.Net:
 
 
 def apart(model: iz.Net, x: torch.Tensor) -> torch.Tensor:
-    """Return the output of the stages one by one, by torch's ways."""
+    """Return the output of the stages one by one, by torch's autotune."""
     return iz.inference.tuned(copy.deepcopy(model), False)(x)
 
 
@@ -49,8 +49,8 @@ def programs(model: iz.Net) -> list[Program | None]:
 
 @torch.no_grad()
 def test_calls_do_not_disturb_each_other(fast, monkeypatch):
-    monkeypatch.setattr(ways, "_FASTEST", {})
-    monkeypatch.setattr(ways, "_fastest", lambda found, x: next(iter(found)))  # a compiled one where there is any
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda found, x: next(iter(found)))  # a compiled one where there is any
     inputs = [noise(2, 3, 20, 24, seed=seed) for seed in range(3)]
     outputs = [fast(x) for x in inputs]
     maps = [fast.forward_features(x) for x in inputs]
@@ -171,8 +171,8 @@ def test_no_more_memory_than_there_is(fast, monkeypatch):
 @torch.no_grad()
 def test_a_batch_too_large_is_played_in_parts(fast, monkeypatch):
     """Parts are of a power of two, and the rest; where one of them has no room either, the batch runs pass by pass."""
-    monkeypatch.setattr(ways, "_FASTEST", {})
-    monkeypatch.setattr(ways, "_fastest", lambda found, x: next(iter(found)))  # the same for every batch, however long it took
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda found, x: next(iter(found)))  # the same for every batch, however long it took
     fast(noise(4, 3, 20, 20))
     (four,) = programs(fast)
     assert four

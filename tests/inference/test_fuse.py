@@ -10,7 +10,7 @@ from helpers import distance, fill, noise, one_thread
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.inference import _autotune as ways
+from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference._modules import JoinedBranches, PoolBiasAct, TunableModule
 
 CLOSE = 1e-9  # relative, in float64
@@ -66,9 +66,9 @@ def test_outputs_stay_in_float32(name):
 @pytest.mark.parametrize("name", iz.list_models())
 def test_outputs_stay_by_winograd(name, monkeypatch):
     """Every convolution that can runs by Winograd's method, every other by packed weights, every max pool compiled."""
-    monkeypatch.setattr(ways, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_FASTEST", {})
     wanted = "winograd 4", "packed", "compiled", "torch"
-    monkeypatch.setattr(ways, "_fastest", lambda found, x: next(name for name in wanted if name in found))
+    monkeypatch.setattr(autotune, "_fastest", lambda found, x: next(name for name in wanted if name in found))
     light = {"head": "pool"} if name.startswith("vgg") and not name.endswith("cifar") else {}
     model, images = small(name, torch.float32, **light)
     fast = iz.fuse(model)

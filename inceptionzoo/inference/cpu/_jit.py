@@ -13,29 +13,16 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from llvmlite import binding, ir
 
+from ...nn import private_torch
+
 INT32, INT64, POINTER, VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
 ENTRY_POINT = "entry"  # name of the function whose address compile_module returns
-
-
-@cache
-def openmp() -> Any:
-    """Return the OpenMP library that torch uses. A second OpenMP would start more threads, which would compete for the cores.
-
-    Raises:
-        AttributeError, OSError: torch's library is missing or does not export GNU OpenMP's functions.
-    """
-    (path,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
-    library = ctypes.CDLL(str(path))
-    library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    library.GOMP_parallel.restype = None
-    return library
+openmp = private_torch.openmp
 
 
 def launch(address: int, args: ctypes.Structure | ctypes.Array[Any]) -> None:

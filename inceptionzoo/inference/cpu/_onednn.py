@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-ONEDNN = torch.ops.mkldnn
+from ...nn import private_torch
 
 
 class OneDNNConv:
@@ -22,11 +21,11 @@ class OneDNNConv:
     def __init__(self, conv: nn.Conv2d, relu_channels: int, shape: Sequence[int]) -> None:
         padding, stride, dilation = (list(map(int, sizes)) for sizes in (conv.padding, conv.stride, conv.dilation))
         self.options = padding, stride, dilation, conv.groups  # in the order of oneDNN's parameters
-        self.weight = ONEDNN._reorder_convolution_weight(conv.weight.detach(), *self.options, list(shape))
+        self.weight = private_torch.onednn_weight(conv.weight.detach(), *self.options, shape)
         self.bias, self.relu_channels = None if conv.bias is None else conv.bias.detach(), relu_channels
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = ONEDNN._convolution_pointwise(x, self.weight, self.bias, *self.options, "none", [], "")
+        y = private_torch.onednn_convolution(x, self.weight, self.bias, *self.options)
         if self.relu_channels:
             y[:, : self.relu_channels].relu_()
         return y

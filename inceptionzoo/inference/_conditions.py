@@ -1,0 +1,40 @@
+"""Conditions under which a fused model must run by torch's own operations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..nn import private_torch
+
+
+def must_use_torch(x: Tensor) -> bool:
+    """Return whether operations on x must run by torch.
+
+    This is the case unless x is a plain float32 tensor on the CPU, and while operations are traced, transformed, observed,
+    autocast or recorded for a gradient.
+    """
+    return bool(
+        type(x) is not Tensor
+        or x.dtype != torch.float32
+        or x.device.type != "cpu"
+        or not x.numel()
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or not torch.backends.mkldnn.enabled
+        or torch.is_autocast_enabled("cpu")
+        or private_torch.observation_check()()
+        or (x.requires_grad and torch.is_grad_enabled())
+    )
+
+
+def is_plain_frozen_conv(conv: nn.Module) -> bool:
+    """Return whether a module is exactly torch's `Conv2d`, padded with zeros, with frozen weights."""
+    if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return False
+    return all(tensor is None or is_frozen(tensor) for tensor in (conv.weight, conv.bias))
+
+
+def is_frozen(tensor: Tensor) -> bool:
+    """Return whether a tensor needs no gradient and counts its changes; tensors made in inference mode do not count them."""
+    return not (tensor.requires_grad or tensor.is_inference())

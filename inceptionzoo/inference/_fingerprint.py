@@ -1,0 +1,41 @@
+"""Fingerprints of weights and modules: they change when what was compiled from them is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from torch import nn
+
+from ..nn import private_torch
+from ._conditions import is_frozen
+
+tensor_version = private_torch.tensor_version
+
+
+def conv_version(conv: nn.Conv2d) -> Hashable:
+    """Return a value that changes when the convolution's weight or bias does."""
+    return tensor_version(conv.weight), conv.bias is not None and tensor_version(conv.bias)
+
+
+class ModelFingerprint:
+    """The submodules, parameters and buffers of a module, and the versions of their values, at the time of construction."""
+
+    def __init__(self, module: nn.Module) -> None:
+        modules = list(module.modules())
+        tables = [table for part in modules for table in private_torch.content_tables(part) if table]
+        self.contents = [(table, list(table.values())) for table in tables]
+        self.hooks = [table for part in modules for table in private_torch.hook_tables(part)]
+        self.tensors = [*module.parameters(), *module.buffers()]
+        countable = not any(tensor.is_inference() for tensor in self.tensors)
+        self.versions = list(map(tensor_version, self.tensors)) if countable else []
+
+    @property
+    def is_recordable(self) -> bool:
+        """Whether no hook is registered now and every tensor is frozen."""
+        return not any(self.hooks) and all(map(is_frozen, self.tensors))
+
+    def is_current(self) -> bool:
+        """Return whether nothing has changed; changes of tensors made in inference mode cannot be detected."""
+        return all(list(map(id, table.values())) == list(map(id, values)) for table, values in self.contents) and (
+            not self.versions or list(map(tensor_version, self.tensors)) == self.versions
+        )

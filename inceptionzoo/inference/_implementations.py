@@ -1,0 +1,88 @@
+"""The implementations of convolutions and pools that this installation has, each with an autotuner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ._autotune import Autotuner, Implementation
+from ._capabilities import has_jit, has_onednn
+from ._fingerprint import conv_version, tensor_version
+from .cpu._onednn import OneDNNConv
+
+if TYPE_CHECKING:
+    from .cpu._kernel import KernelOp
+
+
+def convolution_autotuner(conv: nn.Conv2d, relu: int) -> Autotuner:
+    """Return the autotuner of a convolution followed by ReLU of its first `relu` channels."""
+
+    def torch_implementation(x: Tensor) -> Tensor:
+        y: Tensor = conv(x)
+        if relu:
+            y[:, :relu].relu_()
+        return y
+
+    factories = _kernel_factories(conv, relu) if has_jit() else {}
+    if has_onednn():
+        factories["onednn"] = partial(OneDNNConv, conv, relu)
+    kind = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
+    return Autotuner(kind, conv_version(conv), torch_implementation, factories)
+
+
+def _kernel_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequence[int]], Implementation]]:
+    """Return the factories of generated kernels by name; all input shapes share one copy of the packed weights."""
+    from .cpu import _channel_padding as channel_padding
+    from .cpu import _im2col as im2col
+    from .cpu import _winograd as winograd
+
+    padded = channel_padding.pad_channels(conv) if channel_padding.supports(conv) else conv
+    factories: dict[str, Callable[[Sequence[int]], KernelOp]] = {}
+    if im2col.supports(padded):
+        shared = cache(lambda: im2col.Im2colConv(padded, relu, im2col.packed_weight(padded)))
+        factories["im2col"] = lambda _: shared()
+    for tile in (2, 4) if winograd.supports(padded) else ():
+        weight = cache(partial(winograd.transform_weight, padded, tile))
+        factories[f"winograd_{tile}"] = partial(_winograd, padded, relu, tile, weight)
+    if padded is conv:
+        return dict(factories)
+    return {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
+
+
+def _winograd(conv: nn.Conv2d, relu: int, tile: int, weight: Callable[[], Tensor], shape: Sequence[int]) -> KernelOp:
+    from .cpu._winograd import WinogradConv
+
+    return WinogradConv(conv, relu, tile, weight(), shape)
+
+
+def max_pool_autotuner(pool: nn.MaxPool2d) -> Autotuner:
+    """Return the autotuner of a max pool."""
+    factories: dict[str, Callable[[Sequence[int]], Implementation]] = {}
+    if has_jit():
+        from .cpu._max_pool import MaxPoolOp, supports
+
+        if supports(pool):
+            factories["kernel"] = partial(MaxPoolOp, pool)
+    kind = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+    return Autotuner(kind, None, pool, factories)
+
+
+def average_pool_autotuner(pool: nn.Module, bias: Tensor, relu: bool) -> Autotuner:
+    """Return the autotuner of an average pool followed by a bias per channel and, if `relu`, by ReLU."""
+
+    def torch_implementation(x: Tensor) -> Tensor:
+        y: Tensor = pool(x).add_(bias[:, None, None])
+        return y.relu_() if relu else y
+
+    factories: dict[str, Callable[[Sequence[int]], Implementation]] = {}
+    if has_jit():
+        from .cpu._average_pool import AveragePoolOp, supports
+
+        if supports(pool):
+            assert isinstance(pool, nn.AvgPool2d)
+            factories["kernel"] = partial(AveragePoolOp, pool, bias, relu)
+    kind = type(pool), str(pool), relu
+    return Autotuner(kind, tensor_version(bias), torch_implementation, factories)

@@ -1,0 +1,82 @@
+"""Output shapes of a fused network's modules."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..nn import Branches, ResidualBlock, is_max_pool
+from ..spec import as_pair
+from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunedMaxPool
+
+Shape = tuple[int, ...]
+
+
+def output_shape(module: nn.Module, x: Tensor) -> Shape:
+    """Return the shape of `module(x)`, (n, c, h, w).
+
+    A module of unknown type is run to find its output shape, on a copy of x because it may work in place.
+    """
+    shape = _compute(module, tuple(x.shape))
+    return tuple(module(x.clone()).shape) if shape is None else shape
+
+
+def _compute(module: nn.Module, shape: Shape) -> Shape | None:
+    """Return the output shape for inputs of `shape`, or None if the module contains one of unknown type."""
+    match module:
+        case nn.Sequential() if type(module) is nn.Sequential:
+            return _compute_chain(module, shape)
+        case ConvAct():
+            return _compute(module.conv, shape)
+        case TunedMaxPool() | PoolBiasAct():
+            return _compute(module.pool, shape)
+        case ResidualBlock():
+            return _compute(module.shortcut, shape)
+        case Branches():
+            return _concatenate([_compute(branch, shape) for branch in module.values()])
+        case JoinedBranches():
+            return _compute_joined(module, shape)
+        case nn.Conv2d() if type(module) is nn.Conv2d and not isinstance(module.padding, str):
+            return _slide(module, shape, module.out_channels, as_pair(module.dilation))  # type: ignore[arg-type]
+        case nn.MaxPool2d() if is_max_pool(module):
+            return _slide(module, shape, shape[1], as_pair(module.dilation), ceil=module.ceil_mode)
+        case nn.AvgPool2d() if type(module) is nn.AvgPool2d:
+            return _slide(module, shape, shape[1], (1, 1), ceil=module.ceil_mode)
+        case _:
+            return shape if type(module) is nn.Identity else None
+
+
+def _compute_chain(modules: nn.Sequential, shape: Shape) -> Shape | None:
+    result: Shape | None = shape
+    for module in modules:
+        result = result and _compute(module, result)
+    return result
+
+
+def _compute_joined(module: JoinedBranches, shape: Shape) -> Shape | None:
+    first = _compute(module.first, shape)
+    if first is None:
+        return None
+    parts = zip(module.joined.values(), module.widths, strict=True)
+    joined = [_compute(branch, (first[0], width, *first[2:])) for branch, width in parts]
+    return _concatenate([*joined, *(_compute(branch, shape) for branch in module.alone.values())])
+
+
+def _concatenate(shapes: list[Shape | None]) -> Shape | None:
+    """Return the shape of maps of these shapes concatenated along channels."""
+    known = [shape for shape in shapes if shape is not None]
+    return (known[0][0], sum(shape[1] for shape in known), *known[0][2:]) if len(known) == len(shapes) else None
+
+
+def _slide(
+    module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, shape: Shape, channels: int, dilation: tuple[int, int], ceil: bool = False
+) -> Shape:
+    """Return the output shape of a convolution or pool, by the formulas of torch's documentation."""
+    sizes = zip(shape[2:], *map(as_pair, (module.kernel_size, module.stride, module.padding)), dilation, strict=True)  # type: ignore[arg-type]
+    return shape[0], channels, *(_positions(*axis, ceil=ceil) for axis in sizes)
+
+
+def _positions(side: int, kernel: int, stride: int, padding: int, dilation: int, *, ceil: bool) -> int:
+    """Return the number of positions of a window along one axis."""
+    span = side + 2 * padding - dilation * (kernel - 1) - 1
+    count = (-(-span // stride) if ceil else span // stride) + 1
+    return count - (ceil and (count - 1) * stride >= side + padding)  # no window starts beyond the left border's padding

@@ -1,0 +1,135 @@
+"""Every use of torch's private interface.
+
+Nothing is looked up when this module is imported. If a torch release lacks one of the names that inference needs,
+`missing_names` lists it and `operations_are_observed` returns True, so that fused models run by torch's public operations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FUNCTORCH = "torch._C:_are_functorch_transforms_active"
+FORWARD_AD_LEVEL = "torch.autograd.forward_ad:_current_level"
+GLOBAL_HOOKS = "torch.nn.modules.module:_has_any_global_hook"
+DISPATCH_MODE = "torch.utils._python_dispatch:_get_current_dispatch_mode"
+VERSION = "torch:Tensor._version"
+ONEDNN_CONVOLUTION = "torch:ops.mkldnn._convolution_pointwise"
+ONEDNN_WEIGHT = "torch:ops.mkldnn._reorder_convolution_weight"
+IS_FUNCTIONAL = "torch:_is_functional_tensor"
+
+INFERENCE_NAMES = (FUNCTORCH, FORWARD_AD_LEVEL, GLOBAL_HOOKS, DISPATCH_MODE, VERSION)
+ONEDNN_NAMES = ONEDNN_CONVOLUTION, ONEDNN_WEIGHT  # only a torch that was built with oneDNN has these
+MODULE_ATTRIBUTES = "_forward_hooks", "_forward_pre_hooks", "_modules", "_parameters", "_buffers"
+
+
+@cache
+def _exists(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@cache
+def missing_names() -> tuple[str, ...]:
+    """Return the private names that inference needs and this torch lacks."""
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    names = [name for name in INFERENCE_NAMES + ONEDNN_NAMES * onednn if not _exists(name)]
+    module = nn.Module()
+    names += [f"torch.nn.Module.{name}" for name in MODULE_ATTRIBUTES if not hasattr(module, name)]
+    return tuple(name.replace(":", ".") for name in names)
+
+
+@cache
+def observation_check() -> Callable[[], bool]:
+    """Return a function that tells whether anything observes or transforms the operations that torch runs.
+
+    The function returns True inside a functorch transform, forward-mode differentiation or a dispatch mode, if a hook on all
+    modules is registered, and always if torch lacks one of `missing_names`. It is called at every forward pass.
+    """
+    if missing_names():
+        return lambda: True
+    functorch_active, has_global_hook, dispatch_mode = map(pkgutil.resolve_name, (FUNCTORCH, GLOBAL_HOOKS, DISPATCH_MODE))
+    forward_ad = pkgutil.resolve_name(FORWARD_AD_LEVEL.partition(":")[0])
+
+    def is_observed() -> bool:
+        return bool(
+            functorch_active() or forward_ad._current_level >= 0 or dispatch_mode() is not None or has_global_hook()
+        )  # fmt: skip
+
+    return is_observed
+
+
+def tensor_version(tensor: Tensor) -> tuple[int, int]:
+    """Return a value that changes when the tensor's memory is replaced or written to, except through `.data`."""
+    return tensor.data_ptr(), tensor._version
+
+
+def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
+    """Return the module's forward hooks and forward pre-hooks, which later registrations change in place."""
+    return module._forward_hooks, module._forward_pre_hooks
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether the module has forward hooks or forward pre-hooks."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def content_tables(module: nn.Module) -> tuple[Mapping[str, Any], ...]:
+    """Return the module's children, parameters and buffers by name, which later assignments change in place."""
+    return module._modules, module._parameters, module._buffers
+
+
+def has_onednn_operations() -> bool:
+    """Return whether this torch has the oneDNN operations that torch.compile uses."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and all(map(_exists, ONEDNN_NAMES))
+
+
+def onednn_weight(
+    weight: Tensor, padding: list[int], stride: list[int], dilation: list[int], groups: int, shape: Sequence[int]
+) -> Tensor:
+    """Return a convolution's weight in the layout that oneDNN prefers for inputs of `shape`."""
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, dilation, groups, list(shape))
+    return packed
+
+
+def onednn_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int], dilation: list[int], groups: int
+) -> Tensor:
+    """Return the convolution of x with a weight of `onednn_weight`."""
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, dilation, groups, "none", [], "")
+    return y
+
+
+def is_functional_tensor(tensor: Tensor) -> bool:
+    """Return whether a tensor is a wrapper of torch's functionalization, as far as this torch can tell."""
+    return _exists(IS_FUNCTIONAL) and bool(torch._is_functional_tensor(tensor))
+
+
+def uncompiled(model: object) -> object:
+    """Return the module that `torch.compile(model)` wraps, or the model if it is not compiled."""
+    return getattr(model, "_orig_mod", model)
+
+
+@cache
+def openmp() -> Any:
+    """Return the OpenMP library that torch's operations use: a second pool of threads would compete with theirs.
+
+    Raises:
+        AttributeError, OSError, ValueError: torch is not built with GNU's OpenMP interface.
+    """
+    (path,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
+    library = ctypes.CDLL(str(path))
+    library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    library.GOMP_parallel.restype = None
+    return library
