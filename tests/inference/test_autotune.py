@@ -1,4 +1,4 @@
-"""The fastest way is chosen, and torch's wherever something looks on."""
+"""The fastest implementation is chosen, and torch's whenever something observes or transforms the operations."""
 
 import copy
 import gc
@@ -20,8 +20,8 @@ from inceptionzoo.inference import _capabilities as capabilities
 from inceptionzoo.inference import _implementations as implementations
 from inceptionzoo.inference._fuse import tuned
 from inceptionzoo.inference._modules import ConvAct, TunedMaxPool
-from inceptionzoo.inference.cpu import _jit as machine
-from inceptionzoo.inference.cpu import _max_pool as maxima_file
+from inceptionzoo.inference.cpu import _jit as jit
+from inceptionzoo.inference.cpu import _max_pool as max_pool
 from inceptionzoo.inference.cpu._im2col import Im2colConv
 from inceptionzoo.inference.cpu._max_pool import max_pool_kernel
 from inceptionzoo.inference.cpu._onednn import OneDNNConv
@@ -29,71 +29,71 @@ from inceptionzoo.inference.cpu._winograd import WinogradConv
 
 
 @pytest.fixture(autouse=True)
-def _nothing_known(monkeypatch):
+def _no_measurements(monkeypatch):
     monkeypatch.setattr(autotune, "_FASTEST", {})
 
 
-def quick(**options: object) -> ConvAct:
-    block = ConvAct(conv(**options), nn.ReLU(inplace=True))
-    return tuned(block)
+def tuned_conv(**options: object) -> ConvAct:
+    return tuned(ConvAct(conv(**options), nn.ReLU(inplace=True)))
 
 
-def names(block: ConvAct | TunedMaxPool) -> list[str]:
-    return [] if block._autotuner is None else [type(way).__name__ for way in block._autotuner.chosen.values()]
+def chosen(block: ConvAct | TunedMaxPool) -> list[str]:
+    """Return the type names of the implementations chosen so far, one for each input size."""
+    return [] if block._autotuner is None else [type(chosen).__name__ for chosen in block._autotuner.chosen.values()]
 
 
 def test_the_fastest_is_chosen(monkeypatch):
-    """By the clock: time is what each way is said to take."""
+    """The clock is replaced: the winner takes 1 s, the others 2 s."""
     for winner in ("OneDNNConv", "Im2colConv", "WinogradConv", "function"):
         monkeypatch.setattr(autotune, "_FASTEST", {})
-        monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
-        monkeypatch.setattr(autotune, "_seconds", lambda way, winner=winner: 1.0 if type(way).__name__ == winner else 2.0)
-        block = quick()
+        monkeypatch.setattr(autotune, "_prepare", lambda implementation, x: implementation)
+        monkeypatch.setattr(autotune, "_seconds", lambda run, winner=winner: 1.0 if type(run).__name__ == winner else 2.0)
+        block = tuned_conv()
         with torch.no_grad():
             x = maps(1, 8, 9, 9)
             for _ in range(2):
                 assert distance(block(x), expected(block.conv, x, True)) < WINOGRAD
-        assert names(block) == [winner]
+        assert chosen(block) == [winner]
 
 
-def test_a_gain_must_be_clear(monkeypatch):
+def test_a_later_implementation_must_be_clearly_faster(monkeypatch):
     times = {"Im2colConv": 1.0, "WinogradConv": 0.98, "OneDNNConv": 0.975, "function": 0.99}
-    monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
-    monkeypatch.setattr(autotune, "_seconds", lambda way: times[type(way).__name__])
-    block = quick()
+    monkeypatch.setattr(autotune, "_prepare", lambda implementation, x: implementation)
+    monkeypatch.setattr(autotune, "_seconds", lambda run: times[type(run).__name__])
+    block = tuned_conv()
     block(maps(1, 8, 9, 9))
-    assert names(block) == ["Im2colConv"]
+    assert chosen(block) == ["Im2colConv"]
 
 
-def test_outputs_that_differ_are_not_used(monkeypatch):
-    monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
-    monkeypatch.setattr(autotune, "_seconds", lambda way: 2.0 if type(way).__name__ == "function" else 1.0)
+def test_inaccurate_implementations_are_not_used(monkeypatch):
+    monkeypatch.setattr(autotune, "_prepare", lambda implementation, x: implementation)
+    monkeypatch.setattr(autotune, "_seconds", lambda run: 2.0 if type(run).__name__ == "function" else 1.0)
     for kind in (WinogradConv, Im2colConv, OneDNNConv):
         call = kind.__call__
         monkeypatch.setattr(kind, "__call__", lambda self, x, call=call: call(self, x) * 1.001)
-    block = quick()
+    block = tuned_conv()
     block(maps(1, 8, 9, 9))
-    assert names(block) == ["function"]
+    assert chosen(block) == ["function"]
 
 
-def test_copies_run_the_same_way(monkeypatch):
-    """What is found for one convolution holds for all of its kind, so that copies agree to the bit."""
-    asked = []
-    monkeypatch.setattr(autotune, "_prepare", lambda way, x: way)
-    monkeypatch.setattr(autotune, "_seconds", lambda way: asked.append(way) or len(asked))
-    block, x = quick(), maps(1, 8, 9, 9)
+def test_copies_run_the_same_implementation(monkeypatch):
+    """Equal convolutions share one measurement, so that copies agree to the bit."""
+    measured = []
+    monkeypatch.setattr(autotune, "_prepare", lambda implementation, x: implementation)
+    monkeypatch.setattr(autotune, "_seconds", lambda run: measured.append(run) or len(measured))
+    block, x = tuned_conv(), maps(1, 8, 9, 9)
     first = block(x)
-    count = len(asked)
+    count = len(measured)
     for other in (copy.deepcopy(block), pickle.loads(pickle.dumps(block))):
         assert other._autotuner is None
         assert other(x).equal(first)
-    assert len(asked) == count
-    quick(out=32)(x)
-    assert len(asked) > count
+    assert len(measured) == count
+    tuned_conv(out=32)(x)
+    assert len(measured) > count
 
 
-def test_few_sizes_are_remembered():
-    block = quick()
+def test_further_input_sizes_run_by_torch():
+    block = tuned_conv()
     for side in range(5, 15):
         x = maps(1, 8, side, side)
         assert distance(block(x), expected(block.conv, x, True)) < WINOGRAD
@@ -102,8 +102,8 @@ def test_few_sizes_are_remembered():
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
 @pytest.mark.parametrize("change", ["copy_", "load_state_dict", "data", "parameter"])
-def test_changed_weights_are_noticed(change, name):
-    block, x = quick(), maps(1, 8, 12, 12)
+def test_changed_weights_are_detected(change, name):
+    block, x = tuned_conv(), maps(1, 8, 12, 12)
     before, new = block(x), 2 * getattr(block.conv, name)
     match change:
         case "copy_":
@@ -118,17 +118,18 @@ def test_changed_weights_are_noticed(change, name):
     assert distance(block(x), before) > 0.01
 
 
-def test_forgotten_with_the_model():
-    block = quick()
+def test_the_autotuner_is_freed_with_the_model():
+    block = tuned_conv()
     block(maps(1, 8, 9, 9))
-    gone = [weakref.ref(block._autotuner)]
+    autotuner = weakref.ref(block._autotuner)
+    assert autotuner() is not None
     del block
     gc.collect()
-    assert gone[0]() is None
+    assert autotuner() is None
 
 
-class Seen(torch.Tensor):
-    """A kind of tensor of someone else's."""
+class TensorSubclass(torch.Tensor):
+    """A tensor subclass of another library."""
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own, of jvp
@@ -149,8 +150,8 @@ class Seen(torch.Tensor):
         "inference weights",
     ],
 )
-def test_torchs_way_where_something_looks_on(how, monkeypatch):
-    block, x = quick(), maps(2, 8, 9, 9)
+def test_torch_runs_if_something_observes(how, monkeypatch):
+    block, x = tuned_conv(), maps(2, 8, 9, 9)
     plain = block.act(block.conv(x))
     match how:
         case "float64":
@@ -173,7 +174,7 @@ def test_torchs_way_where_something_looks_on(how, monkeypatch):
                 block(x)
             assert block.conv in seen
         case "subclass":
-            assert type(block(x.as_subclass(Seen))) is Seen
+            assert type(block(x.as_subclass(TensorSubclass))) is TensorSubclass
         case "vmap":
             assert distance(torch.vmap(block)(x[None])[0], plain) < PACKED
         case "jvp":
@@ -186,50 +187,50 @@ def test_torchs_way_where_something_looks_on(how, monkeypatch):
             with FlopCounterMode(display=False) as counter:
                 block(x)
             assert counter.get_total_flops() == 2 * 2 * 9 * 9 * 16 * 8 * 9
-        case "inference weights":  # changes of such are not counted, so that they could not be noticed
+        case "inference weights":  # they do not count their changes
             with torch.inference_mode():
                 block = copy.deepcopy(block)
                 assert block(x).equal(plain)
         case "empty":
             assert block(x[:0]).shape == (0, 16, 9, 9)
-    assert not names(block)
+    assert not chosen(block)
 
 
 def test_untuned():
-    block, pool, x = quick(), tuned(TunedMaxPool(nn.MaxPool2d(3, 2)), False), maps(2, 8, 9, 9)
+    block, pool, x = tuned_conv(), tuned(TunedMaxPool(nn.MaxPool2d(3, 2)), False), maps(2, 8, 9, 9)
     tuned(block, False)
     assert block(x).equal(F.relu(block.conv(x)))
     assert pool(x).equal(F.max_pool2d(x, 3, 2))
-    assert not names(block) + names(pool)
+    assert not chosen(block) + chosen(pool)
 
 
 def test_gradients_after_inference():
-    """A block that has run by its ways still serves attacks and saliency maps."""
-    block, x = quick(), maps(2, 8, 9, 9)
+    """A block that ran by a tuned implementation still gives gradients of its input, as for saliency maps."""
+    block, x = tuned_conv(), maps(2, 8, 9, 9)
     with torch.inference_mode():
         block(x)
-        assert names(block)
+        assert chosen(block)
     y = x.clone().requires_grad_()
     block(y).sum().backward()
     assert y.grad.abs().sum() > 0
 
 
 def test_from_several_threads():
-    """Threads of a server: each has its own place for tiles."""
-    block, images = quick(into=16), [maps(1, 16, 20 + place % 3, 24) for place in range(12)]
-    wanted = [expected(block.conv, x, True) for x in images]
-    far = []
+    """Each thread has its own scratch memory."""
+    block, images = tuned_conv(into=16), [maps(1, 16, 20 + index % 3, 24) for index in range(12)]
+    outputs = [expected(block.conv, x, True) for x in images]
+    errors = []
 
-    def work(place: int) -> None:
-        far.extend(distance(block(images[place]), wanted[place]) for _ in range(20))
+    def work(index: int) -> None:
+        errors.extend(distance(block(images[index]), outputs[index]) for _ in range(20))
 
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(len(images))]
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(images))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(far) == 240
-    assert max(far) < WINOGRAD
+    assert len(errors) == 240
+    assert max(errors) < WINOGRAD
 
 
 def test_without_llvmlite(monkeypatch):
@@ -244,20 +245,23 @@ def test_without_llvmlite(monkeypatch):
         images = noise(1, 3, 32, 32)
         with torch.inference_mode():
             assert distance(fast(images), model(images)) < WINOGRAD
-        kinds = {name for block in fast.modules() if isinstance(block, ConvAct | TunedMaxPool) for name in names(block)}
-        assert kinds <= {"OneDNNConv", "function", "LeanMaxPool2d"}
+        kinds = {name for block in fast.modules() if isinstance(block, ConvAct | TunedMaxPool) for name in chosen(block)}
+        assert kinds <= {"OneDNNConv", "function", "CompactMaxPool2d"}
         iz.fuse(model, tune=False)
     finally:
         capabilities.has_jit.cache_clear()
 
 
-@pytest.mark.parametrize(("what", "error"), [("openmp", OSError("no such library")), ("compiled", RuntimeError("parsing"))])
-def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, what, error):
-    def none(*args):
+@pytest.mark.parametrize(
+    ("module", "function", "error"),
+    [(jit, "openmp", OSError("no such library")), (max_pool, "compile_kernel", RuntimeError("parsing"))],
+)
+def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, module, function, error):
+    def fail(*args):
         raise error
 
     max_pool_kernel.cache_clear()
-    monkeypatch.setattr(machine if what == "openmp" else maxima_file, what, none)
+    monkeypatch.setattr(module, function, fail)
     capabilities.has_jit.cache_clear()
     try:
         assert not capabilities.has_jit()
@@ -268,11 +272,12 @@ def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, what, error)
 
 
 def test_without_onednn(monkeypatch):
-    monkeypatch.setattr(HAS_ONEDNN, lambda: False)
+    for module in (capabilities, implementations):
+        monkeypatch.setattr(module, "has_onednn", lambda: False)
     capabilities.has_jit.cache_clear()
     try:
-        block, x = quick(), maps(1, 8, 9, 9)
+        block, x = tuned_conv(), maps(1, 8, 9, 9)
         assert block(x).equal(F.relu(block.conv(x)))
-        assert names(block) == ["function"]
+        assert chosen(block) == ["function"]
     finally:
         capabilities.has_jit.cache_clear()

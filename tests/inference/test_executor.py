@@ -1,4 +1,4 @@
-"""Stages played by a program give what they give one by one: at every call, input and change of what the program relies on."""
+"""A program gives the outputs of the stages run one by one, for every input layout and after every change of the model."""
 
 import copy
 import pickle
@@ -12,7 +12,7 @@ from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as autotune
-from inceptionzoo.inference import _executor as file
+from inceptionzoo.inference import _executor as executor
 from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct
 from inceptionzoo.inference._recording import Program, TorchCall
@@ -22,7 +22,7 @@ NETWORK = iz.network(
     stem=iz.Conv(8, 3),
     pool=iz.Pool("max", 3, 2),
     first=BLOCK,
-    nothing=iz.Op(nn.Identity, 40),  # its output is its input, which must not be given away
+    nothing=iz.Op(nn.Identity, 40),  # its output is its input, whose memory must not be reused
     around=iz.Residual(iz.concat(a=iz.Conv(8), b=iz.chain(iz.Conv(8), iz.Conv(8, 3)))),
     average=iz.concat(
         whole=iz.Op(nn.Identity, 40), a=iz.chain(iz.Pool("avg", 3), iz.Conv(8)), b=iz.Conv(8), c=iz.Pool("max", 3)
@@ -33,12 +33,12 @@ NETWORK = iz.network(
 
 @pytest.fixture
 def fast(register) -> iz.Net:
-    register("played", NETWORK, num_classes=5, input_size=(3, 20, 20))
-    return iz.fuse(fill(iz.create_model("played"), noise(4, 3, 20, 20)))
+    register("recorded", NETWORK, num_classes=5, input_size=(3, 20, 20))
+    return iz.fuse(fill(iz.create_model("recorded"), noise(4, 3, 20, 20)))
 
 
-def apart(model: iz.Net, x: torch.Tensor) -> torch.Tensor:
-    """Return the output of the stages one by one, by torch's autotune."""
+def untuned_output(model: iz.Net, x: torch.Tensor) -> torch.Tensor:
+    """Return the model's output, computed stage by stage by torch's operations."""
     return iz.inference.tuned(copy.deepcopy(model), False)(x)
 
 
@@ -50,19 +50,19 @@ def programs(model: iz.Net) -> list[Program | None]:
 @torch.no_grad()
 def test_calls_do_not_disturb_each_other(fast, monkeypatch):
     monkeypatch.setattr(autotune, "_FASTEST", {})
-    monkeypatch.setattr(autotune, "_fastest", lambda found, x: next(iter(found)))  # a compiled one where there is any
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))  # a generated kernel, if supported
     inputs = [noise(2, 3, 20, 24, seed=seed) for seed in range(3)]
     outputs = [fast(x) for x in inputs]
     maps = [fast.forward_features(x) for x in inputs]
     assert not maps[0].equal(maps[1])
     for x, y, last in zip(inputs, outputs, maps, strict=True):
-        assert distance(y, apart(fast, x)) < WINOGRAD
+        assert distance(y, untuned_output(fast, x)) < WINOGRAD
         assert fast(x).equal(y)
         assert fast.forward_features(x).equal(last)
     (program,) = programs(fast)
     assert program is not None
     assert 0 < program.size < 1 << 20
-    assert not [item for item in program._items if isinstance(item, TorchCall) and isinstance(item.function, ConvAct)]
+    assert not [item for item in program._steps if isinstance(item, TorchCall) and isinstance(item.function, ConvAct)]
 
 
 @torch.no_grad()
@@ -75,17 +75,17 @@ def test_inputs_of_every_layout(fast):
         wide[:2, :3, :20, :20].contiguous(memory_format=torch.channels_last)[1:],
     ):
         for _ in range(2):
-            assert distance(fast(x), apart(fast, x)) < WINOGRAD
+            assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert all(programs(fast))
-    assert len(programs(fast)) == file.MAX_INPUT_SIZES - 1  # the last two are alike
+    assert len(programs(fast)) == executor.MAX_INPUT_SIZES - 1  # the last two layouts are equal
 
 
 @torch.no_grad()
-def test_more_sizes_than_are_remembered(fast):
-    for side in range(20, 20 + 2 * file.MAX_INPUT_SIZES):
+def test_more_sizes_than_the_cache_holds(fast):
+    for side in range(20, 20 + 2 * executor.MAX_INPUT_SIZES):
         x = noise(1, 3, side, 20)
-        assert distance(fast(x), apart(fast, x)) < WINOGRAD
-    assert len(programs(fast)) == file.MAX_INPUT_SIZES
+        assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    assert len(programs(fast)) == executor.MAX_INPUT_SIZES
 
 
 def test_in_and_out_of_inference_mode(fast):
@@ -100,7 +100,7 @@ def test_in_and_out_of_inference_mode(fast):
 
 
 @pytest.mark.parametrize("change", ["weight", "bias", "parameter", "data", "module", "hook", "inside hook", "gradient"])
-def test_what_a_program_relies_on_is_watched(fast, change):
+def test_changes_of_the_model_are_detected(fast, change):
     x, seen = noise(1, 3, 20, 20), []
     with torch.no_grad():
         before = fast(x)
@@ -128,10 +128,10 @@ def test_what_a_program_relies_on_is_watched(fast, change):
             assert conv.weight.grad.abs().sum() > 0
     with torch.no_grad():
         after = fast(x)
-        assert distance(after, apart(fast, x)) < WINOGRAD
+        assert distance(after, untuned_output(fast, x)) < WINOGRAD
     if change in ("weight", "bias", "parameter", "data", "module"):
         assert distance(after, before) > 1e-3
-    assert len(seen) == 2 * ("hook" in change)  # the copy of `apart` has the hook too
+    assert len(seen) == 2 * ("hook" in change)  # the copy of `untuned_output` has the hook too
 
 
 @torch.no_grad()
@@ -154,50 +154,50 @@ def test_another_number_of_threads(fast):
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            assert distance(fast(x), apart(fast, x)) < WINOGRAD
+            assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     finally:
         torch.set_num_threads(before)
     assert len(programs(fast)) == 3
 
 
 @torch.no_grad()
-def test_no_more_memory_than_there_is(fast, monkeypatch):
-    monkeypatch.setattr(file, "MAX_PROGRAM_BYTES", 1 << 10)
+def test_the_memory_limit(fast, monkeypatch):
+    monkeypatch.setattr(executor, "MAX_PROGRAM_BYTES", 1 << 10)
     x = noise(1, 3, 20, 20)
-    assert distance(fast(x), apart(fast, x)) < WINOGRAD
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert programs(fast) == [None]
 
 
 @torch.no_grad()
-def test_a_batch_too_large_is_played_in_parts(fast, monkeypatch):
-    """Parts are of a power of two, and the rest; where one of them has no room either, the batch runs pass by pass."""
+def test_a_large_batch_is_split(fast, monkeypatch):
+    """Parts hold a power of two images, and the rest; if a part exceeds the limit too, the batch runs stage by stage."""
     monkeypatch.setattr(autotune, "_FASTEST", {})
-    monkeypatch.setattr(autotune, "_fastest", lambda found, x: next(iter(found)))  # the same for every batch, however long it took
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))  # equal for all batch sizes
     fast(noise(4, 3, 20, 20))
     (four,) = programs(fast)
     assert four
     fast.features._programs.clear()
-    monkeypatch.setattr(file, "MAX_PROGRAM_BYTES", 2 * four.size - 1)
+    monkeypatch.setattr(executor, "MAX_PROGRAM_BYTES", 2 * four.size - 1)
     seen, real, x = [], Program.__call__, noise(9, 3, 20, 20)
     monkeypatch.setattr(Program, "__call__", lambda self, x: (seen.append(len(x)), real(self, x))[1])
     for _ in range(2):
         seen.clear()
-        assert distance(fast(x), apart(fast, x)) < WINOGRAD
+        assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert seen == [4, 4, 1]
-    monkeypatch.setattr(file, "MAX_PROGRAM_BYTES", 1 << 10)
+    monkeypatch.setattr(executor, "MAX_PROGRAM_BYTES", 1 << 10)
     fast.features._programs.clear()
     seen.clear()
     for _ in range(2):
-        assert distance(fast(x), apart(fast, x)) < WINOGRAD
+        assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert not seen
-    assert fast.features._programs[file._program_key(x)] is None
+    assert fast.features._programs[executor._program_key(x)] is None
 
 
 @torch.no_grad()
-def test_a_program_that_differs_is_not_played(fast, monkeypatch):
+def test_an_inaccurate_program_is_not_used(fast, monkeypatch):
     monkeypatch.setattr(Program, "__call__", lambda self, x: torch.ones(1, 24, 10, 10))
     x = noise(1, 3, 20, 20)
-    assert distance(fast(x), apart(fast, x)) < WINOGRAD
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert programs(fast) == [None]
 
 
@@ -213,9 +213,74 @@ def test_copies(fast):
 
 
 @torch.no_grad()
-def test_values_without_a_number(fast):
-    """What the first input holds does not decide how the next ones run."""
+def test_nan_in_the_first_input(fast):
+    """The values of the first input do not decide how the next ones run."""
     x = noise(1, 3, 20, 20)
     assert fast(x * float("nan")).isnan().all()
-    assert distance(fast(x), apart(fast, x)) < WINOGRAD
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    assert all(programs(fast))
+
+
+class AddOne(nn.Module):
+    """An operation without a kernel, which works in place and counts its calls."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x.add_(1)
+
+
+class Doubled(nn.Sequential):
+    """A chain with a forward of its own, which must not be recorded as a plain chain."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)[:, :, 1:]
+
+
+@torch.no_grad()
+def test_recording_runs_each_branch_once(register, monkeypatch):
+    """The output shapes of nested branches are computed: no convolution runs to find them."""
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: "torch")
+    inner = iz.concat(a=iz.Conv(4, 3, dilation=2), b=iz.chain(iz.Pool("avg", 3), iz.Conv(4)), c=iz.Pool("max", 3))
+    block = iz.concat(a=iz.chain(iz.Conv(8, 3), inner), b=iz.chain(iz.Pool("max", 3), inner), c=iz.Residual(iz.Conv(8)))
+    down = iz.concat(a=iz.Conv(8, 3, stride=2), b=iz.Pool("max", 3, 2), c=iz.Pool("avg", (3, 3), 2))
+    ceil = iz.concat(a=iz.Pool("max", 3, 2, ceil=True), b=iz.Pool("avg", 3, 2, ceil=True))
+    register("nested", iz.network(block=block, ceil=ceil, down=down), num_classes=2, input_size=(8, 18, 17))
+    fast, x = iz.fuse(iz.create_model("nested", in_chans=8).eval()), noise(1, 8, 18, 17)
+    fast(x)  # tune
+    fast.features._programs.clear()
+    calls, forward = [], nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: (calls.append(self), forward(self, x))[1])
+    fast(x)
+    assert all(programs(fast))
+    convolutions = [module for module in fast.features.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) > 5
+    # each runs once to be recorded, once for the expected output, once to check the program and once for the caller
+    assert [calls.count(conv) for conv in convolutions] == [4] * len(convolutions)
+
+
+@torch.no_grad()
+def test_branches_of_unknown_modules(register):
+    """A branch with a module of unknown type runs once more, for its output shape, on a copy that it may change."""
+    block = iz.concat(
+        a=iz.chain(iz.Op(lambda channels: AddOne(), 8), iz.Conv(8)), b=iz.chain(iz.Conv(8), iz.Op(lambda channels: AddOne(), 8))
+    )
+    register("unknown", iz.network(stem=iz.Conv(8), block=block), num_classes=2, input_size=(3, 9, 9))
+    fast, x = iz.fuse(iz.create_model("unknown").eval()), noise(1, 3, 9, 9)
+    y = fast(x)
+    assert {module.calls for module in fast.modules() if isinstance(module, AddOne)} == {5}  # the four above, and the shape
+    assert distance(y, untuned_output(fast, x)) < WINOGRAD
+    assert all(programs(fast))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["stage", "branch"])
+def test_subclasses_of_sequential(register, place):
+    op = iz.Op(lambda channels: Doubled(nn.ZeroPad2d((0, 0, 1, 0)), nn.ReLU()), 8)
+    layer = op if place == "stage" else iz.concat(a=iz.Conv(8), b=op)
+    register("doubled", iz.network(stem=iz.Conv(8), layer=layer), num_classes=2, input_size=(3, 9, 9))
+    fast, x = iz.fuse(iz.create_model("doubled").eval()), noise(1, 3, 9, 9)
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert all(programs(fast))

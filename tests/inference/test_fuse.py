@@ -14,12 +14,12 @@ from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference._modules import JoinedBranches, PoolBiasAct, TunableModule
 
 CLOSE = 1e-9  # relative, in float64
-ROUNDED = 1e-5  # the same in float32, where folding rounds each weight once
-BY_WINOGRAD = 1e-4  # and where every convolution that can runs by Winograd's method
+ROUNDED = 1e-5  # in float32, where folding rounds each weight once
+BY_WINOGRAD = 1e-4  # in float32, if every supported convolution runs by Winograd's method
 
 
 def small(name: str, dtype: torch.dtype = torch.float64, **options: object) -> tuple[iz.Net, torch.Tensor]:
-    """A model with weights and statistics that are not the initial ones, and images of a size that shows every border."""
+    """Return a model whose weights and statistics are not the initial ones, and images of odd height."""
     model = iz.create_model(name, num_classes=5, dtype=dtype, **options)
     side = max(model.min_input_size, 47)
     images = noise(2, model.in_chans, side, side + 8).to(dtype)
@@ -65,20 +65,20 @@ def test_outputs_stay_in_float32(name):
 @one_thread()
 @pytest.mark.parametrize("name", iz.list_models())
 def test_outputs_stay_by_winograd(name, monkeypatch):
-    """Every convolution that can runs by Winograd's method, every other by packed weights, every max pool compiled."""
+    """Supported convolutions run by Winograd's method, the others by oneDNN, pools by generated kernels."""
     monkeypatch.setattr(autotune, "_FASTEST", {})
-    wanted = "winograd 4", "packed", "compiled", "torch"
-    monkeypatch.setattr(autotune, "_fastest", lambda found, x: next(name for name in wanted if name in found))
+    preferred = "winograd_4", "onednn", "kernel", "torch"
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(name for name in preferred if name in candidates))
     light = {"head": "pool"} if name.startswith("vgg") and not name.endswith("cifar") else {}
     model, images = small(name, torch.float32, **light)
     fast = iz.fuse(model)
     with torch.inference_mode():
         assert distance(fast(images), model(images)) < BY_WINOGRAD
     kinds = {
-        type(way).__name__
+        type(implementation).__name__
         for part in fast.modules()
         if isinstance(part, TunableModule) and part._autotuner
-        for way in part._autotuner.chosen.values()
+        for implementation in part._autotuner.chosen.values()
     }
     assert "WinogradConv" in kinds
     assert kinds <= {
@@ -89,14 +89,14 @@ def test_outputs_stay_by_winograd(name, monkeypatch):
         "MaxPoolOp",
         "AveragePoolOp",
         "function",
-    }  # torch's where another is too far from it
+    }  # torch's function, if another implementation is too inaccurate
 
 
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [("googlenet", 57, 39), ("inception_v3", 94, 66), ("inception_v3_fid", 94, 67), ("vgg11", 8, 8)],
 )
-def test_siblings_run_as_one(name, before, after):
+def test_sibling_convolutions_are_joined(name, before, after):
     model = iz.create_model(name, device="meta")
     assert (count(model, nn.Conv2d), count(iz.fuse(model), nn.Conv2d)) == (before, after)
 
@@ -104,7 +104,7 @@ def test_siblings_run_as_one(name, before, after):
 @one_thread()
 @pytest.mark.parametrize("include_pad", [True, False])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_an_average_comes_after_its_convolution(register, include_pad, kernel):
+def test_an_average_pool_moves_behind_its_convolution(register, include_pad, kernel):
     pooled = iz.chain(iz.Pool("avg", kernel, include_pad=include_pad), iz.Conv(5), iz.Conv(4, 3))
     block = iz.concat(
         a=iz.Conv(4), b=iz.chain(iz.Conv(3), iz.Conv(6, 3)), pooled=pooled, c=iz.Conv(4, 3), d=iz.Conv(2, act=False)
@@ -197,8 +197,8 @@ def test_saved_and_loaded(tmp_path):
             assert distance(iz.Ensemble.load(tmp_path / "both.safetensors")(images).softmax(1), expected.softmax(1)) < ROUNDED
 
 
-def test_features_leave_their_models_mode():
-    """A feature network shares its stages with the model that it was made from."""
+def test_a_feature_network_keeps_its_models_mode():
+    """A feature network shares its stages with the model it was built from."""
     model = iz.create_model("googlenet", num_classes=5).eval()
     features = iz.FeatureNet(model)
     assert not any(module.training for module in model.modules())
@@ -206,7 +206,7 @@ def test_features_leave_their_models_mode():
     assert not iz.FeatureNet(iz.fuse(model)).training
 
 
-def test_it_stays_in_evaluation_mode():
+def test_train_does_nothing():
     fast, images = iz.fuse(small("googlenet")[0]), small("googlenet")[1]
     assert not fast.train().training
     assert not any(module.training for module in fast.modules())
@@ -217,16 +217,18 @@ def test_it_stays_in_evaluation_mode():
     assert len(both.fit_weights(loader)) == 2
 
 
-class Squashed(nn.BatchNorm2d):
-    """Batch normalisation and more."""
+class BatchNormTanh(nn.BatchNorm2d):
+    """Batch normalisation followed by tanh, which cannot be folded."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(input).tanh()
 
 
 @one_thread()
-@pytest.mark.parametrize("norm", [Squashed, partial(nn.BatchNorm2d, track_running_stats=False)], ids=["more", "of the batch"])
-def test_a_normalisation_of_ones_own_stays(norm):
+@pytest.mark.parametrize(
+    "norm", [BatchNormTanh, partial(nn.BatchNorm2d, track_running_stats=False)], ids=["subclass", "batch statistics"]
+)
+def test_other_normalisations_are_not_folded(norm):
     model = iz.create_model("googlenet", num_classes=5, norm_layer=norm, dtype=torch.float64).eval()
     fast, images = iz.fuse(model), noise(2, 3, 64, 64).double()
     assert count(fast, nn.BatchNorm2d) == count(model, nn.BatchNorm2d)
@@ -234,7 +236,7 @@ def test_a_normalisation_of_ones_own_stays(norm):
         assert distance(fast(images), model(images)) < CLOSE
 
 
-def test_a_fused_classifier_can_be_replaced():
+def test_reset_classifier_of_a_fused_model():
     model, images = small("googlenet")
     fast = iz.fuse(model)
     fast.reset_classifier(7)
@@ -296,7 +298,7 @@ def test_refusals(tmp_path):
 @one_thread()
 @pytest.mark.parametrize("act", ["relu", "gelu"])
 def test_gradients_of_images(act):
-    """A saliency map of the fused model is the model's: joined branches, of which one is averaged, rectify in place."""
+    """A fused model gives the same saliency map, although joined branches activate in place."""
     model, images = small("inception_v3", act_layer=act)
     maps = []
     for net in (model, iz.fuse(model)):
