@@ -1,95 +1,100 @@
-"""Use the library in a process whose torch lacks one private name, as a later release may. Run by test_private_torch.py.
+"""Use the library with a torch that lacks one private name, as a later release may. Run by test_private_torch.py.
 
-Usage: python without_private_name.py NAME, as `missing_names` writes it.
+Usage: python without_private_name.py NAME...
+
+Each name is tried in a process of its own, forked after torch was imported. The output is JSON: for each name the warnings of
+`fuse(model)(x)`, or the traceback of an error.
 """
 
 import ctypes
 import importlib
-import re
+import json
+import multiprocessing
 import sys
+import traceback
 import warnings
-from importlib.machinery import SourceFileLoader
+from multiprocessing.connection import Connection
 from pathlib import Path
-from types import CodeType
+from types import ModuleType
+
+import torch
+from torch import nn
+
+USED_BY_TORCH = "torch._C._are_functorch_transforms_active"  # in every backward pass
+READERS = "inceptionzoo", "pkgutil"
 
 
-def rename_attribute(name: str) -> None:
-    """Rename an attribute of torch's modules in the source of every package but ours, when it is imported."""
-    get_code = SourceFileLoader.get_code
+class MissingAttribute:
+    """A descriptor that makes an attribute missing from a class and its instances."""
 
-    def renaming_get_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
-        if fullname.partition(".")[0] != "inceptionzoo":
-            source = Path(loader.path).read_bytes().decode(errors="replace")
-            if re.search(rf"\b{name}\b", source):
-                return compile(re.sub(rf"\b{name}\b", f"renamed{name}", source), loader.path, "exec", dont_inherit=True)
-        return get_code(loader, fullname)
+    def __get__(self, instance: object, owner: type) -> None:
+        raise AttributeError("missing")
 
-    SourceFileLoader.get_code = renaming_get_code
-    from torch import nn
 
-    assert hasattr(nn.Module(), f"renamed{name}")
-    assert not hasattr(nn.Module(), name)
+def read_by_the_library() -> bool:
+    """Return whether the caller's caller is the library, also through `pkgutil.resolve_name`."""
+    return sys._getframe(2).f_globals["__name__"].partition(".")[0] in READERS
 
 
 def delete(path: str) -> None:
-    """Delete a name from torch, which must have it."""
-    import torch
-
+    """Delete a name from torch, or hide it from the library alone if torch itself needs it."""
     owner_path, _, name = path.rpartition(".")
-    if path == "torch.Tensor._version":  # C code defines it in the base class
-        assert torch.ones(1)._version == 0
+    if owner_path == "torch.nn.Module":
+        assert hasattr(nn.Module(), name)
+        find = nn.Module.__getattribute__
+
+        def find_unless_hidden(module: nn.Module, key: str) -> object:
+            if key == name and read_by_the_library():
+                raise AttributeError(key)
+            return find(module, key)
+
+        nn.Module.__getattribute__ = find_unless_hidden
+    elif path == USED_BY_TORCH:
+
+        class HidingModule(ModuleType):
+            def __getattribute__(self, key: str) -> object:
+                if key == name and read_by_the_library():
+                    raise AttributeError(key)
+                return super().__getattribute__(key)
+
+        assert hasattr(torch._C, name)
+        torch._C.__class__ = HidingModule
+    elif path == "torch.Tensor._version":  # C code defines it in a base class
+        assert hasattr(torch.Tensor, name)
         torch.Tensor._version = MissingAttribute()
-        assert not hasattr(torch.Tensor, name)
-        assert not hasattr(torch.nn.Parameter(torch.ones(1)), name)
+        assert not hasattr(nn.Parameter, name)
     elif owner_path == "torch.ops.mkldnn":
-        namespace = type(torch.ops.mkldnn)
         assert hasattr(torch.ops.mkldnn, name)
-        find = namespace.__getattr__
-        torch.ops.mkldnn.__dict__.pop(name)
-        namespace.__getattr__ = lambda self, key: missing(key) if key == name else find(self, key)
+        namespace = type(torch.ops.mkldnn)
+        find_operation = namespace.__getattr__
+        delattr(torch.ops.mkldnn, name)  # the next look-up calls __getattr__
+        namespace.__getattr__ = lambda self, key: find_operation(self, "missing" if key == name else key)
         assert not hasattr(torch.ops.mkldnn, name)
     elif owner_path == "libtorch_cpu":
-        find_symbol = ctypes.CDLL.__getitem__
+        find_symbol = ctypes.CDLL.__getattr__
         (library,) = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
         assert hasattr(ctypes.CDLL(str(library)), name)
-        ctypes.CDLL.__getitem__ = lambda self, key: missing(key) if key == name else find_symbol(self, key)
+        ctypes.CDLL.__getattr__ = lambda self, key: find_symbol(self, "missing" if key == name else key)
         assert not hasattr(ctypes.CDLL(str(library)), name)
     else:
-        owner = torch if owner_path == "torch" else importlib.import_module(owner_path)
+        owner = importlib.import_module(owner_path)
         delattr(owner, name)  # raises if it is not there
         assert not hasattr(owner, name)
 
 
-def missing(name: str) -> None:
-    raise AttributeError(name)
-
-
-class MissingAttribute:
-    """A descriptor that makes an attribute of a class and of its instances missing."""
-
-    def __get__(self, instance: object, owner: type) -> None:
-        missing("hidden")
-
-
-def main(path: str) -> None:
-    prefix, _, name = path.rpartition(".")
-    if prefix == "torch.nn.Module":
-        rename_attribute(name)
-    else:
-        delete(path)
-    import torch
-
+def use_the_library() -> list[str]:
+    """Make, train, load and fuse a model; return the warnings of `fuse(model)(x)`."""
+    assert "inceptionzoo" not in sys.modules
     import inceptionzoo as iz
 
-    warnings.simplefilter("error")
     assert "googlenet" in iz.list_models()
+    torch.set_num_threads(1)
     model = iz.create_model("vgg11_bn_cifar", num_classes=2)
-    images = torch.randn(2, 3, 32, 32)
-    torch.nn.functional.cross_entropy(model(images), torch.tensor([0, 1])).backward()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter -= 0.01 * parameter.grad
-    iz.load_weights(model, iz.create_model("vgg11_bn_cifar", num_classes=2).state_dict())
+    images, labels = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    nn.functional.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    iz.load_weights(model, model.state_dict())
     model.eval()
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
@@ -100,10 +105,33 @@ def main(path: str) -> None:
         expected = model(images)
         assert (outputs - expected).abs().max() <= 1e-4 * expected.abs().max()
         assert outputs.equal(again)
-        assert iz.fuse(model, tune=False)(images).shape == (2, 2)
-    for warning in given:
-        print(warning.message)
+        assert (iz.fuse(model, tune=False)(images) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    return [str(warning.message) for warning in given]
+
+
+def run(path: str, results: Connection) -> None:
+    try:
+        delete(path)
+        results.send(use_the_library())
+    except BaseException:
+        results.send(traceback.format_exc())
+
+
+def main(paths: list[str]) -> None:
+    fork = multiprocessing.get_context("fork")
+    outcomes = {}
+    for path in paths:
+        receiver, sender = fork.Pipe(duplex=False)
+        process = fork.Process(target=run, args=(path, sender))
+        process.start()
+        sender.close()  # so that a crash of the process ends the pipe
+        try:
+            outcomes[path] = receiver.recv()
+        except EOFError:
+            outcomes[path] = "the process crashed"
+        process.join()
+    print(json.dumps(outcomes))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])
