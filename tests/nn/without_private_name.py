@@ -20,7 +20,10 @@ from types import ModuleType
 import torch
 from torch import nn
 
-USED_BY_TORCH = "torch._C._are_functorch_transforms_active"  # in every backward pass
+USED_BY_TORCH = (  # in the backward pass, and by modules that torch imports late
+    "torch._C._are_functorch_transforms_active",
+    "torch.utils._python_dispatch._get_current_dispatch_mode",
+)
 READERS = "inceptionzoo", "pkgutil"
 
 
@@ -49,7 +52,7 @@ def delete(path: str) -> None:
             return find(module, key)
 
         nn.Module.__getattribute__ = find_unless_hidden
-    elif path == USED_BY_TORCH:
+    elif path in USED_BY_TORCH:
 
         class HidingModule(ModuleType):
             def __getattribute__(self, key: str) -> object:
@@ -57,8 +60,9 @@ def delete(path: str) -> None:
                     raise AttributeError(key)
                 return super().__getattribute__(key)
 
-        assert hasattr(torch._C, name)
-        torch._C.__class__ = HidingModule
+        owner = importlib.import_module(owner_path)
+        assert hasattr(owner, name)
+        owner.__class__ = HidingModule
     elif path == "torch.Tensor._version":  # C code defines it in a base class
         assert hasattr(torch.Tensor, name)
         torch.Tensor._version = MissingAttribute()
