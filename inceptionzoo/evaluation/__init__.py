@@ -1,11 +1,12 @@
-"""How a model does: its result on labelled images, in numbers and pictures, by one process or several."""
+"""Evaluation on labelled images: metrics, plots, and data shared between the processes of torchrun."""
 
-from ._batches import Batches, Shard, ShardedLoader, check_batch, check_loader, length_or_none, unpack_batch
-from ._distributed import DistributedContext, distributed_context
+from ._batches import Batches, check_batch, check_loader, length_or_none, unpack_batch
+from ._distributed import DistributedContext, distributed_context, seed_everything
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode
 from ._metrics import EpochMetrics
 from ._plots import save_curves
 from ._result import Result
+from ._sharding import Shard, ShardedLoader
 
 __all__ = [
     "Batches",
@@ -22,5 +23,6 @@ __all__ = [
     "evaluation_mode",
     "length_or_none",
     "save_curves",
+    "seed_everything",
     "unpack_batch",
 ]

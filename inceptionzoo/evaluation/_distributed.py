@@ -1,4 +1,4 @@
-"""The processes that share one training, as torchrun starts them. A process on its own is rank 0 of 1."""
+"""The process group of a training under torchrun. A single process is rank 0 of a world of size 1."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from threading import Event
 from typing import Any
 from zlib import crc32
 
@@ -21,12 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import ArgumentError
 from ..nn import default_accelerator
 
-TIMEOUT = timedelta(minutes=10)  # how long a rank waits for another, where the caller has not set it
+TIMEOUT = timedelta(minutes=10)  # of the process group, unless the caller has initialized one
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """The place of a process among all; `group` is gloo's, for numbers that are on no accelerator."""
+    """The rank of this process, the world size, and a gloo `group` for tensors on the CPU (None: the default group)."""
 
     rank: int = 0
     world_size: int = 1
@@ -34,46 +35,46 @@ class DistributedContext:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes files and shows progress."""
+        """Whether this rank writes files and shows progress."""
         return self.rank == 0
 
     def all_reduce(self, *numbers: float) -> list[float]:
-        """Return the sums of the numbers over all ranks, which so wait for each other."""
+        """Return the sum of each number over all ranks. Every rank waits here for the others."""
         if self.world_size == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
         distributed.all_reduce(sums, group=self.group)
-        found: list[float] = sums.tolist()
-        return found
+        result: list[float] = sums.tolist()
+        return result
 
-    def check_same(self, asked: object) -> None:
-        """Check that every rank was asked for the same.
+    def check_same(self, fingerprint: object) -> None:
+        """Check that `fingerprint` has the same `repr` on every rank.
 
         Raises:
-            ArgumentError: it was not.
+            ArgumentError: it has not.
         """
-        mark = crc32(repr(asked).encode())
-        if self.all_reduce(mark) != [self.world_size * mark]:
+        checksum = crc32(repr(fingerprint).encode())
+        if self.all_reduce(checksum) != [self.world_size * checksum]:
             raise ArgumentError("the ranks differ in their arguments, model or number of images; make the same call on each")
 
-    def all_gather(self, part: Tensor, places: Tensor) -> Tensor:
-        """Return the rows of all ranks in the order of their places."""
+    def all_gather(self, rows: Tensor, indices: Tensor) -> Tensor:
+        """Return the rows of all ranks, sorted by their `indices`."""
         if self.world_size == 1:
-            return part
+            return rows
         from torchmetrics.utilities.distributed import gather_all_tensors
 
-        rows = torch.cat(gather_all_tensors(part, group=self.group))
-        return rows[torch.cat(gather_all_tensors(places, group=self.group)).argsort()]
+        gathered = torch.cat(gather_all_tensors(rows, group=self.group))
+        return gathered[torch.cat(gather_all_tensors(indices, group=self.group)).argsort()]
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give every rank the first one's values."""
+        """Copy the values of rank 0 to every rank, in place."""
         for tensor in tensors if self.world_size > 1 else ():
             value = tensor.detach().cpu().contiguous()
             distributed.broadcast(value, 0, group=self.group)
             tensor.detach().copy_(value)
 
     def broadcast_rng(self, generators: Iterable[torch.Generator]) -> None:
-        """Set every rank's random generators as the first one's are, so that all of them draw the same batches."""
+        """Set the random generators of every rank to the state of rank 0, so that all ranks draw the same batches."""
         if self.world_size == 1:
             return
         for generator in (torch.default_generator, *generators):
@@ -85,59 +86,65 @@ class DistributedContext:
         numpy.random.seed(seed)
 
     def reseed_per_rank(self) -> None:
-        """Let every rank draw its own dropout and augmentation, once the order of the batches is drawn."""
+        """Seed every rank but the first differently, for dropout and augmentation.
+
+        Call it after the order of the batches has been drawn.
+        """
         if not self.is_main:
-            reseed(self._shared_seed() + self.rank)
+            seed_everything(self._shared_seed() + self.rank)
 
     def _shared_seed(self) -> int:
-        """Return a random number, the same on every rank, and leave torch's generator as it is."""
+        """Return a random number that is the same on every rank, without advancing torch's generator."""
         return int(torch.randint(2**31, (), generator=torch.default_generator.clone_state()))
 
     def wrap_ddp(self, module: nn.Module) -> nn.Module:
-        """Return the module with its gradients averaged over the ranks."""
+        """Return the module wrapped in DistributedDataParallel if there are several ranks."""
         if self.world_size == 1:
             return module
         return DistributedDataParallel(module)
 
 
-def reseed(seed: int) -> None:
-    """Start torch's, Python's and numpy's generators anew."""
+def seed_everything(seed: int) -> None:
+    """Seed the random generators of torch, Python and NumPy."""
     torch.manual_seed(seed)
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
 
 
+_unfinished = Event()  # set while a training runs, and after one that failed
+
+
 @contextmanager
 def distributed_context() -> Iterator[DistributedContext]:
-    """Join the processes that torchrun or the caller has started, once; ours are left when the process ends.
+    """Join the process group of torchrun or of the caller; yield a context of one rank if there is none.
 
-    After an error nobody is waited for: the end of a process is what tells the others.
+    A group that is created here serves every later call and is destroyed when the process exits. After an error it is not
+    destroyed, because that would wait for the other ranks; they fail when this process exits.
     """
-    several = distributed.is_available() and (distributed.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1)
-    if not several:
+    distributed_run = distributed.is_available() and (
+        distributed.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    )
+    if not distributed_run:
         yield DistributedContext()
         return
     if not distributed.is_initialized():
-        place = default_accelerator()
-        if place is not None and place.index is not None:
-            torch.accelerator.set_device_index(place.index)
+        device = default_accelerator()
+        if device is not None and device.index is not None:
+            torch.accelerator.set_device_index(device.index)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
-        atexit.register(_leave)
-    _failed.add(True)
-    yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), _gloo(distributed.group.WORLD))
-    _failed.clear()
-
-
-_failed: set[bool] = set()  # holds something while a training runs, and after one that failed
+        atexit.register(_destroy_process_group)
+    _unfinished.set()
+    yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), _gloo_group(distributed.group.WORLD))
+    _unfinished.clear()
 
 
 @cache
-def _gloo(world: object) -> Any:  # noqa: ARG001  # one for each world
-    """Return the group for numbers on the CPU: the world itself, where that is gloo's."""
-    own = "gloo" in distributed.get_backend_config()
-    return None if own else distributed.new_group(backend="gloo", timeout=TIMEOUT)
+def _gloo_group(world: object) -> Any:  # noqa: ARG001  # the key of the cache: one group for each world
+    """Return a gloo group of all ranks, or None if the default group has a gloo backend."""
+    has_gloo = "gloo" in distributed.get_backend_config()
+    return None if has_gloo else distributed.new_group(backend="gloo", timeout=TIMEOUT)
 
 
-def _leave() -> None:
-    if distributed.is_initialized() and not _failed:
+def _destroy_process_group() -> None:
+    if distributed.is_initialized() and not _unfinished.is_set():
         distributed.destroy_process_group()

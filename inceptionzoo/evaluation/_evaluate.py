@@ -11,59 +11,62 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 from ..nn import check_device
-from ._batches import Batches, ShardedLoader, check_batch, check_loader
+from ._batches import Batches, check_batch, check_loader
 from ._distributed import DistributedContext
 from ._metrics import EpochMetrics, compute_metrics
 from ._result import Result
+from ._sharding import ShardedLoader
 
 
 def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:
-    """Return the model's result on (images, targets) batches; its mode is as it was after the call.
+    """Return the result of the model on a loader of (images, targets) batches.
 
-    The images go to the model's device, or to `device` together with the model. Of several processes each evaluates all.
+    Images are moved to the model's device. `device` moves the model there first. The model runs in evaluation mode; afterwards
+    every module is in the mode that it was in before. Under torchrun, each process evaluates all images.
 
     Raises:
-        ArgumentError: the model is no module, `device` is none, the loader is empty, or a target is no class of the model.
+        ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, or a
+            target is not a class of the model.
     """
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         raise ArgumentError(
-            f"model of type {type(model).__name__} must be a module with parameters, as create_model makes them"
+            f"model of type {type(model).__name__} must be a module with parameters, such as create_model returns"
         )
     check_loader("loader", loader)
-    place = check_device(device)
-    if place is not None:
-        model.to(place)
+    target_device = check_device(device)
+    if target_device is not None:
+        model.to(target_device)
     return evaluate_shards(model, ShardedLoader(loader, DistributedContext()))
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Have the model in evaluation mode, without gradients; the mode of each of its parts is as it was after."""
+    """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        for module, mode in modes:  # a module before its parts
+        for module, mode in modes:  # parents come before their children
             if module.training is not mode:
                 module.train(mode)
 
 
-def evaluate_shards(model: nn.Module, share: ShardedLoader) -> Result:
-    """Return the model's result on every rank's part."""
-    like, seen = next(model.parameters()), EpochMetrics()
+def evaluate_shards(model: nn.Module, loader: ShardedLoader) -> Result:
+    """Return the result of the model on the images of all ranks."""
+    parameter, metrics = next(model.parameters()), EpochMetrics()
     with evaluation_mode(model):
-        for part in share:
-            logits = model(part.images.to(like.device, like.dtype))
-            check_batch(part.images, part.targets, logits.shape[1])
-            seen.add(logits, part.targets, part.indices)
-    if not seen.targets:
+        for shard in loader:
+            logits = model(shard.images.to(parameter.device, parameter.dtype))
+            check_batch(shard.images, shard.targets, logits.shape[1])
+            metrics.update(logits, shard.targets, shard.indices)
+    if not metrics.targets:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
-    return _result(*seen.all(share.ranks), model)
+    return _make_result(*metrics.gather(loader.context), model)
 
 
-def _result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
+def _make_result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
     names: tuple[str, ...] | None = getattr(model, "class_names", None)
     loss = float(F.cross_entropy(logits, targets))
     names = names or tuple(map(str, range(logits.shape[1])))

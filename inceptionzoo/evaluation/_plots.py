@@ -1,4 +1,4 @@
-"""Pictures, drawn with matplotlib's object interface: no window, no global state."""
+"""Plots, drawn with matplotlib's object interface: no window and no global state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRAIN, VAL = "#1f77b4", "#d62728"
 
 
 def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Save loss, accuracy, AUC and learning rate against the epoch."""
+    """Save a plot of loss, accuracy, AUC and learning rate against the epoch."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -32,7 +32,7 @@ def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
 
 
 @contextmanager
-def _square(
+def _unit_square(
     path: Path,
     *,
     x: str,
@@ -42,7 +42,7 @@ def _square(
     diagonal: bool = True,
     legend: Literal["best", "lower right"] = "best",
 ) -> Iterator[Any]:
-    """Yield axes from 0 to 1 to draw on, with the diagonal where that is wanted; then save the picture."""
+    """Yield axes from 0 to 1 to draw on, with a diagonal if `diagonal`; save the figure afterwards."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
@@ -58,31 +58,31 @@ def _square(
 
 
 def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
-    """Save ROC curves: (label, false positive rate, true positive rate, area)."""
-    with _square(path, x="false positive rate", y="true positive rate", title="ROC", legend="lower right") as axes:
+    """Save a plot of ROC curves; each is (label, false positive rate, true positive rate, area)."""
+    with _unit_square(path, x="false positive rate", y="true positive rate", title="ROC", legend="lower right") as axes:
         for label, false, true, area in curves:
             axes.plot(false.numpy(), true.numpy(), label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
 
 
 def save_precision_recall(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
-    """Save precision-recall curves: (label, recall, precision, average precision)."""
-    with _square(path, x="recall", y="precision", title="Precision and recall", diagonal=False) as axes:
+    """Save a plot of precision-recall curves; each is (label, recall, precision, average precision)."""
+    with _unit_square(path, x="recall", y="precision", title="Precision and recall", diagonal=False) as axes:
         for label, recall, precision, area in curves:
-            said = f"{label} (average precision {area:.3f})"
-            axes.plot(recall.numpy(), precision.numpy(), label=said, drawstyle="steps-pre")
+            text = f"{label} (average precision {area:.3f})"
+            axes.plot(recall.numpy(), precision.numpy(), label=text, drawstyle="steps-pre")
 
 
-def save_calibration(points: Sequence[tuple[float, float, int]], error: float, path: Path) -> None:
-    """Save accuracy against confidence: (mean confidence, accuracy, images) of each bin."""
-    title = f"Calibration (error {error:.3f}; images a bin)"
-    with _square(path, x="confidence", y="accuracy", title=title, top=1.05) as axes:
-        axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", color=TRAIN)
-        for x, y, count in points:
+def save_calibration(bins: Sequence[tuple[float, float, int]], error: float, path: Path) -> None:
+    """Save a plot of accuracy against confidence; each bin is (mean confidence, accuracy, number of images)."""
+    title = f"Calibration (error {error:.3f}; number of images at each bin)"
+    with _unit_square(path, x="confidence", y="accuracy", title=title, top=1.05) as axes:
+        axes.plot([x for x, _, _ in bins], [y for _, y, _ in bins], marker="o", color=TRAIN)
+        for x, y, count in bins:
             axes.annotate(str(count), (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8, color="0.3")
 
 
 def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
-    """Save a confusion matrix: rows are the truth, columns the prediction."""
+    """Save a plot of a confusion matrix (num_classes, num_classes): rows are true classes, columns are predictions."""
     from matplotlib.figure import Figure
 
     side = max(4.5, 0.5 * len(names) + 2)

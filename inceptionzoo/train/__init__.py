@@ -1,6 +1,6 @@
-"""Training. Nothing here knows a particular model: a model carries its own recipe.
+"""Training, with the defaults of each model's registry entry.
 
-`recipe`, `Losses` and `tensorboard` are for a loop of one's own, too.
+`recipe` and `Losses` are the parts of `fit` for a training loop of your own.
 """
 
 from ._callbacks import tensorboard

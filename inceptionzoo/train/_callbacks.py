@@ -1,4 +1,4 @@
-"""What may be passed to `fit` as a callback."""
+"""Callbacks of `fit`: functions of the model and the epoch's row."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Callback = Callable[[nn.Module, Row], None]
 
 
 def tensorboard(folder: str | os.PathLike[str]) -> Callback:
-    """Return a callback that writes each epoch's row to `folder` for TensorBoard, by torch's own writer.
+    """Return a callback that writes each epoch's row to `folder` for TensorBoard.
 
     Raises:
         ArgumentError: TensorBoard is not installed.
     """
-    target = check_path("folder", folder)
+    log_dir = check_path("folder", folder)
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ArgumentError("tensorboard needs the package of that name: pip install tensorboard") from error
-    writer = SummaryWriter(target)
+    writer = SummaryWriter(log_dir)
 
-    def write(_: nn.Module, row: Row) -> None:
+    def write_row(_: nn.Module, row: Row) -> None:
         for key, value in row.items():
             if key != "epoch":
                 writer.add_scalar(key, value, int(row["epoch"]))
         writer.flush()
 
-    return write
+    return write_row

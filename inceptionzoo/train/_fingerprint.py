@@ -1,4 +1,4 @@
-"""What a training was asked for, as plain values: the same call gives the same in every process."""
+"""JSON values that tell models, loaders, optimizers and losses apart; they are the same in every process."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..evaluation import Batches, length_or_none
 from ..nn import Net
-from ._state import generators
+from ._state import loader_generators
 
 
 def model_fingerprint(model: Net) -> list[Any]:
-    """Return what tells a model from another, as plain values."""
+    """Return the name, arguments, head and data settings of a model; not its weights."""
     name = model.entry.name if model.entry else None
     head = [model.num_classes, model.in_chans, model.global_pool, model.head.drop.p, sorted(model.aux)]
     return [name, repr(sorted(model.arguments.items())), head, model.data.to_json()]
 
 
-def loader_fingerprint(train: Batches | None) -> list[int | None]:
-    """Return how many batches and images there are, where that is known, and random generators of the loader's own."""
-    images = getattr(train, "dataset", None)
-    counts = [length_or_none(train), length_or_none(images)]
-    return [*counts, len(generators(() if train is None else train))]
+def loader_fingerprint(loader: Batches | None) -> list[int | None]:
+    """Return the numbers of batches, of images (each None if unknown) and of random generators of a loader."""
+    lengths = [length_or_none(loader), length_or_none(getattr(loader, "dataset", None))]
+    return [*lengths, len(loader_generators(() if loader is None else loader))]
 
 
-def optimizer_fingerprint(part: Optimizer | LRScheduler | None) -> str | None:
-    """Return what an optimizer or a schedule of the caller's own starts with."""
-    if part is None:
+def optimizer_fingerprint(optimizer: Optimizer | LRScheduler | None) -> str | None:
+    """Return the class and the settings of an optimizer or a scheduler, or None."""
+    if optimizer is None:
         return None
-    state = part.state_dict()
+    state = optimizer.state_dict()
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state.get("param_groups", ())]
-    return f"{type(part).__name__} {groups or sorted(state.items())}"
+    return f"{type(optimizer).__name__} {groups or sorted(state.items())}"
 
 
 def loss_name(loss: Any) -> str:
-    """Return what a loss is called, the same in every process."""
+    """Return the name of a loss, with its settings if it is a module or a partial; without memory addresses."""
     if isinstance(loss, partial):
         return f"{loss_name(loss.func)} of {loss.args} {sorted(loss.keywords.items())}"
     if isinstance(loss, nn.Module):

@@ -1,28 +1,23 @@
-"""Train a model: a short loop, its defaults the recipe that the model carries."""
+"""The function that trains a model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..evaluation import Batches, ShardedLoader, distributed_context
+from ..evaluation import Batches, distributed_context
 from ..nn import Net
 from ._callbacks import Callback
-from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
+from ._config import FitConfig, Metrics
 from ._history import History
-from ._losses import Losses
-from ._recipe import Loss, check_numbers, cross_entropy, make_ema, make_grad_scaler, recipe
-from ._setup import check_epochs, check_loss, check_memory, check_records, check_resume, check_run, check_steps
-from ._state import LAST, check_parts, read_state, set_seed, stateful
-from ._step import PRECISIONS, Stepper
-from ._trainer import Metrics, Trainer
+from ._recipe import Loss
+from ._trainer import make_trainer
 
 
 def fit(
@@ -57,97 +52,65 @@ def fit(
     progress: bool | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> History:
-    """Train the model in place on (images, targets) batches and return a row an epoch.
+    """Train the model in place on (images, targets) batches, and return a row of metrics for each epoch.
 
-    None for `lr`, `momentum` and `weight_decay` is the model's own recipe: SGD 0.025, 0.9, 3e-4 unless its registry entry
-    says otherwise. The rate steps once an epoch: epoch e, from 0, uses lr / 2 * (1 + cos(pi * e / epochs)), after
-    `warmup_epochs` in which it rises. `layer_decay` multiplies the rate of each stage below the head by this factor.
-    An `optimizer` of one's own takes the place of those five, and then a `scheduler`, or none, that of the cosine. In the
-    first `freeze_epochs` the classifier alone is trained. The loss is cross entropy, with `label_smoothing` and
-    `class_weights` (num_classes,), unless `loss(logits, targets)`, a mean over images, is given; auxiliary heads
-    (`with_aux`) add theirs, weighted.
+    The model ends with the weights of the last epoch, or with their average if `ema` is given. Under `torchrun`, every
+    process makes the same call with the same loader: each batch is split between the processes, gradients are averaged, and
+    the rows are computed over all images.
 
-    Memory: `accumulate` batches make one step, that of the large batch but for what batch normalisation sees; `precision`
-    "bf16" or "fp16" halves the bytes of a map; `checkpoint` keeps fewer maps and computes the others again, exactly.
-    `ema` is the decay of an average of the weights, 0.999 for example: it is what is validated, saved as the best, and in
-    the model at the end.
+    Data:
 
-    The model ends with the last epoch's weights. `metrics` are further columns, of the validation data: names with functions
-    of a `Result`. `monitor` is the column that chooses the best epoch, of the validation data where there are any, the largest
-    unless it is a loss or "-" stands before its name; after `patience_epochs` without a better one the training ends. `out` is
-    a folder for `best.safetensors`, `history.csv` and `.json`, and `last.safetensors`, from which the same call goes on after
-    it was cut short, bit for bit as if it had not been: `resume` "auto" does so where the file is, True demands it, False
-    starts anew. `seed` sets the generators of torch, NumPy and Python, which augmentation draws from; the order of images
-    is the loader's own. `device` is the accelerator where there is one. `progress` None shows a bar on a terminal only.
-    Each callback gets the model and the epoch's row.
+    - `train`, `val`: a DataLoader or another iterable of (images (n, c, h, w), targets (n,)). `val` is optional.
 
-    Under `torchrun` every process makes the same call, with the same loader: each batch is split between them, gradients are
-    averaged, the rows are those of all images. The first writes the files and calls the callbacks. `out` must be one folder.
+    Optimization:
+
+    - `epochs`: number of passes over `train`.
+    - `lr`, `momentum`, `weight_decay`: of SGD. By default those of the model's registry entry, 0.025, 0.9 and 3e-4 for most.
+    - `warmup_epochs`: the learning rate first rises in equal steps for this many epochs. Default 0. It then falls on a cosine,
+      one step an epoch: without warm-up, epoch e, counted from 0, uses lr / 2 * (1 + cos(pi * e / epochs)).
+    - `layer_decay`: the learning rate of each stage is that of the next times this factor. Default: the same rate for all.
+    - `optimizer`, `scheduler`: replace SGD, the cosine and the five arguments above. Without a `scheduler` the rate of your
+      `optimizer` is constant. The scheduler steps once an epoch.
+    - `freeze_epochs`: for this many epochs only the classifier is trained. Default 0.
+    - `accumulate`: number of batches for each optimizer step. Default 1. The step is that of one large batch, except for
+      batch normalisation, which sees the small batches.
+    - `ema`: decay of a moving average of the weights, for example 0.999. The average is validated and saved, and is copied
+      into the model at the end. Default: no average.
+
+    Loss:
+
+    - `loss`: function of (logits, targets) that returns the mean over the images. By default cross entropy. The weighted
+      losses of auxiliary heads (see `with_aux`) are added.
+    - `label_smoothing`: of the cross entropy, 0 <= value < 1. Default 0.
+    - `class_weights`: of the cross entropy, a tensor (num_classes,). Default: equal weights.
+
+    Memory and speed:
+
+    - `precision`: "fp32", or "bf16" or "fp16" for autocast, which halves the memory of most feature maps.
+    - `checkpoint`: whether to recompute feature maps in the backward pass instead of keeping them. The results are the same.
+    - `channels_last`: whether to convert the model and the images to torch's channels_last memory format. Default True.
+    - `device`: device to train on. By default the accelerator if there is one, otherwise the device of the model.
+
+    Records:
+
+    - `metrics`: further columns, as names with functions of a `Result` of the validation data.
+    - `monitor`: the column that chooses the best epoch, "accuracy" by default: of the validation data if there is any. The
+      largest value is the best, the smallest for a loss or after a "-", as in "-error".
+    - `patience_epochs`: stop after this many epochs without a better one. Default: never.
+    - `out`: folder for `best.safetensors`, `history.csv`, `history.json` and `last.safetensors`, the state of the training.
+      Default: no files. All processes need the same folder.
+    - `resume`: whether to continue from `last.safetensors` in `out`: "auto" if it exists, True to require it, False to start
+      again. The result has the same bits as that of an uninterrupted training.
+    - `seed`: of the random generators of torch, NumPy and Python when training starts. Default: they are not seeded.
+    - `progress`: whether to show a progress bar. By default only on a terminal.
+    - `callbacks`: functions that are called with the model and the row after each epoch, in the first process.
 
     Raises:
-        ArgumentError: an argument lies outside its range, or `out` holds another training; nothing has been trained then.
-        TrainingError: the loss is not finite, or memory is out; what stands in `out` is as it was.
+        ArgumentError: an argument lies outside its range, or `out` holds another training. The model is unchanged then.
+        TrainingError: the loss is not finite, or memory has run out. The files in `out` stay as they are.
     """
-    numbers = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
-    check_numbers(epochs, warmup_epochs, **numbers)
-    check_steps(model, optimizer, scheduler, **numbers, warmup_epochs=warmup_epochs or None)
-    check_epochs(epochs, freeze_epochs, patience_epochs)
-    check_loss(model, loss, label_smoothing, class_weights)
-    check_memory(model, accumulate, precision, ema, checkpoint=checkpoint)
-    monitor, metrics, folder = check_records(model, monitor, metrics, out, validated=val is not None)
-    place, callbacks = check_run(train, val, device, seed, callbacks, channels_last=channels_last, progress=progress)
-    resumed = check_resume(resume, folder, train)
-    asked: dict[str, Any] = {
-        **{name: None if number is None else float(number) for name, number in numbers.items()},
-        "warmup_epochs": warmup_epochs, "epochs": epochs, "freeze_epochs": freeze_epochs,
-        "patience_epochs": patience_epochs,
-        "optimizer": optimizer_fingerprint(optimizer), "scheduler": optimizer_fingerprint(scheduler),
-        "loss": loss_name(loss), "accumulate": accumulate, "precision": precision,
-        "channels_last": channels_last, "ema": ema, "label_smoothing": label_smoothing,
-        "class_weights": None if class_weights is None else class_weights.tolist(), "metrics": sorted(metrics),
-        "monitor": monitor, "seed": seed,
-        "data": loader_fingerprint(train), "val": loader_fingerprint(val), "model": model_fingerprint(model),
-    }  # fmt: skip
-    if folder is not None:
-        check_parts(stateful(optimizer, scheduler, train))
-    with distributed_context() as here:
-        here.check_same(asked)
-        asked["ranks"] = here.world_size
-        shares = ShardedLoader(train, here), None if val is None else ShardedLoader(val, here)
-        state = read_state(folder / LAST, asked) if resumed and folder is not None else None
-        if seed is not None:
-            set_seed(seed)
-        model.to(device=place)
-        if channels_last:
-            model.to(memory_format=torch.channels_last)
-        here.broadcast((*model.parameters(), *model.buffers()))
-        take_names(model, train)
-        if optimizer is None:
-            optimizer, scheduler = recipe(model, epochs, **numbers, warmup_epochs=warmup_epochs)
-        losses = Losses(model, cross_entropy(model, loss, label_smoothing, class_weights), PRECISIONS[precision])
-        losses.to(device=next(model.parameters()).device)
-        average, scaler = make_ema(model, ema), make_grad_scaler(model, precision)
-        stepper = Stepper(losses, optimizer, accumulate, scaler, class_weights, average)
-        run = Trainer(stepper, scheduler, *shares, metrics, History(monitor), folder, asked)
-        run.go_on(state)
-        with checkpointed(model, checkpoint):
-            run.to_the_end(callbacks, progress)
-    return run.history
-
-
-@contextmanager
-def checkpointed(model: Net, enable: bool) -> Iterator[None]:
-    """Have the model keep fewer maps meanwhile, where that is asked for."""
-    before = model.grad_checkpointing
-    model.set_grad_checkpointing(enable or before)
-    try:
-        yield
-    finally:
-        model.set_grad_checkpointing(before)
-
-
-def take_names(model: Net, train: Batches) -> None:
-    """Take the class names of an image folder, where the loader has one and the model has none."""
-    classes = getattr(getattr(train, "dataset", None), "classes", None)
-    if model.class_names is None and isinstance(classes, list | tuple) and len(classes) == model.num_classes:
-        model.set_class_names([str(name) for name in classes])
+    config = FitConfig(**locals())  # the fields of FitConfig are the parameters of this function
+    with distributed_context() as context:
+        trainer = make_trainer(config, context)
+        trainer.run()
+    return trainer.history

@@ -1,4 +1,4 @@
-"""What `fit` leaves behind: a row an epoch."""
+"""The record of a training: one row of metrics for each epoch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from ..errors import check_path
 
 Row = dict[str, float]
-COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc")  # then one's own, then seconds
+COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc")  # then own metrics, then seconds
 
 
 @dataclass(slots=True)
 class History:
-    """Rows of `COLUMNS`, the caller's own metrics and `seconds`, one an epoch, from 0; val_ columns where there was such data.
+    """One row for each epoch, counted from 0, with `COLUMNS`, the caller's own metrics and `seconds`.
 
-    Rates are fractions. `monitor` is the column by which `best` is chosen: the largest, the smallest for a loss and for a
-    column with "-" before its name.
+    The columns that begin with val_ exist if there was validation data. Accuracy and AUC are fractions. `monitor` is the
+    column that chooses the `best` row: the one with the largest value, or with the smallest if the column is a loss or "-"
+    stands before its name.
     """
 
     monitor: str
@@ -27,19 +28,20 @@ class History:
 
     @property
     def best(self) -> Row:
-        """The row of the best epoch; of the first where none has a value."""
+        """The row of the best epoch; the first row if no row has a value."""
         return max(self.epochs, key=self.score)
 
     def score(self, row: Row) -> float:
-        """Return how good a row is: larger is better, minus infinity where the value is undefined."""
+        """Return the value of a row by which `best` is chosen: larger is better, minus infinity if it is undefined."""
         value = row[self.monitor.removeprefix("-")]
         if math.isnan(value):
             return -math.inf
         return -value if self.monitor.endswith("loss") or self.monitor.startswith("-") else value
 
-    def stale(self, patience: int | None) -> bool:
-        """Return whether the last `patience` epochs were no better than the one before them."""
-        return patience is not None and bool(self.epochs) and len(self.epochs) - 1 - self.epochs.index(self.best) >= patience
+    @property
+    def epochs_since_best(self) -> int:
+        """The number of rows after the best one."""
+        return len(self.epochs) - 1 - self.epochs.index(self.best) if self.epochs else 0
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file."""
@@ -49,12 +51,12 @@ class History:
             writer.writerows(self.epochs)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows to a JSON file, an object an epoch; what is undefined is null."""
+        """Write `monitor` and the rows to a JSON file; values that are not finite become null."""
         rows = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in self.epochs]
         check_path("path", path).write_text(json.dumps({"monitor": self.monitor, "epochs": rows}, indent=1) + "\n")
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw loss, accuracy, AUC and learning rate against the epoch, and save the picture."""
+        """Plot loss, accuracy, AUC and learning rate against the epoch, and save the image."""
         from ..evaluation import save_curves
 
         save_curves(self.epochs, check_path("path", path))

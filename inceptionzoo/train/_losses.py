@@ -1,4 +1,4 @@
-"""A model together with its loss."""
+"""A model together with its loss, as one module."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..nn import Net
-from ._recipe import Loss, running_statistics
+from ._recipe import Loss, freeze_batch_norm
+
+AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Losses(nn.Module):
-    """A model with its loss: images (n, c, h, w) and targets (n,) -> logits (n, num_classes) and a mean loss ().
+    """A model and its loss: images (n, c, h, w) and targets (n,) -> logits (n, num_classes) and a mean loss ().
 
-    The losses of auxiliary heads are added, weighted. `amp` is the type in which the model computes; the loss is in float32.
-    Images that are not `counted` have a loss of 0, whose gradient is 0 for every parameter.
+    The weighted losses of auxiliary heads are added. `amp` is the autocast dtype of the model; the loss is computed in
+    float32. With `counted=False` the loss is 0, and so is its gradient for every parameter.
     """
 
     def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None) -> None:
@@ -25,15 +27,19 @@ class Losses(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor, counted: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
-            logits, taps = self._logits(images)
+            logits, aux_logits = self._run_model(images)
             if not counted:
-                return logits, sum((tap.sum() * 0 for tap in taps.values()), logits.sum() * 0)
-            total = self.criterion(logits.float() if self.amp else logits, targets)
-            for aux in self.model.network.aux if taps else ():
-                total = total + aux.weight * self.criterion(taps[aux.tap].float() if self.amp else taps[aux.tap], targets)
-        return logits, total
+                return logits, sum((tensor.sum() * 0 for tensor in aux_logits.values()), logits.sum() * 0)
+            loss = self._criterion(logits, targets)
+            for aux in self.model.network.aux if aux_logits else ():
+                loss = loss + aux.weight * self._criterion(aux_logits[aux.tap], targets)
+        return logits, loss
 
-    def _logits(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.criterion(logits.float() if self.amp else logits, targets)
+
+    def _run_model(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits and those of the auxiliary heads, with running statistics if one image gives none."""
         run = self.model.forward_aux if self.model.aux else lambda x: (self.model(x), {})
         try:
             return run(images)
@@ -41,14 +47,14 @@ class Losses(nn.Module):
             if len(images) > 1 or "batch normalisation a single value" not in str(error):
                 raise
         warnings.warn(
-            "a batch of one image leaves batch normalisation nothing to take statistics of where a map has one pixel: it "
-            "is trained with the running ones; drop_last=True leaves such a batch out",
+            "a batch of one image gives batch normalisation a single value if a feature map has one pixel: this batch is "
+            "trained with the running statistics; drop_last=True leaves such a batch out",
             stacklevel=6,
         )
-        kept = self.model.grad_checkpointing
-        self.model.set_grad_checkpointing(False)  # the second run of a checkpoint would come after this block
+        checkpointing = self.model.grad_checkpointing
+        self.model.set_grad_checkpointing(False)  # recomputing would run in the backward pass, after this block
         try:
-            with running_statistics(self.model):
+            with freeze_batch_norm(self.model):
                 return run(images)
         finally:
-            self.model.set_grad_checkpointing(kept)
+            self.model.set_grad_checkpointing(checkpointing)

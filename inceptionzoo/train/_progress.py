@@ -7,32 +7,32 @@ import time
 
 from ..evaluation import Batches, DistributedContext, EpochMetrics, length_or_none
 
-SHOW_EVERY = 10  # steps: AUC sorts everything seen so far
+METRICS_INTERVAL = 10  # batches between two updates of the metrics: AUC sorts all images of the epoch so far
 
 
 class Progress:
-    """A bar of steps with loss, accuracy and AUC of the epoch so far, the learning rate in use and the time since `start`.
+    """A bar of batches, with loss, accuracy and AUC of the epoch so far, the learning rate and the time since `start`.
 
-    `show` None shows it on a terminal only. Of several ranks the first shows it, with the figures of its own part.
+    `show` None shows the bar on a terminal only. The metrics are those of this rank's images.
     """
 
-    def __init__(self, epoch: int, epochs: int, batches: Batches, lr: float, show: bool | None, start: float) -> None:
+    def __init__(self, epoch: int, epochs: int, loader: Batches, lr: float, show: bool | None, start: float) -> None:
         from tqdm import tqdm
 
-        self.epoch, self.lr, self._start, self._step = epoch, lr, start, 0
-        text, total = f"epoch {epoch + 1}/{epochs}", length_or_none(batches)
-        self._bar = tqdm(None, text, total, disable=not shown(show), leave=True, dynamic_ncols=True)
+        self.epoch, self.lr, self._start, self._batches = epoch, lr, start, 0
+        text, total = f"epoch {epoch + 1}/{epochs}", length_or_none(loader)
+        self._bar = tqdm(None, text, total, disable=not should_show(show), leave=True, dynamic_ncols=True)
 
-    def step(self, seen: EpochMetrics) -> None:
-        """Count a step and show the figures so far."""
+    def update(self, metrics: EpochMetrics) -> None:
+        """Count one batch, and update the metrics every tenth batch and at the last."""
         if self._bar.disable:
             return
-        self._step += 1
-        if self._step % SHOW_EVERY == 0 or self._step == self._bar.total:
-            values = seen.scores(DistributedContext())
+        self._batches += 1
+        if self._batches % METRICS_INTERVAL == 0 or self._batches == self._bar.total:
+            values = metrics.compute(DistributedContext())
             text = f"loss {values['loss']:.4f}, accuracy {values['accuracy']:.3f}, AUC {values['auc']:.3f}, lr {self.lr:.3g}"
-            passed = int(time.monotonic() - self._start)
-            self._bar.set_postfix_str(f"{text}, total {passed // 60}:{passed % 60:02}", refresh=False)
+            seconds = int(time.monotonic() - self._start)
+            self._bar.set_postfix_str(f"{text}, total {seconds // 60}:{seconds % 60:02}", refresh=False)
         self._bar.update(1)
 
     def close(self) -> None:
@@ -40,12 +40,12 @@ class Progress:
         self._bar.close()
 
 
-def say(text: str, show: bool | None) -> None:
-    """Print a line above the bars, where they are shown."""
-    if shown(show):
+def print_line(text: str, show: bool | None) -> None:
+    """Print a line to stderr, if progress is shown."""
+    if should_show(show):
         sys.stderr.write(f"{text}\n")
 
 
-def shown(show: bool | None) -> bool:
-    """Return whether progress is shown: where None is asked, on a terminal only."""
+def should_show(show: bool | None) -> bool:
+    """Return `show`, or whether stderr is a terminal if it is None."""
     return sys.stderr.isatty() if show is None else show

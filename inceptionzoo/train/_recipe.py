@@ -1,4 +1,4 @@
-"""What a training steps with: optimizer and schedule, loss, average, scaler. For a loop of one's own as well."""
+"""Parts of a training: optimizer and schedule, loss, moving average, gradient scaler, frozen layers."""
 
 from __future__ import annotations
 
@@ -30,39 +30,40 @@ def recipe(
     warmup_epochs: int = 0,
     layer_decay: float | None = None,
 ) -> tuple[Optimizer, LRScheduler]:
-    """Return SGD by the model's recipe, each number overridden where it is given, and its schedule, a step an epoch.
+    """Return SGD for the model, and its schedule, which steps once an epoch.
 
-    The rate rises in equal steps for `warmup_epochs` and then follows a cosine to 0. `layer_decay` is timm's: each stage below
-    the head, as `group_matcher` counts them, has the rate of the next times this factor, and biases and norms no decay.
+    `lr`, `momentum` and `weight_decay` are by default those of the model's registry entry. The learning rate rises in equal
+    steps for `warmup_epochs` and then falls to 0 on a cosine. `layer_decay` is timm's: the learning rate of each stage below
+    the head (see `group_matcher`) is that of the next times this factor, and biases and norms have no weight decay.
 
     Raises:
         ArgumentError: a number lies outside its range.
     """
     check_numbers(epochs, warmup_epochs, lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
-    own = model.entry.recipe if model.entry else Recipe()
-    rate = own.lr if lr is None else lr
-    decay = own.weight_decay if weight_decay is None else weight_decay
+    defaults = model.entry.recipe if model.entry else Recipe()
+    rate = defaults.lr if lr is None else lr
+    decay = defaults.weight_decay if weight_decay is None else weight_decay
     groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": rate}]
     if layer_decay is not None:
-        from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # of timm's face, if not of its __all__
+        from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # exported, but not in timm's __all__
 
         groups = param_groups_layer_decay(model, decay, layer_decay=layer_decay)
         groups = [{"lr": rate * group.pop("lr_scale"), **group} for group in groups]
-    optimizer = SGD(groups, lr=rate, momentum=own.momentum if momentum is None else momentum, weight_decay=decay)
+    optimizer = SGD(groups, lr=rate, momentum=defaults.momentum if momentum is None else momentum, weight_decay=decay)
 
-    def share(epoch: int) -> float:
+    def factor(epoch: int) -> float:
         if epoch < warmup_epochs:
             return (epoch + 1) / (warmup_epochs + 1)
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
 
-    return optimizer, LambdaLR(optimizer, share)
+    return optimizer, LambdaLR(optimizer, factor)
 
 
 def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> None:
-    """Check the numbers of a recipe; None is the model's own.
+    """Check the arguments of `recipe`. Each of `numbers` may be None.
 
     Raises:
-        ArgumentError: one lies outside its range.
+        ArgumentError: an argument lies outside its range.
     """
     check_int("epochs", epochs, 1)
     check_int("warmup_epochs", warmup_epochs, 0, epochs - 1)
@@ -71,8 +72,8 @@ def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> N
             check_number(name, number)
 
 
-def describe_recipe(model: Net, optimizer: Optimizer) -> str:
-    """Return a line that says what the training steps with, and whose numbers these are."""
+def describe_optimizer(model: Net, optimizer: Optimizer) -> str:
+    """Return a line with the names of model and optimizer and its learning rate, momentum and weight decay."""
     name = model.entry.name if model.entry else "a network without a name"
     group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
     numbers = ", ".join(f"{key} {group[key]:.4g}" for key in ("lr", "momentum", "weight_decay") if key in group)
@@ -80,7 +81,7 @@ def describe_recipe(model: Net, optimizer: Optimizer) -> str:
 
 
 def cross_entropy(model: Net, loss: Loss | None, label_smoothing: float, class_weights: Tensor | None) -> Loss:
-    """Return the caller's `loss`, or cross entropy on the model's device."""
+    """Return `loss`, or cross entropy if it is None, with the class weights on the model's device."""
     if loss is not None:
         return loss
     weight = None if class_weights is None else class_weights.to(next(model.parameters()))
@@ -88,20 +89,20 @@ def cross_entropy(model: Net, loss: Loss | None, label_smoothing: float, class_w
 
 
 def make_ema(model: Net, decay: float | None) -> AveragedModel | None:
-    """Return an exponential moving average of the model's weights and statistics, or None."""
+    """Return an exponential moving average of the model's parameters and buffers, or None if `decay` is None."""
     if decay is None:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:
-    """Return what keeps half-precision gradients from vanishing; it does nothing in the other precisions."""
+    """Return a gradient scaler, which is enabled for "fp16" only."""
     return torch.amp.GradScaler(next(model.parameters()).device.type, enabled=precision == "fp16")
 
 
 @contextmanager
-def running_statistics(model: nn.Module) -> Iterator[None]:
-    """Have batch normalisation use its running statistics, and leave them as they are."""
+def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Make batch normalisation use its running statistics, without updating them."""
     norms = training_batch_norms(model)
     for module in norms:
         module.eval()
@@ -113,16 +114,27 @@ def running_statistics(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def frozen_backbone(model: Net) -> Iterator[None]:
-    """Leave everything below the classifier, and below those of auxiliary heads, as it is; statistics too."""
+def freeze_backbone(model: Net) -> Iterator[None]:
+    """Freeze parameters and batch normalisation statistics of all but the classifiers, auxiliary ones included."""
     heads = [model.get_classifier(), *(branch.head.fc for branch in model.aux.values() if isinstance(branch, AuxHead))]
-    free = {id(parameter) for head in heads for parameter in head.parameters()}
-    body = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in free]
-    for parameter in body:
+    classifiers = {id(parameter) for head in heads for parameter in head.parameters()}
+    backbone = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in classifiers]
+    for parameter in backbone:
         parameter.requires_grad_(False)
     try:
-        with running_statistics(model):
+        with freeze_batch_norm(model):
             yield
     finally:
-        for parameter in body:
+        for parameter in backbone:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def gradient_checkpointing(model: Net, enable: bool) -> Iterator[None]:
+    """Turn gradient checkpointing on if `enable`, and restore the model's setting afterwards."""
+    before = model.grad_checkpointing
+    model.set_grad_checkpointing(enable or before)
+    try:
+        yield
+    finally:
+        model.set_grad_checkpointing(before)

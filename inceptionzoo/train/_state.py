@@ -1,4 +1,4 @@
-"""The state of a training in one file, so that one that was cut short goes on as if it had not been."""
+"""Save and restore the state of a training, so that a resumed training ends with the same bits."""
 
 from __future__ import annotations
 
@@ -26,52 +26,52 @@ KIND = "training"
 
 
 def as_json_value(name: str, value: Any) -> Any:
-    """Return a value that JSON holds.
+    """Return a value that JSON can hold.
 
     Raises:
-        ArgumentError: JSON cannot hold it.
+        ArgumentError: JSON cannot hold the value; `name` says which one it is.
     """
     if value is None or isinstance(value, str | int):
         return value
-    if isinstance(value, Real):  # numpy's too
+    if isinstance(value, Real):  # NumPy scalars too
         return float(value)
-    raise ArgumentError(f"{name}={value!r} cannot be kept in out to go on from; pass out=None, and save the model yourself")
+    raise ArgumentError(f"{name}={value!r} cannot be saved in out for resuming; pass out=None, and save the model yourself")
 
 
-def check_parts(parts: Mapping[str, Any]) -> None:
-    """Check that the states of these parts can be kept.
+def check_state_dicts(objects: Mapping[str, Any]) -> None:
+    """Check that the state dict of each object can be saved.
 
     Raises:
-        ArgumentError: one holds what is neither a tensor nor plain.
+        ArgumentError: a state dict holds a value that is not a tensor and that JSON cannot hold.
     """
-    for name, part in parts.items():
-        _split(part.state_dict(), name, {})
+    for name, owner in objects.items():
+        _split_tensors(owner.state_dict(), name, {})
 
 
-def stateful(optimizer: Optimizer | None, scheduler: LRScheduler | None, batches: Iterable[Any]) -> dict[str, Any]:
-    """Return, by name, those that are there and have a state; torchdata's StatefulDataLoader has one, torch's none."""
-    loader = batches if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else None
-    parts = {"optimizer": optimizer, "scheduler": scheduler, "loader": loader}
-    return {name: part for name, part in parts.items() if part is not None}
+def stateful_objects(optimizer: Optimizer | None, scheduler: LRScheduler | None, loader: Iterable[Any]) -> dict[str, Any]:
+    """Return, by name, those objects that have a state dict: torchdata's StatefulDataLoader has one, a DataLoader has not."""
+    stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
+    objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader}
+    return {name: owner for name, owner in objects.items() if owner is not None}
 
 
 def save_state(
     path: Path,
-    parts: Mapping[str, Any],
-    batches: Iterable[Any],
+    objects: Mapping[str, Any],
+    loader: Iterable[Any],
     rows: list[Row],
-    asked: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     device: torch.device,
 ) -> None:
-    """Write everything that the next epoch depends on: `parts` are things with a `state_dict`, by name.
+    """Write everything that the next epoch depends on; `objects` have a state dict each.
 
     Raises:
-        ArgumentError: a part's state cannot be kept.
+        ArgumentError: a state dict cannot be saved.
     """
     tensors: dict[str, Tensor] = {}
-    states = {name: _split(part.state_dict(), name, tensors) for name, part in parts.items()}
-    for number, generator in enumerate(generators(batches)):
-        tensors[f"generator.{number}"] = generator.get_state()
+    states = {name: _split_tensors(owner.state_dict(), name, tensors) for name, owner in objects.items()}
+    for index, generator in enumerate(loader_generators(loader)):
+        tensors[f"generator.{index}"] = generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
@@ -81,7 +81,7 @@ def save_state(
         "kind": KIND,
         "states": states,
         "rows": rows,
-        "asked": dict(asked),
+        "asked": dict(fingerprint),
         "numpy": [kind, *rest],
         "python": random.getstate(),
     }
@@ -90,23 +90,23 @@ def save_state(
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a file says of a training: its header and its tensors."""
+    """The header and the tensors of a saved training."""
 
     header: dict[str, Any]
     tensors: dict[str, Tensor]
 
     @property
     def rows(self) -> list[Row]:
-        """The rows of the epochs that are done."""
+        """The rows of the finished epochs."""
         rows: list[Row] = self.header["rows"]
         return rows
 
-    def restore(self, parts: Mapping[str, Any], batches: Iterable[Any], device: torch.device) -> None:
-        """Put everything back as it was."""
-        for name, part in parts.items():
-            part.load_state_dict(_joined(self.header["states"][name], self.tensors))
-        for number, generator in enumerate(generators(batches)):
-            generator.set_state(self.tensors[f"generator.{number}"])
+    def restore(self, objects: Mapping[str, Any], loader: Iterable[Any], device: torch.device) -> None:
+        """Load the state dicts of the objects, and set all random generators."""
+        for name, owner in objects.items():
+            owner.load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
+        for index, generator in enumerate(loader_generators(loader)):
+            generator.set_state(self.tensors[f"generator.{index}"])
         torch.set_rng_state(self.tensors["random.torch"])
         if device.type == "cuda" and "random.cuda" in self.tensors:
             torch.cuda.set_rng_state(self.tensors["random.cuda"], device)
@@ -116,12 +116,12 @@ class State:
         random.setstate((version, tuple(state), gauss))
 
 
-def read_state(path: Path, asked: Mapping[str, Any]) -> State:
+def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     """Return the state in a file.
 
     Raises:
-        FileError: the file is none of a training, or damaged.
-        ArgumentError: the training was asked for with other arguments.
+        FileError: the file does not hold a training, or is damaged.
+        ArgumentError: the training has another fingerprint.
     """
     tensors, metadata = read_safetensors(path)
     try:
@@ -129,61 +129,54 @@ def read_state(path: Path, asked: Mapping[str, Any]) -> State:
     except ValueError:
         header = {}
     if header.get("kind") != KIND:
-        raise FileError(f"{path} holds no training; remove it, or pass another folder as out")
-    was, now = header["asked"], json.loads(json.dumps(dict(asked)))
-    if others := [key for key in now if was.get(key) != now[key]]:
-        said = "; ".join(f"{key} was {was.get(key)!r}, is {now[key]!r}" for key in others[:3])
-        raise ArgumentError(f"{path} is of another training: {said}; pass another folder as out, or resume=False")
+        raise FileError(f"{path} does not hold a training; remove it, or pass another folder as out")
+    saved, current = header["asked"], json.loads(json.dumps(dict(fingerprint)))
+    if changed := [key for key in current if saved.get(key) != current[key]]:
+        text = "; ".join(f"{key} was {saved.get(key)!r}, is {current[key]!r}" for key in changed[:3])
+        raise ArgumentError(f"{path} is of another training: {text}; pass another folder as out, or resume=False")
     return State(header, tensors)
 
 
-def set_seed(seed: int) -> None:
-    """Set the random generators that the state keeps."""
-    torch.manual_seed(seed)
-    numpy.random.seed(seed % 2**32)
-    random.seed(seed)
-
-
 @contextmanager
-def preserved_rng(device: torch.device) -> Iterator[None]:
-    """Leave the random generators as they are: what is drawn meanwhile changes nothing of the training."""
-    python, numbers = random.getstate(), numpy.random.get_state()
+def fork_rng(device: torch.device) -> Iterator[None]:
+    """Restore the random generators of torch, NumPy and Python afterwards."""
+    python_state, numpy_state = random.getstate(), numpy.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
-    random.setstate(python)
-    numpy.random.set_state(numbers)
+    random.setstate(python_state)
+    numpy.random.set_state(numpy_state)
 
 
-def _split(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Return a state as JSON; each tensor of it goes to `tensors`, and its name there stands for it."""
+def _split_tensors(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a state dict as JSON values; each tensor is added to `tensors` and replaced by its name there."""
     if isinstance(state, Tensor):
         tensors[name] = state
         return {"tensor": name}
     if isinstance(state, Mapping):
-        items = [[as_json_value(name, key), _split(value, f"{name}.{key}", tensors)] for key, value in state.items()]
+        items = [[as_json_value(name, key), _split_tensors(value, f"{name}.{key}", tensors)] for key, value in state.items()]
         return {"dict": items}
     if isinstance(state, list | tuple):
-        return {"list": [_split(value, f"{name}.{index}", tensors) for index, value in enumerate(state)]}
+        return {"list": [_split_tensors(value, f"{name}.{index}", tensors) for index, value in enumerate(state)]}
     return {"value": as_json_value(name, state)}
 
 
-def _joined(state: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return what `_split` took apart."""
+def _join_tensors(state: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return the state dict that `_split_tensors` has split."""
     ((kind, value),) = state.items()
     match kind:
         case "tensor":
             return tensors[value]
         case "dict":
-            return {key: _joined(item, tensors) for key, item in value}
+            return {key: _join_tensors(item, tensors) for key, item in value}
         case "list":
-            return [_joined(item, tensors) for item in value]
+            return [_join_tensors(item, tensors) for item in value]
         case _:
             return value
 
 
-def generators(batches: Iterable[Any]) -> list[torch.Generator]:
-    """Return the random generators that a loader has of its own, each once."""
-    sampler = getattr(batches, "sampler", None)
-    inner = getattr(getattr(batches, "batch_sampler", None), "sampler", None)
-    found = [getattr(owner, "generator", None) for owner in (batches, sampler, inner)]
-    return list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
+def loader_generators(loader: Iterable[Any]) -> list[torch.Generator]:
+    """Return the random generators of a loader and its samplers, without duplicates."""
+    sampler = getattr(loader, "sampler", None)
+    inner_sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    generators = [getattr(owner, "generator", None) for owner in (loader, sampler, inner_sampler)]
+    return list({id(generator): generator for generator in generators if isinstance(generator, torch.Generator)}.values())

@@ -1,4 +1,4 @@
-"""One pass over the images: batches, their losses, the optimizer's steps."""
+"""One epoch of training: batches, losses and optimizer steps."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ from ._history import Row
 from ._losses import Losses
 from ._progress import Progress
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 @dataclass(slots=True)
 class Stepper:
-    """What a step is made of: `accumulate` batches of every rank's part, an average of the weights after it."""
+    """Run optimizer steps, each on `accumulate` batches of every rank, and update the average of the weights after each."""
 
     losses: Losses
     optimizer: Optimizer
@@ -36,124 +34,142 @@ class Stepper:
     class_weights: Tensor | None
     average: AveragedModel | None
 
-    def epoch(self, share: ShardedLoader, progress: Progress) -> Row:
+    def run_epoch(self, loader: ShardedLoader, progress: Progress) -> Row:
         """Train on every batch once and return loss, accuracy and AUC over all of them.
 
         Raises:
-            TrainingError: a loss is not finite, memory is out, or the ranks read different batches.
-            ArgumentError: there is no batch, or one is none of images and targets.
+            TrainingError: a loss is not finite, memory has run out, or the ranks read different batches.
+            ArgumentError: there is no batch, or a batch is not (images, targets).
         """
-        seen, ranks, net = EpochMetrics(), share.ranks, share.ranks.wrap_ddp(self.losses)
-        source, steps = map(self._placed, share), 0
-        while True:
-            group = list(islice(source, self.accumulate))
-            if not steps:
-                ranks.reseed_per_rank()
-                if progress.epoch == 0 and ranks.is_main:
-                    _warn_of_few(self.losses.model, group)
-            masses = list(map(self._mass, group))
-            total = _agreed(ranks, group, masses)
-            if not group:
-                break
+        context, metrics = loader.context, EpochMetrics()
+        module, shards = context.wrap_ddp(self.losses), map(self._to_device, loader)
+        group = list(islice(shards, self.accumulate))
+        context.reseed_per_rank()
+        if progress.epoch == 0 and context.is_main:
+            _warn_of_small_batches(self.losses.model, group)
+        batches = 0
+        while weighted := self._weigh(context, group):
             self.optimizer.zero_grad(set_to_none=True)
-            faults = []
-            for number, (part, mass) in enumerate(zip(group, masses, strict=True), 1):
-                with _memory_is_told(len(part.targets)), nullcontext() if number == len(group) else _alone(net):
-                    logits, value = net(part.images, part.targets, mass > 0)
-                    scale = mass * ranks.world_size / total if total else 1.0
-                    loss = value if scale == 1 else value * scale
-                    self.scaler.scale(loss).backward()
-                seen.add(logits, part.targets, part.indices)
-                if mass:
-                    amount = value.item()
-                    seen.add_loss(amount, mass)
-                    faults += [] if math.isfinite(amount) else [_fault(amount, part, steps, progress)]
-                steps += 1
-                progress.step(seen)
-            if ranks.all_reduce(len(faults))[0]:
-                raise TrainingError(faults[0] if faults else "the loss of another rank is not finite; that rank names it")
+            errors = self._run_backward(module, weighted, metrics, progress, batches)
+            batches += len(group)
+            if context.all_reduce(len(errors))[0]:
+                raise TrainingError(
+                    errors[0] if errors else "the loss of another rank is not finite; see the error of that rank"
+                )
             self.scaler.step(self.optimizer)
             self.scaler.update()
             if self.average is not None:
                 self.average.update_parameters(self.losses.model)
-        if not steps:
+            group = list(islice(shards, self.accumulate))
+        if not batches:
             raise ArgumentError(
                 f"fit: no batch in epoch {progress.epoch}; a DataLoader with drop_last=True needs a whole batch of images, "
                 "and a generator can be read only once: pass a list or a DataLoader"
             )
         progress.close()
-        return seen.scores(ranks)
+        return metrics.compute(context)
 
-    def _mass(self, part: Shard) -> float:
-        """Return what a batch's mean loss counts beside another's: its images, or the sum of their classes' weights."""
-        own = len(part.indices)
+    def _weigh(self, context: DistributedContext, group: list[Shard]) -> list[tuple[Shard, float, float]]:
+        """Return each batch with its weight in the mean loss, and the factor by which its loss is multiplied.
+
+        The weight is the number of images, or the sum of their class weights. The factors make the gradient of the step that
+        of one large batch, because DistributedDataParallel averages the gradients of the ranks.
+
+        Raises:
+            TrainingError: the ranks read different batches.
+        """
+        weights = [self._weight(shard) for shard in group]
+        numbers = [len(group), sum(shard.checksum for shard in group)]
+        total, *sums = context.all_reduce(sum(weights), *numbers)
+        if sums != [context.world_size * number for number in numbers]:
+            raise TrainingError(
+                "the ranks read different batches; pass the loader of a single process, in the same order, on each of them: "
+                "fit splits its batches"
+            )
+        factors = [weight * context.world_size / total if total else 1.0 for weight in weights]
+        return list(zip(group, weights, factors, strict=True))
+
+    def _weight(self, shard: Shard) -> float:
+        count = len(shard.indices)
         if self.class_weights is None:
-            return own
-        return float(self.class_weights.to(part.targets.device)[part.targets[:own]].sum())
+            return count
+        return float(self.class_weights.to(shard.targets.device)[shard.targets[:count]].sum())
 
-    def _placed(self, part: Shard) -> Shard:
+    def _run_backward(
+        self,
+        module: nn.Module,
+        weighted: list[tuple[Shard, float, float]],
+        metrics: EpochMetrics,
+        progress: Progress,
+        first: int,
+    ) -> list[str]:
+        """Add the gradients of a group of batches, and return a message for each loss that is not finite.
+
+        `first` is the number of batches of the epoch before this group.
+        """
+        errors = []
+        for index, (shard, weight, factor) in enumerate(weighted):
+            is_last = index == len(weighted) - 1
+            with _explain_out_of_memory(len(shard.targets)), nullcontext() if is_last else _no_sync(module):
+                logits, loss = module(shard.images, shard.targets, weight > 0)
+                self.scaler.scale(loss if factor == 1 else loss * factor).backward()
+            metrics.update(logits, shard.targets, shard.indices)
+            if weight:
+                value = loss.item()
+                metrics.update_loss(value, weight)
+                if not math.isfinite(value):
+                    errors.append(_describe_loss(value, shard, first + index, progress))
+            progress.update(metrics)
+        return errors
+
+    def _to_device(self, shard: Shard) -> Shard:
+        """Check a batch and move it to the device, dtype and memory format of the model."""
         model = self.losses.model
-        check_batch(part.images, part.targets, model.num_classes)
-        like = next(model.parameters())
-        layout = torch.channels_last if model.is_channels_last else torch.preserve_format
+        check_batch(shard.images, shard.targets, model.num_classes)
+        parameter = next(model.parameters())
+        memory_format = torch.channels_last if model.is_channels_last else torch.preserve_format
         return Shard(
-            part.images.to(like.device, like.dtype, memory_format=layout),
-            part.targets.to(like.device),
-            part.indices,
-            part.checksum,
+            shard.images.to(parameter.device, parameter.dtype, memory_format=memory_format),
+            shard.targets.to(parameter.device),
+            shard.indices,
+            shard.checksum,
         )
 
 
-def _agreed(ranks: DistributedContext, group: list[Shard], masses: list[float]) -> float:
-    """Return what all ranks' images of this step count together.
-
-    Raises:
-        TrainingError: the ranks read different batches.
-    """
-    marks = [len(group), sum(part.checksum for part in group)]
-    mass, *sums = ranks.all_reduce(sum(masses), *marks)
-    if sums != [ranks.world_size * mark for mark in marks]:
-        raise TrainingError(
-            "the ranks read different batches; give each the loader of a single process, in the same order: fit splits "
-            "its batches"
-        )
-    return mass
+def _no_sync(module: nn.Module) -> AbstractContextManager[None]:
+    """Accumulate gradients on this rank, without the all-reduce of DistributedDataParallel."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
-def _alone(net: nn.Module) -> AbstractContextManager[None]:
-    """Have gradients pile up on this rank until the group's last batch."""
-    return net.no_sync() if isinstance(net, DistributedDataParallel) else nullcontext()
-
-
-def _warn_of_few(model: nn.Module, group: list[Shard]) -> None:
-    few = [len(part.targets) for part in group if len(part.targets) <= 2]
-    if few and training_batch_norms(model):
+def _warn_of_small_batches(model: nn.Module, group: list[Shard]) -> None:
+    sizes = [len(shard.targets) for shard in group if len(shard.targets) <= 2]
+    if sizes and training_batch_norms(model):
         warnings.warn(
-            f"batch normalisation takes its statistics of a batch of {few[0]}, too few to say much, and accumulate does not "
-            "change that: take larger batches (checkpoint=True and precision='bf16' make room), "
-            "create_model(..., norm_layer='groupnorm'), or train the head alone with freeze_epochs=epochs",
-            stacklevel=5,
+            f"batch normalisation computes its statistics on a batch of {sizes[0]}, too few images to be reliable; accumulate "
+            "does not change that. Use larger batches (checkpoint=True and precision='bf16' save memory), "
+            "create_model(..., norm_layer='groupnorm'), or train only the classifier with freeze_epochs=epochs",
+            stacklevel=6,  # the call of fit
         )
 
 
-def _fault(value: float, part: Shard, step: int, progress: Progress) -> str:
-    """Say where a loss went wrong, and whether it was the images that came so."""
-    own = len(part.indices)
-    bad = [place for place, image in zip(part.indices.tolist(), part.images[:own], strict=True) if not image.isfinite().all()]
-    found = f"not finite are its images {bad[:5]}, counted through the epoch" if bad else "its images are finite; lower lr"
-    return f"the loss is {value} in step {step} of epoch {progress.epoch}, with lr={progress.lr:.3g}; {found}"
+def _describe_loss(value: float, shard: Shard, batch: int, progress: Progress) -> str:
+    """Return a message about a loss that is not finite, which names the images that are not finite themselves."""
+    images = shard.images[: len(shard.indices)]
+    invalid = [index for index, image in zip(shard.indices.tolist(), images, strict=True) if not image.isfinite().all()]
+    cause = f"images {invalid[:5]} of the epoch are not finite" if invalid else "its images are finite; use a smaller lr"
+    return f"the loss is {value} in step {batch} of epoch {progress.epoch}, with lr={progress.lr:.3g}; {cause}"
 
 
 @contextmanager
-def _memory_is_told(images: int) -> Iterator[None]:
-    """Turn an out-of-memory error of torch's into one with remedies."""
+def _explain_out_of_memory(images: int) -> Iterator[None]:
+    """Raise a TrainingError with remedies if torch runs out of memory."""
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError of an accelerator is one; the CPU's is a plain one
+    except RuntimeError as error:  # on the CPU torch raises no OutOfMemoryError
         if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
         half = max(1, images // 2)
         raise TrainingError(
-            f"out of memory with a batch of {images}: pass checkpoint=True (a half or less of the maps are kept), "
+            f"out of memory with a batch of {images}: pass checkpoint=True (keeps half of the feature maps or less), "
             f"precision='bf16' (half the bytes), or batches of {half} with accumulate={-(-images // half)} (the same step)"
         ) from error
