@@ -1,4 +1,4 @@
-"""evaluate against scikit-learn, and the pictures."""
+"""evaluate compared with scikit-learn, and the plots."""
 
 import math
 
@@ -12,7 +12,7 @@ import inceptionzoo as iz
 
 
 class Score(nn.Module):
-    """Logits that the images hold."""
+    """A model whose logits are stored in the images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,17 +30,17 @@ def batches(classes: int, present: int, count: int = 120) -> list[tuple[torch.Te
     return list(zip(logits[:, :, None, None].split(32), targets.split(32), strict=True))
 
 
-def test_the_mode_of_every_part_is_as_it_was():
+def test_the_mode_of_every_module_is_restored():
     model = nn.Sequential(nn.BatchNorm2d(2), nn.Sequential(nn.Dropout(), nn.ReLU()), Score()).train()
     model[0].eval()
     model[1][1].eval()
-    before = [part.training for part in model.modules()]
+    before = [module.training for module in model.modules()]
     iz.evaluate(model, batches(2, 2))
-    assert [part.training for part in model.modules()] == before == [True, False, True, True, False, True]
+    assert [module.training for module in model.modules()] == before == [True, False, True, True, False, True]
 
 
 @pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (5, 3)])
-def test_against_scikit_learn(classes, present):
+def test_metrics_equal_scikit_learns(classes, present):
     model, loader = Score().train(), batches(classes, present)
     result = iz.evaluate(model, loader)
     assert model.training
@@ -75,40 +75,40 @@ def test_one_class_has_no_auc(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_pictures(tmp_path, classes):
+def test_plots(tmp_path, classes):
     result = iz.evaluate(Score(), batches(classes, classes))
     history = iz.History("accuracy", [{"epoch": e, "lr": 0.1, "loss": 1.0, "accuracy": 0.5, "auc": math.nan} for e in (0, 1)])
-    draws = [result.plot_roc, result.plot, result.plot_precision_recall, result.plot_calibration, history.plot]
-    for draw, name in ((draw, f"{draw.__name__}.png") for draw in draws):
-        draw(tmp_path / name)
+    plots = [result.plot_roc, result.plot, result.plot_precision_recall, result.plot_calibration, history.plot]
+    for plot, name in ((plot, f"{plot.__name__}.png") for plot in plots):
+        plot(tmp_path / name)
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300
             assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
 
 
-def test_refusals():
+def test_invalid_loaders():
     with pytest.raises(iz.ArgumentError, match="the loader gave no batch"):
         iz.evaluate(Score(), [])
     with pytest.raises(iz.ArgumentError, match=r"targets from 3 to 3 must lie in 0..1"):
         iz.evaluate(Score(), [(torch.zeros(1, 2, 1, 1), torch.tensor([3]))])
 
 
-def made(probabilities: list[float], targets: list[int]) -> iz.Result:
+def result_of(probabilities: list[float], targets: list[int]) -> iz.Result:
     scores = torch.tensor(probabilities)
     logits = torch.stack((1 - scores, scores), 1).log()
     return iz.evaluate(Score(), [(logits[:, :, None, None], torch.tensor(targets))])
 
 
 def test_sensitivity_and_calibration_by_hand():
-    result = made([0.1, 0.2, 0.3, 0.6, 0.4, 0.55, 0.7, 0.9], [0, 0, 0, 0, 1, 1, 1, 1])
-    assert result.sensitivity(0.75) == 1.0  # from 0.4 on: one of four is found wrongly
-    assert result.sensitivity(0.9) == 0.5  # from 0.7 on: none is
+    result = result_of([0.1, 0.2, 0.3, 0.6, 0.4, 0.55, 0.7, 0.9], [0, 0, 0, 0, 1, 1, 1, 1])
+    assert result.sensitivity(0.75) == 1.0  # threshold 0.4: one of four negatives is a false positive
+    assert result.sensitivity(0.9) == 0.5  # threshold 0.7: none is
     confidence = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.6, 0.55, 0.7, 0.9])
     right = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0])
     bins = (confidence * 15).floor()
     error = sum(abs(float((right - confidence)[bins == one].sum())) for one in bins.unique()) / 8
     assert result.calibration_error == pytest.approx(error, abs=1e-6)
-    assert math.isnan(made([0.7], [1]).sensitivity())
+    assert math.isnan(result_of([0.7], [1]).sensitivity())
     with pytest.raises(iz.ArgumentError, match="specificity=1.5 must be a number"):
         result.sensitivity(1.5)
     with pytest.raises(iz.ArgumentError, match="the model has 5 classes and must have two"):

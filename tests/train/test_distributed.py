@@ -1,4 +1,4 @@
-"""Several processes: the training of one, their faults, killed and called again."""
+"""Training in several processes: equal to one process, with faults, and resumed after being killed."""
 
 import json
 import os
@@ -11,24 +11,21 @@ import numpy
 import pytest
 import torch
 import trainings
-from torch.utils.data import BatchSampler, DataLoader, TensorDataset
-from torch.utils.data.distributed import DistributedSampler
+from torch.utils.data import DataLoader, TensorDataset
 from trainings import BATCH, EPOCHS, IMAGES, launch, outcome
 
 import inceptionzoo as iz
-from inceptionzoo.evaluation._batches import ShardedLoader
-from inceptionzoo.evaluation._distributed import DistributedContext
 from inceptionzoo.weights._safetensors import MARKER, read_safetensors
 from inceptionzoo.zoo._registry import REGISTRY
 
 
 def compare(out: Path, kind: str, options: dict[str, object]) -> None:
-    """Train without batch normalisation and dropout, so that a batch taken apart is the batch."""
+    """Train without batch normalisation and dropout, so that a sharded batch gives the gradient of the full batch."""
     targets = torch.arange(IMAGES) % 3
     images = torch.randn(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + targets[:, None, None, None]
     network = iz.network(trainings.NETWORK, style=iz.Style(norm=None, bias=True))
     iz.register_model("tiny", network, num_classes=3, input_size=(3, 8, 8))
-    torch.manual_seed(3 + 10 * int(os.environ.get("RANK", "0")))  # the first rank's weights are what counts
+    torch.manual_seed(3 + 10 * int(os.environ.get("RANK", "0")))  # rank 0 broadcasts its weights
     model = iz.create_model("tiny")
     train: object = list(zip(images.split(BATCH), targets.split(BATCH), strict=True))
     if kind != "list":
@@ -39,8 +36,8 @@ def compare(out: Path, kind: str, options: dict[str, object]) -> None:
     history = iz.fit(model, train, val, epochs=3, lr=0.05, class_weights=weights, seed=4, **options)
     result = iz.evaluate(model, val)
     vector = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    told = {"rows": history.epochs, "weights": vector.tolist(), "loss": result.loss}
-    (out / f"rank{os.environ.get('RANK', '')}.json").write_text(json.dumps(told))
+    outcome = {"rows": history.epochs, "weights": vector.tolist(), "loss": result.loss}
+    (out / f"rank{os.environ.get('RANK', '')}.json").write_text(json.dumps(outcome))
 
 
 @pytest.mark.parametrize(
@@ -53,32 +50,32 @@ def compare(out: Path, kind: str, options: dict[str, object]) -> None:
     ],
     ids=str,
 )
-def test_several_ranks_are_one(tmp_path, world, kind, options):
+def test_several_ranks_train_like_one_process(tmp_path, world, kind, options):
     assert launch(compare, tmp_path, kind, options) == [0]
     assert launch(compare, tmp_path, kind, options, world=world) == [0] * world
-    alone = json.loads((tmp_path / "rank.json").read_text())
+    single = json.loads((tmp_path / "rank.json").read_text())
     tolerance = 2e-2 if "precision" in options else 1e-5
-    told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(world)]
-    for one in told:
-        assert one["weights"] == told[0]["weights"]
-        assert one["weights"] == pytest.approx(alone["weights"], rel=tolerance, abs=tolerance)
-        assert one["loss"] == pytest.approx(alone["loss"], rel=tolerance)
-        for row, other in zip(one["rows"], alone["rows"], strict=True):
+    ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(world)]
+    for rank in ranks:
+        assert rank["weights"] == ranks[0]["weights"]
+        assert rank["weights"] == pytest.approx(single["weights"], rel=tolerance, abs=tolerance)
+        assert rank["loss"] == pytest.approx(single["loss"], rel=tolerance)
+        for row, other in zip(rank["rows"], single["rows"], strict=True):
             for key in row.keys() - {"seconds"} if "precision" not in options else {"loss"}:
                 assert row[key] == pytest.approx(other[key], rel=tolerance, abs=1e-6), key
 
 
 FAULTS = [(fault, rank) for fault in ("kill", "raise", "hang", "early exit", "nan") for rank in (0, 1)]
-EVERYDAY = {("kill", 0), ("hang", 1), ("nan", 1)}
+EVERY_CHANGE = {("kill", 0), ("hang", 1), ("nan", 1)}
 
 
 @pytest.mark.parametrize(
-    ("fault", "rank"), [pytest.param(*case, marks=() if case in EVERYDAY else pytest.mark.full) for case in FAULTS]
+    ("fault", "rank"), [pytest.param(*case, marks=() if case in EVERY_CHANGE else pytest.mark.full) for case in FAULTS]
 )
 def test_a_fault_of_one_rank_ends_all(tmp_path, fault, rank):
     codes = launch(trainings.train_with_a_fault, tmp_path, fault, rank, world=2)
     other = codes[1 - rank]
-    assert other not in (0, None), codes  # it has noticed by itself, in time
+    assert other not in (0, None), codes  # it ends by itself, before the test kills it
     assert codes[rank] != 0 or fault == "early exit", codes
     assert (codes[rank] is None) == (fault == "hang"), codes
     assert not (tmp_path / "done.pt").exists()
@@ -93,18 +90,18 @@ def test_a_fault_of_one_rank_ends_all(tmp_path, fault, rank):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """What is left by trainings that were not cut short, by the number of their ranks."""
-    found = {}
+def uninterrupted(tmp_path_factory):
+    """The outcomes of uninterrupted trainings, by the number of ranks."""
+    outcomes = {}
     for world in (1, 2):
-        out = tmp_path_factory.mktemp(f"whole{world}")
+        out = tmp_path_factory.mktemp(f"uninterrupted{world}")
         assert launch(trainings.train, out, world=world) == [0] * world
-        found[world] = outcome(out)
-    return found
+        outcomes[world] = outcome(out)
+    return outcomes
 
 
 def kills() -> list[object]:
-    """200 places: of 100 images in one process, of some 50 in each of two; every seventh of them each day."""
+    """Return 200 images at which to kill a process: of 100 in one process, of about 50 in each of two."""
     draw, cases = random.Random(0), []
     for index in range(200):
         world = 1 + index % 2
@@ -114,50 +111,13 @@ def kills() -> list[object]:
 
 
 @pytest.mark.parametrize(("world", "step", "rank"), kills())
-def test_killed_and_called_again_it_ends_the_same(whole, tmp_path, world, step, rank):
+def test_a_killed_training_resumes_to_the_same_outcome(uninterrupted, tmp_path, world, step, rank):
     codes = launch(trainings.train_and_be_killed, tmp_path, step, rank, world=world)
     assert codes[rank] == -9
     assert 0 not in codes
-    launch(trainings.train_and_be_killed, tmp_path, step // 2 + 1, world - 1 - rank, world=world)  # and once more, elsewhere
+    launch(trainings.train_and_be_killed, tmp_path, step // 2 + 1, world - 1 - rank, world=world)  # and again, at another image
     assert launch(trainings.train, tmp_path, world=world) == [0] * world
-    assert outcome(tmp_path) == whole[world]
-
-
-def test_a_share_is_a_part_of_each_batch():
-    images = torch.arange(11.0)[:, None]
-    targets = torch.arange(11)
-    for batches in (DataLoader(TensorDataset(images, targets), 4), list(zip(images.split(4), targets.split(4), strict=True))):
-        for world in (1, 2, 3, 4, 5):
-            places = []
-            for rank in range(world):
-                share = ShardedLoader(batches, DistributedContext(rank, world))
-                for _ in range(2):  # every pass is the same
-                    parts = list(share)
-                    assert len(parts) == 3
-                    for part in parts:
-                        own = len(part.indices)
-                        assert part.images[:own, 0].long().equal(part.indices)
-                        assert part.targets[:own].equal(part.indices)
-                        assert own or len(part.targets) == 1  # something to run, which does not count
-                places += torch.cat([part.indices for part in parts]).tolist()
-            assert sorted(places) == list(range(11))
-
-
-def test_a_loaders_part_reads_no_other_images():
-    read = []
-
-    class Counted(TensorDataset):
-        def __getitem__(self, index):
-            read.append(index)
-            return super().__getitem__(index)
-
-    data = Counted(torch.zeros(8, 1), torch.arange(8))
-    list(ShardedLoader(DataLoader(data, 4), DistributedContext(1, 2)))
-    assert read == [1, 3, 5, 7]
-    sampler = DistributedSampler(data, num_replicas=2, rank=0)
-    for loader in (DataLoader(data, 4, sampler=sampler), DataLoader(data, batch_sampler=BatchSampler(sampler, 4, False))):
-        with pytest.raises(iz.ArgumentError, match="has a DistributedSampler, which repeats images .* of a single process"):
-            ShardedLoader(loader, DistributedContext(0, 2))
+    assert outcome(tmp_path) == uninterrupted[world]
 
 
 def tiny() -> iz.Net:
@@ -171,15 +131,15 @@ def noise(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(size, 3, 8, 8, generator=torch.Generator().manual_seed(size)), torch.arange(size) % 2
 
 
-def unequal(out: Path, what: str) -> None:
-    """Make another call on one rank."""
+def unequal(out: Path, change: str) -> None:
+    """Call fit differently on rank 1."""
     other = os.environ["RANK"] == "1"
     train, lr = [noise(4), noise(5), noise(6)], 0.1
-    if other and what == "one more":
+    if other and change == "one more":
         train.append(noise(4))
-    if other and what == "another order":
+    if other and change == "another order":
         train.reverse()
-    if other and what == "another lr":
+    if other and change == "another lr":
         lr = 0.2
     try:
         iz.fit(tiny(), (batch for batch in train), epochs=1, lr=lr)
@@ -189,26 +149,26 @@ def unequal(out: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "text"),
+    ("change", "text"),
     [
         ("one more", "read different batches"),
         ("another order", "read different batches"),
         ("another lr", "differ in their arg"),
     ],
 )
-def test_ranks_that_differ_say_so(tmp_path, what, text):
-    codes = launch(unequal, tmp_path, what, world=2)
+def test_ranks_that_differ_raise_an_error(tmp_path, change, text):
+    codes = launch(unequal, tmp_path, change, world=2)
     assert 0 not in codes
     assert any(text in path.read_text() for path in tmp_path.iterdir())
 
 
 def several(out: Path) -> None:
-    """Train again and again, with auxiliary heads, and a last batch that leaves a rank without an image."""
+    """Train three times, with auxiliary heads, and with a last batch that leaves a rank without an image."""
     for number in range(3):
         torch.manual_seed(0)
         history = iz.fit(iz.with_aux(tiny()), [noise(6), noise(1)], [noise(5)], epochs=1 + number, channels_last=False)
-        told = [row["loss"] for row in history.epochs]
-        (out / f"{os.environ.get('RANK', '')}.{number}").write_text(json.dumps(told))
+        losses = [row["loss"] for row in history.epochs]
+        (out / f"{os.environ.get('RANK', '')}.{number}").write_text(json.dumps(losses))
 
 
 def test_several_trainings_in_one_process(tmp_path):
@@ -220,7 +180,7 @@ def test_several_trainings_in_one_process(tmp_path):
 
 
 class Draws(TensorDataset):
-    """Each image is what the random generators draw for it."""
+    """Images that are drawn from the random generators of torch, Python and NumPy."""
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = torch.tensor([torch.rand(()).item(), random.random(), numpy.random.rand()])
@@ -235,12 +195,12 @@ def drawing(out: Path, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ranks_draw_their_own(tmp_path, workers):
+def test_ranks_draw_different_random_numbers(tmp_path, workers):
     assert launch(drawing, tmp_path, workers, world=2) == [0, 0]
-    ours, theirs = (json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1))
-    late = slice(0 if workers else 3, None)  # without workers the first batch is drawn before the ranks part
+    first, second = (json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1))
+    late = slice(0 if workers else 3, None)  # without workers the first batch is drawn before the ranks are seeded differently
     for column in range(3):
-        assert not {draw[column] for draw in ours[late]} & {draw[column] for draw in theirs[late]}
+        assert not {draw[column] for draw in first[late]} & {draw[column] for draw in second[late]}
 
 
 @pytest.mark.full
@@ -248,8 +208,8 @@ def test_ranks_draw_their_own(tmp_path, workers):
 def test_torchrun(tmp_path, fault):
     script = (
         "import sys, pathlib, torch, trainings; from datetime import timedelta; "
-        "from inceptionzoo.evaluation import _distributed as ranks; "
-        f"{'ranks.TIMEOUT = timedelta(seconds=5); ' if fault == 'hang' else ''}torch.set_num_threads(1); "
+        "from inceptionzoo.evaluation import _distributed; "
+        f"{'_distributed.TIMEOUT = timedelta(seconds=5); ' if fault == 'hang' else ''}torch.set_num_threads(1); "
         f"trainings.train_with_a_fault(pathlib.Path({str(tmp_path)!r}), {fault!r}, 1)"
     )
     path = tmp_path / "script.py"

@@ -1,4 +1,4 @@
-"""fit: its defaults, its schedule, what it records, what it refuses."""
+"""fit: defaults, schedule, records, and invalid arguments."""
 
 import copy
 import json
@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train import recipe
-from inceptionzoo.zoo._registry import REGISTRY
 
-# what the seed's log printed beside "epoch k" (facts.md, section 1): 200 epochs, lr 0.025
-PRINTED = {
+# the rates in the log of the script that this library replaces, by epoch: 200 epochs, lr 0.025
+LOGGED_RATES = {
     11: 0.024743364840344905,
     69: 0.018002294394417008,
     163: 0.001844920924931094,
@@ -29,39 +28,30 @@ PRINTED = {
 }
 
 
-@pytest.fixture
-def tiny():
-    """A network that trains in milliseconds."""
-    iz.register_model("tiny", iz.network(conv1=iz.Conv(8, 3, 2), block=iz.inception(4, 4, 8, 2, 4, 4)), num_classes=2)
-    torch.manual_seed(0)
-    yield iz.create_model("tiny")
-    del REGISTRY["tiny"]
-
-
 def batches(
     count: int = 4, size: int = 8, classes: int = 2, seed: int = 0, gap: float = 1.0
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of noise whose class shows as brightness."""
+    """Return batches of noise whose brightness depends on the class."""
     random = torch.Generator().manual_seed(seed)
     targets = [torch.arange(size) % classes for _ in range(count)]
     return [(torch.randn(size, 3, 16, 16, generator=random) + gap * target[:, None, None, None], target) for target in targets]
 
 
-@pytest.mark.filterwarnings("ignore:batch normalisation takes its statistics of a batch of 2")
-def test_the_schedule_gives_the_seeds_printed_rates(tiny):
+@pytest.mark.filterwarnings("ignore:batch normalisation computes its statistics on a batch of 2")
+def test_schedule_gives_the_logged_rates(tiny):
     epochs = 200
     used = [row["lr"] for row in iz.fit(tiny, batches(1, 2), epochs=epochs).epochs]
     for epoch, rate in enumerate(used):
         assert rate == pytest.approx(0.0125 * (1 + math.cos(math.pi * epoch / epochs)), abs=1e-15)
-    # the seed stepped before its epoch, and printed get_lr() of a schedule that had already stepped
-    for epoch, printed in PRINTED.items():
+    # the script stepped the schedule before the epoch, and logged get_lr() of a schedule that had already stepped
+    for epoch, logged in LOGGED_RATES.items():
         following = used[epoch + 1] if epoch + 1 < epochs else 0.0
         ratio = (1 + math.cos(math.pi * (epoch + 1) / epochs)) / (1 + math.cos(math.pi * epoch / epochs))
-        assert following * ratio == pytest.approx(printed, abs=1e-15)
-    assert used[11] != pytest.approx(PRINTED[11], abs=1e-6)  # which is not the rate of that epoch
+        assert following * ratio == pytest.approx(logged, abs=1e-15)
+    assert used[11] != pytest.approx(LOGGED_RATES[11], abs=1e-6)  # the logged rate is not the rate of that epoch
 
 
-def test_the_defaults_are_the_seeds_or_the_models_own():
+def test_recipe_defaults_come_from_the_registry_entry():
     for name, lr, decay in (("googlenet", 0.025, 3e-4), ("vgg16_bn", 0.002, 5e-4), ("vgg16", 0.01, 5e-4)):
         optimizer, _ = recipe(iz.create_model(name, device="meta"), 200)
         assert isinstance(optimizer, SGD)
@@ -73,7 +63,7 @@ def test_the_defaults_are_the_seeds_or_the_models_own():
     assert scheduler.get_last_lr() == [0.1]
 
 
-def test_it_learns_and_keeps_the_best(tiny, tmp_path):
+def test_training_learns_and_saves_the_best_epoch(tiny, tmp_path):
     val = batches(seed=1)
     history = iz.fit(tiny, batches(), val, epochs=12, out=tmp_path, seed=0)
     assert history.epochs[-1]["val_accuracy"] > 0.9
@@ -94,9 +84,9 @@ def test_monitor_a_loss(tiny, tmp_path):
     assert "val_loss" not in history.epochs[0]
 
 
-@pytest.mark.filterwarnings("ignore:batch normalisation takes its statistics of a batch of 2")
-def test_metrics_are_of_the_whole_epoch(tiny):
-    """The seed printed nan, 1 and 0, the AUC of batches of two."""
+@pytest.mark.filterwarnings("ignore:batch normalisation computes its statistics on a batch of 2")
+def test_metrics_are_computed_over_the_epoch(tiny):
+    """The script that this library replaces printed the AUC of each batch of two images: nan, 0 or 1."""
     train = batches(16, 2, gap=0.02)
     row = iz.fit(tiny, train, train, epochs=1, lr=0.0, momentum=0.0, weight_decay=0.0).epochs[0]
     seen = set()
@@ -137,7 +127,7 @@ def test_auxiliary_heads_add_their_weighted_losses():
     assert not model.aux["inception4a"].head.fc.weight.equal(before)
 
 
-def test_ones_own_optimizer_schedule_loss_and_callbacks(tiny):
+def test_custom_optimizer_scheduler_loss_and_callbacks(tiny):
     optimizer = SGD(tiny.parameters(), lr=1.0)
     calls = []
     rows = iz.fit(
@@ -154,24 +144,56 @@ def test_ones_own_optimizer_schedule_loss_and_callbacks(tiny):
     assert calls == [(True, 0), (True, 1), (True, 2)]
 
 
-def test_class_weights_and_smoothing_reach_the_loss(tiny):
-    train = batches(1)
-    state = {key: value.clone() for key, value in tiny.state_dict().items()}
-    losses = []
-    for options in ({}, {"label_smoothing": 0.3}, {"class_weights": torch.tensor([1.0, 9.0])}):
-        tiny.load_state_dict(state)
-        losses.append(iz.fit(tiny, train, epochs=1, **options).epochs[0]["loss"])
-    assert len(set(losses)) == 3
+def label_smoothing(log_probabilities, targets):
+    """Cross entropy with targets of 0.85 and 0.15: one less 0.3, and 0.3 shared between both classes."""
+    truth = torch.full_like(log_probabilities, 0.15)
+    truth[torch.arange(len(targets)), targets] = 0.85
+    return -(truth * log_probabilities).sum() / len(targets)
 
 
-def test_a_loss_that_is_not_finite_stops_at_once(tiny, tmp_path):
+def class_weights(log_probabilities, targets):
+    """The weighted mean, divided by the sum of the weights of the images."""
+    weights = torch.where(targets == 0, 1.0, 9.0)
+    return -(weights * log_probabilities[torch.arange(len(targets)), targets]).sum() / weights.sum()
+
+
+def squared_error(log_probabilities, targets):
+    """The mean over the images of the squared error of the probability of class 1."""
+    return ((log_probabilities.exp()[:, 1] - targets) ** 2).mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, lambda logs, targets: -logs[torch.arange(len(targets)), targets].mean()),
+        ({"label_smoothing": 0.3}, label_smoothing),
+        ({"class_weights": torch.tensor([1.0, 9.0])}, class_weights),
+        ({"loss": lambda logits, targets: ((logits.softmax(1)[:, 1] - targets) ** 2).mean()}, squared_error),
+    ],
+    ids=["cross entropy", "label_smoothing", "class_weights", "loss"],
+)
+def test_loss_and_gradient_have_the_expected_values(make, options, expected):
+    """The loss and one step of plain SGD, computed here from the logits; the classes have 3 and 5 images."""
+    model, reference = make(), make().train()
+    images, _ = batches(1)[0]
+    targets = torch.tensor([0, 1, 1, 0, 1, 1, 0, 1])
+    row = iz.fit(model, [(images, targets)], epochs=1, lr=0.5, momentum=0.0, weight_decay=0.0, **options).epochs[0]
+    loss = expected(reference(images).log_softmax(1), targets)
+    loss.backward()
+    assert row["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    weight = reference.head.fc.weight
+    assert (weight.grad.abs() > 1e-4).all()
+    assert model.head.fc.weight.detach().numpy() == pytest.approx((weight - 0.5 * weight.grad).detach().numpy(), abs=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_training(tiny, tmp_path):
     good, bad = batches(2), batches(3)
     bad[1][0][0] = math.nan
     iz.fit(tiny, good, good, epochs=1, out=tmp_path)
     kept = (tmp_path / "best.safetensors").read_bytes()
     before = tiny.features.conv1.conv.weight.clone()
     with pytest.raises(
-        iz.TrainingError, match="the loss is nan in step 1 of epoch 0, with lr=0.025; not finite are its images .8., counted"
+        iz.TrainingError, match="the loss is nan in step 1 of epoch 0, with lr=0.025; images .8. of the epoch are not finite"
     ):
         iz.fit(tiny, bad, good, epochs=2, out=tmp_path, resume=False)
     assert (tmp_path / "best.safetensors").read_bytes() == kept
@@ -190,7 +212,7 @@ def test_class_names_come_from_the_data(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("show", "bars"), [(True, True), (False, False), (None, False)])
-def test_progress(tiny, capfd, show, bars):
+def test_progress_bar(tiny, capfd, show, bars):
     iz.fit(tiny, batches(), epochs=1, progress=show)
     text = capfd.readouterr().err
     assert bool(text) is bars
@@ -207,7 +229,7 @@ def test_progress(tiny, capfd, show, bars):
         ({"epochs": 1, "momentum": math.nan}, "momentum=nan"),
         ({"epochs": 1, "monitor": "accurracy"}, "did you mean 'accuracy'?"),
         ({"epochs": 1, "monitor": "val_auc"}, "monitor='val_auc' must be one of 'loss', 'accuracy', 'auc'"),
-        ({"epochs": 1, "loss": torch.nn.CrossEntropyLoss(), "label_smoothing": 0.1}, "no effect beside a loss of your own"),
+        ({"epochs": 1, "loss": torch.nn.CrossEntropyLoss(), "label_smoothing": 0.1}, "no effect with a loss of your own"),
         ({"epochs": 1, "label_smoothing": 1.5}, "label_smoothing=1.5"),
         ({"epochs": 1, "class_weights": torch.ones(3)}, r"class_weights of shape (3,) must have shape (2,)"),
         ({"epochs": 1, "class_weights": torch.tensor([1.0, math.nan])}, "(2,): number 1=nan must be a finite number"),
@@ -220,15 +242,15 @@ def test_progress(tiny, capfd, show, bars):
         ({"epochs": 4, "freeze_epochs": 5}, "freeze_epochs=5 must be an int from 0 to 4"),
         ({"epochs": 4, "patience_epochs": 0}, "patience_epochs=0 must be an int from 1"),
         ({"epochs": 1, "layer_decay": -1}, "layer_decay=-1 must be a finite number"),
-        ({"epochs": 1, "metrics": {"f1": max}}, "metrics=['f1'] are of the validation data; pass val too"),
-        ({"epochs": 1, "val": [()], "metrics": {"auc": max}}, "metrics: 'auc' is in the history already"),
+        ({"epochs": 1, "metrics": {"f1": max}}, "metrics=['f1'] are computed on the validation data; pass val too"),
+        ({"epochs": 1, "val": [()], "metrics": {"auc": max}}, "metrics: 'auc' is a column of the history already"),
         ({"epochs": 1, "val": [()], "metrics": [max]}, "must be names with functions of a Result"),
         ({"epochs": 1, "val": [()], "metrics": {"kappa": max}, "monitor": "kapa"}, "did you mean 'kappa'"),
         ({"epochs": 1, "val": []}, "val has no batch; pass validation data, or None"),
         ({"epochs": 1, "callbacks": [7]}, "callbacks=[7] must be a list of functions"),
     ],
 )
-def test_bad_arguments(tiny, options, text):
+def test_invalid_arguments_change_nothing(tiny, options, text):
     before, state = tiny.features.conv1.conv.weight.clone(), torch.get_rng_state()
     with pytest.raises(iz.ArgumentError) as error:
         iz.fit(tiny, batches(1), **{"seed": 1, **options})
@@ -238,7 +260,7 @@ def test_bad_arguments(tiny, options, text):
     assert not tiny.is_channels_last
 
 
-def test_a_scheduler_steps_without_a_metric(tiny):
+def test_a_scheduler_that_needs_a_metric_is_refused(tiny):
     optimizer = SGD(tiny.parameters(), lr=0.1)
     for scheduler in (torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), torch.optim.lr_scheduler.StepLR, 7):
         with pytest.raises(iz.ArgumentError, match="must be one of torch.optim.lr_scheduler that steps without a metric"):
@@ -254,7 +276,7 @@ def test_callbacks_may_be_a_generator(tiny):
 @pytest.mark.parametrize(
     "batch", [7, (torch.zeros(1),), {"image": 1, "label": 2}, (torch.zeros(2, 3, 32, 32), [0, 1])], ids=str
 )
-def test_a_batch_is_two_tensors(tiny, batch):
+def test_a_batch_that_is_not_two_tensors(tiny, batch):
     for call in (lambda data: iz.fit(tiny, data, epochs=1), lambda data: iz.evaluate(tiny, data)):
         with pytest.raises(iz.ArgumentError, match=r"must be two Tensors, \(images, targets\)"):
             call([batch])
@@ -262,7 +284,7 @@ def test_a_batch_is_two_tensors(tiny, batch):
             call({"image": 1})
 
 
-def test_a_network_without_a_name_has_no_file(tiny, tmp_path):
+def test_an_unregistered_network_cannot_be_saved(tiny, tmp_path):
     nameless = iz.build(tiny.network)
     nameless.reset_classifier(2)
     assert iz.fit(nameless, batches(1), epochs=1).epochs
@@ -278,14 +300,14 @@ def test_no_batch(tiny):
         iz.fit(tiny, (batch for batch in batches(1)), epochs=2)
 
 
-def test_an_optimizer_of_ones_own_has_its_own_rate(tiny):
+def test_recipe_arguments_have_no_effect_with_an_optimizer(tiny):
     for name in ("lr", "layer_decay", "warmup_epochs"):
         value = 1 if name == "warmup_epochs" else 0.0
-        with pytest.raises(iz.ArgumentError, match=rf"{name}={value} has no effect beside an optimizer"):
+        with pytest.raises(iz.ArgumentError, match=rf"{name}={value} has no effect with an optimizer of your own"):
             iz.fit(tiny, batches(1), epochs=2, optimizer=SGD(tiny.parameters(), lr=1.0), **{name: value})
 
 
-def test_targets_that_are_no_class(tiny):
+def test_invalid_targets_and_images(tiny):
     images, targets = batches(1)[0]
     with pytest.raises(iz.ArgumentError, match=r"targets from 0 to 2 must lie in 0..1; the model has num_classes=2"):
         iz.fit(tiny, [(images, targets * 2)], epochs=1)
@@ -295,7 +317,7 @@ def test_targets_that_are_no_class(tiny):
         iz.fit(tiny, [(images.byte(), targets)], epochs=1)
 
 
-def test_warm_up_and_layer_decay(tiny):
+def test_warmup_and_layer_decay(tiny):
     rows = iz.fit(tiny, batches(1), epochs=6, lr=0.08, warmup_epochs=3).epochs
     assert [row["lr"] for row in rows] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.06, 0.02])
     model = iz.create_model("googlenet", num_classes=2)
@@ -304,14 +326,14 @@ def test_warm_up_and_layer_decay(tiny):
     assert rates[id(model.head.fc.weight)] == 0.1
     stages = list(model.features.children())
     found = [rates[id(next(stage.parameters()))] for stage in stages if list(stage.parameters())]
-    assert found == sorted(found)  # a stage nearer to the images moves less
+    assert found == sorted(found)  # the nearer a stage is to the images, the smaller its rate
     assert found[0] < 0.01
     for group in optimizer.param_groups:
         assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.01}
 
 
 @pytest.mark.parametrize("aux", [False, True])
-def test_a_frozen_body_stays(aux):
+def test_freeze_epochs_train_only_the_classifiers(aux):
     torch.manual_seed(0)
     model = iz.create_model("googlenet", num_classes=2)
     model = iz.with_aux(model) if aux else model
@@ -322,43 +344,42 @@ def test_a_frozen_body_stays(aux):
     heads = {"head", *(f"aux.{tap}.head" for tap in model.aux)}
     assert changed == {f"{head}.fc.{kind}" for head in heads for kind in ("weight", "bias")}
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    assert frozen == ["features.conv1.conv.weight"]  # as its owner left it
+    assert frozen == ["features.conv1.conv.weight"]  # as before the training
     iz.fit(model, [(torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 0, 1]))], epochs=2, freeze_epochs=1)
     assert not model.features.conv2[0].conv.weight.equal(before["features.conv2.0.conv.weight"])
 
 
-def test_it_stops_when_nothing_gets_better(tiny, tmp_path):
+def test_early_stopping(tiny, tmp_path):
     values = iter([0.5, 0.7, 0.7, 0.6, 0.9])
     options = {"metrics": {"own": lambda result: next(values)}, "monitor": "own", "patience_epochs": 2, "out": tmp_path}
     history = iz.fit(tiny, batches(1), batches(1), epochs=9, **options)
     assert [row["val_own"] for row in history.epochs] == [0.5, 0.7, 0.7, 0.6]
     assert history.best["epoch"] == 1
-    with pytest.warns(UserWarning, match="holds this training, complete"):
+    with pytest.warns(UserWarning, match="holds this training, and it is complete; pass resume=False"):
         assert iz.fit(tiny, batches(1), batches(1), epochs=9, **options).epochs == history.epochs
 
 
-def test_metrics_of_ones_own(tiny, tmp_path):
+def test_custom_metrics(tiny, tmp_path):
     val = batches(seed=1)
-    own = {"sensitivity": lambda result: result.sensitivity(0.75), "calibration": lambda result: result.calibration_error}
-    history = iz.fit(tiny, batches(), val, epochs=3, metrics=own, monitor="sensitivity", out=tmp_path)
+    metrics = {"sensitivity": lambda result: result.sensitivity(0.75), "calibration": lambda result: result.calibration_error}
+    history = iz.fit(tiny, batches(), val, epochs=3, metrics=metrics, monitor="sensitivity", out=tmp_path)
     assert history.monitor == "val_sensitivity"
     result = iz.evaluate(tiny, val)
     last = history.epochs[-1]
     assert (last["val_sensitivity"], last["val_calibration"]) == (result.sensitivity(0.75), result.calibration_error)
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert rows[0].endswith("val_auc,val_sensitivity,val_calibration,seconds")
-    told = json.loads((tmp_path / "history.json").read_text())
-    assert told == {"monitor": "val_sensitivity", "epochs": history.epochs}
+    assert json.loads((tmp_path / "history.json").read_text()) == {"monitor": "val_sensitivity", "epochs": history.epochs}
 
 
-def test_an_error_is_the_better_the_smaller(tiny, tmp_path):
+def test_a_minus_makes_the_smallest_value_the_best(tiny, tmp_path):
     values = iter([0.3, 0.1, 0.2])
     options = {"metrics": {"error": lambda result: next(values)}, "monitor": "-error", "out": tmp_path}
     history = iz.fit(tiny, batches(1), batches(1), epochs=3, **options)
     assert (history.monitor, history.best["epoch"]) == ("-val_error", 1)
 
 
-def test_recipe_checks_its_numbers(tiny):
+def test_recipe_checks_its_arguments(tiny):
     for options, text in (
         ({"warmup_epochs": 3}, "warmup_epochs=3"),
         ({"layer_decay": -1.0}, "layer_decay"),
@@ -370,7 +391,7 @@ def test_recipe_checks_its_numbers(tiny):
     assert "lr_scale" not in optimizer.param_groups[0]
 
 
-def test_what_is_undefined_is_null_in_json(tiny, tmp_path):
+def test_undefined_values_are_null_in_json(tiny, tmp_path):
     one_class = [(images, torch.zeros_like(targets)) for images, targets in batches(1)]
     iz.fit(tiny, one_class, epochs=1).to_json(tmp_path / "history.json")
     assert json.loads((tmp_path / "history.json").read_text())["epochs"][0]["auc"] is None
@@ -387,30 +408,31 @@ def test_tensorboard(tiny, tmp_path):
         assert [event.value for event in events.Scalars(key)] == pytest.approx([row[key] for row in history.epochs])
 
 
-def test_tensorboard_that_is_not_installed(monkeypatch, tmp_path):
+def test_missing_tensorboard(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(iz.ArgumentError, match="pip install tensorboard"):
         iz.train.tensorboard(tmp_path)
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_a_batch_of_two_says_little(tiny, size):
-    said = f"statistics of a batch of {size}, .* norm_layer='groupnorm'.*freeze_epochs=epochs"
-    with pytest.warns(UserWarning, match=said) as warned:
+def test_small_batches_warn_once(tiny, size):
+    text = f"statistics on a batch of {size}, .* norm_layer='groupnorm'.*freeze_epochs=epochs"
+    with pytest.warns(UserWarning, match=text) as warned:
         iz.fit(tiny, batches(3, size), epochs=2)
-    assert len([one for one in warned if "too few" in str(one.message)]) == 1
+    (warning,) = [warning for warning in warned if "too few" in str(warning.message)]
+    assert warning.filename == __file__
     grouped = iz.create_model("tiny", norm_layer="groupnorm", num_classes=2)
-    for model, options in ((grouped, {}), (tiny, {"freeze_epochs": 1})):  # warnings are errors here
+    for model, options in ((grouped, {}), (tiny, {"freeze_epochs": 1})):  # a warning would be an error
         iz.fit(model, batches(3, size), epochs=1, **options)
 
 
-def test_it_says_what_it_steps_with(tiny, capfd):
+def test_the_optimizer_is_printed(tiny, capfd):
     iz.fit(tiny, batches(1), epochs=1, progress=True, momentum=0.5)
     assert "tiny: SGD, lr 0.025, momentum 0.5, weight_decay 0.0003" in capfd.readouterr().err
 
 
 @one_thread()
-def test_a_seed_decides_what_augmentation_draws(tiny):
+def test_the_seed_determines_augmentation(tiny):
     """timm's transforms draw from Python's generator, others from NumPy's."""
 
     class Drawn(Dataset):
@@ -427,7 +449,7 @@ def test_a_seed_decides_what_augmentation_draws(tiny):
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_a_stream_whose_length_nobody_knows(tiny, capfd):
+def test_a_loader_without_a_length(tiny, capfd):
     class Stream(IterableDataset):
         def __iter__(self):
             return ((noise(3, 8, 8, seed=index), index % 2) for index in range(8))

@@ -1,4 +1,4 @@
-"""A training that was cut short goes on as if it had not been; what cannot be gone on with says so."""
+"""Resuming: a resumed training ends like an uninterrupted one; what cannot be resumed raises an error."""
 
 import json
 import os
@@ -17,15 +17,6 @@ from torch.utils.data import DataLoader, TensorDataset
 import inceptionzoo as iz
 from inceptionzoo.train._fingerprint import loss_name
 from inceptionzoo.weights._safetensors import read_safetensors
-from inceptionzoo.zoo._registry import REGISTRY
-
-
-@pytest.fixture
-def tiny():
-    iz.register_model("tiny", iz.network(conv1=iz.Conv(6, 3, 2), block=iz.inception(3, 3, 4, 2, 3, 2)), num_classes=2)
-    torch.manual_seed(3)
-    yield iz.create_model("tiny")
-    del REGISTRY["tiny"]
 
 
 def loader(generator: torch.Generator | None = None) -> DataLoader:
@@ -48,13 +39,13 @@ def stop_after(epoch: int) -> object:
 
 @one_thread()
 @pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"checkpoint": True}, {"optimizer": AdamW}], ids=str)
-def test_every_option_resumes(tiny, tmp_path, options):
+def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     def run(out: Path, **more: object) -> tuple[iz.History, iz.Net]:
         torch.manual_seed(3)
         model = iz.create_model("tiny")
-        own = {"optimizer": AdamW(model.parameters(), lr=0.01)} if "optimizer" in options else options
+        options_of_run = {"optimizer": AdamW(model.parameters(), lr=0.01)} if "optimizer" in options else options
         generator = torch.Generator().manual_seed(1)
-        return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **own, **more), model
+        return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **options_of_run, **more), model
 
     history, model = run(tmp_path / "a")
     with pytest.raises(StopError):
@@ -64,8 +55,9 @@ def test_every_option_resumes(tiny, tmp_path, options):
     for row, other in zip(history.epochs, again.epochs, strict=True):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
     assert all(value.equal(resumed.state_dict()[key]) for key, value in model.state_dict().items())
-    with pytest.warns(UserWarning, match="holds this training, complete; resume=False starts it anew"):
+    with pytest.warns(UserWarning, match="holds this training, and it is complete; pass resume=False to train again") as warned:
         third, done = run(tmp_path / "b")
+    assert [warning.filename for warning in warned] == [__file__]
     assert third.epochs == again.epochs
     assert all(value.equal(done.state_dict()[key]) for key, value in model.state_dict().items())
     fresh, _ = run(tmp_path / "b", resume=False)
@@ -93,7 +85,7 @@ def test_another_training_is_refused(tiny, tmp_path, options, text):
 
 
 @one_thread()
-def test_what_a_callback_draws_changes_nothing(tiny, tmp_path):
+def test_random_numbers_of_a_callback_change_nothing(tiny, tmp_path):
     def draw(*_: object) -> None:
         torch.rand(3), random.random(), numpy.random.rand()
 
@@ -102,14 +94,14 @@ def test_what_a_callback_draws_changes_nothing(tiny, tmp_path):
         model = iz.create_model("tiny", drop_rate=0.5)
         return [row["loss"] for row in iz.fit(model, loader(), epochs=4, out=out, callbacks=callbacks).epochs]
 
-    whole = run(tmp_path / "a")
-    assert run(tmp_path / "b", draw) == whole
+    uninterrupted = run(tmp_path / "a")
+    assert run(tmp_path / "b", draw) == uninterrupted
     with pytest.raises(StopError):
         run(tmp_path / "c", draw, stop_after(1))
-    assert run(tmp_path / "c", draw) == whole
+    assert run(tmp_path / "c", draw) == uninterrupted
 
 
-def test_losses_are_called_the_same_in_every_process():
+def test_loss_names_do_not_depend_on_the_process():
     entropy = torch.nn.functional.cross_entropy
     smooth = partial(entropy, label_smoothing=0.1)
     names = [loss_name(loss) for loss in (None, entropy, smooth, torch.nn.CrossEntropyLoss(), Half())]
@@ -123,36 +115,36 @@ def test_losses_are_called_the_same_in_every_process():
 
 
 class Walk:
-    """Batches that go on where the last epoch stopped."""
+    """Batches that continue where the last epoch stopped."""
 
     def __init__(self, start: object = 0) -> None:
-        self.place = start
+        self.position = start
 
     def __iter__(self):
         for _ in range(2):
-            self.place = (self.place + 1) % 7
-            images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(self.place))
+            self.position = (self.position + 1) % 7
+            images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(self.position))
             yield images, torch.tensor([0, 1, 0, 1])
 
     def state_dict(self) -> dict[str, object]:
-        return {"place": self.place}
+        return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        self.place = state["place"]
+        self.position = state["position"]
 
 
-def test_a_loader_with_a_state_goes_on_too(tiny, tmp_path):
+def test_a_loader_with_a_state_dict_is_resumed(tiny, tmp_path):
     def run(out: Path, **more: object) -> iz.History:
         torch.manual_seed(3)
         return iz.fit(iz.create_model("tiny"), Walk(), epochs=4, out=out, **more)
 
-    whole = run(tmp_path / "a")
+    uninterrupted = run(tmp_path / "a")
     with pytest.raises(StopError):
         run(tmp_path / "b", callbacks=[stop_after(1)])
-    assert [row["loss"] for row in run(tmp_path / "b").epochs] == [row["loss"] for row in whole.epochs]
+    assert [row["loss"] for row in run(tmp_path / "b").epochs] == [row["loss"] for row in uninterrupted.epochs]
     loader = Walk()
-    loader.state_dict = lambda: {"place": object()}
-    with pytest.raises(iz.ArgumentError, match="loader.place.*cannot be kept in out to go on from"):
+    loader.state_dict = lambda: {"position": object()}
+    with pytest.raises(iz.ArgumentError, match="loader.position.*cannot be saved in out for resuming"):
         iz.fit(tiny, loader, epochs=1, out=tmp_path / "c")
 
 
@@ -165,41 +157,41 @@ def more(count: int) -> DataLoader:
 
 
 @pytest.mark.parametrize(
-    "what", ["rate of an own optimizer", "data", "loss", "dropout", "image size", "generator", "validation data"]
+    "change", ["rate of an own optimizer", "data", "loss", "dropout", "image size", "generator", "validation data"]
 )
-def test_a_change_that_is_no_argument_is_seen_too(tiny, tmp_path, what):
+def test_other_data_or_another_model_is_refused(tiny, tmp_path, change):
     def run(*, changed: bool) -> None:
         torch.manual_seed(0)
-        model = iz.create_model("tiny", drop_rate=0.5 if changed and what == "dropout" else 0.0)
-        if changed and what == "image size":
+        model = iz.create_model("tiny", drop_rate=0.5 if changed and change == "dropout" else 0.0)
+        if changed and change == "image size":
             model.set_input_size(16)
         options: dict[str, object] = {}
-        if what == "rate of an own optimizer":
+        if change == "rate of an own optimizer":
             options = other_optimizer(model, 0.1 if changed else 0.01)
-        elif changed and what == "loss":
+        elif changed and change == "loss":
             options = {"loss": torch.nn.functional.cross_entropy}
-        data = loader(torch.Generator() if changed and what == "generator" else None)
-        data = more(12) if changed and what == "data" else data
-        iz.fit(model, data, more(8 if changed and what == "validation data" else 4), epochs=2, out=tmp_path, **options)
+        data = loader(torch.Generator() if changed and change == "generator" else None)
+        data = more(12) if changed and change == "data" else data
+        iz.fit(model, data, more(8 if changed and change == "validation data" else 4), epochs=2, out=tmp_path, **options)
 
     run(changed=False)
     with pytest.raises(iz.ArgumentError, match="is of another training"):
         run(changed=True)
 
 
-def test_what_cannot_be_resumed_says_so(tiny, tmp_path):
+def test_what_cannot_be_resumed(tiny, tmp_path):
     with pytest.raises(iz.ArgumentError, match="resume=True needs out"):
         iz.fit(tiny, loader(), epochs=1, resume=True)
-    with pytest.raises(iz.ArgumentError, match=r"resume=True: .*last\.safetensors is not there"):
+    with pytest.raises(iz.ArgumentError, match=r"resume=True: .*last\.safetensors does not exist"):
         iz.fit(tiny, loader(), epochs=1, resume=True, out=tmp_path)
     optimizer = AdamW(tiny.parameters())
-    with pytest.raises(iz.ArgumentError, match="cannot be kept in out to go on from; pass out=None"):
+    with pytest.raises(iz.ArgumentError, match="cannot be saved in out for resuming; pass out=None"):
         iz.fit(tiny, loader(), epochs=1, optimizer=optimizer, scheduler=LambdaLR(optimizer, Half()), out=tmp_path / "a")
     iz.fit(tiny, loader(), epochs=1, out=tmp_path)
-    with pytest.raises(iz.ArgumentError, match="train is an iterator, which cannot be wound back"):
+    with pytest.raises(iz.ArgumentError, match="train is an iterator, which cannot be rewound"):
         iz.fit(tiny, iter(loader()), epochs=1, out=tmp_path)
     workers = DataLoader(loader().dataset, 4, num_workers=1, persistent_workers=True)
-    with pytest.raises(iz.ArgumentError, match="has persistent_workers=True, whose random state is lost"):
+    with pytest.raises(iz.ArgumentError, match="has persistent_workers=True, whose random state is not saved"):
         iz.fit(tiny, workers, epochs=1, out=tmp_path)
     path = tmp_path / "last.safetensors"
     with pytest.raises(iz.FileError, match="holds the state of a training, not a model; load best.safetensors"):
@@ -210,12 +202,12 @@ def test_what_cannot_be_resumed_says_so(tiny, tmp_path):
     with pytest.raises(iz.FileError, match="do not match its own digest"):
         iz.fit(tiny, loader(), epochs=1, out=tmp_path)
     iz.save_weights(tiny, path)
-    with pytest.raises(iz.FileError, match="holds no training; remove it, or pass another folder as out"):
+    with pytest.raises(iz.FileError, match="does not hold a training; remove it, or pass another folder as out"):
         iz.fit(tiny, loader(), epochs=1, out=tmp_path)
 
 
 class Half:
-    """A schedule with a state of its own that JSON does not hold."""
+    """A schedule with a state that JSON cannot hold."""
 
     def __init__(self) -> None:
         self.seen = {object()}
@@ -224,7 +216,7 @@ class Half:
         return 0.5**epoch
 
 
-def test_the_file_is_no_pickle(tiny, tmp_path):
+def test_the_file_is_not_a_pickle(tiny, tmp_path):
     iz.fit(tiny, loader(), epochs=1, out=tmp_path)
     tensors, metadata = read_safetensors(tmp_path / "last.safetensors")
     assert {key.partition(".")[0] for key in tensors} == {"model", "optimizer", "random"}

@@ -1,4 +1,4 @@
-"""What a step is made of: accumulation, precision, checkpoints, averages, and what memory runs out of."""
+"""Optimizer steps: accumulation, precision, checkpointing, moving averages, and running out of memory."""
 
 import copy
 import math
@@ -10,22 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
-from inceptionzoo.train._recipe import running_statistics
-
-NETWORK = {"conv1": iz.Conv(6, 3, 2), "block": iz.inception(3, 3, 4, 2, 3, 2)}
-
-
-@pytest.fixture
-def make(register):
-    """Models of one start, with batch normalisation or without."""
-    register("normed", iz.network(NETWORK), num_classes=2, input_size=(3, 16, 16))
-    register("plain", iz.network(NETWORK, style=iz.Style(norm=None, bias=True)), num_classes=2, input_size=(3, 16, 16))
-
-    def model(name: str = "normed") -> iz.Net:
-        torch.manual_seed(0)
-        return iz.create_model(name)
-
-    return model
+from inceptionzoo.train._recipe import freeze_batch_norm
 
 
 def batches(size: int, count: int = 24) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -41,7 +26,7 @@ def weights(model: nn.Module) -> torch.Tensor:
 @one_thread()
 @pytest.mark.parametrize(("size", "times"), [(4, 2), (2, 4), (3, 3), (5, 2)])
 def test_accumulated_batches_are_the_large_batch(make, size, times):
-    """Also where the last batch, or the last group of them, is smaller."""
+    """Also if the last batch, or the last group of batches, is smaller."""
     small, large = make("plain"), make("plain")
     history = iz.fit(small, batches(size), epochs=2, accumulate=times)
     iz.fit(large, batches(size * times), epochs=2)
@@ -51,8 +36,8 @@ def test_accumulated_batches_are_the_large_batch(make, size, times):
 
 
 @one_thread()
-def test_accumulation_minds_the_classes_weights(make):
-    """Weighted cross entropy divides by the weights of the batch at hand, which differ."""
+def test_accumulation_with_class_weights(make):
+    """Weighted cross entropy divides by the sum of the weights of a batch, which differs between batches."""
     small, large = make("plain"), make("plain")
     targets = torch.tensor([0, 0, 0, 1, 1, 1, 0, 1])
     images = noise(8, 3, 16, 16)
@@ -62,7 +47,7 @@ def test_accumulation_minds_the_classes_weights(make):
     assert distance(weights(small), weights(large)) < 1e-5
 
 
-def test_batch_normalisation_sees_the_small_batch(make):
+def test_batch_normalisation_uses_the_small_batches(make):
     small, large = make(), make()
     iz.fit(small, batches(4), epochs=1, accumulate=2)
     iz.fit(large, batches(8), epochs=1)
@@ -70,7 +55,7 @@ def test_batch_normalisation_sees_the_small_batch(make):
 
 
 @one_thread()
-def test_checkpoints_change_nothing_but_memory(make):
+def test_checkpointing_gives_the_same_weights(make):
     plain, kept = make(), make()
     iz.fit(plain, batches(8), epochs=2)
     iz.fit(kept, batches(8), epochs=2, checkpoint=True)
@@ -93,7 +78,7 @@ def test_half_precision_trains_and_leaves_float32(make, precision):
 
 
 @one_thread()
-def test_an_average_is_torchs(make, tmp_path):
+def test_ema_equals_torchs_averaged_model(make, tmp_path):
     model, other = make(), make()
     history = iz.fit(model, batches(8), batches(8), epochs=3, ema=0.8, out=tmp_path)
     averaged = AveragedModel(other, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
@@ -111,11 +96,11 @@ def test_an_average_is_torchs(make, tmp_path):
     assert iz.evaluate(model, batches(8)).loss == pytest.approx(history.epochs[-1]["val_loss"], rel=1e-5)
 
 
-def test_a_last_batch_of_one_is_trained_with_the_running_statistics(make):
+def test_a_batch_of_one_is_trained_with_running_statistics(make):
     model = make()
     model.set_input_size(16)
     one = [(noise(1, 3, 1, 1), torch.tensor([1]))]
-    with pytest.warns(UserWarning, match="a batch of one image leaves batch normalisation nothing .* drop_last=True"):
+    with pytest.warns(UserWarning, match="a batch of one image gives batch normalisation a single value .* drop_last=True"):
         iz.fit(model, [*batches(8), *one], epochs=1)
     assert weights(model).isfinite().all()
     with pytest.warns(UserWarning, match="a batch of one image"):
@@ -124,7 +109,7 @@ def test_a_last_batch_of_one_is_trained_with_the_running_statistics(make):
     assert {module.num_batches_tracked.item() for module in norms} <= {3, 4}
     model.train()
     before = copy.deepcopy(model.state_dict())
-    with running_statistics(model):
+    with freeze_batch_norm(model):
         model(noise(4, 3, 16, 16))
         assert not norms[0].training
     assert norms[0].training
@@ -138,13 +123,13 @@ def test_out_of_memory_names_the_remedies(make, monkeypatch, error):
     def fail(x: torch.Tensor) -> torch.Tensor:
         if error:
             raise error
-        return x.new_empty(2**50)  # torch's own error, of this system
+        return x.new_empty(2**50)  # raises torch's own error on the CPU
 
     monkeypatch.setattr(model, "forward", fail)
-    with pytest.raises(iz.TrainingError) as told:
+    with pytest.raises(iz.TrainingError) as error_info:
         iz.fit(model, batches(12), epochs=1)
     text = "out of memory with a batch of 12: pass checkpoint=True .*, precision='bf16' .*, or batches of 6 with accumulate=2"
-    assert told.match(text)
+    assert error_info.match(text)
     monkeypatch.setattr(model, "forward", lambda x: (_ for _ in ()).throw(RuntimeError("another")))
     with pytest.raises(RuntimeError, match="another"):
         iz.fit(model, batches(12), epochs=1)
@@ -163,7 +148,7 @@ def test_out_of_memory_names_the_remedies(make, monkeypatch, error):
     ],
     ids=str,
 )
-def test_refusals(make, options, text):
+def test_invalid_step_arguments(make, options, text):
     model = make()
     before = weights(model)
     with pytest.raises(iz.ArgumentError) as error:
@@ -173,7 +158,7 @@ def test_refusals(make, options, text):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_other_precisions_are_of_float32_weights(make, precision):
+def test_autocast_needs_float32_weights(make, precision):
     with pytest.raises(
         iz.ArgumentError, match=f"precision='{precision}' needs weights of torch.float32, and these are torch.f"
     ):

@@ -1,0 +1,105 @@
+"""The configuration of fit: its fields, and the fingerprint that is saved in last.safetensors."""
+
+import inspect
+from dataclasses import fields
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch.optim import SGD
+
+import inceptionzoo as iz
+from inceptionzoo.train import _fit
+from inceptionzoo.train._config import FitConfig
+
+DATA = [(torch.zeros(4, 3, 8, 8), torch.arange(4) % 2)]
+
+
+def configure(model: iz.Net, **options: object) -> FitConfig:
+    """Return the configuration of a call of fit."""
+    with patch.object(_fit, "make_trainer") as make_trainer:
+        iz.fit(model, DATA, **options)
+    return make_trainer.call_args.args[0]
+
+
+def test_fields_are_the_parameters_of_fit():
+    parameters = inspect.signature(iz.fit).parameters.values()
+    assert [(field.name, field.type) for field in fields(FitConfig)] == [(one.name, one.annotation) for one in parameters]
+
+
+def test_every_argument_is_documented():
+    names = inspect.signature(iz.fit).parameters.keys() - {"model"}
+    assert [name for name in names if f"`{name}`" not in iz.fit.__doc__.partition("Data:")[2]] == []
+
+
+def test_fingerprint_of_the_defaults(tiny):
+    """The keys and values of version 0.1."""
+    fingerprint = configure(tiny, epochs=3).fingerprint()
+    assert fingerprint.pop("model")[0] == "tiny"
+    assert fingerprint == {
+        "lr": None,
+        "momentum": None,
+        "weight_decay": None,
+        "layer_decay": None,
+        "warmup_epochs": 0,
+        "epochs": 3,
+        "freeze_epochs": 0,
+        "patience_epochs": None,
+        "optimizer": None,
+        "scheduler": None,
+        "loss": "NoneType",
+        "accumulate": 1,
+        "precision": "fp32",
+        "channels_last": True,
+        "ema": None,
+        "label_smoothing": 0.0,
+        "class_weights": None,
+        "metrics": [],
+        "monitor": "accuracy",
+        "seed": None,
+        "data": [1, None, 0],
+        "val": [None, None, 0],
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"checkpoint": True},
+        {"resume": False},
+        {"device": "cpu"},
+        {"progress": False},
+        {"callbacks": [print]},
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_change_the_training(tiny, options):
+    assert configure(tiny, epochs=3, **options).fingerprint() == configure(tiny, epochs=3).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ({"lr": 1}, {"lr": 1.0}),
+        ({"class_weights": torch.tensor([1.0, 2.0])}, {"class_weights": [1.0, 2.0]}),
+        ({"val": DATA}, {"val": [1, None, 0], "monitor": "val_accuracy"}),
+        (
+            {"val": DATA, "monitor": "-b", "metrics": {"b": max, "a": max}},
+            {"val": [1, None, 0], "monitor": "-val_b", "metrics": ["a", "b"]},
+        ),
+        ({"loss": torch.nn.CrossEntropyLoss()}, {"loss": "CrossEntropyLoss()"}),
+        ({"precision": "bf16", "ema": 0.5, "seed": 7}, {"precision": "bf16", "ema": 0.5, "seed": 7}),
+    ],
+    ids=["number", "tensor", "val", "metrics", "loss", "plain"],
+)
+def test_arguments_that_change_the_fingerprint(tiny, options, changes):
+    default = configure(tiny, epochs=3).fingerprint()
+    fingerprint = configure(tiny, epochs=3, **options).fingerprint()
+    assert {key: value for key, value in fingerprint.items() if value != default[key]} == changes
+
+
+def test_fingerprint_of_an_optimizer_has_its_settings(tiny):
+    texts = [configure(tiny, epochs=1, optimizer=SGD(tiny.parameters(), lr=lr)).fingerprint()["optimizer"] for lr in (0.1, 0.2)]
+    assert texts[0] != texts[1]
+    assert texts[0].startswith("SGD [{")
+    assert "'lr': 0.1" in texts[0]
