@@ -27,10 +27,6 @@ from ._state import LAST, check_state_dicts, stateful_objects
 Metrics = Mapping[str, Callable[[Result], float]]
 
 
-def _unchanged(value: Any) -> Any:
-    return value
-
-
 def _unless_none(function: Callable[..., object]) -> Callable[..., Any]:
     """Return a function that calls `function` unless its last argument is None."""
     return lambda *arguments: None if arguments[-1] is None else function(*arguments)
@@ -39,7 +35,7 @@ def _unless_none(function: Callable[..., object]) -> Callable[..., Any]:
 def _rules(
     check: Callable[[str, Any], object] | None = None,
     *,
-    fingerprint: Callable[[Any], object] | None = _unchanged,
+    fingerprint: Callable[[Any], object] | None = lambda value: value,
     key: str | None = None,
     recipe: bool = False,
 ) -> dict[str, Any]:

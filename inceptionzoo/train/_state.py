@@ -81,7 +81,7 @@ def save_state(
         "kind": KIND,
         "states": states,
         "rows": rows,
-        "asked": dict(fingerprint),
+        "asked": dict(fingerprint),  # the name of the fingerprint in the files of version 0.1
         "numpy": [kind, *rest],
         "python": random.getstate(),
     }

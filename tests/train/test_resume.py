@@ -43,9 +43,9 @@ def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     def run(out: Path, **more: object) -> tuple[iz.History, iz.Net]:
         torch.manual_seed(3)
         model = iz.create_model("tiny")
-        options_of_run = {"optimizer": AdamW(model.parameters(), lr=0.01)} if "optimizer" in options else options
+        arguments = {"optimizer": AdamW(model.parameters(), lr=0.01)} if "optimizer" in options else options
         generator = torch.Generator().manual_seed(1)
-        return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **options_of_run, **more), model
+        return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **arguments, **more), model
 
     history, model = run(tmp_path / "a")
     with pytest.raises(StopError):
@@ -152,12 +152,12 @@ def other_optimizer(model: iz.Net, lr: float) -> dict[str, object]:
     return {"optimizer": AdamW(model.parameters(), lr=lr)}
 
 
-def more(count: int) -> DataLoader:
+def zeros(count: int) -> DataLoader:
     return DataLoader(TensorDataset(torch.zeros(count, 3, 8, 8), torch.arange(count) % 2), 4)
 
 
 @pytest.mark.parametrize(
-    "change", ["rate of an own optimizer", "data", "loss", "dropout", "image size", "generator", "validation data"]
+    "change", ["learning rate of an optimizer", "data", "loss", "dropout", "image size", "generator", "validation data"]
 )
 def test_other_data_or_another_model_is_refused(tiny, tmp_path, change):
     def run(*, changed: bool) -> None:
@@ -166,13 +166,13 @@ def test_other_data_or_another_model_is_refused(tiny, tmp_path, change):
         if changed and change == "image size":
             model.set_input_size(16)
         options: dict[str, object] = {}
-        if change == "rate of an own optimizer":
+        if change == "learning rate of an optimizer":
             options = other_optimizer(model, 0.1 if changed else 0.01)
         elif changed and change == "loss":
             options = {"loss": torch.nn.functional.cross_entropy}
         data = loader(torch.Generator() if changed and change == "generator" else None)
-        data = more(12) if changed and change == "data" else data
-        iz.fit(model, data, more(8 if changed and change == "validation data" else 4), epochs=2, out=tmp_path, **options)
+        data = zeros(12) if changed and change == "data" else data
+        iz.fit(model, data, zeros(8 if changed and change == "validation data" else 4), epochs=2, out=tmp_path, **options)
 
     run(changed=False)
     with pytest.raises(iz.ArgumentError, match="is of another training"):
