@@ -21,10 +21,12 @@ def register():
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """The host on loopback, empty, with a cache that is empty too, and little patience."""
+    """The host on loopback, empty, with empty caches and short timeouts."""
     server.HOST.reset()
     monkeypatch.setenv("INCEPTIONZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(RetryPolicy, "asked", lambda: RetryPolicy(read=1.0, total=20.0, attempts=4, pause=0.01))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(RetryPolicy, "from_environment", lambda: RetryPolicy(read=1.0, total=20.0, attempts=4, pause=0.01))
     yield server.HOST
     server.HOST.reset()
 

@@ -52,8 +52,8 @@ def _build(
     """Return the model from timm's builder, or its feature network."""
     tag, overlay = _tag(entry, pretrained_cfg), dict(pretrained_cfg_overlay or {})
     told = not isinstance(pretrained_cfg, str | None) or any(overlay.get(source) for source in SOURCES)
-    if pretrained and tag and not told:  # with the publisher's checksum, from this library's cache
-        overlay["file"] = load_published(entry, tag, cache_dir).name
+    if pretrained and tag and not told:  # checked, from this library's caches
+        overlay["state_dict"] = load_published(entry, tag, cache_dir)[0].tensors
     made: list[Net] = []
 
     def make(**keywords: Any) -> Net:
@@ -75,7 +75,7 @@ def _build(
     )
     if not told:
         for model in (built, made[0]):
-            model.pretrained_cfg.pop("file", None)
+            model.pretrained_cfg.pop("state_dict", None)
     _describe(made[0])
     return built
 

@@ -3,6 +3,7 @@
 from ..nn import Report
 from ._adaptation import fold_input
 from ._atomic import atomic_write
+from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, read_config
 from ._layout import is_classifier, match_layout
@@ -11,12 +12,13 @@ from ._metadata import ModelMetadata, describe_model, model_arguments
 from ._safetensors import read_safetensors, write_safetensors
 from ._safetensors_header import MARKER
 from ._save import save_weights
-from ._source import WeightSource, read_weights
+from ._source import WeightSource, read_weight_file, read_weights
 from ._validation import check_materialized, find_invalid_values
 
 __all__ = [
     "MARKER",
     "PREFIX",
+    "Checksum",
     "ModelMetadata",
     "Report",
     "WeightSource",
@@ -34,6 +36,7 @@ __all__ = [
     "model_arguments",
     "read_config",
     "read_safetensors",
+    "read_weight_file",
     "read_weights",
     "save_weights",
     "write_safetensors",

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ArgumentError, FileError
 from ..spec import GLOBAL_POOLS, DataConfig, GlobalPool
+from ._checksum import Checksum
 
 PREFIX = "izoo_"  # of our architectures' names in timm's registry
 MAX_FILE_SIZE = 4 << 20  # bytes
@@ -37,18 +38,21 @@ class HubConfig:
         return DataConfig.from_json(defaults | dict(self.data))
 
 
-def read_config(path: Path) -> HubConfig:
+def read_config(path: Path, checksum: Checksum | None = None) -> HubConfig:
     """Return the content of a config.json; unknown keys are ignored.
 
     Raises:
-        FileError: the file is too large, is not JSON or lacks the architecture, or a value has another type or is out of
-            range.
+        FileError: the file is too large, does not have `checksum`, is not JSON or lacks the architecture, or a value has
+            another type or is out of range.
     """
     size = path.stat().st_size
     if size > MAX_FILE_SIZE:
         raise FileError(f"{path} has {size:,} bytes; a config.json may have at most {MAX_FILE_SIZE:,}")
     try:
-        return _parse_config(json.loads(path.read_text("utf-8")))
+        data = path.read_bytes()
+        if checksum is not None:
+            checksum.check_bytes(data)
+        return _parse_config(json.loads(data.decode("utf-8")))
     except (ValueError, TypeError, RecursionError, ArgumentError) as error:
         raise FileError(f"{path} does not describe a model: {error}; it must be timm's or this library's") from error
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import FileError
+from ._checksum import Checksum
 from ._other_formats import identify_other_format
 
 MIN_TORCH = (2, 10)
@@ -19,20 +20,23 @@ ALLOWED_FLAGS = 0x808  # of an archive's entry: its sizes follow its data; its n
 GLOBAL = re.compile(r"GLOBAL (\S+)")  # in torch's error message, the name that it refuses to import
 
 
-def read_pth(path: Path) -> Any:
+def read_pth(path: Path, checksum: Checksum | None = None) -> Any:
     """Return the content of a .pth file, without running any code from it.
 
     torch ignores the checksums of the archive and accepts compressed entries, which may expand to any size. Both are
-    refused here. Files written by torch before 1.6 (2020) are not archives and have no checksums.
+    refused here. Files written by torch before 1.6 (2020) are not archives and have no checksums. `checksum` is that of the
+    whole file; it is checked first, in a pass of its own.
 
     Raises:
-        FileError: the file is not a .pth file, is damaged or compressed, or holds more than tensors and plain values; or
+        FileError: the file does not have `checksum`, is not a .pth file, is damaged or compressed, or holds more than tensors and plain values; or
             torch is too old.
         OSError: the file cannot be read.
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < MIN_TORCH:
         raise FileError(f"{path}: reading .pth needs torch 2.10 or newer (have {torch.__version__}); upgrade torch")
     with open(path, "rb") as stream:
+        if checksum is not None:
+            _verify(stream, checksum, path)
         start = stream.read(16)
         if what := identify_other_format(start):
             raise FileError(f"{path} is not a {path.suffix} file but {what}")
@@ -42,6 +46,14 @@ def read_pth(path: Path) -> Any:
             _check_archive(stream, path)
         stream.seek(0)
         return _load(stream, path)
+
+
+def _verify(stream: BinaryIO, checksum: Checksum, path: Path) -> None:
+    try:
+        checksum.check_stream(stream)
+    except ValueError as error:
+        raise FileError(f"{path} is damaged: {error}; download it again") from error
+    stream.seek(0)
 
 
 def _check_archive(stream: BinaryIO, path: Path) -> None:

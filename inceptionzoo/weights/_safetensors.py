@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import FileError
 from ._atomic import atomic_write
+from ._checksum import Checksum
 from ._safetensors_header import (
     DIGEST,
     DTYPE_NAMES,
@@ -61,24 +62,24 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
             stream.write(digest.hexdigest().encode())
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a file; the tensors own their memory.
+def read_safetensors(path: Path, checksum: Checksum | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file; the tensors own their memory. `checksum` is checked in the same pass.
 
     Raises:
         FileError: the file is not a safetensors file, breaks a rule of the format, is truncated, or does not match its
-            own digest.
+            own digest or `checksum`.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as stream:
         try:
-            return _read(stream)
+            return _read(stream, checksum)
         except (ValueError, RecursionError) as error:
             raise FileError(f"{path} is damaged or not a .safetensors file: {error}; download it or save it again") from error
         except FileError as error:
             raise FileError(f"{path} is not a .safetensors file but {error}") from error
 
 
-def _read(stream: BufferedReader) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(stream: BufferedReader, checksum: Checksum | None) -> tuple[dict[str, Tensor], dict[str, str]]:
     size = os.fstat(stream.fileno()).st_size
     header = read_header(stream, size)
     entries, metadata = parse_header(header, size - 8 - len(header))
@@ -86,6 +87,10 @@ def _read(stream: BufferedReader) -> tuple[dict[str, Tensor], dict[str, str]]:
     if (MARKER in metadata) != (expected is not None):
         raise ValueError(f"the header must hold both {MARKER!r} and {DIGEST!r}, or neither")
     digest = None if expected is None else start_digest(header, expected)
+    file_hash = None if checksum is None else checksum.hasher(size)
+    if file_hash is not None:
+        file_hash.update(struct.pack("<Q", len(header)) + header)
+    hashes = [item for item in (digest, file_hash) if item is not None]
     tensors = {entry.name: torch.empty(entry.shape, dtype=entry.dtype) for entry in entries}
     with ThreadPoolExecutor(1) as hasher:
         for entry in entries:
@@ -93,10 +98,13 @@ def _read(stream: BufferedReader) -> tuple[dict[str, Tensor], dict[str, str]]:
             for start in range(0, len(view), CHUNK):
                 chunk = view[start : start + CHUNK]
                 _read_into(stream, chunk)
-                if digest is not None and size > CHUNK:
-                    hasher.submit(digest.update, chunk)  # while the next chunk is read
-                elif digest is not None:
-                    digest.update(chunk)
+                for item in hashes:
+                    if size > CHUNK:
+                        hasher.submit(item.update, chunk)  # while the next chunk is read
+                    else:
+                        item.update(chunk)
+    if checksum is not None and file_hash is not None:
+        checksum.check(file_hash)
     if digest is not None and digest.hexdigest() != expected:
         raise ValueError("its bytes do not match its own digest")
     return tensors, metadata

@@ -3,11 +3,11 @@
 from ._create import create_model, load_model
 from ._ensemble import Ensemble
 from ._predict import predict, transforms
-from ._pretrained import load_published
 from ._publish import convert, push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
 from ._render import Drawing, draw, summary
 from ._restore import build_from_metadata
+from ._sources import load_published
 
 __all__ = [
     "REGISTRY",

@@ -1,26 +1,28 @@
-"""Make models: the registry, `build` and weights in one call."""
+"""Make models.
+
+From a name to a model with weights there are four steps: `_sources` reads the tensors and what is said of their model
+(`SourceInfo`), `ModelOptions` are what the caller asks for, `_restore` merges the two, builds the model once, on the meta
+device, and loads the tensors into it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, Literal, overload
 
 import torch
 
-from ..errors import ArgumentError, FileError, MismatchError, check_flag, check_path
+from ..errors import ArgumentError, FileError, check_flag, check_path
 from ..nn import FeatureNet, Indices, Net, build_network, check_device
 from ..spec import Entry, GlobalPool, feature_levels, resolve_stages
-from ..weights import WeightSource, model_arguments, read_weights
+from ..weights import WeightSource, read_weights
 from ..weights.download import is_reference
-from ._options import ModelOptions, check_keywords
-from ._pretrained import Repository, as_published, load_published, load_repository
+from ._options import ModelOptions, SourceInfo, check_keywords
 from ._registry import find_entry_and_tag, make_network
 from ._restore import build_from_metadata, build_from_weights
-
-Weights = str | os.PathLike[str] | Mapping[str, Any] | WeightSource
+from ._sources import Weights, info_from_row, load_published, read_file, read_repository
 
 
 @overload
@@ -45,126 +47,108 @@ def create_model(
     cache_dir: str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Net | FeatureNet:
-    """Return the model `name`, with random weights or those asked for: (n, in_chans, h, w) -> (n, num_classes).
+    """Return the model `name`, with random weights or the given ones: (n, in_chans, h, w) -> (n, num_classes).
 
-    `weights` is a .safetensors or .pth file, or a state dict. `pretrained` gives published ones: those of the tag in
-    "name.tag", else of the first one that `model_info(name).weights` lists; they are downloaded once, checked, and kept in
-    `cache_dir`. A name "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH" is a repository with its config.json. In all of
-    these the model takes its sizes from the weights where `num_classes` and `in_chans` are not given; with another
-    `num_classes` it gets a new random head. `model.report` says what was loaded.
+    `weights` is a .safetensors or .pth file, or a state dict. `pretrained=True` loads published weights: those of the tag in
+    "name.tag", else the first that `model_info(name).weights` lists. A name "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH"
+    is a repository with a config.json. The sizes of the model are those of the weights, unless `num_classes` or `in_chans`
+    is given; with another `num_classes` the head is new and random. `model.report` says what was loaded.
+
+    Hub files are cached where huggingface_hub caches them, files of other hosts in INCEPTIONZOO_CACHE or
+    ~/.cache/inceptionzoo, and both in `cache_dir` if it is given.
 
     `num_classes=0` gives features; with `global_pool=""` too, the last feature map. `drop_rate` is the dropout before the
-    classifier; None is the network's own. `features_only` gives a `FeatureNet` without a head, whose `forward` is a list
-    of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Every
-    model takes the arguments of `variants.vary` (padding, include_pad, ceil_mode, output_stride, act_layer, norm_layer,
-    drop_path_rate); others are the model's own, such as `head="conv"` of VGG.
+    classifier; None is the network's own. `features_only=True` gives a `FeatureNet` without a head, whose `forward` returns
+    a list of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Every
+    model takes padding, include_pad, ceil_mode, output_stride, act_layer, norm_layer and drop_path_rate (see
+    `apply_variants`); other arguments are the model's own, such as `head="conv"` of VGG.
 
     Raises:
-        UnknownModelError: no such model, or no such published weights of it.
-        ArgumentError: an unknown keyword, or a value outside its range; nothing is allocated then.
-        WeightsError: the weights cannot be read or fetched, or do not fit.
+        UnknownModelError: there is no such model, or it has no such published weights.
+        ArgumentError: a keyword is unknown, or a value outside its range; nothing is allocated then.
+        WeightsError: the weights cannot be read or downloaded, or do not fit.
     """
     check_flag("pretrained", pretrained)
     check_flag("features_only", features_only)
-    where = _check_place(device, dtype)
-    found = load_repository(name, cache_dir) if is_reference(name) else None
-    entry, tag = (found.entry, None) if found else find_entry_and_tag(name)
+    target = _check_target(device, dtype)
+    loaded: tuple[WeightSource, SourceInfo] | None = None
+    if is_reference(name):
+        entry, source, info = read_repository(name, cache_dir)
+        tag, loaded = None, (source, info)
+    else:
+        entry, tag = find_entry_and_tag(name)
     check_keywords(entry, arguments)
-    if weights is not None and (pretrained or found):
-        raise ArgumentError(f"weights={_short(weights)} and published weights were both asked for; leave one out")
+    if weights is not None and (pretrained or loaded):
+        raise ArgumentError(f"weights={_describe(weights)} and published weights were both asked for; leave one out")
     if features_only:
         _check_features(num_classes, global_pool)
-    asked = (
-        ModelOptions(0, in_chans, "", drop_rate)
-        if features_only
-        else ModelOptions(num_classes, in_chans, global_pool, drop_rate)
-    )
-    asked.check(entry)
+        num_classes, global_pool = 0, ""
+    options = ModelOptions(num_classes, in_chans, global_pool, drop_rate)
+    options.check(entry)
     _check_indices(out_indices, entry, arguments, features_only=features_only)
-    if found is None and (pretrained or weights is not None):
-        found = _weights_of(entry, tag, weights, cache_dir)
-    if found is None:
-        model = _random(entry, tag, asked, arguments, where)
+    if weights is not None:
+        loaded = read_file(entry, tag, weights, cache_dir)
+    elif pretrained and loaded is None:
+        loaded = load_published(entry, tag, cache_dir)
+    if loaded is None:
+        model = _build_random(entry, tag, options, arguments, target)
     else:
-        own = {**found.arguments, **arguments}
-        check_keywords(entry, own)
-        model = build_from_weights(entry, found.source, asked, own, known=found.known, dtype=dtype)
-    model.to(device=where, dtype=dtype)
+        model = build_from_weights(entry, *loaded, options, arguments, dtype=dtype)
+    model.to(device=target, dtype=dtype)
     return FeatureNet(model, out_indices) if features_only else model
 
 
 def _check_features(num_classes: int | None, global_pool: GlobalPool | None) -> None:
     if num_classes or global_pool:
-        asked_for = f"num_classes={num_classes!r}, global_pool={global_pool!r}"
-        raise ArgumentError(f"{asked_for}: features_only=True leaves no head for them; leave them out")
+        values = f"num_classes={num_classes!r}, global_pool={global_pool!r}"
+        raise ArgumentError(f"{values}: features_only=True leaves no head for them; leave them out")
 
 
 def _check_indices(out_indices: Indices, entry: Entry, arguments: Mapping[str, Any], *, features_only: bool) -> None:
-    """Check which maps a feature network is to give, before anything is built."""
+    """Check `out_indices`, before anything is built."""
     if out_indices is None:
         return
     if not features_only:
         raise ArgumentError(f"out_indices={out_indices!r} has no effect without features_only=True")
     network = make_network(entry, arguments)
-    named = [level.name for level in feature_levels(network, entry.data.input_size[0])]
-    resolve_stages("out_indices", out_indices, named, [stage for stage, _ in network.stages])
+    levels = [level.name for level in feature_levels(network, entry.data.input_size[0])]
+    resolve_stages("out_indices", out_indices, levels, [stage for stage, _ in network.stages])
 
 
-def _short(weights: Weights) -> str:
-    return (
-        "a state dict"
-        if isinstance(weights, Mapping)
-        else repr(weights.name if isinstance(weights, WeightSource) else str(weights))
-    )
+def _describe(weights: Weights) -> str:
+    if isinstance(weights, Mapping):
+        return "a state dict"
+    return repr(weights.name if isinstance(weights, WeightSource) else str(weights))
 
 
-def _random(
-    entry: Entry, tag: str | None, asked: ModelOptions, arguments: Mapping[str, Any], where: torch.device | None
+def _build_random(
+    entry: Entry, tag: str | None, options: ModelOptions, arguments: Mapping[str, Any], device: torch.device | None
 ) -> Net:
-    """Return the model with random weights, of the arguments and for the images of a tag."""
-    row = entry.weights[tag] if tag else None
-    own = {**(row.arguments if row else {}), **arguments}
-    options = asked.options(entry, ModelOptions(row.num_classes) if row else None)
-    if row:
-        options["data"] = row.data.sized(options["in_chans"], *row.data.input_size[1:])
-    with where or nullcontext():
-        return build_network(make_network(entry, own), **options, entry=entry, arguments=own)
-
-
-def _weights_of(entry: Entry, tag: str | None, weights: Weights | None, cache_dir: str | os.PathLike[str] | None) -> Repository:
-    """Return the weights of a file or a state dict, or published ones."""
-    if weights is not None:
-        source = read_weights(weights, cache_dir=cache_dir)
-    elif not entry.weights:
-        raise ArgumentError(f"pretrained=True: no published weights are listed for {entry.name!r}; pass weights=FILE")
-    else:
-        source = load_published(entry, tag or next(iter(entry.weights)), cache_dir)
-    card = source.metadata
-    if card is not None and card.architecture != entry.name:
-        raise MismatchError(
-            f"{source.name} holds {card.architecture!r}, not {entry.name!r}; use load_model(path), or "
-            f"create_model({card.architecture!r}, weights=path)"
-        )
-    if weights is not None and tag and card is None:  # the publisher's own file, fetched by the caller
-        return as_published(entry, entry.weights[tag], replace(source, name=f"{source.name} as {entry.name}.{tag}"))
-    return Repository(entry, model_arguments(card) if card else {}, source, None)
+    """Return the model with random weights; with a tag, in the sizes and for the images of its published weights."""
+    info = info_from_row(entry.weights[tag]) if tag else SourceInfo()
+    arguments = {**info.arguments, **arguments}
+    merged = options.merged(entry, info.options)
+    if info.data is not None:
+        merged["data"] = info.data.sized(merged["in_chans"], *info.data.input_size[1:])
+    with device or nullcontext():
+        return build_network(make_network(entry, arguments), **merged, entry=entry, arguments=arguments)
 
 
 def load_model(path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Net:
-    """Return the model that `save_weights` wrote, from its file alone, in evaluation mode.
+    """Return the model that `save_weights` wrote to `path`, in evaluation mode.
 
     Raises:
-        FileError: it is no file of this library; the message says what to use instead.
-        UnknownModelError: it holds a model that is not registered here.
+        FileError: the file was not written by `save_weights`; the message says what to use instead.
+        UnknownModelError: its model is not registered.
     """
-    where = check_device(device)
+    target = check_device(device)
     source = read_weights(path if is_reference(path) else check_path("path", path))
     if source.metadata is None:
         raise FileError(f"{path} does not say which model it holds; use create_model(NAME, weights={str(path)!r})")
-    return build_from_metadata(source).to(device=where).eval()
+    return build_from_metadata(source).to(device=target).eval()
 
 
-def _check_place(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.device | None:
+def _check_target(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.device | None:
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ArgumentError(f"dtype={dtype!r} must be a floating-point torch.dtype, as torch.float32 is")
+        raise ArgumentError(f"dtype={dtype!r} must be a floating-point torch.dtype such as torch.float32")
     return check_device(device)

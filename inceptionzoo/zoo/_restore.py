@@ -1,4 +1,4 @@
-"""Build the model that a source of weights asks for."""
+"""Build the model for a source of weights, and load them."""
 
 from __future__ import annotations
 
@@ -9,71 +9,88 @@ import torch
 
 from ..errors import MismatchError
 from ..inference import folded_network, fuse
-from ..nn import Net, Report, with_aux
-from ..spec import Entry, GlobalPool, Network, Shape, min_input_size, network_cost, stage_costs
-from ..weights import WeightSource, load_source, model_arguments
-from ._options import ModelOptions, SourceInfo, build_empty, check_keywords, info_from_metadata, info_from_shapes
+from ..nn import Net, Report, build_network, with_aux
+from ..spec import (
+    Chain,
+    Concat,
+    Entry,
+    GlobalPool,
+    Layer,
+    Network,
+    Op,
+    Residual,
+    Shape,
+    min_input_size,
+    network_cost,
+    stage_costs,
+)
+from ..weights import WeightSource, load_source
+from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
 from ._registry import find_entry, make_network
 
 
 def build_from_weights(
     entry: Entry,
     source: WeightSource,
-    asked: ModelOptions,
+    info: SourceInfo,
+    options: ModelOptions,
     arguments: Mapping[str, Any],
     *,
-    known: SourceInfo | None = None,
     aux: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Net:
-    """Return the model with the source's weights: built for the source's sizes, then given the head that was asked for.
+    """Return the model with the source's weights, cast to `dtype`; `options` and `arguments` are the caller's.
 
-    `known` is what is said of the source elsewhere; without it, its own header or its tensors' shapes tell. The values are
-    cast to `dtype` and checked after.
+    The model is built once, on the meta device, in the sizes of the source, and takes the source's tensors. Only then is the
+    head replaced, if the caller asked for another one.
 
     Raises:
-        WeightsError: the source does not fit the model, or asks for more than it holds; nothing large was built then.
+        ArgumentError: the source describes its model with a keyword that the entry does not take.
+        WeightsError: the source does not fit the model, or describes a larger model than it has values for.
     """
+    arguments = {**info.arguments, **arguments}
+    check_keywords(entry, arguments)
     network = make_network(entry, arguments)
     fused = source.metadata is not None and source.metadata.fused
-    if known is None:
-        known = info_from_shapes(network, entry, source) if source.metadata is None else info_from_metadata(source.metadata)
-    _check_size(folded_network(network) if fused else network, known.sizes, source)
-    options = asked.options(entry, known.sizes)
-    classes, pool = options["num_classes"], options["global_pool"]
-    first = {**options, "num_classes": known.sizes.num_classes}
-    if _widening(pool) != _widening(known.sizes.global_pool):
-        first["global_pool"] = known.sizes.global_pool
-    if known.data is not None:
-        first["data"] = known.data.sized(options["in_chans"], *known.data.input_size[1:])
-    model = build_empty(network, {**first, "entry": entry, "arguments": arguments})
+    sizes = info.options or options_from_shapes(network, entry, source)
+    if info.options or _has_op(network):  # else nothing is allocated before the shapes are compared
+        _check_size(folded_network(network) if fused else network, sizes, source)
+    merged = options.merged(entry, sizes)
+    final = merged["num_classes"], merged["global_pool"]
+    if sizes.num_classes is not None:
+        merged["num_classes"] = sizes.num_classes
+    if _pooled_width(merged["global_pool"]) != _pooled_width(sizes.global_pool):
+        merged["global_pool"] = sizes.global_pool
+    if info.data is not None:
+        merged["data"] = info.data.sized(merged["in_chans"], *info.data.input_size[1:])
+    with torch.device("cpu" if _has_op(network) else "meta"):  # a user's own module may not work on the meta device
+        model = build_network(network, **merged, entry=entry, arguments=arguments)
     model = (with_aux(model) if aux else model).to(dtype=dtype)
     model = fuse(model) if fused else model
     report = load_source(model, source)
-    if (classes, pool) != (model.num_classes, model.global_pool):
-        _new_head(model, classes, pool, report)
-    if known.class_names is not None and model.num_classes == known.sizes.num_classes:
-        model.set_class_names(known.class_names)
-    return model.to(memory_format=torch.channels_last) if known.channels_last else model
+    if final != (model.num_classes, model.global_pool):
+        _replace_head(model, *final, report)
+    if info.class_names is not None and model.num_classes == sizes.num_classes:
+        model.set_class_names(info.class_names)
+    return model.to(memory_format=torch.channels_last) if info.channels_last else model
 
 
 def build_from_metadata(source: WeightSource) -> Net:
-    """Return the model that a file of ours describes in its header, which has to be there.
+    """Return the model that a file of this library describes in its header.
 
     Raises:
-        UnknownModelError: it is not registered here.
-        ArgumentError: it is described with a keyword that the model does not take.
-        WeightsError: as `restore`.
+        UnknownModelError: the header's architecture is not registered.
+        ArgumentError: the header has a keyword that the model does not take.
+        WeightsError: as `build_from_weights`.
     """
-    card = source.metadata
-    assert card is not None
-    entry, arguments = find_entry(card.architecture), model_arguments(card)
-    check_keywords(entry, arguments)
-    return build_from_weights(entry, source, ModelOptions(), arguments, aux=card.aux)
+    metadata = source.metadata
+    assert metadata is not None
+    entry = find_entry(metadata.architecture)
+    return build_from_weights(entry, source, info_from_metadata(metadata), ModelOptions(), {}, aux=metadata.aux)
 
 
-def _new_head(model: Net, num_classes: int, global_pool: GlobalPool, report: Report) -> None:
-    """Give the model another head, and say in the report which of its parameters are new."""
+def _replace_head(model: Net, num_classes: int, global_pool: GlobalPool, report: Report) -> None:
+    """Give the model another head, and record in the report which parameters are new."""
     before = dict(model.named_parameters())
     model.reset_classifier(num_classes, global_pool)
     after = dict(model.named_parameters())
@@ -82,21 +99,38 @@ def _new_head(model: Net, num_classes: int, global_pool: GlobalPool, report: Rep
     report.replaced = list(report.left_random)
 
 
-def _check_size(network: Network, file: ModelOptions, source: WeightSource) -> None:
-    """Check that the source holds as many numbers as the network that it asks for has parameters; nothing is built yet."""
-    channels, side = file.in_chans or 1, min_input_size(network, in_channels=file.in_chans or 1)
+def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> None:
+    """Check, before anything is built, that the source has at least as many values as the network has parameters."""
+    channels, side = sizes.in_chans or 1, min_input_size(network, in_channels=sizes.in_chans or 1)
     shape = Shape(channels, side, side)
-    if file.global_pool:
-        needed = network_cost(network, shape, file.num_classes or 0).params
+    if sizes.global_pool:
+        needed = network_cost(network, shape, sizes.num_classes or 0).params
     else:
         needed = sum(cost.params for _, _, cost in stage_costs(network, shape))
-    held = sum(tensor.numel() for tensor in source.tensors.values())
-    if needed > held:
+    count = sum(tensor.numel() for tensor in source.tensors.values())
+    if needed > count:
         raise MismatchError(
-            f"{source.name} asks for a model of {needed:,} parameters and holds {held:,} numbers; save it again"
+            f"{source.name} asks for a model of {needed:,} parameters and holds {count:,} values; save it again"
         )
 
 
-def _widening(pool: GlobalPool | None) -> int:
-    """Return how many times wider than the map a pooled vector is; 0 where there is no pooling."""
+def _pooled_width(pool: GlobalPool | None) -> int:
+    """Return the width of the pooled vector as a multiple of the map's channels; 0 without pooling."""
     return 0 if pool == "" else 2 if pool == "catavgmax" else 1
+
+
+def _has_op(network: Network) -> bool:
+    """Return whether a stage contains a module of the user's own."""
+    return any(_contains_op(layer) for _, layer in network.stages)
+
+
+def _contains_op(layer: Layer) -> bool:
+    match layer:
+        case Chain():
+            return any(map(_contains_op, layer.layers))
+        case Concat():
+            return any(_contains_op(branch) for _, branch in layer.branches)
+        case Residual():
+            return _contains_op(layer.body) or (layer.shortcut is not None and _contains_op(layer.shortcut))
+        case _:
+            return isinstance(layer, Op)

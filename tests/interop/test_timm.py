@@ -157,14 +157,14 @@ def test_published_weights_by_tag(host, monkeypatch, channels):
     model = timm.create_model("izoo_googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
     images = noise(2, channels, 64, 64)
     assert distance(model(images).detach(), want(images).detach()) < 1e-6
-    assert "file" not in model.pretrained_cfg
+    assert "state_dict" not in model.pretrained_cfg
     assert model.pretrained_cfg["tag"] == "tv_in1k"
     other = timm.create_model("googlenet", pretrained=True, in_chans=channels, num_classes=7).eval()
     assert other(images).shape == (2, 7)
     assert other.forward_features(images).equal(model.forward_features(images))
     features = timm.create_model("googlenet", pretrained=True, in_chans=channels, features_only=True).eval()
     assert features(images)[-1].equal(model.forward_features(images))
-    assert "file" not in features.pretrained_cfg
+    assert "state_dict" not in features.pretrained_cfg
 
 
 def test_weights_from_elsewhere(tmp_path):

@@ -113,8 +113,8 @@ DO: dict[str, Callable[[Lab], Any]] = {
 REFUSED = """
 empty .safetensors | FileError | a.safetensors | 0 bytes cannot hold | download it
 empty .pth | FileError | a.pth | not a .pth file or is damaged | download it
-missing file | FileError | a.pth | is no file | give the path
-a folder | FileError | / | is no file | give the path
+missing file | FileError | a.pth | is not a file | give the path
+a folder | FileError | / | is not a file | give the path
 LFS pointer | FileError | a.safetensors | git-LFS pointer | git lfs pull
 LFS pointer .pth | FileError | a.pth | git-LFS pointer | git lfs pull
 HTML | FileError | a.safetensors | HTML page | download

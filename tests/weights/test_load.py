@@ -63,7 +63,7 @@ MISMATCHES = {
     "other head": (lambda s: s | {BIAS: torch.zeros(7)}, r"\(7,\) must be .*\(3,\); pass new_head=True"),
     "other width": (lambda s: s | {"head.fc.weight": torch.zeros(3, 9)}, r"\(3, 9\) must be .*\(3, 8\)"),
     "other names": (lambda s: renamed(s, ".", "/"), "no tensor has a name of this model; use weights of the same architecture"),
-    "prefix on some": (lambda s: s | {"module." + BIAS: s[BIAS]}, f"'{BIAS}' stands twice once its prefixes"),
+    "prefix on some": (lambda s: s | {"module." + BIAS: s[BIAS]}, f"'{BIAS}' appears twice without its prefixes"),
 }
 OTHERS = {
     "empty": (lambda s: {}, "holds no state dict: a mapping of names to tensors"),
@@ -72,7 +72,7 @@ OTHERS = {
     "key not a string": (lambda s: s | {3: s[BIAS]}, r"\b3\b.* str"),
     "not a dict": (lambda s: [*s.items()], "weights of type list must be a path or a state dict"),
     "None": (lambda s: None, "weights of type NoneType must be a path or a state dict"),
-    "missing file": (lambda s: "none.pth", r"none.pth is no file; give the path of a .safetensors or .pth file"),
+    "missing file": (lambda s: "none.pth", r"none.pth is not a file; give the path of a .safetensors or .pth file"),
 }
 REMEDY = re.compile(r"\b(use|pass|cast|save|load|take|give|train|download|rename|remove|mend|convert|keep)\b")
 

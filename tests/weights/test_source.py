@@ -1,4 +1,4 @@
-"""Reading .pth files: tensors come in, code never runs."""
+"""Reading .pth files: tensors are read, code is never run."""
 
 import ast
 import contextlib
@@ -32,7 +32,7 @@ FORMATS = {
 
 
 class Call:
-    """Pickles as a call of `function`, which whoever unpickles it then makes."""
+    """An object whose pickle calls `function` when it is unpickled."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.call = function, arguments
@@ -63,17 +63,17 @@ def test_a_hostile_pickle_is_refused_by_name(tmp_path, tiny, door, suffix, save,
     assert str(path) in str(error.value)
     if suffix == ".pth":
         assert re.search(rf"\b{name}\b", str(error.value))
-        assert "weights_only" not in str(error.value)  # torch's own advice is to switch the guard off
+        assert "weights_only" not in str(error.value)  # torch advises to switch its own check off
 
 
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
-def test_the_same_pickle_does_harm_where_nothing_guards(tmp_path, make):
+def test_the_same_pickle_does_harm_without_the_check(tmp_path, make):
     result = pickle.loads(pickle.dumps(make(tmp_path / "canary")))
     getattr(result, "close", int)()
     assert (tmp_path / "canary").exists()
 
 
-def test_the_environment_cannot_turn_the_guard_off(tmp_path):
+def test_the_environment_cannot_switch_the_check_off(tmp_path):
     path, canary = tmp_path / "a.pth", tmp_path / "canary"
     torch.save({"a": HOSTILE["system"](canary)}, path)
     script = f"""
@@ -94,7 +94,7 @@ torch.load(path)
     environment = os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
     assert done.stdout.split() == ["False"] * 3, done.stderr
-    assert canary.exists()  # torch's own load, at the end, did obey
+    assert canary.exists()  # the last line of the script, torch's own load, obeyed the environment
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt", ".tar"])
@@ -111,7 +111,7 @@ def test_an_ordinary_checkpoint_loads(tmp_path, tiny, suffix, save):
         iz.load_model(path)
 
 
-def test_a_numpy_scalar_names_the_way_out(tmp_path, tiny):
+def test_a_numpy_scalar_is_refused_with_a_remedy(tmp_path, tiny):
     torch.save({"net": tiny.state_dict(), "acc": np.float64(93.1)}, tmp_path / "a.pth")
     with pytest.raises(iz.FileError, match=r"numpy\.\S*scalar.*load it yourself with torch\.load and pass its state dict"):
         iz.load_weights(tiny, tmp_path / "a.pth")
@@ -129,7 +129,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
-def test_what_is_no_checkpoint_says_so(tmp_path, tiny, data):
+def test_a_file_of_another_format_is_refused(tmp_path, tiny, data):
     path = tmp_path / "a.pth"
     path.write_bytes(data)
     with pytest.raises(iz.FileError, match="fetch|download|rename") as error:
@@ -139,7 +139,7 @@ def test_what_is_no_checkpoint_says_so(tmp_path, tiny, data):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:TypedStorage is deprecated")
 @pytest.mark.parametrize("save", FORMATS.values(), ids=FORMATS)
-def test_no_cut_loads_and_no_flip_breaks_out(tmp_path, tiny, save):
+def test_a_cut_file_never_loads_and_a_flipped_byte_raises_only_our_errors(tmp_path, tiny, save):
     path, pick, loaded, escaped = tmp_path / "a.pth", random.Random(0), [], {}
     save({"a": torch.arange(6.0), "b": torch.tensor(3)}, path)
     data = path.read_bytes()
@@ -150,7 +150,7 @@ def test_no_cut_loads_and_no_flip_breaks_out(tmp_path, tiny, save):
         try:
             iz.load_weights(tiny, path)
         except iz.MismatchError:
-            loaded += [number] if number < len(cuts) else []  # it was read, and its names are not the model's
+            loaded += [number] if number < len(cuts) else []  # it was read; its names are not those of the model
         except iz.FileError:
             pass
         except Exception as error:
@@ -176,7 +176,7 @@ def test_a_flip_in_an_archive_never_loads(tmp_path, tiny):
 
 
 def rezipped(path: Path, change: Callable[[zipfile.ZipFile, zipfile.ZipInfo, bytes], None]) -> None:
-    """Write the archive anew, each entry by `change`."""
+    """Rewrite the archive; `change` writes each entry."""
     with zipfile.ZipFile(path) as archive:
         entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
     with zipfile.ZipFile(path, "w") as archive:
@@ -189,7 +189,7 @@ def test_compressed_and_doubled_entries_are_refused(tmp_path, tiny):
     path = tmp_path / "a.pth"
     torch.save(tiny.state_dict(), path)
     rezipped(path, lambda archive, entry, data: archive.writestr(entry.filename, data, zipfile.ZIP_DEFLATED))
-    assert torch.load(path)  # torch itself does not mind
+    assert torch.load(path)  # torch itself accepts it
     with pytest.raises(iz.FileError, match="is compressed and may expand to any size"):
         iz.load_weights(tiny, path)
     torch.save(tiny.state_dict(), path)
@@ -213,7 +213,7 @@ FORBIDDEN |= {"weights_only=False", "weights_only=None", "allow_pickle=True", "e
 
 
 def offences(text: str) -> list[str]:
-    """Return what in a module's text could run a file's code; `torch.load(..., weights_only=True)` is allowed."""
+    """Return the names in a module's text that could run code of a file; `torch.load(..., weights_only=True)` is allowed."""
     names, nodes = [], list(ast.walk(ast.parse(text)))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     safe = [node.func for node in calls if "weights_only=True" in map(ast.unparse, node.keywords)]
@@ -227,9 +227,9 @@ def offences(text: str) -> list[str]:
     return [name for name in names if name in FORBIDDEN or any(name.startswith(f"{other}.") for other in FORBIDDEN)]
 
 
-def test_nothing_in_the_package_runs_a_files_code():
+def test_the_package_runs_no_code_of_a_file():
     files = sorted(PACKAGE.rglob("*.py"))
-    assert PACKAGE / "weights" / "source.py" in files
+    assert PACKAGE / "weights" / "_source.py" in files
     assert {str(file): found for file in files if (found := offences(file.read_text(encoding="utf-8")))} == {}
 
 
@@ -239,6 +239,6 @@ torch.hub.load('a', 'b') | f(weights_only=False) | numpy.load(p, allow_pickle=Tr
 
 
 @pytest.mark.parametrize("line", [part.strip() for part in CODE.replace("\n", "|").split("|")])
-def test_the_search_finds(line):
+def test_the_search_finds_each_form(line):
     assert offences(line)
     assert not offences("torch.load(path, weights_only=True)\nmodel.load(1)\nexcept_ = pickle.UnpicklingError")

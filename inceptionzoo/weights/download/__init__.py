@@ -1,21 +1,6 @@
-"""Where weight files come from: the Hugging Face Hub, other hosts, and the cache of both."""
+"""Weight files from the Hugging Face Hub and other hosts, checked, in the caches that other tools share."""
 
-from ._cache import cache_folder, cache_path, digest_checker, temporary_folder
-from ._http import download
-from ._hub import CONFIG, HUB, WEIGHTS, download_hub_file, is_offline, is_reference, parse_reference, resolve_folder
+from ._checkpoints import read_checkpoint
+from ._hub import CONFIG, HUB, WEIGHTS, is_reference, open_repository
 
-__all__ = [
-    "CONFIG",
-    "HUB",
-    "WEIGHTS",
-    "cache_folder",
-    "cache_path",
-    "digest_checker",
-    "download",
-    "download_hub_file",
-    "is_offline",
-    "is_reference",
-    "parse_reference",
-    "resolve_folder",
-    "temporary_folder",
-]
+__all__ = ["CONFIG", "HUB", "WEIGHTS", "is_reference", "open_repository", "read_checkpoint"]

@@ -1,81 +1,79 @@
-"""Where downloads are kept, and how what is kept is trusted."""
+"""Cache folders, and reading a cached file whose bytes are checked each time."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from ...errors import ArgumentError, FileError
-from .. import atomic_write
+from ...errors import ArgumentError, DownloadError, FileError
+from .. import Checksum
 
-PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # a folder's or a file's name that leads nowhere else
+T = TypeVar("T")
+Folder = str | os.PathLike[str] | None
+Reader = Callable[[Path, Checksum | None], T]  # reads a file and raises FileError if it has another checksum
 
 
-def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of downloads: `cache_dir`, else INCEPTIONZOO_CACHE, else ~/.cache/inceptionzoo (XDG_CACHE_HOME)."""
+def checkpoint_folder(cache_dir: Folder) -> Path:
+    """Return our folder of checkpoints: in `cache_dir`, else in INCEPTIONZOO_CACHE, else in ~/.cache/inceptionzoo."""
+    base = _checked(cache_dir) or os.environ.get("INCEPTIONZOO_CACHE") or _user_cache() / "inceptionzoo"
+    return Path(base).expanduser() / "checkpoints"
+
+
+def torch_checkpoint_folder() -> Path:
+    """Return torch.hub's folder of checkpoints, from the environment variables that torch.hub documents."""
+    return Path(os.environ.get("TORCH_HOME") or _user_cache() / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def hub_folder(cache_dir: Folder) -> Path:
+    """Return the Hub's cache: `cache_dir`, else huggingface_hub's own (HF_HUB_CACHE, HF_HOME)."""
+    from huggingface_hub import constants
+
+    return Path(_checked(cache_dir) or constants.HF_HUB_CACHE).expanduser()
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _checked(cache_dir: Folder) -> Folder:
     if cache_dir is not None and not isinstance(cache_dir, str | os.PathLike):
         raise ArgumentError(f"cache_dir={cache_dir!r} must be the path of a folder")
-    if cache_dir is not None:
-        return Path(cache_dir).expanduser()
-    if asked := os.environ.get("INCEPTIONZOO_CACHE"):
-        return Path(asked).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inceptionzoo"
+    return cache_dir
 
 
-def cache_path(folder: Path, *parts: str) -> Path:
-    """Return folder/part/part, where every part is a plain name.
+def is_offline() -> bool:
+    """Return whether HF_HUB_OFFLINE forbids downloads."""
+    from huggingface_hub import constants
 
-    Raises:
-        FileError: one of them could lead elsewhere.
-    """
-    for part in parts:
-        if not PART.fullmatch(part) or ".." in part:
-            raise FileError(f"{part[:100]!r} is no name for a file of the cache")
-    return folder.joinpath(*parts)
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside the cached files for what is not finished; it is gone after."""
+    """Yield a new folder inside `folder` for unfinished downloads, and remove it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True) as place:
-        yield Path(place)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True) as path:
+        yield Path(path)
 
 
-def file_digests(path: Path, *kinds: str) -> list[str]:
-    """Return digests of a file, in hexadecimal: of the kinds "sha256", "sha1", or "git", the name of its blob in git."""
-    digests = [hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.new(kind) for kind in kinds]
-    with open(path, "rb") as stream:
-        while piece := stream.read(1 << 20):
-            for digest in digests:
-                digest.update(piece)
-    return [digest.hexdigest() for digest in digests]
+def read_cached(path: Path, checksum: Checksum | None, read: Reader[T]) -> tuple[T] | None:
+    """Return `read(path, checksum)` in a tuple; warn and return None if the file is damaged and must be downloaded again.
 
-
-def digest_checker(kind: str, wanted: str) -> Callable[[Path], None]:
-    """Return a check that a file's digest of that kind starts with `wanted`, hexadecimal digits; "" checks nothing."""
-
-    def check(path: Path) -> None:
-        (found,) = file_digests(path, kind) if wanted else ("",)
-        if not found.startswith(wanted):
-            raise FileError(f"its {kind} is {found[: len(wanted)]}, and should be {wanted}")
-
-    return check
-
-
-def write_digest(path: Path) -> None:
-    """Write the sha256 of a file beside it."""
-    (digest,) = file_digests(path, "sha256")
-    with atomic_write(path.with_name(f"{path.name}.sha256")) as stream:
-        stream.write(digest.encode())
-
-
-def matches_digest(path: Path) -> bool:
-    """Return whether a file is there, and still the one that was sealed."""
-    beside = path.with_name(f"{path.name}.sha256")
-    return path.is_file() and beside.is_file() and beside.read_bytes() == file_digests(path, "sha256")[0].encode()
+    Raises:
+        FileError: `read` refuses the file although its checksum is right.
+        DownloadError: the file is damaged, and HF_HUB_OFFLINE is set.
+    """
+    try:
+        return (read(path, checksum),)
+    except FileError as error:
+        if checksum is None or checksum.matches(path):
+            raise
+        if is_offline():
+            raise DownloadError(f"{error}; HF_HUB_OFFLINE is set: unset it to download the file again") from error
+        warnings.warn(f"{error}; the cached file is removed and downloaded again", stacklevel=2)
+        return None

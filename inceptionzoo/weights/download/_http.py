@@ -1,4 +1,4 @@
-"""Download a file: every byte checked, every fault of a moment outlived, every call under a deadline."""
+"""Download one file over HTTP: resumed, retried, checked, within a deadline."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tqdm import tqdm
 from ...errors import DownloadError, FileError, RefusedError
 from ._retry import RetryPolicy, TransientError, call_with_timeout, retry
 
-REFUSALS = {  # answers that another try does not change
-    401: "a login is asked for; set HF_TOKEN",
-    403: "access is refused; ask its owner for it",
+REFUSALS = {  # status codes that another attempt does not change
+    401: "a login is needed; set HF_TOKEN",
+    403: "access is denied; ask the owner for it",
     404: "there is no such file",
     405: "the server does not serve it",
-    410: "it is there no more",
+    410: "it was removed",
 }
 CHUNK = 1 << 20
 
@@ -34,22 +34,22 @@ def download(
     check: Callable[[Path], None],
     *,
     headers: Mapping[str, str] | None = None,
-    patience: RetryPolicy | None = None,
+    policy: RetryPolicy | None = None,
 ) -> None:
-    """Download `url` to `path`, which nobody reads before this returns, and which is gone where it does not.
+    """Download `url` to `path`; after an error there is no file at `path`.
 
-    `check` is given the path once all bytes are there, and raises FileError where they are the wrong ones: then the
-    download starts anew. One that was cut short goes on where it ended, where the server can.
+    `check(path)` is called when all bytes have arrived. If it raises FileError they are downloaded again from the start. A
+    connection that breaks is resumed at the byte where it broke, if the server supports that.
 
     Raises:
-        DownloadError: the server refuses for good, or no attempt gave the right bytes in time.
-        OSError: the disk refuses.
+        DownloadError: the server refuses, or no attempt got the right bytes in time.
+        OSError: the file cannot be written.
     """
-    patience = patience or RetryPolicy.asked()
-    download = _Download(url, path, dict(headers or {}), patience)
+    policy = policy or RetryPolicy.from_environment()
+    transfer = _Transfer(url, path, dict(headers or {}), policy)
 
-    def step(until: float) -> None:
-        download.receive(until)
+    def attempt(deadline: float) -> None:
+        transfer.receive(deadline)
         try:
             check(path)
         except FileError as error:
@@ -57,109 +57,110 @@ def download(
             raise TransientError(str(error)) from error
 
     try:
-        retry(url, patience, step)
+        retry(url, policy, attempt)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
 @dataclass(slots=True)
-class _Download:
-    """A file that is on its way; `tag` is the server's name of its bytes, where it has one to go on by."""
+class _Transfer:
+    """A download in progress; `etag` identifies the bytes received so far, and is "" if they cannot be resumed."""
 
     url: str
     path: Path
     headers: dict[str, str]
-    patience: RetryPolicy
-    tag: str = ""
+    policy: RetryPolicy
+    etag: str = ""
 
-    def receive(self, until: float) -> None:
-        """Fetch what is missing of the file.
+    def receive(self, deadline: float) -> None:
+        """Receive the bytes that are still missing.
 
         Raises:
-            TransientError: not all of it came.
-            DownloadError: none of it will.
+            TransientError: some are still missing.
+            DownloadError: the server refuses.
         """
-        have = self.path.stat().st_size if self.tag and self.path.exists() else 0
-        more = {"Range": f"bytes={have}-", "If-Range": self.tag} if have else {}
-        self.tag = ""  # where the server cannot go on, the next attempt starts anew
-        with open_url(self.url, self.headers | more, min(self.patience.read, until - time.monotonic())) as answer:
-            if answer.headers.get("Content-Encoding", "identity") != "identity":
+        size = self.path.stat().st_size if self.etag and self.path.exists() else 0
+        resume = {"Range": f"bytes={size}-", "If-Range": self.etag} if size else {}
+        self.etag = ""  # if resuming fails, the next attempt starts at byte 0
+        with open_url(self.url, self.headers | resume, min(self.policy.read, deadline - time.monotonic())) as response:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise TransientError("the server compressed it")
-            start, total = _extent(answer, have)
-            tag = answer.headers.get("ETag", "")
-            self.tag = "" if tag.startswith("W/") else tag
-            with open(self.path, "ab" if start else "wb") as stream, self._bar(start, total) as bar:
-                for piece in self._pieces(answer, until):
-                    stream.write(piece)
-                    bar.update(len(piece))
+            start, total = _content_range(response, size)
+            etag = response.headers.get("ETag", "")
+            self.etag = "" if etag.startswith("W/") else etag
+            with open(self.path, "ab" if start else "wb") as stream, self._progress_bar(start, total) as bar:
+                for chunk in self._chunks(response, deadline):
+                    stream.write(chunk)
+                    bar.update(len(chunk))
         if total is not None and self.path.stat().st_size != total:
             raise TransientError(f"cut short: {self.path.stat().st_size} of {total} bytes")
 
-    def _pieces(self, answer: Any, until: float) -> Iterator[bytes]:
-        """Yield the body as it comes, as long as it comes fast enough."""
-        mark, since = time.monotonic(), 0
+    def _chunks(self, response: Any, deadline: float) -> Iterator[bytes]:
+        """Yield the body in chunks, as long as it comes fast enough."""
+        start, received = time.monotonic(), 0  # of the current interval of `policy.read` seconds
         while True:
             try:
-                piece = answer.read1(CHUNK)
+                chunk = response.read1(CHUNK)
             except (OSError, http.client.HTTPException) as error:
-                raise TransientError(f"broken off: {error or type(error).__name__}") from error
-            if not piece:
+                raise TransientError(f"the connection broke: {error or type(error).__name__}") from error
+            if not chunk:
                 return
-            yield piece
-            now, since = time.monotonic(), since + len(piece)
-            if now >= until:
+            yield chunk
+            now, received = time.monotonic(), received + len(chunk)
+            if now >= deadline:
                 raise TransientError("it took too long")
-            if now - mark > self.patience.read:
-                if since < self.patience.slowest * (now - mark):
-                    raise TransientError(f"{since / (now - mark):.0f} bytes a second are too slow")
-                mark, since = now, 0
+            if now - start > self.policy.read:
+                if received < self.policy.slowest * (now - start):
+                    raise TransientError(f"{received / (now - start):.0f} bytes per second are too slow")
+                start, received = now, 0
 
-    def _bar(self, start: int, total: int | None) -> tqdm[Any]:
-        """Return a progress bar, silent where nobody watches a terminal."""
+    def _progress_bar(self, start: int, total: int | None) -> tqdm[Any]:
+        """Return a progress bar that shows itself on a terminal only."""
         name = self.url.rpartition("/")[2][:40]
         return tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, leave=False, disable=None)
 
 
-def _extent(answer: Any, have: int) -> tuple[int, int | None]:
-    """Return the byte at which an answer starts, and how many the whole file has, where that is said."""
-    if answer.status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != have:
-            raise TransientError("the server went on at another byte")
-        return have, int(found[2])
-    if answer.status != 200:
-        raise TransientError(f"status {answer.status}")
-    length = answer.headers.get("Content-Length", "")
+def _content_range(response: Any, size: int) -> tuple[int, int | None]:
+    """Return the first byte that a response holds, and the file's length if the server tells it."""
+    if response.status == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != size:
+            raise TransientError("the server resumed at another byte")
+        return size, int(match[2])
+    if response.status != 200:
+        raise TransientError(f"status {response.status}")
+    length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
-    """Goes where it is sent, but never from https to http."""
+    """Follow redirects, but never from https to http."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            raise TransientError(f"sent on from https to {newurl[:60]!r}")
-        onward = super().redirect_request(req, fp, code, msg, headers, newurl)
+            raise TransientError(f"redirected from https to {newurl[:60]!r}")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
         login = req.unredirected_hdrs.get("Authorization")
-        if onward is not None and login and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
-            onward.add_unredirected_header("Authorization", login)  # to the host that asked for it, and to no other
-        return onward
+        if request is not None and login and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
+            request.add_unredirected_header("Authorization", login)  # only to the host that the login is for
+        return request
 
 
 def open_url(url: str, headers: Mapping[str, str], seconds: float) -> Any:
-    """Return the answer of a server, whose body is to be read.
+    """Return a server's response, whose body has not been read.
 
     Raises:
-        TransientError: it does not answer in time, or not well.
-        RefusedError: it says that it never will.
+        TransientError: there is no response within `seconds`, or one of a status that may change.
+        RefusedError: the status is one of `REFUSALS`.
+        DownloadError: the URL is not http or https.
     """
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"{url!r} must start with https://")
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "inceptionzoo"})
-    for key, value in headers.items():  # a login stays with the host that asked for it
+    for key, value in headers.items():  # a login is not sent on to other hosts
         (request.add_unredirected_header if key.lower() == "authorization" else request.add_header)(key, value)
-    opener = urllib.request.OpenerDirector()  # http and https alone: no file:, no ftp:
+    opener = urllib.request.OpenerDirector()  # http and https only: no file:, no ftp:
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
@@ -170,17 +171,17 @@ def open_url(url: str, headers: Mapping[str, str], seconds: float) -> Any:
     ):
         opener.add_handler(handler)
     try:
-        answer = call_with_timeout(seconds, lambda: opener.open(request, timeout=max(0.1, seconds)))
+        response = call_with_timeout(seconds, lambda: opener.open(request, timeout=max(0.1, seconds)))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in REFUSALS:
             raise RefusedError(
-                f"{url}: {error.code}, {REFUSALS[error.code]}; or fetch it yourself and name the file instead"
+                f"{url}: {error.code}, {REFUSALS[error.code]}; or download it yourself and pass its path"
             ) from error
         wait = error.headers.get("Retry-After", "")
         raise TransientError(f"status {error.code}", float(wait) if wait.isdecimal() else 0.0) from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
-        raise TransientError(f"no answer: {error}") from error
-    if answer is None:
-        raise TransientError("no answer")
-    return answer
+        raise TransientError(f"no response: {error}") from error
+    if response is None:
+        raise TransientError("no response")
+    return response

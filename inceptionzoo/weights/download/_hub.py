@@ -1,32 +1,45 @@
-"""Files of a Hugging Face Hub repository, checked and kept; and references to it or to a local folder."""
+"""Files of a Hugging Face Hub repository, in the cache that huggingface_hub shares between all tools.
+
+huggingface_hub resolves names, checksums and cached files; the bytes are downloaded by `download`, not by its
+`hf_hub_download` (tried with version 2.4.0), for two reasons:
+
+- It makes a path of the etag that a server sends: with '../../../../evil' it writes outside the cache. It asks for the etag
+  itself, so that a check before the call cannot prevent this.
+- It has no deadline. A call that is given up goes on in its thread, and holds the lock of the file.
+
+The cache has the layout that huggingface_hub documents: blobs/ETAG, snapshots/COMMIT/NAME as links to them, refs/REVISION.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ...errors import ArgumentError, DownloadError, RefusedError
-from .. import atomic_write
-from ._cache import cache_folder, cache_path, digest_checker, matches_digest, temporary_folder, write_digest
+from .. import Checksum, atomic_write
+from ._cache import Folder, Reader, hub_folder, is_offline, read_cached, temporary_folder
 from ._http import REFUSALS, download
 from ._retry import RetryPolicy, TransientError, call_with_timeout, retry
 
+T = TypeVar("T")
 HUB, LOCAL = "hf-hub:", "local-dir:"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-WORD = "[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"  # the Hub's own rule
-REFERENCE = re.compile(f"(?P<owner>{WORD})/(?P<name>{WORD})(?:@(?P<revision>[A-Za-z0-9_./-]{{1,200}}))?")
-COMMIT = re.compile(r"[0-9a-f]{40}")
-SUMS = {40: "git", 64: "sha256"}  # what the Hub's etag is, by its length
+WORD = "[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"  # the Hub's own rule for names
+REVISION = "(?=.{1,200}$)[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"  # a relative path
+REFERENCE = re.compile(f"(?P<owner>{WORD})/(?P<name>{WORD})(?:@(?P<revision>{REVISION}))?")
+COMMIT = re.compile("[0-9a-f]{40}")
+ETAG = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class HubReference:
-    """A repository at a revision: a branch, a tag or a commit."""
+    """A repository at a revision, which is a branch, a tag or a commit."""
 
     owner: str
     name: str
@@ -45,59 +58,135 @@ def parse_reference(text: str) -> HubReference:
     """Return what "hf-hub:owner/name@revision" refers to.
 
     Raises:
-        ArgumentError: it is not of this form.
+        ArgumentError: the text has another form.
     """
-    found = REFERENCE.fullmatch(text.removeprefix(HUB))
-    if not found or ".." in text or "--" in found["owner"] + "/" + found["name"]:
+    match = REFERENCE.fullmatch(text.removeprefix(HUB))
+    if not match or ".." in text or "--" in match["owner"] + "/" + match["name"]:
         raise ArgumentError(f"{text[:200]!r} must be {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION")
-    return HubReference(found["owner"], found["name"], found["revision"] or "main")
+    return HubReference(match["owner"], match["name"], match["revision"] or "main")
 
 
 def is_reference(source: object) -> bool:
-    """Return whether a source of weights is a Hub repository or a folder that looks like one."""
+    """Return whether a source of weights is a Hub repository ("hf-hub:") or a local folder ("local-dir:")."""
     return isinstance(source, str) and source.startswith((HUB, LOCAL))
 
 
-def resolve_folder(source: str, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return a local folder with the config.json and model.safetensors that a reference means.
+@dataclass(frozen=True, slots=True)
+class LocalRepository:
+    """A folder with the files of a repository."""
 
-    Of a Hub repository it is the cache's, after a download where need be. A branch's newest commit is asked for each time;
-    offline (HF_HUB_OFFLINE=1), or with a warning where the Hub is not reached, the last one known is taken.
+    folder: Path
+
+    def read(self, name: str, read: Reader[T]) -> T:
+        """Return `read(path, None)` for a file of the folder."""
+        return read(self.folder / name, None)
+
+
+@dataclass(frozen=True, slots=True)
+class HubRepository:
+    """A Hub repository at a commit; `cache` is the Hub's cache folder."""
+
+    reference: HubReference
+    commit: str
+    cache: Path
+
+    def read(self, name: str, read: Reader[T]) -> T:
+        """Return `read(path, checksum)` for a file of the repository, from the cache or downloaded.
+
+        Raises:
+            DownloadError: the file is not cached, or damaged there, and cannot be downloaded.
+            FileError: `read` refuses it although its checksum is right.
+        """
+        cached = self._find(name)
+        if cached is not None:
+            if (result := read_cached(*cached, read)) is not None:
+                return result[0]
+            _remove(cached[0])
+        if is_offline():
+            raise DownloadError(f"{self.reference}: {name} is not cached, and HF_HUB_OFFLINE is set; unset it to download")
+        path, checksum = self._download(name)
+        return read(path, checksum)
+
+    def _find(self, name: str) -> tuple[Path, Checksum | None] | None:
+        """Return the path of a cached file and its checksum, which is the name of the blob that the path links to."""
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(self.reference.repo, name, cache_dir=self.cache, revision=self.commit)
+        if not isinstance(path, str):
+            return None
+        etag = os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
+        if not ETAG.fullmatch(etag):  # a file system without links
+            if is_offline():
+                return Path(path), None
+            _, etag = hub_metadata(self.reference, self.commit, name, RetryPolicy.from_environment())
+        return Path(path), Checksum.from_etag(etag)
+
+    def _download(self, name: str) -> tuple[Path, Checksum]:
+        """Download a file into the cache; return its path and checksum."""
+        from huggingface_hub import get_token, hf_hub_url
+
+        token = get_token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url, policy = hf_hub_url(self.reference.repo, name, revision=self.commit), RetryPolicy.from_environment()
+        folder = _repository_folder(self.reference, self.cache)
+
+        def attempt(deadline: float) -> tuple[Path, Checksum]:
+            part = replace(policy, attempts=3, total=max(1.0, deadline - time.monotonic()))
+            _, etag = hub_metadata(self.reference, self.commit, name, part)
+            checksum = Checksum.from_etag(etag)
+            part = replace(part, total=max(1.0, deadline - time.monotonic()))
+            with temporary_folder(folder) as temporary:
+                try:
+                    download(url, temporary / name, checksum.check_file, headers=headers, policy=part)
+                except RefusedError:
+                    raise
+                except DownloadError as error:  # the etag may have been wrong: ask for it again
+                    raise TransientError(str(error)) from error
+                return _add_to_cache(temporary / name, folder, self.commit, etag), checksum
+
+        return retry(str(self.reference), replace(policy, attempts=2), attempt)
+
+
+def open_repository(
+    source: str, cache_dir: Folder = None, *, name: str = CONFIG, newest: bool = True
+) -> LocalRepository | HubRepository:
+    """Return the repository that "hf-hub:owner/name@revision" or "local-dir:path" refers to.
+
+    The Hub is asked for the newest commit of a branch or tag, by its file `name`, unless `newest` is False and a commit of it
+    is known. The last known commit is used offline (HF_HUB_OFFLINE=1), and with a warning if the Hub cannot be reached.
 
     Raises:
-        ArgumentError: it is no reference.
-        DownloadError: there is no such repository, it cannot be reached, or none is cached.
+        ArgumentError: `source` has another form.
+        DownloadError: there is no such repository, or it cannot be reached and is not cached.
     """
     if source.startswith(LOCAL):
         folder = Path(source.removeprefix(LOCAL))
-        for name in (CONFIG, WEIGHTS):
-            if not (folder / name).is_file():
-                raise DownloadError(f"{source}: {folder / name} is missing; save_pretrained writes such a folder")
-        return folder
-    reference = parse_reference(source)
-    home = cache_path(cache_folder(cache_dir), "hub", reference.owner, reference.name)
-    commit = _commit(reference, home)
-    for name in (CONFIG, WEIGHTS):
-        path = cache_path(home, commit, name)
-        if not matches_digest(path):
-            _download(reference, commit, name, path)
-    return home / commit
+        for file in (CONFIG, WEIGHTS):
+            if not (folder / file).is_file():
+                raise DownloadError(f"{source}: {folder / file} is missing; save_pretrained writes such a folder")
+        return LocalRepository(folder)
+    reference, cache = parse_reference(source), hub_folder(cache_dir)
+    return HubRepository(reference, _find_commit(reference, cache, name, newest), cache)
 
 
-def _commit(reference: HubReference, home: Path) -> str:
-    """Return the commit of a revision, and keep it for when the Hub is not reached."""
+def _repository_folder(reference: HubReference, cache: Path) -> Path:
+    return cache / f"models--{reference.owner}--{reference.name}"
+
+
+def _find_commit(reference: HubReference, cache: Path, name: str, newest: bool) -> str:
+    """Return the commit of a revision, and record it in the cache."""
     if COMMIT.fullmatch(reference.revision):
         return reference.revision
-    known = cache_path(home, "refs", hashlib.sha256(reference.revision.encode()).hexdigest())
-    last = known.read_text() if known.is_file() else ""
+    record = _repository_folder(reference, cache) / "refs" / reference.revision
+    last = record.read_text() if record.is_file() else ""
     last = last if COMMIT.fullmatch(last) else ""
+    if last and (is_offline() or not newest):
+        return last
     if is_offline():
-        if last:
-            return last
-        raise DownloadError(f"{reference}: nothing of it is cached, and HF_HUB_OFFLINE is set; unset it once")
+        raise DownloadError(f"{reference} is not cached, and HF_HUB_OFFLINE is set; unset it to download, or pass weights=FILE")
+    policy = RetryPolicy.from_environment()
     try:
-        patience = RetryPolicy.asked()
-        commit, _, _ = hub_metadata(reference, reference.revision, CONFIG, replace(patience, attempts=2) if last else patience)
+        commit, _ = hub_metadata(reference, reference.revision, name, replace(policy, attempts=2) if last else policy)
     except RefusedError:
         raise
     except DownloadError as error:
@@ -106,25 +195,19 @@ def _commit(reference: HubReference, home: Path) -> str:
         warnings.warn(f"{error}; its last known commit {last[:12]} is used", stacklevel=2)
         return last
     if commit != last:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(known) as stream:
-            stream.write(commit.encode())
+        with suppress(OSError):  # a cache that is read-only; huggingface_hub suppresses it too
+            record.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(record) as stream:
+                stream.write(commit.encode())
     return commit
 
 
-def is_offline() -> bool:
-    """Return whether huggingface_hub was told to stay offline."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
-def hub_metadata(reference: HubReference, revision: str, name: str, patience: RetryPolicy) -> tuple[str, str, str]:
-    """Return what the Hub says of a file: its commit, and the kind and the digits of its checksum.
+def hub_metadata(reference: HubReference, revision: str, name: str, policy: RetryPolicy) -> tuple[str, str]:
+    """Return the commit and the etag of a file, from the Hub.
 
     Raises:
-        RefusedError: there is no such file, or no leave to read it.
-        DownloadError: the Hub is not reached in time.
+        RefusedError: there is no such file, or access to it is denied.
+        DownloadError: the Hub cannot be reached in time.
     """
     from huggingface_hub import errors as hub_errors
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -132,59 +215,44 @@ def hub_metadata(reference: HubReference, revision: str, name: str, patience: Re
     url = hf_hub_url(reference.repo, name, revision=revision)
     refusals = (hub_errors.EntryNotFoundError, hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError)
 
-    def step(until: float) -> tuple[str, str, str]:
-        seconds = min(patience.read, until - time.monotonic())
+    def attempt(deadline: float) -> tuple[str, str]:
+        seconds = min(policy.read, deadline - time.monotonic())
         try:
-            told = call_with_timeout(seconds, lambda: get_hf_file_metadata(url, timeout=seconds))
+            metadata = call_with_timeout(seconds, lambda: get_hf_file_metadata(url, timeout=seconds))
         except refusals as error:
             raise RefusedError(f"{reference}: {type(error).__name__} for {name}; check its name, and HF_TOKEN") from error
         except TransientError:
             raise
-        except Exception as error:  # of whatever HTTP library it uses
+        except Exception as error:  # its HTTP library, and so the class, depends on its version
             status = getattr(getattr(error, "response", None), "status_code", None)
             if status in REFUSALS:
                 raise RefusedError(f"{reference}: {status} for {name}, {REFUSALS[status]}") from error
             raise TransientError(f"{type(error).__name__}: {' '.join(str(error).split())[:100]}") from error
-        commit, etag = str(told.commit_hash), str(told.etag)
-        if not COMMIT.fullmatch(commit) or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", etag):
-            raise TransientError(f"the server names no commit or checksum ({commit[:60]!r}, {etag[:60]!r})")
-        return commit, SUMS[len(etag)], etag
+        commit, etag = str(metadata.commit_hash), str(metadata.etag)
+        if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag):
+            raise TransientError(f"the server sent no commit or no checksum ({commit[:60]!r}, {etag[:60]!r})")
+        return commit, etag
 
-    return retry(str(reference), patience, step)
-
-
-def _download(reference: HubReference, commit: str, name: str, path: Path) -> None:
-    """Fetch a file of a commit into the cache, held to the checksum that the Hub names."""
-    if is_offline():
-        raise DownloadError(f"{reference}: {name} is not cached, or damaged there, and HF_HUB_OFFLINE is set; unset it once")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(path.parent) as place:
-        download_hub_file(reference, commit, name, place / name)
-        os.replace(place / name, path)
-    write_digest(path)
+    return retry(str(reference), policy, attempt)
 
 
-def download_hub_file(reference: HubReference, revision: str, name: str, path: Path) -> None:
-    """Download a file of a repository to `path`, held to the checksum that the Hub names; asks for that anew where it fails.
+def _add_to_cache(file: Path, folder: Path, commit: str, etag: str) -> Path:
+    """Move a downloaded file into a repository's cache folder; return its path there."""
+    blob, path = folder / "blobs" / etag, folder / "snapshots" / commit / file.name
+    for parent in (blob.parent, path.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    os.replace(file, blob)
+    try:
+        os.symlink(os.path.relpath(blob, path.parent), file)
+    except OSError:  # Windows without developer mode; huggingface_hub has no blob then either
+        os.replace(blob, path)
+    else:
+        os.replace(file, path)
+    return path
 
-    Raises:
-        DownloadError: as `metadata` and `fetch`.
-    """
-    from huggingface_hub import get_token, hf_hub_url
 
-    token = get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url, patience = hf_hub_url(reference.repo, name, revision=revision), RetryPolicy.asked()
-
-    def step(until: float) -> None:
-        few = replace(patience, attempts=3, total=max(1.0, until - time.monotonic()))
-        _, kind, digits = hub_metadata(reference, revision, name, few)
-        few = replace(few, total=max(1.0, until - time.monotonic()))
-        try:
-            download(url, path, digest_checker(kind, digits), headers=headers, patience=few)
-        except RefusedError:
-            raise
-        except DownloadError as error:
-            raise TransientError(str(error)) from error
-
-    retry(str(reference), replace(patience, attempts=2), step)
+def _remove(path: Path) -> None:
+    """Remove a file from the Hub's cache: the link, and the blob that it links to."""
+    if path.is_symlink():
+        (path.parent / os.readlink(path)).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)

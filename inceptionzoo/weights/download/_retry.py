@@ -1,4 +1,4 @@
-"""Try again, for as long as it is worth it."""
+"""Retries with a deadline."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a download may take, in seconds: `read` without a byte, `total` in all; and how often it is tried.
+    """How often a download is tried, and for how long.
 
-    `pause` comes before the second attempt and doubles after; a server that sends less than `slowest` bytes a second for
-    `read` seconds is given up as one that sends none.
+    `read` is the time without a byte after which an attempt is given up, `total` the time for all attempts, `pause` the
+    time before the second attempt, all in seconds; the pause doubles before each further attempt. An attempt is also given
+    up if it receives less than `slowest` bytes per second for `read` seconds.
     """
 
     read: float = 20.0
@@ -31,11 +32,11 @@ class RetryPolicy:
     slowest: float = 1024.0
 
     @classmethod
-    def asked(cls) -> RetryPolicy:
-        """Return the patience that the environment asks for: INCEPTIONZOO_DEADLINE is `total`.
+    def from_environment(cls) -> RetryPolicy:
+        """Return the default policy, with INCEPTIONZOO_DEADLINE as `total`.
 
         Raises:
-            DownloadError: it is no number of seconds.
+            DownloadError: INCEPTIONZOO_DEADLINE is not a positive number.
         """
         text = os.environ.get("INCEPTIONZOO_DEADLINE", "1800")
         if not re.fullmatch(r"\d{1,8}(\.\d*)?", text) or not float(text):
@@ -44,56 +45,58 @@ class RetryPolicy:
 
 
 class TransientError(Exception):
-    """What may go well the next time, after `wait` seconds where the server said so."""
+    """An error that another attempt may not meet; `wait` is the pause in seconds that the server asks for."""
 
     def __init__(self, text: str, wait: float = 0.0) -> None:
         super().__init__(text)
         self.wait = wait
 
 
-def retry(what: str, patience: RetryPolicy, step: Callable[[float], T]) -> T:
-    """Return what `step` returns; it is called again after each `TransientError`, with the moment by which it must end.
+def retry(name: str, policy: RetryPolicy, attempt: Callable[[float], T]) -> T:
+    """Return what `attempt(deadline)` returns; it is called again after each `TransientError`.
+
+    `deadline` is a value of `time.monotonic()`. `name` says in the error what is downloaded.
 
     Raises:
-        DownloadError: the attempts or the time are used up.
+        DownloadError: all attempts failed, or the time is up.
     """
-    until, pause = time.monotonic() + patience.total, patience.pause
+    deadline, pause = time.monotonic() + policy.total, policy.pause
     faults: list[str] = []
-    for attempt in range(1, patience.attempts + 1):
+    for number in range(1, policy.attempts + 1):
         try:
-            return step(until)
-        except TransientError as fault:
-            faults.append(str(fault))
-            wait = max(pause, fault.wait)
-        if time.monotonic() + wait >= until:
-            faults.append(f"the {patience.total:g} s allowed are over (INCEPTIONZOO_DEADLINE)")
+            return attempt(deadline)
+        except TransientError as error:
+            faults.append(str(error))
+            wait = max(pause, error.wait)
+        if time.monotonic() + wait >= deadline:
+            faults.append(f"no attempt was left within {policy.total:g} s (INCEPTIONZOO_DEADLINE)")
             break
-        if attempt < patience.attempts:
+        if number < policy.attempts:
             time.sleep(wait)
             pause *= 2
     reasons = "; ".join(dict.fromkeys(faults))
-    raise DownloadError(f"{what} could not be fetched: {reasons}; try later, or fetch it yourself and name the file instead")
+    raise DownloadError(f"{name} could not be downloaded: {reasons}; try later, or download it yourself and pass its path")
 
 
 def call_with_timeout(seconds: float, call: Callable[[], T]) -> T:
-    """Return what the call returns, if it does in time.
+    """Return `call()`, which runs in a thread.
 
     Raises:
-        TransientError: it does not; it is left to end by itself.
+        TransientError: it takes longer than `seconds`; the thread is not stopped.
     """
-    box: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            box.put((call(), None))
+            results.put((call(), None))
         except BaseException as error:
-            box.put((None, error))
+            results.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        result, error = box.get(timeout=max(0.0, seconds))
+        result, error = results.get(timeout=max(0.0, seconds))
     except queue.Empty:
         raise TransientError(f"no answer in {seconds:.3g} s") from None
     if error is not None:
         raise error
-    return result  # type: ignore[return-value]  # the call's own
+    return result  # type: ignore[return-value]  # it is a T, as there was no error

@@ -1,0 +1,105 @@
+"""Sources of weights: what a repository, a file or a published tag holds, and what it says of its model."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from ..errors import ArgumentError, FileError, MismatchError
+from ..spec import Entry, Published
+from ..weights import WeightSource, fold_input, read_config, read_weight_file, read_weights
+from ..weights.download import CONFIG, HUB, WEIGHTS, open_repository, read_checkpoint
+from ._options import ModelOptions, SourceInfo, check_keywords, first_convolution, info_from_metadata, options_from_shapes
+from ._registry import find_entry, make_network
+
+CacheFolder = str | os.PathLike[str] | None
+Weights = str | os.PathLike[str] | Mapping[str, Any] | WeightSource
+
+
+def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, WeightSource, SourceInfo]:
+    """Return what "hf-hub:owner/name@revision" or "local-dir:path" holds: a model of this library, or one of timm.
+
+    Raises:
+        DownloadError: the repository is not cached and cannot be downloaded.
+        FileError: its config.json or its weights are damaged, or contradict each other.
+        UnknownModelError: its architecture is not registered.
+    """
+    repository = open_repository(reference, cache_dir)
+    config, source = repository.read(CONFIG, read_config), repository.read(WEIGHTS, read_weight_file)
+    entry, metadata = find_entry(config.architecture), source.metadata
+    if metadata is not None:
+        if metadata.architecture != config.architecture:
+            difference = f"{CONFIG} says {config.architecture!r}, {WEIGHTS} {metadata.architecture!r}"
+            raise FileError(f"{reference}: {difference}; save it again")
+        return entry, source, info_from_metadata(metadata)
+    common = {item.name for item in fields(ModelOptions)}  # timm lists these among the model's arguments
+    arguments = {key: value for key, value in config.arguments.items() if key not in common}
+    check_keywords(entry, arguments)
+    options = options_from_shapes(make_network(entry, arguments), entry, source)
+    if options.num_classes not in (None, config.num_classes):
+        warnings.warn(
+            f"{reference}: {CONFIG} says {config.num_classes} classes, {WEIGHTS} has {options.num_classes}, which counts",
+            stacklevel=3,
+        )
+    names = config.class_names if options.num_classes == config.num_classes else None
+    options = replace(options, global_pool=config.global_pool)
+    return entry, source, SourceInfo(options, arguments, config.data_config(entry.data), names)
+
+
+def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:
+    """Return the weights that `create_model(weights=...)` names; with a tag, a publisher's own file may be meant.
+
+    Raises:
+        WeightsError: they cannot be read, or are of another architecture.
+    """
+    source = read_weights(weights, cache_dir=cache_dir)
+    metadata = source.metadata
+    if metadata is not None and metadata.architecture != entry.name:
+        raise MismatchError(
+            f"{source.name} holds {metadata.architecture!r}, not {entry.name!r}; use load_model(path), or "
+            f"create_model({metadata.architecture!r}, weights=path)"
+        )
+    if tag and metadata is None:
+        row = entry.weights[tag]
+        return _as_published(entry, row, replace(source, name=f"{source.name} as {entry.name}.{tag}")), info_from_row(row)
+    return source, info_from_metadata(metadata)
+
+
+def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:
+    """Return published weights, from a cache or downloaded; None is the entry's first tag.
+
+    Raises:
+        ArgumentError: the entry has no published weights.
+        DownloadError: they are not cached and cannot be downloaded.
+        WeightsError: the file is damaged, or another's.
+    """
+    if not entry.weights:
+        raise ArgumentError(f"pretrained=True: no published weights are listed for {entry.name!r}; pass weights=FILE")
+    row = entry.weights[tag or next(iter(entry.weights))]
+    if row.url.startswith(HUB):
+        repository = open_repository(row.url, cache_dir, name=WEIGHTS, newest=False)
+        source = repository.read(WEIGHTS, read_weight_file)
+    else:
+        source = read_checkpoint(row, read_weight_file, cache_dir)
+    return _as_published(entry, row, replace(source, name=row.url)), info_from_row(row)
+
+
+def info_from_row(row: Published) -> SourceInfo:
+    """Return what the registry says of published weights."""
+    return SourceInfo(ModelOptions(row.num_classes, 3, "avg"), row.arguments, row.data)
+
+
+def _as_published(entry: Entry, row: Published, source: WeightSource) -> WeightSource:
+    """Return a publisher's tensors for images in red, green, blue of 0..1, without a head that has no useful values."""
+    layout = next(layout for layout in entry.layouts if layout.name == row.layout)
+    tensors = dict(source.tensors)
+    if row.headless:
+        heads = tuple(theirs for ours, theirs in layout.prefixes if ours.startswith("head.")) or ("head.",)
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(heads)}
+    stem = layout.theirs(first_convolution(make_network(entry, row.arguments))[0])
+    if stem in tensors and (row.bgr or row.scale != 1.0):
+        tensors[stem] = fold_input(tensors[stem], bgr=row.bgr, scale=row.scale)
+    return replace(source, tensors=tensors)
