@@ -1,6 +1,6 @@
-"""A host on loopback that serves files as download hosts and the Hugging Face Hub do, and fails as they do.
+"""A server on loopback that serves files as download hosts and the Hugging Face Hub do, with faults on request.
 
-Tools of the tests, nothing more: `HOST` is started once, before huggingface_hub reads HF_ENDPOINT (see conftest.py).
+`HOST` is started once, before huggingface_hub reads HF_ENDPOINT (see conftest.py).
 """
 
 import gzip
@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections import deque
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "c0ffee" + "0" * 34
@@ -34,13 +35,20 @@ FAULTS = (
 )
 
 
+@lru_cache(32)  # a request must not wait for the checksum of a large file
 def git_sum(data: bytes) -> str:
     """Return the name of a blob in git."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
+@lru_cache(32)
+def sha256_sum(data: bytes) -> str:
+    """Return the sha256 of a file."""
+    return hashlib.sha256(data).hexdigest()
+
+
 class Host:
-    """Files by path, or by repository, revision and name; `faults` are what the next requests meet, one each."""
+    """Files by path, or by repository, revision and name; each of the next requests meets one of `faults`."""
 
     def __init__(self) -> None:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -56,8 +64,9 @@ class Host:
         self.faults: deque[str] = deque()
         self.always = ""
         self.requests: list[tuple[str, str, str]] = []  # method, path, range
-        self.pause = 5.0  # seconds that a stalled answer stands still
-        self.sent: dict[str, str] = {}  # headers that every answer has instead of its own
+        self.pause = 5.0  # seconds that a stalled answer waits
+        self.sent: dict[str, str] = {}  # headers that replace those of an answer
+        self.sent_after = 0  # number of requests that are answered before `sent` is used
 
     def put(self, path: str, data: bytes) -> None:
         """Serve `data` at a path of a plain host."""
@@ -66,11 +75,12 @@ class Host:
     def put_repo(self, repo: str, files: dict[str, bytes], *revisions: str) -> None:
         """Serve files of a Hub repository, at these revisions and its commit."""
         for name, data in files.items():
+            sha256_sum(data)
             for revision in ("main", COMMIT, *revisions):
                 self.files[f"/{repo}/resolve/{revision}/{name}"] = data
 
     def count(self, method: str = "GET") -> int:
-        """Return how many requests of a method came."""
+        """Return the number of requests of a method."""
         return sum(request[0] == method for request in self.requests)
 
 
@@ -80,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -106,12 +116,13 @@ class Handler(BaseHTTPRequestHandler):
     def headers_of(self, data: bytes, fault: str) -> dict[str, str]:
         found = RESOLVE.fullmatch(self.path)
         large = self.path.endswith(".safetensors")
-        etag = hashlib.sha256(data).hexdigest() if large or not found else git_sum(data)
+        etag = sha256_sum(data) if large or not found else git_sum(data)
         etag = etag[::-1] if fault == "wrong etag" else etag
         if fault == "no headers":
             return {}
         hub = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(data))} if found else {}
-        return {"ETag": f'"{etag}"', **hub, **self.server.host.sent}  # type: ignore[attr-defined]
+        host: Host = self.server.host  # type: ignore[attr-defined]
+        return {"ETag": f'"{etag}"', **hub, **(host.sent if len(host.requests) > host.sent_after else {})}
 
     def serve(self, data: bytes, fault: str, body: bool) -> None:
         headers, status, sent = self.headers_of(data, fault), 200, BODIES.get(fault, lambda same: same)(data)

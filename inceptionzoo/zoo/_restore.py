@@ -109,9 +109,8 @@ def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> 
         needed = sum(cost.params for _, _, cost in stage_costs(network, shape))
     count = sum(tensor.numel() for tensor in source.tensors.values())
     if needed > count:
-        raise MismatchError(
-            f"{source.name} asks for a model of {needed:,} parameters and holds {count:,} values; save it again"
-        )
+        sizes_text = f"a model of {needed:,} parameters and holds {count:,} values"
+        raise MismatchError(f"{source.name} asks for {sizes_text}; save it again")
 
 
 def _pooled_width(pool: GlobalPool | None) -> int:

@@ -1,4 +1,4 @@
-"""Figures of downloads: faults of a host, names that lead elsewhere, descriptions that lie."""
+"""Figures of downloads: faults of a host, damaged caches, hostile names, wrong config.json files."""
 
 import contextlib
 import json
@@ -17,32 +17,32 @@ from small import registered, shaken, tiny_network
 
 import inceptionzoo as iz
 from inceptionzoo.weights._hub_config import read_config
-from inceptionzoo.weights.download._hub import resolve_folder
+from inceptionzoo.weights.download._hub import CONFIG, WEIGHTS, open_repository
 from inceptionzoo.weights.download._retry import RetryPolicy
 
-IMPATIENT = RetryPolicy(read=0.5, total=15.0, attempts=4, pause=0.005)
-DEADLINE = 4 * IMPATIENT.total  # of a call: two checksums and two files, each with its own patience
+POLICY = RetryPolicy(read=0.5, total=15.0, attempts=4, pause=0.005)
+DEADLINE = 4 * POLICY.total  # of a call: two checksums and two files, each with its own policy
 REPO, REFERENCE = "owner/tiny", "hf-hub:owner/tiny"
-CACHE_FAULTS = ("flip", "cut", "empty", "more", "seal gone", "seal cut", "file gone")
+CACHE_FAULTS = ("flip", "cut", "empty", "more", "link gone", "blob gone", "both gone")
 
 
 @contextlib.contextmanager
 def loopback() -> Iterator[tuple[iz.Net, Path]]:
-    """A host with the repository "owner/tiny", its model, and a folder; a download's patience is one to wait for."""
+    """Yield the model of the repository "owner/tiny" on the host, and a folder; downloads have short timeouts."""
     server.HOST.reset()
     server.HOST.pause = 1.0
     with registered("tiny", tiny_network, num_classes=3, input_size=(3, 8, 8)), tempfile.TemporaryDirectory() as folder:
         model = shaken(iz.create_model("tiny"), 0)
         iz.save_pretrained(model, Path(folder) / "out")
         server.HOST.put_repo(REPO, {path.name: path.read_bytes() for path in (Path(folder) / "out").iterdir()})
-        with mock.patch.object(RetryPolicy, "asked", return_value=IMPATIENT), warnings.catch_warnings():
+        with mock.patch.object(RetryPolicy, "from_environment", return_value=POLICY), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield model, Path(folder)
     server.HOST.reset()
 
 
 def attempt(figure: Figure, model: iz.Net, cache: Path, what: str, *, single: bool) -> None:
-    """Count what a load through the Hub came to."""
+    """Load the model through the Hub, and count the outcome."""
     start = time.monotonic()
     try:
         got = iz.create_model(REFERENCE, cache_dir=cache).state_dict()
@@ -57,9 +57,9 @@ def attempt(figure: Figure, model: iz.Net, cache: Path, what: str, *, single: bo
 
 
 def host_faults(kinds: tuple[str, ...] = server.FAULTS, places: range = range(5)) -> Figure:
-    """Count each fault of a host: once at each request of a load, and for good; with an empty cache, and with a full one.
+    """Count each fault of a host: a single time at each request of a load, and for good; with a cold and a warm cache.
 
-    The requests are HEAD for the commit, then HEAD and GET of either file.
+    The requests are HEAD for the commit, then HEAD and GET of each file.
     """
     zero = ("wrong bytes accepted", "single fault not recovered", "other error", "over the deadline")
     figure = Figure("5 hub faults", zero, ("right", "refused in words"))
@@ -79,54 +79,57 @@ def host_faults(kinds: tuple[str, ...] = server.FAULTS, places: range = range(5)
 
 
 def damaged_caches() -> Figure:
-    """Count each damage to a cached file: the bytes are fetched again."""
-    figure = Figure("5 damaged caches", ("wrong bytes accepted", "single fault not recovered", "other error"), ("right",))
+    """Count each damage to a cached file: it is downloaded again."""
+    zero = ("wrong bytes accepted", "single fault not recovered", "other error", "not repaired")
+    figure = Figure("5 damaged caches", zero, ("right",))
     with loopback() as (model, folder):
         attempt(figure, model, folder / "cache", "cold", single=True)
-        for name in ("config.json", "model.safetensors"):
-            path = next((folder / "cache").rglob(name))
-            seal, whole = path.with_name(f"{name}.sha256"), path.read_bytes()
-            bent = whole[:9] + bytes([whole[9] ^ 2]) + whole[10:]
+        for name in (CONFIG, WEIGHTS):
+            path = next((folder / "cache").rglob(f"snapshots/*/{name}"))
+            blob, data = path.resolve(), path.read_bytes()
+            flipped = data[:9] + bytes([data[9] ^ 2]) + data[10:]
             for kind in CACHE_FAULTS:
-                files = {"flip": bent, "cut": whole[:-1], "empty": b"", "more": whole + b"\0"}
-                path.write_bytes(files.get(kind, whole))
-                if kind == "seal gone":
-                    seal.unlink()
-                elif kind == "seal cut":
-                    seal.write_bytes(seal.read_bytes()[:-1])
-                elif kind == "file gone":
+                if kind in ("blob gone", "both gone"):
+                    blob.unlink()
+                if kind in ("link gone", "both gone"):
                     path.unlink()
+                damaged = {"flip": flipped, "cut": data[:-1], "empty": b"", "more": data + b"\0"}
+                if kind in damaged:
+                    blob.write_bytes(damaged[kind])
                 attempt(figure, model, folder / "cache", f"{name}: {kind}", single=True)
+                if path.read_bytes() != data:
+                    figure.add("not repaired", f"{name}: {kind}")
     return figure
 
 
 def hostile_names(count: int, seed: int = 0) -> Figure:
-    """Count names of repositories and revisions, and commits and checksums that a host sends: none leads out of the cache."""
+    """Count names of repositories and revisions, and commits and etags that a host sends: none leads out of the cache.
+
+    In half of the hostile answers the host sends good headers first, and hostile ones from the second request on.
+    """
     figure = Figure("5 hostile names", ("written outside the cache", "other error"), ("refused", "looked for"))
     pick = random.Random(seed)
     parts = ("..", "/", "\\", "@", "a", "owner", "tiny", "%2e%2e", "~", "\0", "é", " ", ".", "-", "refs", "C:", "//", "$HOME")
     with loopback() as (_, folder):
         cache, before = folder / "in" / "cache", set(folder.rglob("*"))
         for number in range(count):
+            text, server.HOST.sent, server.HOST.sent_after = REPO, {}, 0
+            words = pick.choices(parts, k=pick.randrange(1, 9))
             if number % 4:
-                text = "".join(pick.choices(parts, k=pick.randrange(1, 9)))
-                server.HOST.sent = {}
+                text = "".join(words)
             else:
-                text, evil = (
-                    "owner/tiny",
-                    "".join(pick.choices(parts, k=pick.randrange(1, 9))).replace("\0", "0").replace("é", "e"),
-                )
-                server.HOST.sent = {"X-Repo-Commit": evil} if number % 8 else {"ETag": evil}
-            with contextlib.suppress(ValueError):
-                try:
-                    resolve_folder(f"hf-hub:{text}", cache)
-                    figure.add("looked for")
-                except iz.ArgumentError:
-                    figure.add("refused")
-                except iz.DownloadError:
-                    figure.add("looked for")
-                except Exception as error:
-                    figure.add("other error", f"{text!r}: {type(error).__name__}: {error}")
+                hostile = "../" * pick.randrange(5) + "".join(words).replace("\0", "0").replace("é", "e")
+                server.HOST.sent = {"X-Repo-Commit": hostile} if number % 8 else {"ETag": hostile}
+                server.HOST.sent_after = len(server.HOST.requests) + number // 8 % 2
+            try:
+                open_repository(f"hf-hub:{text}", cache / str(number)).read(CONFIG, read_config)
+                figure.add("looked for")
+            except iz.ArgumentError:
+                figure.add("refused")
+            except iz.WeightsError:
+                figure.add("looked for")
+            except Exception as error:
+                figure.add("other error", f"{text!r}: {type(error).__name__}: {error}")
         server.HOST.sent = {}
         for path in set(folder.rglob("*")) - before:
             if cache not in (path, *path.parents) and path not in cache.parents:
@@ -141,7 +144,7 @@ INNER = ("input_size", "mean", "std", "interpolation", "crop_pct", "num_classes"
 
 
 def lying_configs(count: int, seed: int = 0) -> Figure:
-    """Count config.json files with wrong values: each is read as it says, or refused in words before anything is built."""
+    """Count config.json files with wrong values: each is read, or refused by an error of the library before a build."""
     figure = Figure("6 config.json", ("other error", "built before refusal"), ("refused", "read"))
     pick = random.Random(seed)
     with loopback() as (_, folder):
@@ -155,7 +158,7 @@ def lying_configs(count: int, seed: int = 0) -> Figure:
                 config["pretrained_cfg"] = {key: pick.choice(VALUES) for key in pick.sample(INNER, pick.randrange(1, 4))}
             text = json.dumps(config)
             path.write_text(text if pick.random() < 0.95 else text[: pick.randrange(len(text))])
-            with mock.patch("inceptionzoo.zoo._options.build_network") as build:
+            with mock.patch("inceptionzoo.zoo._restore.build_network") as build:
                 try:
                     read_config(path)
                     figure.add("read")

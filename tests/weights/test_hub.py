@@ -16,7 +16,7 @@ from server import COMMIT, FAULTS
 
 import inceptionzoo as iz
 from inceptionzoo.weights._hub_config import read_config
-from inceptionzoo.weights.download._hub import parse_reference, resolve_folder
+from inceptionzoo.weights.download._hub import open_repository, parse_reference
 
 NAMES = ("a", "b", "c")
 OTHER = "d" * 40
@@ -43,7 +43,7 @@ def same(model: iz.Net, other: iz.Net) -> bool:
     return all(value.equal(theirs[key]) for key, value in model.state_dict().items())
 
 
-def test_a_folder_is_timms_layout_and_builds_the_model(saved, tiny):
+def test_a_saved_folder_has_timms_layout_and_builds_the_model(saved, tiny):
     assert sorted(path.name for path in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     config = json.loads((saved / "config.json").read_text())
     assert (config["architecture"], config["num_classes"], config["label_names"]) == ("izoo_tiny", 3, list(NAMES))
@@ -67,7 +67,7 @@ def test_a_folder_is_timms_layout_and_builds_the_model(saved, tiny):
     assert safetensors.torch.load_file(saved / "model.safetensors").keys() == tiny.state_dict().keys()
 
 
-def test_the_cards_snippet_runs(saved, monkeypatch, capsys):
+def test_the_code_in_the_model_card_runs(saved, monkeypatch, capsys):
     from PIL import Image
 
     code = (saved / "README.md").read_text().split("```python\n")[1].split("```")[0]
@@ -77,7 +77,7 @@ def test_the_cards_snippet_runs(saved, monkeypatch, capsys):
     assert "('" in capsys.readouterr().out
 
 
-def test_a_repository_is_fetched_once_and_serves_offline(repo, tiny, monkeypatch, tmp_path):
+def test_a_repository_is_downloaded_once_and_works_offline(repo, tiny, monkeypatch, tmp_path):
     assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     assert [request[1].rpartition("/")[2] for request in repo.requests if request[0] == "GET"] == [
         "config.json",
@@ -85,34 +85,86 @@ def test_a_repository_is_fetched_once_and_serves_offline(repo, tiny, monkeypatch
     ]
     before = len(repo.requests)
     iz.create_model("hf-hub:owner/tiny")
-    assert [request[0] for request in repo.requests[before:]] == ["HEAD"]  # is main still that commit?
+    assert [request[0] for request in repo.requests[before:]] == ["HEAD"]  # asks for the newest commit of main
     before = len(repo.requests)
     iz.create_model(f"hf-hub:owner/tiny@{COMMIT}")
-    assert len(repo.requests) == before  # a commit stays what it is
+    assert len(repo.requests) == before  # a commit does not change
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     assert len(repo.requests) == before
     for missing in ("hf-hub:owner/other", "hf-hub:owner/tiny@v1", f"hf-hub:owner/tiny@{OTHER}"):
-        with pytest.raises(iz.DownloadError, match="HF_HUB_OFFLINE is set"):
+        with pytest.raises(iz.DownloadError, match="is not cached, and HF_HUB_OFFLINE is set; unset it to download"):
             iz.create_model(missing)
-    assert {path.name for path in (tmp_path / "cache" / "hub" / "owner").iterdir()} <= {"tiny", "other"}
+    assert not (tmp_path / "cache").exists()  # there is one cache of Hub files, huggingface_hub's
 
 
-def test_revisions_do_not_mix(repo, tiny, saved, tmp_path):
+def test_the_cache_is_shared_with_huggingface_hub(repo, tiny):
+    """Each finds what the other downloaded."""
+    from huggingface_hub import hf_hub_download, scan_cache_dir
+
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download("owner/tiny", name)
+    assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
+    assert repo.count() == 2
     iz.create_model("hf-hub:owner/tiny@v1")
-    asked = {request[1] for request in repo.requests}
-    assert f"/owner/tiny/resolve/v1/{'config.json'}" in asked
-    assert f"/owner/tiny/resolve/{COMMIT}/model.safetensors" in asked
-    refs = list((tmp_path / "cache").rglob("refs/*"))
-    assert len(refs) == 1
-    assert refs[0].read_text() == COMMIT
+    (found,) = scan_cache_dir().repos
+    assert (found.repo_id, found.nb_files) == ("owner/tiny", 2)
+    assert {ref for revision in found.revisions for ref in revision.refs} == {"main", "v1"}
+    assert not scan_cache_dir().warnings
 
 
-def test_a_hub_that_is_away_leaves_the_last_known_commit_with_a_warning(repo, tiny):
+def test_huggingface_hub_reads_what_this_library_downloaded(repo):
+    from huggingface_hub import hf_hub_download, scan_cache_dir, try_to_load_from_cache
+
+    iz.create_model("hf-hub:owner/tiny")
+    requests = repo.count()
+    for name in ("config.json", "model.safetensors"):
+        path = hf_hub_download("owner/tiny", name)
+        assert try_to_load_from_cache("owner/tiny", name) == path
+        assert Path(path).read_bytes() == repo.files[f"/owner/tiny/resolve/main/{name}"]
+    assert repo.count() == requests
+    assert not scan_cache_dir().warnings
+
+
+def test_cache_dir_is_the_hubs_cache(repo, tiny, tmp_path):
+    from huggingface_hub import try_to_load_from_cache
+
+    assert same(iz.create_model("hf-hub:owner/tiny", cache_dir=tmp_path / "mine"), tiny)
+    assert try_to_load_from_cache("owner/tiny", "model.safetensors", cache_dir=tmp_path / "mine")
+    assert not (tmp_path / "hub").exists()
+
+
+def test_a_file_system_without_links(repo, tiny, tmp_path, monkeypatch):
+    """The file itself is in the snapshot; its checksum is asked for at each load."""
+
+    def no_link(source: str, target: str) -> None:
+        raise OSError("links are not supported")
+
+    monkeypatch.setattr("os.symlink", no_link)
+    assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
+    path = next((tmp_path / "hub").rglob("snapshots/*/model.safetensors"))
+    assert not path.is_symlink()
+    assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
+    assert repo.count() == 2
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.warns(UserWarning, match="removed and downloaded again"):
+        assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
+
+
+def test_both_files_are_of_one_commit(repo, tmp_path):
+    iz.create_model("hf-hub:owner/tiny@v1")
+    paths = {request[1] for request in repo.requests}
+    assert "/owner/tiny/resolve/v1/config.json" in paths
+    assert f"/owner/tiny/resolve/{COMMIT}/model.safetensors" in paths
+    (record,) = (tmp_path / "hub").rglob("refs/*")
+    assert (record.name, record.read_text()) == ("v1", COMMIT)
+
+
+def test_without_the_hub_the_last_known_commit_is_used_with_a_warning(repo, tiny):
     iz.create_model("hf-hub:owner/tiny")
     repo.always = "503"
     with pytest.warns(
-        UserWarning, match=f"hf-hub:owner/tiny could not be fetched: .*; its last known commit {COMMIT[:12]} is used"
+        UserWarning, match=f"hf-hub:owner/tiny could not be downloaded: .*; its last known commit {COMMIT[:12]} is used"
     ):
         assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     repo.always = "404"
@@ -121,28 +173,41 @@ def test_a_hub_that_is_away_leaves_the_last_known_commit_with_a_warning(repo, ti
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "seal"])
-def test_a_damaged_cache_is_fetched_again(repo, tiny, tmp_path, name, damage):
+@pytest.mark.parametrize("damage", ["flip", "first byte", "cut", "empty"])
+def test_a_damaged_cached_file_is_downloaded_again(repo, tiny, tmp_path, monkeypatch, name, damage):
     iz.create_model("hf-hub:owner/tiny")
-    path = next((tmp_path / "cache").rglob(name))
+    path = next((tmp_path / "hub").rglob(f"snapshots/*/{name}"))
     data = path.read_bytes()
-    damaged = {"flip": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "cut": data[:-1], "empty": b"", "seal": data}[damage]
+    flip = data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+    damaged = {"flip": flip, "first byte": b"?" + data[1:], "cut": data[:-1], "empty": b""}[damage]
     path.write_bytes(damaged)
-    if damage == "seal":
-        path.with_name(f"{name}.sha256").unlink()
-    assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
+    with monkeypatch.context() as offline:
+        offline.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(iz.DownloadError, match="HF_HUB_OFFLINE is set: unset it to download the file again"):
+            iz.create_model("hf-hub:owner/tiny")
+    with pytest.warns(UserWarning, match=rf"{name}.*; the cached file is removed and downloaded again"):
+        assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     assert path.read_bytes() == data
+
+
+def test_a_file_that_is_wrong_at_the_hub_too_is_not_downloaded_again(repo):
+    """Its checksum is right: the error is the publisher's, and another download would not help."""
+    repo.put_repo("owner/tiny", {"config.json": b"{}"})
+    for _ in range(2):
+        with pytest.raises(iz.FileError, match="'architecture' is missing"):
+            iz.create_model("hf-hub:owner/tiny")
+    assert repo.count() == 1
 
 
 @pytest.mark.parametrize("at", range(5))
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_fault_at_any_request_is_outlived(repo, tiny, fault, at):
-    """The requests are HEAD for the commit, then HEAD and GET of either file."""
+def test_one_fault_at_any_request_is_retried(repo, tiny, fault, at):
+    """The requests are HEAD for the commit, then HEAD and GET of each file."""
     repo.faults.extend([""] * at + [fault] * (6 if fault == "loop" and at in (2, 4) else 1))
     assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
 
 
-def test_a_repository_that_timm_wrote(host, tmp_path):
+def test_a_repository_written_by_timm(host, tmp_path):
     peer = timm.create_model("vgg11_bn", num_classes=3, pretrained_cfg_overlay={"label_names": list(NAMES)}).eval()
     timm.models.save_for_hf(peer, tmp_path / "timm", model_config={"label_names": list(NAMES)}, safe_serialization=True)
     config = json.loads((tmp_path / "timm" / "config.json").read_text())
@@ -156,8 +221,8 @@ def test_a_repository_that_timm_wrote(host, tmp_path):
         torch.testing.assert_close(model(noise(1, 3, 224, 224)), peer(noise(1, 3, 224, 224)))
 
 
-def test_the_head_is_judged_by_the_file(host, tmp_path):
-    """A config.json that is wrong about num_classes drops no head."""
+def test_the_number_of_classes_is_that_of_the_weights(host, tmp_path):
+    """A config.json with a wrong num_classes does not drop the head."""
     peer = timm.create_model("inception_v3", num_classes=5)
     timm.models.save_for_hf(peer, tmp_path / "timm", safe_serialization=True)
     config = json.loads((tmp_path / "timm" / "config.json").read_text()) | {"num_classes": 7}
@@ -188,7 +253,7 @@ def test_the_head_is_judged_by_the_file(host, tmp_path):
     ],
     ids=str,
 )
-def test_a_config_is_read_against_a_list(saved, change, text):
+def test_a_config_with_a_bad_value_is_refused(saved, change, text):
     path = saved / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(iz.FileError) as error:
@@ -200,7 +265,7 @@ def test_a_config_is_read_against_a_list(saved, change, text):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "3", '{"architecture": "izoo_tiny"'], ids=lambda text: text[:9])
-def test_what_is_no_config_says_so(saved, text):
+def test_a_file_that_is_no_config_is_refused(saved, text):
     (saved / "config.json").write_text(text)
     with pytest.raises(iz.FileError, match=r"config\.json does not describe a model"):
         iz.create_model(f"local-dir:{saved}")
@@ -238,6 +303,9 @@ HOSTILE = (
     "",
     "a/b@x y",
     "é/a",
+    "a/b@/etc/passwd",
+    "a/b@x//y",
+    "a/b@./x",
 )
 
 
@@ -249,20 +317,20 @@ def test_hostile_references_are_refused(host, text):
 
 
 def test_nothing_is_written_outside_the_cache(host, tmp_path, monkeypatch):
-    """Generated names and revisions, and commits and checksums as a hostile host might send them."""
+    """Random names and revisions, and hostile commits from the host."""
     pick, letters = random.Random(0), string.ascii_letters + "./-_@%\\~ \0é"
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
     for _ in range(300):
         with contextlib.suppress(iz.ZooError):
-            resolve_folder("hf-hub:" + "".join(pick.choices(letters, k=pick.randrange(1, 12))))
+            open_repository("hf-hub:" + "".join(pick.choices(letters, k=pick.randrange(1, 12))))
     written = set(tmp_path.rglob("*")) - before
-    assert {path.relative_to(tmp_path).parts[:2] for path in written} <= {("cache",), ("cache", "hub")}
+    assert {path.relative_to(tmp_path).parts[:2] for path in written} <= {("hub",)}
     for commit in ("../../evil", "x" * 40, "", "A" * 40, COMMIT + "/.."):
         monkeypatch.setattr("server.COMMIT", commit)
         host.put_repo("o/n", {"config.json": b"{}", "model.safetensors": b""})
-        with pytest.raises(iz.DownloadError, match="the server names no commit or checksum"):
-            resolve_folder("hf-hub:o/n")
+        with pytest.raises(iz.DownloadError, match="the server sent no commit or no checksum"):
+            open_repository("hf-hub:o/n")
 
 
 def test_references_are_parsed():
@@ -272,7 +340,7 @@ def test_references_are_parsed():
 
 
 def test_push_to_hub(tiny, host, monkeypatch):
-    """Against a host that answers as the Hub does: make the repository, agree on how files come, take a commit."""
+    """The host answers as the Hub does: it creates the repository, says how to upload, and takes a commit."""
     taken, kept = {}, {}
 
     def do_post(handler: object) -> None:
@@ -310,7 +378,7 @@ def test_push_to_hub(tiny, host, monkeypatch):
     assert model.class_names == NAMES
 
 
-def test_push_refuses_in_words(tiny, host):
+def test_push_to_hub_refuses(tiny, host):
     with pytest.raises(iz.ArgumentError, match="repo_id='a/b/c': "):
         iz.push_to_hub(tiny, "a/b/c")
     with pytest.raises(iz.ArgumentError, match="license=3 must be a string"):

@@ -1,4 +1,4 @@
-"""Published weights: every tag's conversion from its publisher's package, over loopback, and what the cache does."""
+"""Published weights: each tag against its publisher's package, over loopback; the caches."""
 
 import hashlib
 import io
@@ -18,10 +18,11 @@ import torchvision
 from helpers import distance, fill, noise, one_thread
 from pytorchcv.models.bninception import bninception
 from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
-from server import HOST
+from server import COMMIT, HOST
 from torch import nn
 
 import inceptionzoo as iz
+from inceptionzoo.weights.download._cache import torch_checkpoint_folder
 from inceptionzoo.zoo._registry import REGISTRY
 
 with warnings.catch_warnings():
@@ -59,7 +60,7 @@ LARGE = {name for name in PEERS if name.startswith("vgg") and name not in ("vgg1
 
 
 def serve(name: str, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a publisher's file where the row says; where it names a checksum, the row is given that of this file."""
+    """Serve a publisher's file at the row's URL; a row with a checksum is given the one of this file."""
     base, tag = name.split(".", 1)
     row, stream = ROWS[name], io.BytesIO()
     if row.url.startswith("hf-hub:"):
@@ -83,7 +84,7 @@ def serve(name: str, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in PEERS])
 @one_thread()
 def test_a_tag_gives_its_publishers_network(name, host, monkeypatch):
-    """The publisher's package on its own preprocessing, and ours on its own, of the same image in 0..1."""
+    """The publisher's package and ours give the same logits for one image, each with its own preprocessing."""
     row = ROWS[name]
     side = 128 if "vgg" in name else row.data.input_size[1]
     peer = fill(PEERS[name](), noise(2, 3, side, side))
@@ -116,7 +117,7 @@ def test_every_row_is_exercised_or_named():
 
 @pytest.fixture
 def small(host, register, tiny):
-    """A registered model with published weights of its own, small enough to look at closely."""
+    """A small registered model with published weights: blue, green, red, and 0..255."""
     state = {key: value + 1 for key, value in tiny.state_dict().items()}
     buffer = io.BytesIO()
     torch.save(
@@ -155,7 +156,7 @@ def test_facenets_tags(tag, host, monkeypatch):
         assert distance(model((pixels - mean) / std), peer((pixels * 255 - 127.5) / 128)) < 2e-5
 
 
-def test_it_is_downloaded_converted_and_cached_once(small, host, tmp_path):
+def test_the_publishers_file_is_downloaded_once_and_cached_unchanged(small, host, tmp_path):
     model = iz.create_model("tiny", pretrained=True)
     for key, value in model.state_dict().items():
         torch.testing.assert_close(value, small[key])
@@ -165,34 +166,86 @@ def test_it_is_downloaded_converted_and_cached_once(small, host, tmp_path):
     assert (again.num_classes, again.in_chans) == (5, 1)
     assert again.report.left_random == ["head.fc.weight", "head.fc.bias"]
     files = [path.relative_to(tmp_path / "cache") for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert len(files) == 1
-    assert files[0].match("published/tiny.first-????????????.safetensors")
+    assert [str(path) for path in files] == ["checkpoints/tiny.pth"]
+    assert (tmp_path / "cache" / "checkpoints" / "tiny.pth").read_bytes() == host.files["/files/tiny.pth"]
     elsewhere = iz.create_model("tiny", pretrained=True, cache_dir=tmp_path / "other")
     assert host.count() == 2
     assert elsewhere.state_dict().keys() == model.state_dict().keys()
 
 
-def test_a_damaged_cache_is_fetched_again(small, host, tmp_path):
+@pytest.mark.parametrize("at", [0, 1000, -1])
+def test_a_damaged_cached_file_is_downloaded_again(small, host, tmp_path, monkeypatch, at):
     iz.create_model("tiny", pretrained=True)
-    (path,) = (tmp_path / "cache").rglob("*.safetensors")
+    (path,) = (tmp_path / "cache").rglob("*.pth")
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    data[at] ^= 1
     path.write_bytes(data)
-    with pytest.warns(UserWarning, match="its bytes do not match its own digest.*: it is fetched again"):
+    with monkeypatch.context() as offline:
+        offline.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(iz.DownloadError, match="HF_HUB_OFFLINE is set: unset it to download the file again"):
+            iz.create_model("tiny", pretrained=True)
+    with pytest.warns(UserWarning, match="its sha256 is .*; the cached file is removed and downloaded again"):
         model = iz.create_model("tiny", pretrained=True)
     assert host.count() == 2
     assert model.head.fc.bias.equal(small["head.fc.bias"])
 
 
-def test_the_wrong_bytes_are_never_taken(small, host, tmp_path):
+def test_torch_hubs_file_is_used_if_it_has_the_checksum(small, host, tmp_path):
+    """torch.hub, and with it torchvision and timm, keep files by the same name."""
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    assert torch.hub.get_dir() == str(folder.parent)
+    data = host.files["/files/tiny.pth"]
+    (folder / "tiny.pth").write_bytes(data)
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+    assert host.requests == []
+    (folder / "tiny.pth").write_bytes(data[:-1] + b"?")
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+    assert host.count() == 1
+    assert (folder / "tiny.pth").read_bytes() == data[:-1] + b"?"  # another tool's file is left alone
+
+
+@pytest.mark.parametrize("variables", [{"TORCH_HOME": "{}/a"}, {"XDG_CACHE_HOME": "{}/b"}, {"HOME": "{}/c"}], ids=str)
+def test_the_folder_of_checkpoints_is_torch_hubs(tmp_path, monkeypatch, variables):
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    assert str(torch_checkpoint_folder()) == f"{torch.hub.get_dir()}/checkpoints"
+
+
+def without_checksum() -> None:
+    """Let the row of `small` name no checksum, as FaceNet's publisher."""
+    entry = REGISTRY["tiny"]
+    REGISTRY["tiny"] = replace(entry, weights={"first": replace(entry.weights["first"], digest="")})
+
+
+def test_without_a_published_checksum_the_cached_file_has_one_in_its_name(small, host, tmp_path):
+    without_checksum()
+    data = host.files["/files/tiny.pth"]
+    shared = tmp_path / "torch" / "hub" / "checkpoints" / "tiny.pth"
+    shared.parent.mkdir(parents=True)
+    shared.write_bytes(data)  # nothing proves that this is the publisher's file
+    iz.create_model("tiny", pretrained=True)
+    iz.create_model("tiny", pretrained=True)
+    assert host.count() == 1
+    (path,) = (tmp_path / "cache" / "checkpoints").iterdir()
+    assert path.name == f"tiny-{hashlib.sha256(data).hexdigest()[:16]}.pth"
+    path.write_bytes(data[:-1] + b"?")
+    with pytest.warns(UserWarning, match="removed and downloaded again"):
+        iz.create_model("tiny", pretrained=True)
+    assert host.count() == 2
+
+
+def test_wrong_bytes_are_refused(small, host, tmp_path):
     path = "/files/tiny.pth"
     host.files[path] = host.files[path][:-1] + b"?"
-    with pytest.raises(iz.DownloadError, match="its sha256 is [0-9a-f]{9}, and should be [0-9a-f]{9}"):
+    with pytest.raises(iz.DownloadError, match="its sha256 is [0-9a-f]{9}, and must be [0-9a-f]{9}"):
         iz.create_model("tiny", pretrained=True)
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
-def test_the_publishers_file_fetched_by_hand_is_read_as_its_tag_says(small, host, tmp_path):
+def test_the_publishers_file_downloaded_by_hand_is_read_as_its_tag_says(small, host, tmp_path):
     (tmp_path / "by_hand.pth").write_bytes(host.files["/files/tiny.pth"])
     model = iz.create_model("tiny.first", weights=tmp_path / "by_hand.pth")
     for key, value in model.state_dict().items():
@@ -201,22 +254,19 @@ def test_the_publishers_file_fetched_by_hand_is_read_as_its_tag_says(small, host
     assert host.requests == []
 
 
-def test_a_damaged_zip_is_fetched_again(host, monkeypatch):
+def test_a_damaged_zip_is_refused(host, monkeypatch):
     name = "bn_inception.pcv_in1k"
     serve(name, bninception().state_dict(), monkeypatch)
     path = "/" + ROWS[name].url.split("/", 3)[3]
     whole = host.files[path]
     host.files[path] = whole[: len(whole) // 2] + bytes(99) + whole[len(whole) // 2 + 99 :]
-    with pytest.raises(iz.DownloadError, match="is no zip archive with|its sha1 is"):
+    with pytest.raises(iz.DownloadError, match="is not a zip archive that contains|its sha1 is"):
         iz.create_model(name, pretrained=True)
 
 
 @pytest.mark.parametrize("fault", ["HTML", "truncated", "empty", "no headers"])
-def test_without_a_checksum_the_file_must_at_least_be_one(small, host, fault):
-    """FaceNet's publisher names none."""
-    entry = REGISTRY["tiny"]
-    row = replace(entry.weights["first"], digest="")
-    REGISTRY["tiny"] = replace(entry, weights={"first": row})
+def test_without_a_published_checksum_the_download_must_be_a_checkpoint(small, host, fault):
+    without_checksum()
     host.faults.append(fault)
     assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
 
@@ -231,9 +281,11 @@ except iz.DownloadError as error:
 
 
 def test_offline_says_so(host, tmp_path):
-    environment = {"HF_HUB_OFFLINE": "1", "INCEPTIONZOO_CACHE": str(tmp_path / "cache"), "PATH": ""}
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "INCEPTIONZOO_CACHE": str(tmp_path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, env=environment, timeout=120)
-    assert "inception_resnet_v2.tf_in1k is not cached, and HF_HUB_OFFLINE is set; unset it once" in done.stdout, done.stderr
+    assert "inception_resnet_v2.tf_in1k is not cached, and HF_HUB_OFFLINE is set; unset it to download" in done.stdout, (
+        done.stderr
+    )
     assert host.requests == []
 
 
@@ -274,12 +326,17 @@ def test_refusals(host, call, text):
     assert host.requests == []
 
 
-def test_a_hub_row_is_asked_for_its_checksum(host):
-    """Of timm's files no checksum is written down here: the Hub names it, and what comes is held to it."""
+def test_the_checksum_of_a_hub_row_is_the_hubs(host):
+    """The registry has no checksums of timm's files: the bytes must have the etag of the Hub."""
     state = {key: torch.zeros(()) for key in "ab"}
     HOST.put_repo("timm/inception_v4.tf_in1k", {"model.safetensors": safetensors.torch.save(state)})
     with pytest.raises(iz.MismatchError, match="hf-hub:timm/inception_v4.tf_in1k asks for a model of 42,679,816 parameters"):
         iz.create_model("inception_v4", pretrained=True)
     assert [request[:2] for request in host.requests] == [
-        (method, "/timm/inception_v4.tf_in1k/resolve/main/model.safetensors") for method in ("HEAD", "GET")
+        (method, f"/timm/inception_v4.tf_in1k/resolve/{revision}/model.safetensors")
+        for method, revision in (("HEAD", "main"), ("HEAD", COMMIT), ("GET", COMMIT))
     ]
+    host.requests.clear()
+    with pytest.raises(iz.MismatchError):
+        iz.create_model("inception_v4", pretrained=True)
+    assert host.requests == []  # a published tag is not asked for again
