@@ -35,6 +35,7 @@ def loopback() -> Iterator[tuple[iz.Net, Path]]:
         model = shaken(iz.create_model("tiny"), 0)
         iz.save_pretrained(model, Path(folder) / "out")
         server.HOST.put_repo(REPO, {path.name: path.read_bytes() for path in (Path(folder) / "out").iterdir()})
+        iz.create_model(REFERENCE, cache_dir=Path(folder) / "first")  # creates the HTTP client, for which POLICY has no time
         with mock.patch.object(RetryPolicy, "from_environment", return_value=POLICY), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield model, Path(folder)
