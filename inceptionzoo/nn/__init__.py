@@ -1,4 +1,4 @@
-"""The modules that a specification builds into."""
+"""Specifications as torch modules: blocks, heads, `Net`, `FeatureNet`, and the functions that build them."""
 
 from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices

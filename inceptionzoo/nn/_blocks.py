@@ -1,18 +1,17 @@
-"""The modules that a specification builds into. Shapes: n images, c channels, h x w pixels."""
+"""The modules from which stages are built. Shapes: n images, c channels, h x w pixels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
-from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..spec import Conv, Pool, Size, Style, as_pair, dilated_extent, half_padding
+from ..spec import Conv, Pool, Style, as_pair, half_padding
+from ._init import allocate, init_weights
 from ._memory import CompactMaxPool2d, MaskedReLU
+from ._padding import CeilMaxPool2d, SameConv2d, SameMaxPool2d
 
 ACTS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -24,82 +23,13 @@ ACTS: dict[str, Callable[..., nn.Module]] = {
     "hard_swish": nn.Hardswish,
 }
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
-M = TypeVar("M", bound=nn.Module)
-
-
-def allocate(kind: type[M], *args: object, **kwargs: object) -> M:
-    """Return a module whose weights are allocated and not set: its owner sets them, once, by `draw`."""
-    module = cast("M", _without_values(kind)(*args, **kwargs))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
-    module.__class__ = kind
-    return module
-
-
-@cache
-def _without_values(kind: type[nn.Module]) -> type[nn.Module]:
-    """Return the class with weights that are left as they are allocated; torch's `skip_init` allocates them twice."""
-    return type(kind.__name__, (kind,), {"reset_parameters": lambda _: None})
-
-
-def init_weights(layer: nn.Conv2d | nn.Linear, std: float | None = None) -> None:
-    """Draw normal weights, He's for the fan-in or of deviation `std`, and zero the bias, where the layer has memory."""
-    if layer.weight.is_meta:  # torch would draw nothing, slowly
-        return
-    if std is None:
-        nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
-    else:
-        nn.init.normal_(layer.weight, 0.0, std)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-
-
-def pad_same(x: Tensor, span: tuple[int, int], stride: int, value: float = 0.0) -> Tensor:
-    """Return `x` padded as TensorFlow's "SAME" for a window of `span` pixels: what is odd goes to the bottom and the right."""
-    tall, wide = span
-    if tall == wide == 1:  # a window of one pixel never needs padding, whatever its stride
-        return x
-    below, beside = tall - stride + -x.shape[-2] % stride, wide - stride + -x.shape[-1] % stride
-    return F.pad(x, (beside // 2, beside - beside // 2, below // 2, below - below // 2), value=value)
-
-
-class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's "SAME": (n, c, h, w) -> (n, out, ceil(h / stride), ceil(w / stride))."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        span = dilated_extent((self.kernel_size[0], self.kernel_size[1]), int(self.dilation[0]))
-        return super().forward(pad_same(input, span, int(self.stride[0])))
-
-
-class SameMaxPool2d(CompactMaxPool2d):
-    """A max pool padded as TensorFlow's "SAME", with minus infinity."""
-
-    def __init__(self, kernel: Size, step: int, dilation: int) -> None:
-        super().__init__(kernel, step, dilation=dilation)
-        self.step, self.span = step, dilated_extent(kernel, dilation)
-
-    def forward(self, input: Tensor) -> Tensor:
-        result: Tensor = super().forward(pad_same(input, self.span, self.step, float("-inf")))
-        return result
-
-
-class CeilMaxPool2d(CompactMaxPool2d):
-    """A max pool of `ceil_mode=True` by padding below and beside: the same output, where only floor mode is known."""
-
-    def __init__(self, kernel_size: Size, stride: int, padding: tuple[int, int], dilation: int) -> None:
-        super().__init__(kernel_size, stride, padding, dilation)
-        self.step = stride
-
-    def forward(self, input: Tensor) -> Tensor:
-        more = self.step - 1
-        result: Tensor = super().forward(F.pad(input, (0, more, 0, more), value=float("-inf")))
-        return result
 
 
 class ConvNormAct(nn.Module):
-    """Convolution, batch normalisation, ReLU, the last two where the specification has them."""
+    """A convolution, then normalisation and activation, or `nn.Identity` for what the specification leaves out."""
 
     def __init__(self, in_channels: int, conv: Conv, style: Style) -> None:
         super().__init__()
-        normed = conv.norm and style.norm is not None
         same = conv.padding == "same" and (conv.stride > 1 or any(side % 2 == 0 for side in as_pair(conv.kernel)))
         padding = half_padding(conv.kernel, "half" if conv.padding == "same" and not same else conv.padding, conv.dilation)
         self.conv = allocate(
@@ -113,12 +43,12 @@ class ConvNormAct(nn.Module):
             groups=conv.groups,
             bias=style.bias if conv.bias is None else conv.bias,
         )
-        self.bn = make_norm(style, conv.out) if normed else nn.Identity()
+        self.bn = make_norm(style, conv.out) if conv.norm else nn.Identity()
         self.act = make_act(style) if conv.act else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw He's normal weights for the fan-in; zero biases."""
+        """Initialise the convolution: He's normal weights, zero bias."""
         init_weights(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,7 +57,7 @@ class ConvNormAct(nn.Module):
 
 
 def make_norm(style: Style, channels: int) -> nn.Module:
-    """Return the style's normalisation of `channels` channels; groups are up to 32, of four channels or more each."""
+    """Return the style's normalisation of `channels` channels; "group" has up to 32 groups of at least 4 channels each."""
     if callable(style.norm):
         module: nn.Module = style.norm(channels)
         return module
@@ -149,9 +79,9 @@ def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
 
 
 def use_masked_relu(module: nn.Module, style: Style) -> None:
-    """Let the ReLU that ends a module keep a mask of its output in training, for where nobody else keeps that output.
+    """Replace the ReLU that ends `module` by one that saves a mask instead of its output in training.
 
-    So it is where a concatenation or a max pool comes next. An activation of the caller's own stays.
+    This saves memory only if no later module saves that output: before a concatenation or a max pool. A user's activation stays.
     """
     match module:
         case nn.Sequential() if len(module):
@@ -161,19 +91,19 @@ def use_masked_relu(module: nn.Module, style: Style) -> None:
 
 
 def training_batch_norms(model: nn.Module) -> list[nn.Module]:
-    """Return the batch normalisations that take their statistics of the batch."""
+    """Return the batch normalisations in training mode, which use the statistics of the batch."""
     return [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
 
 
 class Branches(nn.ModuleDict):
-    """Every branch on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of widths, h', w')."""
+    """Branches on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of channels, h', w')."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.values()], 1)
 
 
 class ResidualBlock(nn.Module):
-    """shortcut(x) + scale * project(body(x)), then an activation; without the body for a share of images in training."""
+    """act(shortcut(x) + drop_path(scale * project(body(x)))): (n, c, h, w) -> the shape of the shortcut."""
 
     def __init__(
         self, body: nn.Module, project: nn.Module, shortcut: nn.Module, act: nn.Module, *, scale: float, drop_path: float
@@ -190,7 +120,7 @@ class ResidualBlock(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Zero for a share `rate` of the images in training, 1 / (1 - rate) times the rest: stochastic depth, (n, c, h, w) both."""
+    """Stochastic depth: in training, x is zero with probability `rate` for each image, else x / (1 - rate). Keeps (n, c, h, w)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -199,12 +129,12 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        kept = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.rate)
-        return x * (kept / (1 - self.rate))
+        mask = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.rate)
+        return x * (mask / (1 - self.rate))
 
 
 def make_pool(pool: Pool) -> nn.Module:
-    """Return torch's pooling module of a specification."""
+    """Return the pooling module of a specification."""
     if pool.kind == "adaptive_avg":
         return nn.AdaptiveAvgPool2d(pool.kernel)
     if pool.kind == "max" and pool.padding == "same":

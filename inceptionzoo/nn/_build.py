@@ -1,4 +1,4 @@
-"""From a specification to modules."""
+"""Build modules from a specification."""
 
 from __future__ import annotations
 
@@ -41,28 +41,34 @@ def build(spec: Network, in_channels: int = 3, **style: Any) -> Net: ...
 @overload
 def build(spec: Layer, in_channels: int = 3, **style: Any) -> nn.Module: ...
 def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Module:
-    """Return the module of a layer, or the `Net` of a network, on `in_channels` channels.
+    """Return the module of a layer, or the `Net` of a network, for inputs of `in_channels` channels.
 
-    `style` are fields of `Style` (norm, eps, bias, act) that override the network's; a layer on its own has batch
-    normalisation with an epsilon of 1e-3, no bias and ReLU.
+    `style` are fields of `Style` (norm, eps, bias, act). They override the network's style, or for a layer the defaults: batch
+    normalisation with an epsilon of 1e-3, no bias, ReLU.
 
     Raises:
-        ArgumentError: `in_channels` is below 1, `spec` is neither a layer nor a network, or the style has no such field.
+        ArgumentError: `in_channels` is below 1, `spec` is neither a layer nor a network, or `Style` has no such field.
+        SpecError: the channels or map sizes of the layers do not match.
     """
     check_int("in_channels", in_channels, 1)
     if not isinstance(spec, (Network, *LAYERS)):
-        raise ArgumentError(f"spec={spec!r} must be a layer or a network, as inception(64, 96, 128, 16, 32, 32) is one")
-    known = [item.name for item in fields(Style)]
+        raise ArgumentError(f"spec={spec!r} must be a layer or a network, for example inception(64, 96, 128, 16, 32, 32)")
+    style_fields = [item.name for item in fields(Style)]
     for key in style:
-        if key not in known:
-            raise ArgumentError(f"unknown keyword {key!r} for build{suggestion(key, known)} It takes {', '.join(known)}")
+        if key not in style_fields:
+            hint = suggestion(key, style_fields)
+            raise ArgumentError(f"unknown keyword {key!r} for build{hint} It takes {', '.join(style_fields)}")
     if isinstance(spec, Network):
         return build_network(replace(spec, style=replace(spec.style, **style)), in_chans=in_channels)
     return build_layer(spec, in_channels, Style(**style))
 
 
 def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
-    """Return the module of `layer` on `in_channels` channels."""
+    """Return the module of `layer` for inputs of `in_channels` channels.
+
+    Raises:
+        SpecError: the channels do not match, or an `Op` does not return a module.
+    """
     match layer:
         case Conv():
             if in_channels % layer.groups:
@@ -79,7 +85,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Chain():
             steps = nn.Sequential()
             for step in layer.layers:
-                if _is_max(step):
+                if _starts_with_max_pool(step):
                     use_masked_relu(steps, style)
                 steps.append(build_layer(step, in_channels, style))
                 in_channels = out_channels(step, in_channels)
@@ -100,8 +106,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
     assert_never(layer)
 
 
-def _is_max(layer: Layer) -> bool:
-    """Return whether a layer begins with a max pool."""
+def _starts_with_max_pool(layer: Layer) -> bool:
     first = layer.layers[0] if isinstance(layer, Chain) else layer
     return isinstance(first, Pool) and first.kind == "max"
 
@@ -121,12 +126,12 @@ def _norm(layer: Norm, in_channels: int, style: Style) -> nn.Module:
 
 def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
     out = out_channels(layer, in_channels)
-    inner = out_channels(layer.body, in_channels)
-    if not layer.project and inner != out:
-        raise SpecError(f"{layer}: the body gives {inner} channels where the shortcut has {out}; set project=True")
+    body_out = out_channels(layer.body, in_channels)
+    if not layer.project and body_out != out:
+        raise SpecError(f"{layer}: the body gives {body_out} channels and the shortcut {out}; set project=True")
     return ResidualBlock(
         build_layer(layer.body, in_channels, style),
-        build_layer(projection(out), inner, style) if layer.project else nn.Identity(),
+        build_layer(projection(out), body_out, style) if layer.project else nn.Identity(),
         nn.Identity() if layer.shortcut is None else build_layer(layer.shortcut, in_channels, style),
         make_act(style) if layer.act else nn.Identity(),
         scale=layer.scale,
@@ -145,46 +150,50 @@ def build_network(
     arguments: dict[str, Any] | None = None,
     data: DataConfig | None = None,
 ) -> Net:
-    """Return the network with weights set at random, on torch's default device.
+    """Return the network with random weights, on torch's default device.
+
+    `drop_rate=None` keeps the head's dropout rate. `entry`, `arguments` and `data` become attributes of the `Net`.
 
     Raises:
-        ArgumentError: an argument lies outside its range; nothing is allocated then.
-        SpecError: the network fits no image.
+        ArgumentError: an argument is outside its range; this is checked before anything is allocated.
+        SpecError: the network accepts no image.
     """
     check_int("in_chans", in_chans, 1, MAX_CHANNELS)
-    drop = network.head.drop_rate if drop_rate is None else drop_rate
-    check_head(num_classes, global_pool, drop)
+    head_drop_rate = network.head.drop_rate if drop_rate is None else drop_rate
+    check_head(num_classes, global_pool, head_drop_rate)
     features, channels = nn.Sequential(), in_chans
     for name, layer in network.stages:
-        if _is_max(layer):
+        if _starts_with_max_pool(layer):
             use_masked_relu(features, network.style)
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = out_channels(layer, channels)
-    head = ClassifierHead(network.head, channels, num_classes, global_pool, drop)
+    head = ClassifierHead(network.head, channels, num_classes, global_pool, head_drop_rate)
     return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)
 
 
 def with_aux(model: Net) -> Net:
-    """Return the model with its auxiliary heads, for training: it shares every other module with `model`.
+    """Return the model with its auxiliary heads, for training. It shares all other modules with `model`.
 
-    `forward` stays the logits alone; `forward_aux` gives the heads' too, and `fit` adds their losses. The heads' weights
-    are random until trained or loaded; the model without them is still `model`.
+    `forward` still returns only the logits. `forward_aux` also returns those of the heads, and `fit` adds their losses. The
+    heads start with random weights.
 
     Raises:
-        ArgumentError: the network has no auxiliary heads, or the model has no classes for them.
+        ArgumentError: the network has no auxiliary heads, or the model is fused or has no classes.
     """
     check_net(model)
     name = model.entry.name if model.entry else "this network"
     if not model.network.aux:
-        raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it as it is")
+        raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it without them")
     if model.fused:
-        raise ArgumentError("with_aux: the model is fused, which is not trained; take the one it was made from")
+        raise ArgumentError("with_aux: a fused model cannot be trained; use the model from which it was fused")
     if not model.num_classes:
-        raise ArgumentError("with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier first")
-    like = next(model.features.parameters())
-    with torch.device(like.device):
-        heads = {aux.tap: _aux_head(aux, model).to(like.dtype).train(model.training) for aux in model.network.aux}
-    copy = Net(
+        raise ArgumentError(
+            "with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier(num_classes) first"
+        )
+    reference = next(model.features.parameters())
+    with torch.device(reference.device):
+        heads = {aux.tap: _aux_head(aux, model).to(reference.dtype).train(model.training) for aux in model.network.aux}
+    model_with_aux = Net(
         model.network,
         model.features,
         model.head,
@@ -194,8 +203,8 @@ def with_aux(model: Net) -> Net:
         arguments=model.arguments,
         data=model.data,
     )
-    copy.class_names = model.class_names
-    return copy.train(model.training)
+    model_with_aux.class_names = model.class_names
+    return model_with_aux.train(model.training)
 
 
 def _aux_head(aux: Aux, model: Net) -> AuxHead:

@@ -1,4 +1,4 @@
-"""Activation checkpointing that leaves batch statistics as they are without it."""
+"""Activation checkpointing that does not change the running statistics of batch normalisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._blocks import BATCH_NORMS
 
 
 def checkpoint(stage: nn.Module, x: Tensor) -> Tensor:
-    """Return `stage(x)`, whose inner maps are computed again for the backward pass."""
+    """Return `stage(x)`; its intermediate maps are recomputed in the backward pass."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), frozen_statistics(stage)
@@ -23,13 +23,13 @@ def checkpoint(stage: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def frozen_statistics(stage: nn.Module) -> Iterator[None]:
-    """Keep running statistics and batch counters as they are while `stage` runs in training mode a second time."""
+    """Keep running statistics and batch counters unchanged while `stage` runs again in training mode."""
     norms = [module for module in stage.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
-    kept = [(module.momentum, module.num_batches_tracked) for module in norms]
+    saved = [(module.momentum, module.num_batches_tracked) for module in norms]
     for module in norms:
         module.momentum, module.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for module, (momentum, counter) in zip(norms, kept, strict=True):
+        for module, (momentum, counter) in zip(norms, saved, strict=True):
             module.momentum, module.num_batches_tracked = momentum, counter

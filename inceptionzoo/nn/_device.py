@@ -1,4 +1,4 @@
-"""Where a model goes: torch's devices, checked before anything is put there."""
+"""Devices: the check of a device argument, and the default accelerator."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from ..errors import ArgumentError
 
 
 def check_device(device: str | torch.device | int | None) -> torch.device | None:
-    """Return torch's device, or None.
+    """Return the torch device, or None for None.
 
     Raises:
-        ArgumentError: torch knows no such device, or finds fewer of its kind.
+        ArgumentError: torch does not know the device, or finds fewer of its type.
     """
     try:
-        place = None if device is None else torch.device(device)
+        checked = None if device is None else torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ArgumentError(f"device={device!r} must be a device of torch's, as 'cpu' or 'cuda:0'") from error
-    if place is None or place.type == "cpu":
-        return place
-    count = getattr(getattr(torch, place.type, None), "device_count", None)  # torch.cuda's, torch.mps's
-    if count is not None and (place.index or 0) >= count():
-        raise ArgumentError(f"device={device!r} is not there: torch finds {count()} devices of {place.type!r}; use 'cpu'")
-    return place
+        raise ArgumentError(f"device={device!r} must be a torch device, for example 'cpu' or 'cuda:0'") from error
+    if checked is None or checked.type == "cpu":
+        return checked
+    device_count = getattr(getattr(torch, checked.type, None), "device_count", None)  # torch.cuda's, torch.mps's
+    if device_count is not None and (checked.index or 0) >= device_count():
+        raise ArgumentError(
+            f"device={device!r} is not available: torch finds {device_count()} devices of type {checked.type!r}; use 'cpu'"
+        )
+    return checked
 
 
 def default_accelerator() -> torch.device | None:
-    """Return the accelerator that torch finds, that of this rank where torchrun has started several, or None."""
+    """Return the accelerator that torch finds, that of LOCAL_RANK under torchrun, or None if there is none."""
     if not torch.accelerator.is_available():
         return None
-    found = torch.accelerator.current_accelerator()
+    device = torch.accelerator.current_accelerator()
     rank = os.environ.get("LOCAL_RANK")
-    return found if found is None or rank is None else torch.device(found.type, int(rank) % torch.accelerator.device_count())
+    if device is None or rank is None:
+        return device
+    return torch.device(device.type, int(rank) % torch.accelerator.device_count())

@@ -1,4 +1,4 @@
-"""A network that gives the maps of several resolutions, as encoders of segmentation and detection want them."""
+"""A network that returns feature maps of several resolutions, as an encoder for segmentation or detection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ._net import Net
 
 
 class FeatureInfo:
-    """What each map of a `FeatureNet` is; it answers as timm's FeatureInfo does."""
+    """The channels, reduction and module name of each map of a `FeatureNet`, with the methods of timm's FeatureInfo.
+
+    `idx` is an index, a sequence of indices, or None for all maps.
+    """
 
     def __init__(self, rows: Sequence[dict[str, Any]], out_indices: Sequence[int | str]) -> None:
         self.info, self.out_indices = tuple(rows), tuple(out_indices)
@@ -27,7 +30,7 @@ class FeatureInfo:
     @overload
     def channels(self, idx: int) -> int: ...
     def channels(self, idx: int | Sequence[int] | None = None) -> Any:
-        """Return the number of channels of all maps, or of those of `idx`."""
+        """Return the number of channels of each map of `idx`."""
         return self._column("num_chs", idx)
 
     @overload
@@ -35,7 +38,7 @@ class FeatureInfo:
     @overload
     def reduction(self, idx: int) -> int: ...
     def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
-        """Return how many times smaller than the image all maps are, or those of `idx`."""
+        """Return the factor by which each map of `idx` is smaller than the image."""
         return self._column("reduction", idx)
 
     @overload
@@ -43,7 +46,7 @@ class FeatureInfo:
     @overload
     def module_name(self, idx: int) -> str: ...
     def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
-        """Return the names of the modules that give all maps, or those of `idx`."""
+        """Return the name of the module that gives each map of `idx`."""
         return self._column("module", idx)
 
     @overload
@@ -51,7 +54,7 @@ class FeatureInfo:
     @overload
     def get_dicts(self, keys: Sequence[str] | None = None, *, idx: int) -> dict[str, Any]: ...
     def get_dicts(self, keys: Sequence[str] | None = None, idx: int | Sequence[int] | None = None) -> Any:
-        """Return {num_chs, reduction, module} of all maps, or of those of `idx`, with `keys` alone where given."""
+        """Return a dict of num_chs, reduction and module for each map of `idx`, or only of `keys`."""
         rows = self.info if idx is None else [self.info[index] for index in ([idx] if isinstance(idx, int) else idx)]
         dicts = [{key: row[key] for key in keys or row} for row in rows]
         return dicts[0] if isinstance(idx, int) else dicts
@@ -64,23 +67,24 @@ class FeatureInfo:
 
 
 class FeatureNet(Backbone[list[Tensor]]):
-    """The stages of a model up to the last map wanted: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
+    """The stages of a model up to the last selected map: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
 
-    It shares its stages with the model; `entry`, `data` and `report` are the model's.
+    `out_indices` selects the maps as in `Net.forward_intermediates`. The stages are shared with the model; `entry`, `data` and
+    `report` are the model's.
     """
 
-    feature_info: FeatureInfo  # type: ignore[assignment]  # timm's two kinds: a list of a model, this of a feature network
+    feature_info: FeatureInfo  # type: ignore[assignment]  # timm has a list on a model and this class on a feature network
 
     def __init__(self, model: Net, out_indices: Indices = None) -> None:
         super().__init__(model.network, model.features, in_chans=model.in_chans)
         self.fused = model.fused
-        self.training = not model.fused  # the stages, which are the model's too, stay in its mode
-        self.taps = self.tap_names(out_indices, argument="out_indices")
-        indices = self.tap_indices(self.taps)
+        self.training = not model.fused  # not `self.train()`: it would change the mode of the model's stages
+        self.taps = self.stage_names(out_indices, argument="out_indices")
+        indices = self.level_indices(self.taps)
         rows = model.stage_info(self.taps)
         self.truncate(self.taps[-1])
         self.feature_info = FeatureInfo(rows, indices)
         self.entry, self.data, self.report = model.entry, model.data, model.report
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return self.run_taps(x, self.taps)[1]
+        return self.forward_stages(x, self.taps)[1]

@@ -1,7 +1,7 @@
-"""ReLU and max pooling that keep less for the backward pass: the same numbers, in less memory.
+"""ReLU and max pooling that save less for the backward pass. Their outputs and gradients are those of torch.
 
-torch keeps a ReLU's output, and a max pool's input with the place of each maximum in eight bytes. Where nobody else keeps
-those maps, a byte a value and two bytes a maximum do.
+torch's ReLU saves its output, and its max pool saves its input and an eight-byte index for each maximum. If nothing else
+saves these maps, one byte per value and a two-byte index per maximum are enough.
 """
 
 from __future__ import annotations
@@ -12,57 +12,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-INT16 = 2**16  # how many pixels two bytes count
+MAX_INT16_PIXELS = 2**16
 
 
 class MaskedReLU(nn.ReLU):
-    """ReLU that keeps which values it let pass in training, for where a concatenation or a max pool takes its output."""
+    """A ReLU that saves a mask of its positive values in training instead of its output. `use_masked_relu` decides where."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if _learns(self, input):
+        if _saves_for_backward(self, input):
             return masked_relu(input)
         return super().forward(input)
 
 
 class CompactMaxPool2d(nn.MaxPool2d):
-    """A max pool, (n, c, h, w) -> (n, c, h', w'), that keeps the place of each maximum in two bytes, in four of a large map."""
+    """A max pool that saves a two-byte index per maximum (four bytes for large maps): (n, c, h, w) -> (n, c, h', w')."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if _learns(self, input):
+        if _saves_for_backward(self, input):
             return compact_max_pool(input, (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode))
         result: Tensor = super().forward(input)
         return result
 
 
 def is_tracing() -> bool:
-    """Return whether what runs is recorded, by torch.compile, torch.export or torch.jit, for inputs that come later."""
+    """Return whether torch.compile, torch.export or torch.jit is recording the running code."""
     return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]  # torch left it untyped
 
 
 def is_relu(module: nn.Module) -> bool:
-    """Return whether a module is ReLU, whatever it keeps."""
+    """Return whether a module is a ReLU, torch's or ours."""
     return type(module) in (nn.ReLU, MaskedReLU)
 
 
 def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
-    """Return whether a module is torch's max pool, whatever it keeps."""
+    """Return whether a module is a max pool, torch's or ours."""
     return type(module) in (nn.MaxPool2d, CompactMaxPool2d)
 
 
-def _learns(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a backward pass may follow, and nobody is making a graph, where torch's own operations alone are known."""
+def _saves_for_backward(module: nn.Module, x: Tensor) -> bool:
+    """Return whether a backward pass may follow, and x is not traced: a traced graph has to consist of torch's operations."""
     return module.training and torch.is_grad_enabled() and not (is_tracing() or isinstance(x, torch.fx.Proxy))
 
 
 def masked_relu(x: Tensor) -> Tensor:
-    """Return relu(x), of any shape."""
+    """Return relu(x); x has any shape."""
     y: Tensor = _MaskedReLU.apply(x) if x.requires_grad else F.relu(x)
     return y
 
 
-def compact_max_pool(x: Tensor, how: tuple[Any, ...]) -> Tensor:
-    """Return the max pool of a map; `how` is torch's kernel size, stride, padding, dilation and ceil mode."""
-    return cast("tuple[Tensor, Tensor]", _CompactMaxPool.apply(x, how))[0] if x.requires_grad else F.max_pool2d(x, *how)
+def compact_max_pool(x: Tensor, window: tuple[Any, ...]) -> Tensor:
+    """Return the max pool of x; `window` is (kernel_size, stride, padding, dilation, ceil_mode), as torch takes them."""
+    return cast("tuple[Tensor, Tensor]", _CompactMaxPool.apply(x, window))[0] if x.requires_grad else F.max_pool2d(x, *window)
 
 
 class _MaskedReLU(torch.autograd.Function):
@@ -74,64 +74,64 @@ class _MaskedReLU(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004  # torch's signature
-        kept = (output <= 0).logical_not_()  # nan is kept, so that its gradient passes, as through torch's
-        ctx.save_for_backward(kept)
-        ctx.save_for_forward(kept)
+        mask = (output <= 0).logical_not_()  # true for nan: its gradient passes, as in torch
+        ctx.save_for_backward(mask)
+        ctx.save_for_forward(mask)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _passed(*gradients, *ctx.saved_tensors)
+        return _masked(*gradients, *ctx.saved_tensors)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return _passed(*tangents, *ctx.saved_tensors)
+        return _masked(*tangents, *ctx.saved_tensors)
 
 
-def _passed(values: Tensor, kept: Tensor) -> Tensor:
-    """Return the values where they are kept, else 0."""
-    passed: Tensor = torch.ops.aten.threshold_backward(values, kept.to(values.dtype), 0)  # half the time of torch.where
-    return passed
+def _masked(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the values where `mask` is true, else 0."""
+    masked: Tensor = torch.ops.aten.threshold_backward(values, mask.to(values.dtype), 0)  # half the time of torch.where
+    return masked
 
 
 class _CompactMaxPool(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, how: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        y, places = F.max_pool2d(x, *how, return_indices=True)
-        return y, _narrow(places, x)
+    def forward(x: Tensor, window: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        y, indices = F.max_pool2d(x, *window, return_indices=True)
+        return y, _compress_indices(indices, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, ctx.how = inputs
+        x, ctx.window = inputs
         ctx.shape, ctx.format = x.shape, torch.channels_last if x.dim() == 4 and x.stride(1) == 1 else torch.contiguous_format
         ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # no zeros for the places
+        ctx.set_materialize_grads(False)  # do not make a zero gradient for the indices
         ctx.save_for_backward(output[1])
         ctx.save_for_forward(output[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
-        (places,), gradient = ctx.saved_tensors, gradients[0]
+        (indices,), gradient = ctx.saved_tensors, gradients[0]
         if gradient is None:
             return None, None
-        kind = {"dtype": gradient.dtype, "device": gradient.device, "memory_format": ctx.format}
-        like = torch.empty(ctx.shape, **kind)  # of the input, only its shape and format are asked for
-        return torch.ops.aten.max_pool2d_with_indices_backward(gradient, like, *ctx.how, _wide(places)), None
+        options = {"dtype": gradient.dtype, "device": gradient.device, "memory_format": ctx.format}
+        x = torch.empty(ctx.shape, **options)  # in place of the input, of which only the shape and format are used
+        return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *ctx.window, _expand_indices(indices)), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        return tangents[0].flatten(-2).gather(-1, _wide(places).flatten(-2)).view(places.shape), None
+        (indices,) = ctx.saved_tensors
+        return tangents[0].flatten(-2).gather(-1, _expand_indices(indices).flatten(-2)).view(indices.shape), None
 
 
-def _narrow(places: Tensor, x: Tensor) -> Tensor:
-    """Return the places of a map's pixels in as few bytes as count them."""
+def _compress_indices(indices: Tensor, x: Tensor) -> Tensor:
+    """Return the indices, below h * w of x, in the smallest integer type that has as many values."""
     pixels = x.shape[-2] * x.shape[-1]
-    return places.to(torch.int16 if pixels <= INT16 else torch.int32 if pixels <= 2**31 else torch.int64)
+    return indices.to(torch.int16 if pixels <= MAX_INT16_PIXELS else torch.int32 if pixels <= 2**31 else torch.int64)
 
 
-def _wide(places: Tensor) -> Tensor:
-    """Return the places as torch counts them; two bytes count beyond 32,767 by negative numbers."""
-    wide = places.long()
-    return wide & (INT16 - 1) if places.dtype is torch.int16 else wide
+def _expand_indices(indices: Tensor) -> Tensor:
+    """Return the indices as int64. In int16, those above 32,767 are stored as negative numbers."""
+    expanded = indices.long()
+    return expanded & (MAX_INT16_PIXELS - 1) if indices.dtype is torch.int16 else expanded

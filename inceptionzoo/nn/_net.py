@@ -1,4 +1,4 @@
-"""A built network: features, head, and what it knows of itself. Shapes: n images, c channels, h x w pixels."""
+"""A network as a module, with timm's methods. Shapes: n images, c channels, h x w pixels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ._report import Report
 
 
 class Net(Backbone[Tensor]):
-    """A network of this library: (n, c, h, w) -> (n, num_classes), one Tensor in every mode.
+    """A network of this library: (n, in_chans, h, w) -> (n, num_classes). It returns one tensor in every mode.
 
-    `entry` and `arguments` are what `create_model` made it from; `data` is how its images are prepared; `class_names`
-    what its outputs are called, where that is known.
+    `network` is its specification. `entry` and `arguments` are the registry entry and the keyword arguments that `create_model`
+    built it from. `data` is the preprocessing of its images. `class_names` are the names of its outputs, or None. `report` is
+    the report of the last `load_weights`, or None.
     """
 
     def __init__(
@@ -39,42 +40,42 @@ class Net(Backbone[Tensor]):
         self.entry, self.arguments = entry, dict(arguments or {})
         self.data = data or DataConfig()
         self.class_names: tuple[str, ...] | None = None
-        self.report: Report | None = None  # what the last `load_weights` did
-        self._described: dict[str, Any] | None = None  # by timm, whose registry the model came from
+        self.report: Report | None = None  # of the last `load_weights`
+        self._timm_cfg: dict[str, Any] | None = None  # set by timm's registry
         self.head, self.aux = head, nn.ModuleDict(aux)
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- attributes -------------------------------------------------------------------------------------------------
     @property
     def num_classes(self) -> int:
-        """Number of outputs; 0 where the head gives features."""
+        """Number of outputs; 0 if the head gives features."""
         return self.head.num_classes
 
     @property
     def global_pool(self) -> GlobalPool:
-        """Kind of global pooling; "" for none."""
+        """Kind of global pooling: "avg", "max", "avgmax", "catavgmax", or "" for none."""
         return self.head.global_pool
 
     @property
     def num_features(self) -> int:
-        """Channels of `forward_features`."""
+        """Channels of the map that `forward_features` returns."""
         return self.head.in_channels
 
     @property
     def head_hidden_size(self) -> int:
-        """Width of the pre-logits."""
+        """Number of values of the pre-logits."""
         return self.head.num_features
 
     @property
     def is_channels_last(self) -> bool:
-        """Whether the weights, and so the computation, are in torch's channels_last memory format."""
+        """Whether the convolution weights are in torch's channels_last memory format."""
         weights = [weight for weight in self.parameters() if weight.ndim == 4 and not weight.is_contiguous()]
         return any(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
-        """Timm's description of the model: architecture, preprocessing, classifier; or what timm's registry says instead."""
-        if self._described is not None:
-            return self._described
+        """The model's configuration in timm's format: architecture, preprocessing, classifier. timm's registry may replace it."""
+        if self._timm_cfg is not None:
+            return self._timm_cfg
         return {
             "architecture": self.entry.name if self.entry else None,
             "num_classes": self.num_classes,
@@ -83,8 +84,8 @@ class Net(Backbone[Tensor]):
         }
 
     @pretrained_cfg.setter
-    def pretrained_cfg(self, described: dict[str, Any]) -> None:
-        self._described = described
+    def pretrained_cfg(self, cfg: dict[str, Any]) -> None:
+        self._timm_cfg = cfg
 
     @property
     def default_cfg(self) -> dict[str, Any]:
@@ -92,12 +93,12 @@ class Net(Backbone[Tensor]):
         return self.pretrained_cfg
 
     @default_cfg.setter
-    def default_cfg(self, described: dict[str, Any]) -> None:
-        self._described = described
+    def default_cfg(self, cfg: dict[str, Any]) -> None:
+        self._timm_cfg = cfg
 
-    # --- what it does -----------------------------------------------------------------------------------------------
+    # --- forward ----------------------------------------------------------------------------------------------------
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits, or pre-logits: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
+        """Return logits, or pre-logits if `pre_logits`: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
         x = self.head(x, pre_logits=pre_logits)
         return x
 
@@ -105,35 +106,40 @@ class Net(Backbone[Tensor]):
         return self.forward_head(self.forward_features(x))
 
     def forward_aux(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits, and those of each auxiliary head by the name of its tap: each (n, num_classes)."""
-        self._check_images(x)
-        taps = {}
-        for name, stage in self.features.named_children():
-            x = self.run(stage, x)
-            if name in self.aux:
-                taps[name] = self.aux[name](x)
-        return self.forward_head(x), taps
+        """Return the logits, and those of each auxiliary head by the name of its stage; each is (n, num_classes).
 
-    # --- what may change ---------------------------------------------------------------------------------------------
+        Raises:
+            InputError: the images have another rank or number of channels, or are too small.
+        """
+        self._input_check(x, self)
+        aux_logits = {}
+        for name, stage in self.features.named_children():
+            x = self.run_stage(stage, x)
+            if name in self.aux:
+                aux_logits[name] = self.aux[name](x)
+        return self.forward_head(x), aux_logits
+
+    # --- changes ----------------------------------------------------------------------------------------------------
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer."""
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: GlobalPool | None = None) -> None:
-        """Put a new, random classifier on the model and on its auxiliary heads; 0 classes for features.
+        """Replace the classifier, and those of the auxiliary heads, by new ones with random weights.
 
-        Hidden layers of the head stay, unless the pooling changes their width.
+        `num_classes=0` removes the classifier: the model then returns features. `global_pool` changes the pooling; None keeps it.
+        Hidden layers of the head keep their weights, unless the new pooling changes their width.
 
         Raises:
-            ArgumentError: `num_classes` is negative, or asked for without pooling.
+            ArgumentError: `num_classes` is negative, or is above 0 without pooling.
         """
-        like = next(self.features.parameters())
-        self.head = self.head.renewed(num_classes, global_pool, like)
+        reference = next(self.features.parameters())
+        self.head = self.head.with_classes(num_classes, global_pool, reference)
         if num_classes != len(self.class_names or ()):
             self.class_names = None
-        for branch in self.aux.values():
-            if isinstance(branch, AuxHead):
-                branch.head = branch.head.renewed(num_classes, None, like)
+        for aux_head in self.aux.values():
+            if isinstance(aux_head, AuxHead):
+                aux_head.head = aux_head.head.with_classes(num_classes, None, reference)
 
     def prune_intermediate_layers(
         self,
@@ -141,29 +147,31 @@ class Net(Backbone[Tensor]):
         prune_norm: bool = False,  # noqa: ARG002  # timm's signature
         prune_head: bool = True,
     ) -> list[int | str]:
-        """Drop the stages after the last of `indices`, and the head with them; return the indices, as timm does.
+        """Remove the stages after the last of `indices`, and the head; return the indices, as timm does.
 
-        The model is another network then, without a name to be saved by. The head also goes where `prune_head`.
+        `prune_head=False` keeps the head if no stage is removed. A pruned model has no entry in the registry, so it cannot be saved
+        with `save_weights`.
 
         Raises:
-            ArgumentError: an index is no level, a name no stage.
+            ArgumentError: an index is not a level, or a name is not a stage.
         """
-        names = self.tap_names(indices)
-        kept, channels = self.tap_indices(names), self.stage_info(names)[-1]["num_chs"]
-        cut = self.truncate(names[-1])
-        if cut or prune_head:
-            like = next(self.features.parameters())
+        names = self.stage_names(indices)
+        kept_indices, channels = self.level_indices(names), self.stage_info(names)[-1]["num_chs"]
+        truncated = self.truncate(names[-1])
+        if truncated or prune_head:
+            reference = next(self.features.parameters())
             head = ClassifierHead(Head(), channels, 0, "", self.head.drop.p)
-            self.head = head.to(like.device).train(self.training)
+            self.head = head.to(reference.device).train(self.training)
             self.aux = nn.ModuleDict()
             self.entry, self.class_names = None, None
-        return kept
+        return kept_indices
 
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
-        """Set the size, in pixels, to which `transforms` and `predict` bring images.
+        """Set the size in pixels, an int or (height, width), to which `transforms` and `predict` resize images.
 
         Raises:
-            InputError: it is smaller than the network accepts.
+            ArgumentError: the size is not an int or a pair of ints.
+            InputError: the size is smaller than the network accepts.
         """
         sides = img_size if isinstance(img_size, tuple) else (img_size, img_size)
         if len(sides) != 2:
@@ -172,24 +180,20 @@ class Net(Backbone[Tensor]):
         if min(height, width) < self.min_input_size:
             raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
         self.data = self.data.sized(self.in_chans, height, width)
-        if self._described is not None:
-            self._described = {**self._described, "input_size": self.data.input_size}
+        if self._timm_cfg is not None:
+            self._timm_cfg = {**self._timm_cfg, "input_size": self.data.input_size}
 
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
-        """Name the outputs, in order.
+        """Set the names of the outputs, in order.
 
         Raises:
-            ArgumentError: there are not as many names as classes, or one stands twice.
+            ArgumentError: the number of names is not the number of classes, or two are equal.
         """
         self.class_names = check_class_names(names, self.num_classes)
 
 
 def check_net(model: object) -> None:
-    """Check that `model` is a `Net`, or one that torch has compiled.
-
-    Raises:
-        ArgumentError: it is not.
-    """
+    """Raise ArgumentError if `model` is neither a `Net` nor a `Net` compiled by torch.compile."""
     if not isinstance(uncompiled(model), Net):
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, load_model or build")
 
@@ -198,9 +202,9 @@ def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
     """Return the names as a tuple.
 
     Raises:
-        ArgumentError: there are not as many as classes, or one stands twice.
+        ArgumentError: the number of names is not `num_classes`, or two are equal.
     """
     strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) == num_classes:
         return tuple(names)
-    raise ArgumentError(f"class_names={names!r} must be {num_classes} different strings, one a class")
+    raise ArgumentError(f"class_names={names!r} must be {num_classes} different strings, one per class")

@@ -1,27 +1,9 @@
-"""A network as a value: its layers, its style and head, and what is computed from them alone. No torch."""
+"""A network as a value, and what is computed from it: cost, variants, summary, registry entry. No torch."""
 
 from ._cost import Cost, Shape, layer_cost, out_channels, projection
 from ._entry import CIFAR, IMAGENET_MEAN, IMAGENET_STD, MAX_CHANNELS, NATIVE, DataConfig, Entry, Layout, Published, Recipe
-from ._layers import (
-    LAYERS,
-    Act,
-    Chain,
-    Concat,
-    Conv,
-    Depthwise,
-    Layer,
-    Norm,
-    Op,
-    Padding,
-    Pool,
-    Residual,
-    Size,
-    as_pair,
-    chain,
-    concat,
-    dilated_extent,
-    half_padding,
-)
+from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding
+from ._layers import LAYERS, Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
 from ._network_cost import (
     Indices,
@@ -36,6 +18,7 @@ from ._network_cost import (
 from ._summary import Summary, summarize
 from ._terminal import supports_colour
 from ._variants import VARIANT_ARGUMENTS, apply_variants
+from ._walk import children, leaves, map_leaves
 
 __all__ = [
     "CIFAR",
@@ -76,12 +59,15 @@ __all__ = [
     "apply_variants",
     "as_pair",
     "chain",
+    "children",
     "concat",
     "dilated_extent",
     "feature_levels",
     "half_padding",
     "head_cost",
     "layer_cost",
+    "leaves",
+    "map_leaves",
     "min_input_size",
     "network",
     "network_cost",

@@ -1,4 +1,4 @@
-"""Shapes, parameters and multiply-adds of a specification, from the value alone. No torch."""
+"""Output shape, parameters and multiply-adds of a layer, computed from its specification. No torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, assert_never
 
 from ..errors import InputError, SpecError
-from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, as_pair, dilated_extent, half_padding
+from ._geometry import as_pair, dilated_extent, half_padding
+from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 from ._network import Style
 
 
 class Shape(NamedTuple):
-    """The shape of one image's feature map."""
+    """The shape of one image's feature map, (channels, height, width). It prints as height x width x channels: 28x28x192."""
 
     channels: int
     height: int
@@ -24,11 +25,13 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a layer gives and takes, for one image.
+    """The output shape and the cost of a layer or a network, for one image.
 
-    `weights` counts kernels alone, as the GoogLeNet paper does; `params` every learnable number; `macs` the
-    multiply-adds of convolutions and dense layers; `depth` the weight layers on the longest path. `normed` is the
-    fewest positions (h * w) that a batch normalisation sees. `complete` is False where an `Op` states no cost.
+    `weights` counts the kernels of convolutions and dense layers, as the GoogLeNet paper does. `params` counts every learnable
+    number: also biases and normalisation. `macs` is the multiply-adds of convolutions and dense layers. `depth` is the number
+    of layers with weights on the longest path. `normed` is the smallest number of positions (h * w) that a batch normalisation
+    sees, None without one. `complete` is False if part of the cost is unknown: that of an `Op` without a cost, or of a user's
+    normalisation.
     """
 
     shape: Shape
@@ -40,28 +43,28 @@ class Cost:
     complete: bool = True
 
     def then(self, after: Cost) -> Cost:
-        """Return the cost of this and then `after`."""
-        return _join(after.shape, self.depth + after.depth, self, after)
+        """Return the total cost of this and of `after`, which runs on its output."""
+        return _combine(after.shape, self.depth + after.depth, self, after)
 
     def beside(self, *others: Cost, shape: Shape) -> Cost:
-        """Return the cost of this beside `others`, with the shape that they make together."""
-        return _join(shape, max(layer_cost.depth for layer_cost in (self, *others)), self, *others)
+        """Return the total cost of this and of `others`, which run in parallel; `shape` is that of the joined output."""
+        return _combine(shape, max(cost.depth for cost in (self, *others)), self, *others)
 
 
-def _join(shape: Shape, depth: int, *costs: Cost) -> Cost:
+def _combine(shape: Shape, depth: int, *costs: Cost) -> Cost:
     return Cost(
         shape,
-        weights=sum(layer_cost.weights for layer_cost in costs),
-        params=sum(layer_cost.params for layer_cost in costs),
-        macs=sum(layer_cost.macs for layer_cost in costs),
+        weights=sum(cost.weights for cost in costs),
+        params=sum(cost.params for cost in costs),
+        macs=sum(cost.macs for cost in costs),
         depth=depth,
-        normed=min((layer_cost.normed for layer_cost in costs if layer_cost.normed is not None), default=None),
-        complete=all(layer_cost.complete for layer_cost in costs),
+        normed=min((cost.normed for cost in costs if cost.normed is not None), default=None),
+        complete=all(cost.complete for cost in costs),
     )
 
 
 def out_channels(layer: Layer, in_channels: int) -> int:
-    """Return the number of channels that `layer` gives from `in_channels`."""
+    """Return the number of channels that `layer` gives for an input of `in_channels` channels."""
     match layer:
         case Conv() | Op():
             return layer.out
@@ -81,7 +84,7 @@ def out_channels(layer: Layer, in_channels: int) -> int:
 
 
 def total_stride(layer: Layer) -> int:
-    """Return how many times smaller `layer` makes height and width, paddings aside."""
+    """Return the factor by which `layer` reduces height and width, up to the pixels lost without padding."""
     match layer:
         case Conv() | Depthwise() | Pool() | Op():
             return layer.stride
@@ -97,11 +100,11 @@ def total_stride(layer: Layer) -> int:
 
 
 def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
-    """Return the cost of `layer` on an input of `shape`.
+    """Return the cost of `layer` on an input of `shape`; `style` defaults to `Style()`.
 
     Raises:
         InputError: the input is too small for the layer.
-        SpecError: branches give maps of different sizes, or groups do not divide the input's width.
+        SpecError: branches give maps of different sizes, or `groups` does not divide the channels of the input.
     """
     style = style or Style()
     match layer:
@@ -112,16 +115,16 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
         case Act():
             return Cost(shape)
         case Pool():
-            return Cost(shape._replace(height=_pooled(layer, shape, 0), width=_pooled(layer, shape, 1)))
+            return Cost(shape._replace(height=_pool_output(layer, shape, 0), width=_pool_output(layer, shape, 1)))
         case Norm():
             if layer.kind == "lrn" or style.norm is None:
                 return Cost(shape)
-            return _normed(Cost(shape), style)
+            return _add_norm(Cost(shape), style)
         case Chain():
-            whole = Cost(shape)
+            total = Cost(shape)
             for step in layer.layers:
-                whole = whole.then(layer_cost(step, whole.shape, style))
-            return whole
+                total = total.then(layer_cost(step, total.shape, style))
+            return total
         case Concat():
             return _concat(layer, shape, style)
         case Residual():
@@ -134,21 +137,19 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
 def _conv(conv: Conv, shape: Shape, style: Style) -> Cost:
     if shape.channels % conv.groups:
         raise SpecError(f"{conv}: groups must divide the input's {shape.channels} channels")
-    after = Shape(conv.out, _slid(conv, shape, 0), _slid(conv, shape, 1))
-    height, wide = as_pair(conv.kernel)
-    weights = conv.out * (shape.channels // conv.groups) * height * wide
-    normed = conv.norm and style.norm is not None
+    after = Shape(conv.out, _window_output(conv, shape, 0), _window_output(conv, shape, 1))
+    weights = conv.out * (shape.channels // conv.groups) * math.prod(as_pair(conv.kernel))
     bias = style.bias if conv.bias is None else conv.bias
-    plain = Cost(after, weights, weights + conv.out * bias, weights * after.height * after.width, depth=1)
-    return _normed(plain, style) if normed else plain
+    cost = Cost(after, weights, weights + conv.out * bias, weights * after.height * after.width, depth=1)
+    return _add_norm(cost, style) if conv.norm and style.norm is not None else cost
 
 
-def _normed(plain: Cost, style: Style) -> Cost:
-    """Return the cost with a normalisation after it, whose cost is unknown where it is the user's own."""
+def _add_norm(cost: Cost, style: Style) -> Cost:
+    """Return the cost with the style's normalisation after it; the cost of a user's normalisation is unknown."""
     if callable(style.norm):
-        return replace(plain, complete=False)
-    positions = plain.shape.height * plain.shape.width if style.norm == "batch" else None
-    return replace(plain, params=plain.params + 2 * plain.shape.channels, normed=positions)
+        return replace(cost, complete=False)
+    positions = cost.shape.height * cost.shape.width if style.norm == "batch" else None
+    return replace(cost, params=cost.params + 2 * cost.shape.channels, normed=positions)
 
 
 def _concat(layer: Concat, shape: Shape, style: Style) -> Cost:
@@ -172,7 +173,7 @@ def _residual(layer: Residual, shape: Shape, style: Style) -> Cost:
 
 
 def projection(out: int) -> Conv:
-    """Return the linear 1x1 convolution at the end of a residual body."""
+    """Return the 1x1 convolution at the end of a residual body: with bias, without normalisation and activation."""
     return Conv(out, norm=False, act=False, bias=True)
 
 
@@ -184,25 +185,26 @@ def _op(layer: Op, shape: Shape) -> Cost:
     return Cost(after, weights=params, params=params, macs=macs * after.height * after.width, depth=1)
 
 
-def _slid(layer: Conv | Pool, shape: Shape, axis: int) -> int:
-    """Return the output size along `axis` of a kernel that slides, rounded down."""
-    side, kernel = shape[1 + axis], dilated_extent(layer.kernel, layer.dilation)[axis]
+def _window_output(layer: Conv | Pool, shape: Shape, axis: int) -> int:
+    """Return the output size along `axis` (0: height, 1: width), rounded down; the formulas stand in `Conv`."""
+    side, extent = shape[1 + axis], dilated_extent(layer.kernel, layer.dilation)[axis]
     padding = half_padding(layer.kernel, layer.padding, layer.dilation)[axis]
     if layer.padding == "same":
         return -(-side // layer.stride)
-    if side + 2 * padding < kernel:
+    if side + 2 * padding < extent:
         raise InputError(f"a map of {shape} is too small for {layer}")
-    return (side + 2 * padding - kernel) // layer.stride + 1
+    return (side + 2 * padding - extent) // layer.stride + 1
 
 
-def _pooled(pool: Pool, shape: Shape, axis: int) -> int:
+def _pool_output(pool: Pool, shape: Shape, axis: int) -> int:
+    """Return the output size along `axis`, rounded up if the pool has `ceil`."""
     if pool.kind == "adaptive_avg":
         return as_pair(pool.kernel)[axis]
     if not pool.ceil or pool.padding == "same":
-        return _slid(pool, shape, axis)
-    side, kernel = shape[1 + axis], dilated_extent(pool.kernel, pool.dilation)[axis]
+        return _window_output(pool, shape, axis)
+    side, extent = shape[1 + axis], dilated_extent(pool.kernel, pool.dilation)[axis]
     padding = half_padding(pool.kernel, pool.padding, pool.dilation)[axis]
-    out = (side + 2 * padding - kernel + pool.stride - 1) // pool.stride + 1
+    out = (side + 2 * padding - extent + pool.stride - 1) // pool.stride + 1
     if (out - 1) * pool.stride >= side + padding:  # torch drops a window that would start in the padding
         out -= 1
     if out < 1:

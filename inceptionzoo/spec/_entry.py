@@ -1,4 +1,4 @@
-"""What the registry knows of a model, all of it data: network, paper, preprocessing, recipe, weight layouts. No torch."""
+"""A model's entry in the registry: network, paper, preprocessing, training recipe, weight layouts. No torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from ..errors import ArgumentError, MismatchError, check_number, check_size, che
 from ._network import Network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-LARGEST = 1e6  # no mean or standard deviation of images comes near
-MAX_CHANNELS = 2**16  # of images: each has a mean and a deviation of its own
+MAX_PIXEL_VALUE = 1e6
+MAX_CHANNELS = 2**16  # of an image
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """How images are prepared: `input_size` is (channels, height, width); mean and std are of images in 0..1."""
+    """The preprocessing of images: `input_size` is (channels, height, width) in pixels, `mean` and `std` are per channel.
+
+    Pixel values are between 0 and 1 before `mean` is subtracted and the result is divided by `std`. `crop_pct` is the size of
+    the center crop as a fraction of the resized image.
+
+    Raises:
+        ArgumentError: a field is outside its range.
+    """
 
     input_size: tuple[int, int, int] = (3, 224, 224)
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -29,17 +36,20 @@ class DataConfig:
         size = self.input_size
         check_size("input_size", size, most_channels=MAX_CHANNELS)
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if not isinstance(values, tuple) or len(values) != size[0] or not all(map(_moderate, values)):
-                raise ArgumentError(f"{name}={values!r} must be {size[0]} numbers below {LARGEST:.0e}, one a channel")
+            if not isinstance(values, tuple) or len(values) != size[0] or not all(map(_is_pixel_value, values)):
+                raise ArgumentError(f"{name}={values!r} must be {size[0]} numbers below {MAX_PIXEL_VALUE:.0e}, one per channel")
         if any(value <= 0 for value in self.std):
             raise ArgumentError(f"std={self.std!r} must be above 0")
         if self.interpolation not in INTERPOLATIONS:
             raise ArgumentError(f"interpolation={self.interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
-        if not _moderate(self.crop_pct) or not 0 < self.crop_pct <= 1:
+        if not _is_pixel_value(self.crop_pct) or not 0 < self.crop_pct <= 1:
             raise ArgumentError(f"crop_pct={self.crop_pct!r} must be a number with 0 < crop_pct <= 1")
 
     def sized(self, channels: int, height: int, width: int) -> DataConfig:
-        """Return the configuration for other images; mean and std of other channels are the average of those known."""
+        """Return the configuration for images of another size.
+
+        For another number of channels, the mean and std of each channel are the averages over the present channels.
+        """
         check_size("input_size", (channels, height, width), most_channels=MAX_CHANNELS)
         mean, std = self.mean, self.std
         if channels != len(mean):
@@ -47,7 +57,7 @@ class DataConfig:
         return replace(self, input_size=(channels, height, width), mean=mean, std=std)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the configuration as plain lists and numbers."""
+        """Return the configuration as a dict of strings, numbers and lists."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
@@ -55,7 +65,7 @@ class DataConfig:
         """Return the configuration that `to_json` wrote.
 
         Raises:
-            ArgumentError: a key is unknown or a value lies outside its range.
+            ArgumentError: a key is unknown, or a value is outside its range.
         """
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(data) - known):
@@ -64,8 +74,8 @@ class DataConfig:
         return cls(**values)
 
 
-def _moderate(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+def _is_pixel_value(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MAX_PIXEL_VALUE < value < MAX_PIXEL_VALUE
 
 
 CIFAR = DataConfig(input_size=(3, 32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), crop_pct=1.0)
@@ -73,7 +83,7 @@ CIFAR = DataConfig(input_size=(3, 32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """SGD with these numbers and a cosine to 0: what `fit` uses where its caller says nothing else."""
+    """The defaults of `fit` for a model: SGD with these values and a learning rate that falls to 0 along a cosine."""
 
     lr: float = 0.025
     momentum: float = 0.9
@@ -86,11 +96,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How another library names the same tensors.
+    """The names that another library gives to the same tensors.
 
-    `prefixes` are (ours, theirs): the first that starts a key is replaced. `inner` are (ours, theirs) replaced wherever
-    they stand after that. `shapes` are (our key, their shape) of weights that they hold in another shape, as a dense layer
-    or as a convolution; -1 stands for what follows from the rest.
+    To translate a key of ours, the first pair (ours, theirs) of `prefixes` that starts it is replaced, then every pair
+    (ours, theirs) of `inner`, wherever it occurs. `shapes` are (our key, their shape) of weights that they store in another
+    shape, for example a dense layer as a convolution; -1 stands for the size that follows from the others.
+
+    Raises:
+        ArgumentError: a field has the wrong type.
     """
 
     name: str
@@ -100,12 +113,12 @@ class Layout:
 
     def __post_init__(self) -> None:
         check_text("name", self.name)
-        _pairs("prefixes", self.prefixes, "(ours, theirs), both strings", _is_text)
-        _pairs("inner", self.inner, "(ours, theirs), both strings", _is_text)
-        _pairs("shapes", self.shapes, "(our key, their shape), a string and a tuple of ints", _is_shape)
+        _check_pairs("prefixes", self.prefixes, "(ours, theirs), both strings", _is_text)
+        _check_pairs("inner", self.inner, "(ours, theirs), both strings", _is_text)
+        _check_pairs("shapes", self.shapes, "(our key, their shape), a string and a tuple of ints", _is_shape)
 
     def theirs(self, key: str) -> str:
-        """Return their name of our `key`."""
+        """Return their name for our `key`."""
         for ours, theirs in self.prefixes:
             if key.startswith(ours):
                 key = theirs + key.removeprefix(ours)
@@ -118,18 +131,18 @@ class Layout:
         """Return {our key: their key}, a bijection.
 
         Raises:
-            MismatchError: two keys of ours would share one of theirs.
+            MismatchError: two of our keys get the same name.
         """
         table = {key: self.theirs(key) for key in keys}
         if len(set(table.values())) != len(table):
-            raise MismatchError(f"layout {self.name!r} gives two tensors one name; mend its prefixes and inner rules")
+            raise MismatchError(f"layout {self.name!r} gives two tensors the same name; correct its prefixes and inner rules")
         return table
 
 
-def _pairs(name: str, pairs: object, what: str, second: Callable[[object], bool]) -> None:
+def _check_pairs(name: str, pairs: object, description: str, accepts_second: Callable[[object], bool]) -> None:
     for pair in pairs if isinstance(pairs, tuple | list) else (None,):
-        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str) or not second(pair[1]):
-            raise ArgumentError(f"{name}={pairs!r} must be a tuple of pairs, {what}")
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str) or not accepts_second(pair[1]):
+            raise ArgumentError(f"{name}={pairs!r} must be a tuple of pairs, {description}")
 
 
 def _is_text(value: object) -> bool:
@@ -145,13 +158,15 @@ NATIVE = Layout("inceptionzoo", ())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Weights that somebody has published, and what their publisher says of them.
+    """Published weights, and what their publisher states about them.
 
-    `url` is their file's, or "hf-hub:owner/name". `digest` is "sha256:" or "sha1:" and the leading digits that the
-    publisher names, "" where none are named (the Hub names its own); in a zip archive it is that of `member`. `top1` is
-    the reported accuracy on ImageNet's validation images, in percent; `note` is another figure. `data` is how images are
-    prepared for the converted weights: where the publisher's own take images in blue, green, red (`bgr`) or of another
-    `scale` than 0..1, both are folded into the first convolution. `headless` ones have no classifier worth having.
+    `url` is a file's URL, or "hf-hub:owner/name". `digest` is "sha256:" or "sha1:" and the leading hexadecimal digits that the
+    publisher states, or "" if none are stated; the Hub states its own. For a zip archive, `member` is the file in it, and the
+    digest is that file's. `top1` is the reported accuracy on ImageNet's validation images in percent; `note` is another figure.
+
+    `data` is the preprocessing for the converted weights. If the publisher's weights take images in the order blue, green, red
+    (`bgr`), or of another `scale` than 0 to 1, both are folded into the first convolution. `headless` weights have no usable
+    classifier.
     """
 
     url: str
@@ -171,7 +186,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A registered model. `network` is called with the model's own keyword arguments, or is the network itself."""
+    """A registered model. `network` is the network, or a function that returns it; its arguments become `create_model`'s.
+
+    `weights` maps a tag to published weights; the first is the default.
+    """
 
     name: str
     network: Callable[..., Network] | Network
@@ -181,4 +199,4 @@ class Entry:
     data: DataConfig = field(default_factory=DataConfig)
     recipe: Recipe = field(default_factory=Recipe)
     layouts: tuple[Layout, ...] = ()
-    weights: Mapping[str, Published] = field(default_factory=dict)  # by tag, the default one first
+    weights: Mapping[str, Published] = field(default_factory=dict)

@@ -1,6 +1,7 @@
-"""The vocabulary: a network is a value built from a few frozen dataclasses, with no torch in it.
+"""The layers of which a network is composed: frozen dataclasses that hold numbers, without torch.
 
-Shapes are (channels, height, width). A layer never names the width of its input: whoever reads the value threads it through.
+Shapes are (channels, height, width) of one image's feature map. A layer does not state the channels of its input: `build`
+and the cost functions pass them from layer to layer.
 """
 
 from __future__ import annotations
@@ -9,39 +10,28 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
-from ..errors import SpecError, check_flag, check_int, check_number, check_rate
-
-Size = int | tuple[int, int]
-Padding = Literal["half", "same", "valid"]
-
-
-def as_pair(size: Size) -> tuple[int, int]:
-    """Return (height, width) of a kernel size."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def dilated_extent(kernel: Size, dilation: int) -> tuple[int, int]:
-    """Return how many pixels a dilated kernel spans, (height, width)."""
-    height, width = as_pair(kernel)
-    return (height - 1) * dilation + 1, (width - 1) * dilation + 1
-
-
-def half_padding(kernel: Size, padding: Padding, dilation: int = 1) -> tuple[int, int]:
-    """Return the fixed padding on each side, (height, width); every padding in the library is derived here.
-
-    "half" pads (reach - 1) // 2; "valid" not at all; "same" pads what its input size asks for, outside the layer.
-    """
-    height, width = dilated_extent(kernel, dilation)
-    return ((height - 1) // 2, (width - 1) // 2) if padding == "half" else (0, 0)
+from ..errors import SpecError, check_rate
+from ._checks import check_flags, check_kernel, check_numbers, check_one_of, check_padding, check_positive
+from ._geometry import Padding, Size, as_pair
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution, then normalisation and ReLU as its network's `Style` says: (c, h, w) -> (out, h / stride, w / stride).
+    """A convolution, then the normalisation and the activation of the network's `Style`: (c, h, w) -> (out, h', w').
 
-    `padding`: "half" pads (kernel - 1) // 2 on every side; "same" is TensorFlow's, asymmetric where need be; "valid" is none.
-    `dilation` is the step between the kernel's taps. `norm` and `act` set to False leave the step out; `bias` overrides
-    the style.
+    `kernel` is an int or (height, width). `groups` and `dilation` are those of `torch.nn.Conv2d`. `norm=False` and `act=False`
+    leave that step out. `bias` overrides the style's bias; None keeps it.
+
+    `padding` is one of three kinds. The dilated kernel spans extent = (kernel - 1) * dilation + 1 pixels:
+
+    - "half" pads (extent - 1) // 2 pixels on every side. With stride 1 and an odd kernel, h' = h.
+    - "same" pads as TensorFlow does: h' = ceil(h / stride). If the total is odd, the extra pixel is at the bottom or right.
+    - "valid" does not pad.
+
+    With p pixels of padding on each side, "half" and "valid" give h' = (h + 2 * p - extent) // stride + 1.
+
+    Raises:
+        SpecError: a field is outside its range, or `groups` does not divide `out`.
     """
 
     out: int
@@ -56,19 +46,23 @@ class Conv:
     bias: bool | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, out=self.out, stride=self.stride, groups=self.groups, dilation=self.dilation)
-        _kernel(self, self.kernel)
-        _padding(self, self.padding, self.kernel, self.stride)
-        _flags(self, norm=self.norm, act=self.act, bias=False if self.bias is None else self.bias)
+        check_positive(self, out=self.out, stride=self.stride, groups=self.groups, dilation=self.dilation)
+        check_kernel(self, self.kernel)
+        check_padding(self, self.padding, self.kernel, self.stride)
+        check_flags(self, norm=self.norm, act=self.act, bias=False if self.bias is None else self.bias)
         if self.out % self.groups:
             raise SpecError(f"{self}: out must be divisible by groups")
 
 
 @dataclass(frozen=True, slots=True)
 class Depthwise:
-    """A convolution of each channel by itself, linear and without normalisation: (c, h, w) -> (multiplier * c, ...).
+    """A depthwise convolution, without normalisation or activation: (c, h, w) -> (multiplier * c, h', w').
 
-    With a 1x1 `Conv` after it, it is a separable convolution.
+    Each channel has `multiplier` filters of its own. A 1x1 `Conv` after it makes a depthwise separable convolution. `padding`
+    is explained in `Conv`.
+
+    Raises:
+        SpecError: a field is outside its range.
     """
 
     kernel: Size = 3
@@ -80,13 +74,13 @@ class Depthwise:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, stride=self.stride, multiplier=self.multiplier, dilation=self.dilation)
-        _kernel(self, self.kernel)
-        _padding(self, self.padding, self.kernel, self.stride)
-        _flags(self, bias=self.bias)
+        check_positive(self, stride=self.stride, multiplier=self.multiplier, dilation=self.dilation)
+        check_kernel(self, self.kernel)
+        check_padding(self, self.padding, self.kernel, self.stride)
+        check_flags(self, bias=self.bias)
 
     def conv(self, in_channels: int) -> Conv:
-        """Return the same as a grouped convolution of `in_channels` channels."""
+        """Return the equal grouped convolution of an input of `in_channels` channels."""
         out = self.multiplier * in_channels
         plain = Conv(out, self.kernel, self.stride, self.padding, groups=in_channels, norm=False, act=False, bias=self.bias)
         return replace(plain, dilation=self.dilation)
@@ -94,16 +88,19 @@ class Depthwise:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A ReLU on its own, for networks that activate before they convolve."""
+    """The style's activation as a layer of its own, for networks that activate before a convolution: (c, h, w) -> (c, h, w)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Pooling: (c, h, w) -> (c, h / stride, w / stride).
+    """A pooling layer: (c, h, w) -> (c, h', w'). "adaptive_avg" averages any map to `kernel` pixels.
 
-    `ceil` rounds the output size up; "pad" does so by padding, for runtimes that only round down: the same maximum.
-    `include_pad` lets an average count the padding's zeros.
-    The kind "adaptive_avg" averages to a map of `kernel` pixels whatever comes in.
+    `padding` is explained in `Conv`. `ceil=True` rounds h' up instead of down. `ceil="pad"` computes the same maxima by
+    padding at the bottom and right, for runtimes without a ceil mode. `include_pad` says whether an average counts the
+    zeros of the padding. Only a max pool can be dilated.
+
+    Raises:
+        SpecError: a field is outside its range, or the combination is not supported.
     """
 
     kind: Literal["max", "avg", "adaptive_avg"]
@@ -116,15 +113,15 @@ class Pool:
     dilation: int = 1
 
     def __post_init__(self) -> None:
-        _among(self, "kind", self.kind, ("max", "avg", "adaptive_avg"))
-        _positive(self, stride=self.stride, dilation=self.dilation)
+        check_one_of(self, "kind", self.kind, ("max", "avg", "adaptive_avg"))
+        check_positive(self, stride=self.stride, dilation=self.dilation)
         if self.dilation > 1 and self.kind != "max":
             raise SpecError(f"{self}: only a max pool can be dilated")
         if self.dilation > 1 and self.padding == "half":
             raise SpecError(f"{self}: a dilated pool needs padding='same' or 'valid'")
-        _kernel(self, self.kernel)
-        _padding(self, self.padding, self.kernel, self.stride)
-        _flags(self, ceil=self.ceil == "pad" or self.ceil, include_pad=self.include_pad)
+        check_kernel(self, self.kernel)
+        check_padding(self, self.padding, self.kernel, self.stride)
+        check_flags(self, ceil=self.ceil == "pad" or self.ceil, include_pad=self.include_pad)
         if self.ceil == "pad" and (self.kind != "max" or self.padding == "same" or min(as_pair(self.kernel)) < self.stride):
             raise SpecError(f"{self}: ceil='pad' needs a max pool whose kernel is at least its stride, and no padding='same'")
         symmetric = self.stride == 1 and all(side % 2 for side in as_pair(self.kernel))
@@ -134,9 +131,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Normalisation on its own: the network's own kind, or local response normalisation ("lrn").
+    """A normalisation layer: the style's ("style"), or local response normalisation ("lrn"): (c, h, w) -> (c, h, w).
 
     LRN divides by (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta.
+
+    Raises:
+        SpecError: a field is outside its range.
     """
 
     kind: Literal["style", "lrn"] = "style"
@@ -147,31 +147,36 @@ class Norm:
     k: float = 1.0
 
     def __post_init__(self) -> None:
-        _among(self, "kind", self.kind, ("style", "lrn"))
-        _positive(self, size=self.size)
-        _numbers(self, alpha=self.alpha, beta=self.beta, k=self.k)
+        check_one_of(self, "kind", self.kind, ("style", "lrn"))
+        check_positive(self, size=self.size)
+        check_numbers(self, alpha=self.alpha, beta=self.beta, k=self.k)
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Layers one after the other. Made by `chain`."""
+    """Layers that run one after the other. Create it with `chain`."""
 
     layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """Named branches on the same input, concatenated along channels. Made by `concat`."""
+    """Named branches on the same input, whose outputs are concatenated along channels. Create it with `concat`."""
 
     branches: tuple[tuple[str, Layer], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """shortcut(x) + scale * project(body(x)), then ReLU where `act`: shape-preserving unless there is a shortcut.
+    """act(shortcut(x) + scale * project(body(x))): (c, h, w) -> (c, h, w), or the shape that `shortcut` gives.
 
-    `project` brings the body to the input's width by a 1x1 convolution with bias, linear and without normalisation.
-    `drop_path` is the share of images whose body is left out in training, at random (stochastic depth).
+    `shortcut=None` is the identity. `project=True` adds a 1x1 convolution with a bias after the body, without normalisation or
+    activation, which gives the shortcut's number of channels; with `project=False` the body has to have them. `act=False`
+    leaves out the activation of the sum. `drop_path` is the fraction of images whose body is dropped in training
+    (stochastic depth).
+
+    Raises:
+        SpecError: a field is outside its range.
     """
 
     body: Layer
@@ -183,18 +188,21 @@ class Residual:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
-        _layers("Residual", {"body": self.body, **({} if self.shortcut is None else {"shortcut": self.shortcut})})
-        _flags(self, project=self.project, act=self.act)
-        _numbers(self, scale=self.scale)
+        _check_layers("Residual", {"body": self.body, **({} if self.shortcut is None else {"shortcut": self.shortcut})})
+        check_flags(self, project=self.project, act=self.act)
+        check_numbers(self, scale=self.scale)
         check_rate("drop_path", self.drop_path, error=SpecError)
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """Any module of one's own: `make(in_channels)` returns it, `out` is its width.
+    """A module of the user's: `make(in_channels)` returns an `nn.Module` that gives `out` channels.
 
-    `stride` and `cost` (parameters, multiply-adds per output position) may be stated; unstated means that the layer
-    keeps height and width, and that its cost is unknown.
+    `stride` is the factor by which it reduces height and width; it has to round up. `cost` is (parameters, multiply-adds per
+    output position); None means that they are unknown.
+
+    Raises:
+        SpecError: a field is outside its range, or `make` cannot be called.
     """
 
     make: Callable[[int], object]
@@ -204,7 +212,7 @@ class Op:
     cost: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, out=self.out, stride=self.stride)
+        check_positive(self, out=self.out, stride=self.stride)
         if not callable(self.make):
             raise SpecError(f"{self}: make must be callable with the number of input channels")
         counts = self.cost if isinstance(self.cost, tuple) else (self.cost,)
@@ -217,63 +225,35 @@ LAYERS = (Conv, Depthwise, Pool, Norm, Act, Chain, Concat, Residual, Op)
 
 
 def chain(*layers: Layer) -> Layer:
-    """Return the layers one after the other; a single one is returned as it is."""
-    _layers("chain", {str(index): layer for index, layer in enumerate(layers)})
+    """Return the layers as one that runs them in order; a single layer is returned as it is.
+
+    Raises:
+        SpecError: there is no layer, or one of them is not a layer.
+    """
+    _check_layers("chain", {str(index): layer for index, layer in enumerate(layers)})
     return layers[0] if len(layers) == 1 else Chain(layers)
 
 
 def concat(**branches: Layer) -> Concat:
-    """Return named branches whose outputs are concatenated along channels; the names become state-dict keys."""
-    _layers("concat", branches)
+    """Return named branches on the same input, concatenated along channels: (c, h, w) -> (sum of channels, h', w').
+
+    The names become state-dict keys. The branches have to give maps of the same size.
+
+    Raises:
+        SpecError: there is no branch, or one of them is not a layer.
+    """
+    _check_layers("concat", branches)
     return Concat(tuple(branches.items()))
 
 
 def check_layer(name: str, layer: object) -> None:
-    """Check that `layer` is one.
-
-    Raises:
-        SpecError: it is not; the message lists the kinds.
-    """
+    """Raise SpecError if `layer` is not a layer; the message lists the kinds."""
     if not isinstance(layer, LAYERS):
         raise SpecError(f"{name}={layer!r} must be a layer, one of {', '.join(kind.__name__ for kind in LAYERS)}")
 
 
-def _layers(what: str, layers: dict[str, Layer]) -> None:
+def _check_layers(function: str, layers: dict[str, Layer]) -> None:
     if not layers:
-        raise SpecError(f"{what}() needs at least one layer")
+        raise SpecError(f"{function}() needs at least one layer")
     for name, layer in layers.items():
-        check_layer(f"{what}: {name}", layer)
-
-
-def _positive(spec: object, **values: object) -> None:
-    for name, value in values.items():
-        check_int(f"{type(spec).__name__}: {name}", value, 1, error=SpecError)
-
-
-def _flags(spec: object, **values: object) -> None:
-    for name, value in values.items():
-        check_flag(f"{type(spec).__name__}: {name}", value, error=SpecError)
-
-
-def _numbers(spec: object, **values: object) -> None:
-    for name, value in values.items():
-        check_number(f"{type(spec).__name__}: {name}", value, error=SpecError)
-
-
-def _kernel(spec: object, kernel: Size) -> None:
-    sides = kernel if isinstance(kernel, tuple) else (kernel,)
-    if isinstance(kernel, tuple) and len(kernel) != 2:
-        raise SpecError(f"{type(spec).__name__}: kernel={kernel!r} must be an int or a (height, width)")
-    for side in sides:
-        _positive(spec, kernel=side)
-
-
-def _padding(spec: object, padding: str, kernel: Size, stride: int) -> None:
-    _among(spec, "padding", padding, ("half", "same", "valid"))
-    if padding == "same" and kernel not in (1, (1, 1)) and min(as_pair(kernel)) < stride:
-        raise SpecError(f"{spec}: padding='same' needs a kernel of one pixel or of at least the stride")
-
-
-def _among(spec: object, name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be one of {', '.join(map(repr, choices))}")
+        check_layer(f"{function}: {name}", layer)

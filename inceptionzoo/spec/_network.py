@@ -1,4 +1,4 @@
-"""A whole network as a value: named stages, the style of its convolutions, its head and its auxiliary heads. No torch."""
+"""A network as a value: named stages, the style of its convolutions, its head and its auxiliary heads. No torch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ NORMS: tuple[Norms | None, ...] = ("batch", "group", "layer", None)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "silu", "gelu", "mish", "hard_swish")
 HeadKind = Literal["pool", "mlp", "conv", "embed"]
 HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv", "embed")
-MAX_STAGES = 1000  # Inception-ResNet-v2 has 50; what has so many more is a mistake or hostile
+MAX_STAGES = 1000  # Inception-ResNet-v2 has 50
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What every convolution of a network shares: normalisation with its epsilon, bias, activation.
+    """What all convolutions of a network share: their normalisation, bias and activation.
 
-    `norm` None leaves normalisation out; "group" has groups of channels, "layer" one. A callable takes the number of
-    channels (`norm`) or nothing (`act`) and returns a module.
+    `norm`: "batch"; "group", group normalisation with up to 32 groups of at least 4 channels; "layer", group normalisation with
+    one group; None for none; or a callable that takes the number of channels and returns a module. `eps` is its epsilon.
+    `bias`: whether convolutions have one. `act`: the name of an activation, or a callable that returns a module.
+
+    Raises:
+        ArgumentError: a field is outside its range.
     """
 
     norm: Norms | Callable[[int], Any] | None = "batch"
@@ -45,12 +49,17 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """From the feature map (c, h, w) to the logits.
+    """The layers from the last feature map to the logits: (c, h, w) -> (num_classes,).
 
-    "pool": global pool, dropout, linear. "mlp": pool to `size` x `size`, flatten, `hidden` dense layers with ReLU and
-    dropout, linear: VGG's. "conv": the same layers slid over the map as convolutions, averaged after: timm's VGG.
-    "embed": global pool, dropout, a linear layer of width `hidden[0]` without bias, normalisation, linear: FaceNet's. `norm`
-    is that normalisation: "batch", or "layer", which takes each vector by itself.
+    - "pool": global pooling, dropout, linear layer.
+    - "mlp": pooling to `size` x `size`, flattening, `hidden` dense layers with ReLU and dropout, linear layer. The VGG paper's.
+    - "conv": the same layers as convolutions over the whole map, then an average over positions. timm's for VGG.
+    - "embed": global pooling, dropout, linear layer to `hidden[0]` without bias, normalisation, linear layer. FaceNet's.
+
+    `drop_rate` is the dropout rate. `norm` is the normalisation of "embed": "batch" or "layer".
+
+    Raises:
+        ArgumentError, SpecError: a field is outside its range, or does not belong to this kind.
     """
 
     kind: HeadKind = "pool"
@@ -65,12 +74,12 @@ class Head:
         check_int("size", self.size, 1)
         check_rate("drop_rate", self.drop_rate)
         if not isinstance(self.hidden, tuple):
-            raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, as (4096, 4096) is one")
+            raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, for example (4096, 4096)")
         for out in self.hidden:
             check_int(f"Head: in hidden={self.hidden!r}, width", out, 1, error=SpecError)
         if (self.kind == "pool") != (not self.hidden):
             raise SpecError(
-                f"{self}: hidden layers belong to a head of kind 'mlp', 'conv' or 'embed', which needs at least one"
+                f"{self}: a head of kind 'mlp', 'conv' or 'embed' needs at least one hidden layer, and 'pool' takes none"
             )
         if self.kind == "embed" and (len(self.hidden) != 1 or self.size != 1):
             raise SpecError(f"{self}: a head of kind 'embed' has one hidden layer, on a pooled vector (size=1)")
@@ -78,7 +87,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Aux:
-    """An auxiliary head on the output of stage `tap`; `weight` is its share in the training loss."""
+    """An auxiliary head for training: `layers`, then `head`, on the output of the stage `tap`.
+
+    `fit` adds `weight` times its loss. Build it with `with_aux`.
+
+    Raises:
+        SpecError: a field has the wrong type.
+    """
 
     tap: str
     layers: Layer
@@ -89,33 +104,37 @@ class Aux:
         check_text("Aux: tap", self.tap, error=SpecError)
         check_layer("Aux: layers", self.layers)
         if not isinstance(self.head, Head):
-            raise SpecError(f"Aux: head={self.head!r} must be a Head, as Head() is one")
+            raise SpecError(f"Aux: head={self.head!r} must be a Head, for example Head()")
         check_number("Aux: weight", self.weight, error=SpecError)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network as a table. Made by `network`."""
+    """A network: named stages that run in order, then the head. Create it with `network`.
+
+    `taps` names the last stage of each resolution; if it is empty, the strides decide. A dilated network has `taps`, so that it
+    keeps its feature levels.
+    """
 
     stages: tuple[tuple[str, Layer], ...]
     head: Head
     style: Style
     aux: tuple[Aux, ...]
-    taps: tuple[str, ...] = ()  # stages that end a resolution, where strides do not tell: a dilated network keeps its levels
+    taps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.stages) > MAX_STAGES:
-            raise SpecError(f"network: {len(self.stages)} stages must be {MAX_STAGES} at most; put layers together by chain")
+            raise SpecError(f"network: {len(self.stages)} stages must be at most {MAX_STAGES}; combine layers with chain()")
         names = set()
         for name, layer in self.stages:
             check_text("network: the name of a stage", name, error=SpecError)
             check_layer(f"network: stage {name}", layer)
             if name in names:
-                raise SpecError(f"network: stage {name!r} stands twice; every stage needs a name of its own")
+                raise SpecError(f"network: stage {name!r} appears twice; give every stage its own name")
             names.add(name)
         for what, value, kind in (("head", self.head, Head), ("style", self.style, Style)):
             if not isinstance(value, kind):
-                raise SpecError(f"network: {what}={value!r} must be a {kind.__name__}, as {kind.__name__}() is one")
+                raise SpecError(f"network: {what}={value!r} must be a {kind.__name__}, for example {kind.__name__}()")
         if not isinstance(self.aux, tuple) or not all(isinstance(aux, Aux) for aux in self.aux):
             raise SpecError(f"network: aux={self.aux!r} must be a tuple of Aux(tap, layers, head)")
         for aux in self.aux:
@@ -132,10 +151,11 @@ def network(
 ) -> Network:
     """Return the network of these stages, in order; their names become state-dict keys.
 
-    Stages are keyword arguments, or mappings that stand before them: `network(stem, table, last=Conv(64))`.
+    Stages are keyword arguments, or mappings that come before them: `network(stem, table, last=Conv(64))`. `head` defaults to
+    `Head()` and `style` to `Style()`.
 
     Raises:
-        SpecError: there is no stage, two share a name, one is no layer, or an auxiliary head taps none of them.
+        SpecError: there is no stage, two have the same name, one is not a layer, or an auxiliary head taps none of them.
     """
     for part in parts:
         if not isinstance(part, Mapping):

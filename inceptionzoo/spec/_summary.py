@@ -1,11 +1,12 @@
-"""The paper's table of any model, computed from its specification."""
+"""The table of a network, as its paper prints it, computed from its specification. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ._cost import Cost, Shape
-from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, as_pair
+from ._geometry import as_pair
+from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 from ._network import Network
 from ._network_cost import head_cost, network_cost, stage_costs
 from ._terminal import BOLD, DIM, paint, shade, tint
@@ -13,7 +14,7 @@ from ._terminal import BOLD, DIM, paint, shade, tint
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stage: its name, patch and stride, output (height x width x channels), branches and cost for one image."""
+    """A row of the table: a stage's name, kernel and stride, branches, and output shape and cost for one image."""
 
     name: str
     patch: str
@@ -23,19 +24,20 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row as printed; weights and params in units, multiply-adds in millions."""
-        least = "" if self.cost.complete else ">= "
+        bound = "" if self.cost.complete else ">= "
         depth = str(self.cost.depth) if self.cost.depth else ""
-        counts = (f"{least}{self.cost.weights:,}", f"{least}{self.cost.params:,}", f"{least}{self.cost.macs / 1e6:,.1f}M")
+        counts = (f"{bound}{self.cost.weights:,}", f"{bound}{self.cost.params:,}", f"{bound}{self.cost.macs / 1e6:,.1f}M")
         shown = counts if self.cost.params or self.cost.macs else ("", "", "")
         return (self.name, self.patch, str(self.cost.shape), depth, self.branches, *shown)
 
 
 HEADINGS = ("stage", "patch/stride", "output", "depth", "branches", "weights", "params", "multiply-adds")
+TEXT_COLUMNS = (0, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The table of a network for images of `input_size` (c, h, w): its rows, and their total."""
+    """The table of a network for images of `input_size` (channels, height, width): a row per stage, the head and the total."""
 
     title: str
     input_size: tuple[int, int, int]
@@ -46,23 +48,22 @@ class Summary:
         return self.text()
 
     def text(self, *, colour: bool = False) -> str:
-        """Return the table; in `colour`, the costs of a stage stand out as they compare with the largest's."""
+        """Return the table; with `colour`, ANSI codes highlight the stages with the largest costs."""
         table = [HEADINGS, *(row.cells for row in self.rows), self.total.cells]
         widths = [max(len(cells[column]) for cells in table) for column in range(len(HEADINGS))]
-        looks = [tuple(paint(cell, DIM) for cell in HEADINGS), *map(self._looks, self.rows), self._looks(self.total)]
-        pairs = [list(zip(cells, shown, strict=True)) for cells, shown in zip(table, looks if colour else table, strict=True)]
+        coloured = [tuple(paint(cell, DIM) for cell in HEADINGS), *map(self._coloured, self.rows), self._coloured(self.total)]
+        pairs = [list(zip(*cells, strict=True)) for cells in zip(table, coloured if colour else table, strict=True)]
         lines = ["  ".join(_align(*pair, widths[i], i) for i, pair in enumerate(row)).rstrip() for row in pairs]
         rule = paint("-" * (sum(widths) + 2 * len(widths) - 2), DIM if colour else "")
         channels, height, width = self.input_size
         title = paint(self.title, BOLD if colour else "")
         return "\n".join([f"{title}, input {height}x{width}x{channels}", lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
-    def _looks(self, row: Row) -> tuple[str, ...]:
-        """Return the cells of a row in colour."""
+    def _coloured(self, row: Row) -> tuple[str, ...]:
         name, patch, shape, depth, branches, *counts = row.cells
         costs = [(cost.weights, cost.params, cost.macs) for cost in (row.cost, *(other.cost for other in self.rows))]
-        most = [max(1, *column) for column in zip(*costs, strict=True)]
-        shades = (shade(cell, own / top) for cell, own, top in zip(counts, costs[0], most, strict=True))
+        largest = [max(1, *column) for column in zip(*costs, strict=True)]
+        shades = (shade(cell, value / top) for cell, value, top in zip(counts, costs[0], largest, strict=True))
         return (paint(name, BOLD), patch, shape, depth, tint(branches), *shades)
 
     def __repr__(self) -> str:
@@ -83,13 +84,14 @@ def summarize(title: str, network: Network, shape: Shape, num_classes: int) -> S
     return Summary(title, (shape.channels, shape.height, shape.width), tuple(rows), total)
 
 
-def _align(cell: str, look: str, width: int, column: int) -> str:
-    room = " " * (width - len(cell))
-    return look + room if column in (0, 1, 4) else room + look
+def _align(cell: str, coloured: str, width: int, column: int) -> str:
+    """Return the cell padded to `width`; text columns are aligned left, numbers right."""
+    padding = " " * (width - len(cell))
+    return coloured + padding if column in TEXT_COLUMNS else padding + coloured
 
 
 def _patch(layer: Layer) -> str:
-    """Return "7x7/2" of the layer that gives a stage its name: the largest convolution of a chain, or the pool."""
+    """Return the kernel and stride, as in "7x7/2": of a chain, those of its largest kernel; of branches, none."""
     match layer:
         case Conv() | Depthwise() | Pool():
             height, width = as_pair(layer.kernel)
@@ -102,7 +104,7 @@ def _patch(layer: Layer) -> str:
 
 
 def _branches(layer: Layer) -> str:
-    """Return the widths of a stage: branches apart by "|", layers of one by ">"."""
+    """Return the channels of a stage: "|" separates branches, ">" the layers of a branch."""
     match layer:
         case Conv():
             return str(layer.out)

@@ -1,4 +1,4 @@
-"""Colour for a terminal, where it is wanted."""
+"""ANSI colours for text on a terminal."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ import re
 from typing import TextIO
 
 BOLD, DIM = "1", "2"
-POOL, NORM, DEPTHWISE, OP = "31", "32", "36", "35"  # of the eight colours that a terminal's own theme keeps readable
+POOL, NORM, DEPTHWISE, OP = "31", "32", "36", "35"  # of the eight colours that themes keep readable
 KINDS = {"max": POOL, "avg": POOL, "adaptive_avg": POOL, "style": NORM, "lrn": NORM, "depthwise": DEPTHWISE, "op": OP}
-SHADES = ((2 / 3, "1;35"), (1 / 3, BOLD), (1 / 10, ""), (0.0, DIM))  # the least share of the largest, and how it looks
+SHADES = ((2 / 3, "1;35"), (1 / 3, BOLD), (1 / 10, ""), (0.0, DIM))  # (smallest share of the largest value, code)
 
 
 def supports_colour(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal that shows colour: NO_COLOR says that none does, else FORCE_COLOR that all do."""
+    """Return whether to print colour to `stream`: if it is a terminal that understands ANSI codes.
+
+    NO_COLOR turns colour off, FORCE_COLOR turns it on; NO_COLOR wins.
+    """
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    known = os.name == "posix" or "WT_SESSION" in os.environ  # older consoles of Windows print the codes themselves
-    terminal: bool = getattr(stream, "isatty", bool)()  # whatever a notebook or an embedding program has put there
-    return terminal and known and os.environ.get("TERM") != "dumb"
+    understands_codes = os.name == "posix" or "WT_SESSION" in os.environ  # older Windows consoles print the codes
+    is_terminal: bool = getattr(stream, "isatty", bool)()  # notebooks replace sys.stdout by objects without isatty
+    return is_terminal and understands_codes and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, code: str) -> str:
-    """Return a text in the colour or weight of an ANSI code; the empty one leaves it as it is."""
+    """Return the text with an ANSI code around it; "" leaves it unchanged."""
     return f"\x1b[{code}m{text}\x1b[0m" if code and text else text
 
 
 def tint(branches: str) -> str:
-    """Return branches with their kinds in colours and the signs between them faint."""
-    return re.sub(r"[a-z_]+|[|>+]", lambda found: paint(found[0], KINDS.get(found[0], DIM)), branches)
+    """Return the branches with kinds of layers coloured and separators dimmed."""
+    return re.sub(r"[a-z_]+|[|>+]", lambda match: paint(match[0], KINDS.get(match[0], DIM)), branches)
 
 
 def shade(text: str, share: float) -> str:
-    """Return a text that stands out as much as its share of the largest, 0 to 1, says."""
-    return paint(text, next(code for least, code in SHADES if share >= least))
+    """Return the text, more prominent the larger `share`, its value divided by the column's largest (0 to 1)."""
+    return paint(text, next(code for smallest, code in SHADES if share >= smallest))

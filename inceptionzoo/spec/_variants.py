@@ -1,6 +1,6 @@
-"""Variants that every network has: other paddings, dilation for strides, activations, normalisation, stochastic depth.
+"""Variants of any network: padding, dilation in place of strides, activation, normalisation, stochastic depth.
 
-Each is a function from a network to a network; no torch.
+Each is a function from a network to a network. No torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ._cost import Shape
 from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 from ._network import ACTIVATIONS, Network
 from ._network_cost import feature_levels, stage_costs
+from ._walk import map_leaves
 
 VARIANT_ARGUMENTS = ("padding", "include_pad", "ceil_mode", "output_stride", "act_layer", "norm_layer", "drop_path_rate")
 NORM_LAYERS = {"batchnorm2d": "batch", "groupnorm": "group", "layernorm2d": "layer"}  # timm's names
@@ -30,27 +31,32 @@ def apply_variants(
     norm_layer: str | Callable[[int], Any] | None = None,
     drop_path_rate: float = 0.0,
 ) -> Network:
-    """Return the network with these changes; None leaves it as it is.
+    """Return the network with these changes; None changes nothing.
 
-    `padding="same"` pads every convolution and pool as TensorFlow does, so that a map is its input divided by the stride
-    and rounded up; "valid" pads none that strides. `include_pad` says whether averages count the padding.
-    `ceil_mode="pad"` lets pools that round up do so by padding. `output_stride` replaces strides beyond it by dilation.
-    `act_layer` and `norm_layer` are names, or a class. `drop_path_rate` is the stochastic depth of the last residual
-    block; the others have less in proportion.
+    Args:
+        net: the network to change.
+        padding: "same" pads every convolution and pool as TensorFlow does, so that an output has ceil(n / stride) pixels.
+            "valid" removes the padding of every layer with a stride above 1.
+        include_pad: whether average pools count the zeros of the padding.
+        ceil_mode: "pad" makes pools that round up do so by padding; the maxima are the same.
+        output_stride: the largest reduction; strides beyond it become dilation.
+        act_layer: the activation, a name or a class.
+        norm_layer: the normalisation, timm's name ("batchnorm2d", "groupnorm", "layernorm2d") or a class.
+        drop_path_rate: the stochastic depth of the last residual block; it rises linearly from 0 at the first.
 
     Raises:
-        ArgumentError: a value lies outside its range, or the network has nothing that it could change.
+        ArgumentError: a value is outside its range, or the network has no layer to which it applies.
     """
     if padding is not None:
         check_choice("padding", padding, ("same", "valid"))
-        net = _mapped(net, _padded_same if padding == "same" else _unpadded)
-        _check_maps(net, padding)
+        net = _map_stages(net, _with_same_padding if padding == "same" else _with_valid_padding)
+        _check_branch_sizes(net, padding)
     if include_pad is not None:
         check_flag("include_pad", include_pad)
-        net = _mapped(net, lambda leaf: _counting(leaf, include_pad))
+        net = _map_stages(net, lambda leaf: _with_include_pad(leaf, include_pad))
     if ceil_mode is not None:
         check_choice("ceil_mode", ceil_mode, ("pad",))
-        net = _mapped(net, lambda leaf: replace(leaf, ceil="pad") if isinstance(leaf, Pool) and leaf.ceil else leaf)
+        net = _map_stages(net, lambda leaf: replace(leaf, ceil="pad") if isinstance(leaf, Pool) and leaf.ceil else leaf)
     if output_stride is not None:
         net = dilated(net, output_stride)
     if norm_layer is not None and not callable(norm_layer):
@@ -67,25 +73,12 @@ def _norm(norm_layer: Any) -> Any:
     return norm_layer if callable(norm_layer) else NORM_LAYERS[norm_layer]
 
 
-def _mapped(net: Network, change: Callable[[Layer], Layer]) -> Network:
-    """Return the network with every layer that holds no other changed; auxiliary heads stay as they are."""
-    return replace(net, stages=tuple((name, _map(layer, change)) for name, layer in net.stages))
+def _map_stages(net: Network, change: Callable[[Layer], Layer]) -> Network:
+    """Return the network with `change` applied to every leaf of its stages; its auxiliary heads stay as they are."""
+    return replace(net, stages=tuple((name, map_leaves(layer, change)) for name, layer in net.stages))
 
 
-def _map(layer: Layer, change: Callable[[Layer], Layer]) -> Layer:
-    match layer:
-        case Chain():
-            return Chain(tuple(_map(step, change) for step in layer.layers))
-        case Concat():
-            return Concat(tuple((name, _map(branch, change)) for name, branch in layer.branches))
-        case Residual():
-            shortcut = None if layer.shortcut is None else _map(layer.shortcut, change)
-            return replace(layer, body=_map(layer.body, change), shortcut=shortcut)
-        case _:
-            return change(layer)
-
-
-def _padded_same(leaf: Layer) -> Layer:
+def _with_same_padding(leaf: Layer) -> Layer:
     match leaf:
         case Conv() | Depthwise():
             return replace(leaf, padding="same")
@@ -95,7 +88,7 @@ def _padded_same(leaf: Layer) -> Layer:
             return leaf
 
 
-def _unpadded(leaf: Layer) -> Layer:
+def _with_valid_padding(leaf: Layer) -> Layer:
     match leaf:
         case Conv() | Depthwise() if leaf.stride > 1:
             return replace(leaf, padding="valid")
@@ -105,29 +98,30 @@ def _unpadded(leaf: Layer) -> Layer:
             return leaf
 
 
-def _check_maps(net: Network, padding: str) -> None:
+def _check_branch_sizes(net: Network, padding: str) -> None:
+    """Raise ArgumentError if branches give maps of different sizes at 512 px."""
     try:
         stage_costs(net, Shape(3, 512, 512))
     except SpecError as error:
         raise ArgumentError(f"padding={padding!r} does not fit this network: {error}") from None
 
 
-def _counting(leaf: Layer, include_pad: bool) -> Layer:
+def _with_include_pad(leaf: Layer, include_pad: bool) -> Layer:
     return replace(leaf, include_pad=include_pad) if isinstance(leaf, Pool) and leaf.kind == "avg" else leaf
 
 
 def dilated(net: Network, output_stride: int) -> Network:
-    """Return the network with no more than `output_stride` of reduction: later strides become dilation.
+    """Return the network with a reduction of at most `output_stride`: later strides become dilation.
 
-    A layer that loses its stride keeps its map's size; those after it step over as many pixels as it would have left
-    out. Averages keep their window.
+    A layer that loses its stride keeps the size of its map. The convolutions and max pools after it are dilated by that
+    stride, so that their kernels see the same inputs. Average pools are not dilated.
 
     Raises:
-        ArgumentError: `output_stride` is none of 1, 2, 4, 8, 16, 32, or an `Op` with a stride stands in the way.
+        ArgumentError: `output_stride` is not 1, 2, 4, 8, 16 or 32, or an `Op` would have to lose its stride.
     """
     check_choice("output_stride", output_stride, (1, 2, 4, 8, 16, 32))
     names = tuple(level.name for level in feature_levels(net, 3))
-    stages, state = [], (1, 1)  # reduction so far, dilation from here on
+    stages, state = [], (1, 1)
     for name, layer in net.stages:
         changed, state = _dilate(layer, state, output_stride)
         stages.append((name, changed))
@@ -135,7 +129,10 @@ def dilated(net: Network, output_stride: int) -> Network:
 
 
 def _dilate(layer: Layer, state: tuple[int, int], limit: int) -> tuple[Layer, tuple[int, int]]:
-    """Return the layer with dilation for strides beyond `limit`, and (reduction, dilation) after it."""
+    """Return the layer with dilation in place of strides beyond `limit`, and the state after it.
+
+    The state is (reduction, dilation): the product of the strides kept so far, and of those removed.
+    """
     reduction, dilation = state
     match layer:
         case Chain():
@@ -152,13 +149,14 @@ def _dilate(layer: Layer, state: tuple[int, int], limit: int) -> tuple[Layer, tu
             shortcut = None if layer.shortcut is None else _dilate(layer.shortcut, state, limit)[0]
             return replace(layer, body=body, shortcut=shortcut), after
         case Conv() | Depthwise() | Pool():
-            taps = 1 if isinstance(layer, Pool) and layer.kind != "max" else dilation
+            kernel_dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else dilation
             if reduction * layer.stride <= limit:
-                padding = "same" if isinstance(layer, Pool) and taps > 1 and layer.padding == "half" else layer.padding
-                return replace(layer, dilation=taps, padding=padding), (reduction * layer.stride, dilation)
-            flat = replace(layer, stride=1, padding="same", dilation=taps)
-            flat = replace(flat, ceil=False) if isinstance(flat, Pool) else flat
-            return flat, (reduction, dilation * layer.stride)
+                repad = isinstance(layer, Pool) and kernel_dilation > 1 and layer.padding == "half"
+                changed = replace(layer, dilation=kernel_dilation, padding="same" if repad else layer.padding)
+                return changed, (reduction * layer.stride, dilation)
+            unstrided = replace(layer, stride=1, padding="same", dilation=kernel_dilation)
+            unstrided = replace(unstrided, ceil=False) if isinstance(unstrided, Pool) else unstrided
+            return unstrided, (reduction, dilation * layer.stride)
         case Op() if reduction * layer.stride > limit:
             raise ArgumentError(f"output_stride={limit} needs {layer} without its stride; leave output_stride out")
         case Op():
@@ -168,7 +166,7 @@ def _dilate(layer: Layer, state: tuple[int, int], limit: int) -> tuple[Layer, tu
 
 
 def _with_drop_path(net: Network, rate: float) -> Network:
-    """Return the network whose residual blocks drop their bodies at rates that rise from 0 to `rate`."""
+    """Return the network whose residual blocks have drop-path rates that rise linearly from 0 to `rate`."""
     check_rate("drop_path_rate", rate)
     blocks = [name for name, layer in net.stages if isinstance(layer, Residual)]
     if rate and not blocks:
@@ -176,7 +174,5 @@ def _with_drop_path(net: Network, rate: float) -> Network:
     if not rate:
         return net
     rates = {name: rate * index / max(1, len(blocks) - 1) for index, name in enumerate(blocks)}
-    stages = []
-    for name, layer in net.stages:
-        stages.append((name, replace(layer, drop_path=rates[name]) if isinstance(layer, Residual) else layer))
+    stages = [(name, replace(x, drop_path=rates[name]) if isinstance(x, Residual) else x) for name, x in net.stages]
     return replace(net, stages=tuple(stages))

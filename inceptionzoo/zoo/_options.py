@@ -13,16 +13,13 @@ from ..spec import (
     MAX_CHANNELS,
     NATIVE,
     VARIANT_ARGUMENTS,
-    Chain,
-    Concat,
     Conv,
     DataConfig,
     Depthwise,
     Entry,
     GlobalPool,
-    Layer,
     Network,
-    Residual,
+    named_leaves,
 )
 from ..weights import ModelMetadata, WeightSource, model_arguments
 from ._registry import network_arguments
@@ -130,23 +127,7 @@ def options_from_shapes(network: Network, entry: Entry, source: WeightSource) ->
 def first_convolution(network: Network) -> tuple[str, Conv | Depthwise | None]:
     """Return our name of the first convolution's weight, and its layer; ("", None) if the network has none."""
     for name, layer in network.stages:
-        for path, leaf in _leaves(layer, f"features.{name}"):
+        for path, leaf in named_leaves(layer, f"features.{name}"):
             if isinstance(leaf, Conv | Depthwise):
                 return f"{path}.conv.weight", leaf
     return "", None
-
-
-def _leaves(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
-    """Yield the innermost layers with the paths of their modules, in the order of the state dict."""
-    match layer:
-        case Chain():
-            parts = [(str(index), part) for index, part in enumerate(layer.layers)]
-        case Concat():
-            parts = list(layer.branches)
-        case Residual():
-            parts = [("body", layer.body), *([] if layer.shortcut is None else [("shortcut", layer.shortcut)])]
-        case _:
-            yield path, layer
-            return
-    for name, part in parts:
-        yield from _leaves(part, f"{path}.{name}")

@@ -72,12 +72,12 @@ def test_intermediates_are_what_the_stages_give(model):
 @pytest.mark.parametrize(
     ("indices", "text"),
     [
-        ([5], "indices: 5 must lie in -5..4"),
-        (6, "indices=6 must lie in 1..5"),
-        (True, "indices=True must lie in 1..5"),
-        ([True], "indices: True must lie in -5..4"),
-        (1.5, "indices=1.5 must be a number, or a list of levels"),
-        ("conv1", "indices='conv1' must be a number, or a list of levels"),
+        ([5], "indices: 5 must be in -5..4"),
+        (6, "indices=6 must be in 1..5"),
+        (True, "indices=True must be in 1..5"),
+        ([True], "indices: True must be in -5..4"),
+        (1.5, "indices=1.5 must be an int, or a list of level indices"),
+        ("conv1", "indices='conv1' must be an int, or a list of level indices"),
         (["inception4z"], "unknown stage 'inception4z'; did you mean 'inception4"),
     ],
 )

@@ -73,7 +73,7 @@ def test_refuses():
         (Op(lambda _: None, 8), 3, {}, r"make\(3\) must return an nn.Module, not None"),
         (Op(lambda channels: channels, 8), 5, {}, r"make\(5\) must return an nn.Module, not 5"),
         (Conv(8, groups=4), 6, {}, "groups must divide the input's 6 channels"),
-        (Residual(Conv(8), project=False), 3, {}, "the body gives 8 channels where the shortcut has 3; set project=True"),
+        (Residual(Conv(8), project=False), 3, {}, "the body gives 8 channels and the shortcut 3; set project=True"),
         (ROW, 0, {}, "in_channels=0 must be an int from 1 to 2147483647"),
         ("googlenet", 3, {}, "spec='googlenet' must be a layer or a network"),
         (ROW, 3, {"norm": "instance"}, "norm='instance' must be one of 'batch', 'group', 'layer', None"),

@@ -29,7 +29,7 @@ def test_images_that_do_not_fit(model, shape, text):
 def test_one_small_image_in_training_names_the_remedy(model):
     model.train()
     try:
-        with pytest.raises(iz.InputError, match="single value a channel in training; use two images or more"):
+        with pytest.raises(iz.InputError, match="single value per channel in training; use two images or more"):
             model(torch.randn(1, 3, 32, 32))
         assert model(torch.randn(1, 3, 64, 64)).shape == (1, 2)
         assert model(torch.randn(2, 3, 32, 32)).shape == (2, 2)

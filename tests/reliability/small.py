@@ -14,7 +14,7 @@ import torch
 import inceptionzoo as iz
 from inceptionzoo.spec._layers import Layer
 from inceptionzoo.spec._network_cost import network_cost
-from inceptionzoo.spec._variants import _map
+from inceptionzoo.spec._walk import map_leaves
 from inceptionzoo.zoo._registry import REGISTRY, find_entry, make_network
 
 MEMORY_DISK = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -72,8 +72,8 @@ def narrow(network: iz.Network, by: int) -> iz.Network:
     def head(whole: iz.Head) -> iz.Head:
         return replace(whole, hidden=tuple(map(width, whole.hidden)))
 
-    stages = tuple((name, _map(layer, thin)) for name, layer in network.stages)
-    aux = tuple(replace(branch, layers=_map(branch.layers, thin), head=head(branch.head)) for branch in network.aux)
+    stages = tuple((name, map_leaves(layer, thin)) for name, layer in network.stages)
+    aux = tuple(replace(branch, layers=map_leaves(branch.layers, thin), head=head(branch.head)) for branch in network.aux)
     return replace(network, stages=stages, aux=aux, head=head(network.head))
 
 

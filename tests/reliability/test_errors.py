@@ -5,7 +5,7 @@ import silent
 import teaching
 from hostile import EXECUTED, FORCED, LIVE, hostile_pickles
 
-from inceptionzoo.nn import _backbone
+from inceptionzoo.nn import _input_check
 from inceptionzoo.weights import _load as load
 from inceptionzoo.zoo import _registry
 
@@ -58,6 +58,6 @@ def test_errors_name_the_smallest_images():
 
 @pytest.mark.parametrize("wrong", [-1, 1])
 def test_a_wrong_smallest_side_is_counted(monkeypatch, wrong):
-    real = _backbone.min_input_size
-    monkeypatch.setattr(_backbone, "min_input_size", lambda *args, **kwargs: real(*args, **kwargs) + wrong)
+    real = _input_check.min_input_size
+    monkeypatch.setattr(_input_check, "min_input_size", lambda *args, **kwargs: real(*args, **kwargs) + wrong)
     assert len(teaching.smallest_inputs(["googlenet"]).failures) == 2

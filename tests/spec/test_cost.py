@@ -185,5 +185,5 @@ def test_refuses_sizes_that_do_not_fit():
         layer_cost(Residual(Conv(2, 3, 2)), Shape(3, 8, 8))
     with pytest.raises(iz.SpecError, match="groups must divide the input's 3 channels"):
         layer_cost(Conv(4, groups=2), Shape(3, 8, 8))
-    with pytest.raises(iz.SpecError, match="not even an image of 4096 pixels fits"):
+    with pytest.raises(iz.SpecError, match="even an image of 4096x4096 px is too small"):
         build(network(a=chain(*[VALID(3, 3)] * 8)))

@@ -1,0 +1,56 @@
+"""The check of a model's input images, before they reach torch's operations. Shapes: n images, c channels, h x w pixels."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..errors import InputError, SpecError
+from ..spec import Network, Shape, min_input_size, network_cost
+from ._blocks import training_batch_norms
+from ._memory import is_tracing
+
+
+class InputCheck:
+    """Check that a network can process a batch of images. The result for each image size is kept.
+
+    `min_input_size` is the side of the smallest square image in pixels. `aux` includes the auxiliary heads.
+    """
+
+    def __init__(self, network: Network, *, in_chans: int, aux: bool = False) -> None:
+        self.network, self.in_chans, self.aux = network, in_chans, aux
+        self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
+        self._normalized_positions: dict[tuple[int, int], int | None] = {}  # by image size: `Cost.normed`
+
+    def __call__(self, x: Tensor, model: nn.Module) -> None:
+        """Check the images x: (n, in_chans, h, w). Does nothing while `model` is traced, exported or compiled.
+
+        Raises:
+            InputError: the images have another rank or number of channels, or a size that the network does not accept.
+        """
+        if isinstance(x, Tensor) and not is_tracing():
+            self._check_shape(x)
+            self._check_batch_norm(x, model)
+
+    def _check_shape(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != self.in_chans:
+            raise InputError(f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width)")
+        height, width = x.shape[2:]
+        if min(height, width) < self.min_input_size:
+            raise InputError(
+                f"images of {height}x{width} px are too small: the smallest side is {self.min_input_size} px; resize them"
+            )
+        if (height, width) not in self._normalized_positions:
+            try:
+                cost = network_cost(self.network, Shape(self.in_chans, height, width), 1, aux=self.aux)
+            except (InputError, SpecError) as error:
+                raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
+            self._normalized_positions[height, width] = cost.normed
+
+    def _check_batch_norm(self, x: Tensor, model: nn.Module) -> None:
+        count, _, height, width = x.shape
+        single_value = model.training and count == 1 and self._normalized_positions[height, width] == 1
+        if single_value and training_batch_norms(model):
+            raise InputError(
+                f"one image of {height}x{width} px gives batch normalisation a single value per channel in training; "
+                "use two images or more (drop_last=True drops a last batch of one), larger images, or model.eval()"
+            )
