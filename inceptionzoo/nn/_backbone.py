@@ -20,8 +20,8 @@ Out = TypeVar("Out")
 class Backbone(nn.Module, Generic[Out]):
     """Named stages that run one after the other: (n, in_chans, h, w) -> (n, c, h', w').
 
-    `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `fused` is True if
-    the stages are those of `fuse`.
+    `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `fused` is True
+    if the stages are those of `fuse`.
     """
 
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
@@ -79,12 +79,12 @@ class Backbone(nn.Module, Generic[Out]):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> tuple[Tensor, list[Tensor]] | list[Tensor]:
-        """Return (last map, maps of `indices`), or only the maps; each map is (n, c, h', w'), in the network's order.
+        """Return (last map, maps of `indices`), or only the maps. Each is (n, c, h', w'); they are in the network's order.
 
         Args:
             x: images, (n, in_chans, h, w).
-            indices: indices into `feature_info` (negative ones count from the end) and names of stages ("inception4a"); an int n
-                for the last n levels; None for all levels.
+            indices: indices into `feature_info` (negative ones count from the end) and names of stages ("inception4a");
+                or an int n, the last n levels; or None, all levels.
             norm: ignored; in timm's signature.
             stop_early: run no stage after the last selected one.
             output_fmt: "NCHW".
@@ -159,7 +159,7 @@ class Backbone(nn.Module, Generic[Out]):
         return True
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Enable activation checkpointing: save only the maps between blocks, and recompute the others in the backward pass.
+        """Enable activation checkpointing: save the maps between blocks, and recompute the others in the backward pass.
 
         It saves memory in training. Outputs, gradients and batch statistics do not change.
         """
@@ -167,7 +167,7 @@ class Backbone(nn.Module, Generic[Out]):
         self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return timm's patterns of parameter groups, from input to output: one group per stage, or per resolution if `coarse`."""
+        """Return timm's patterns of parameter groups from input to output: one per stage, or per resolution if `coarse`."""
         stages = [name for name, _ in self.network.stages]
         level_ends = [stages.index(level.name) for level in feature_levels(self.network, self.in_chans)]
         groups = {name: sum(end < index for end in level_ends) if coarse else index for index, name in enumerate(stages)}

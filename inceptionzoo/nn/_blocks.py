@@ -81,7 +81,8 @@ def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
 def use_masked_relu(module: nn.Module, style: Style) -> None:
     """Replace the ReLU that ends `module` by one that saves a mask instead of its output in training.
 
-    This saves memory only if no later module saves that output: before a concatenation or a max pool. A user's activation stays.
+    This saves memory only if the next module does not save that output: a concatenation or a max pool. A user's activation
+    is not replaced.
     """
     match module:
         case nn.Sequential() if len(module):
@@ -120,7 +121,7 @@ class ResidualBlock(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, x is zero with probability `rate` for each image, else x / (1 - rate). Keeps (n, c, h, w)."""
+    """Stochastic depth: in training, an image of x is 0 with probability `rate`, else divided by 1 - rate. Keeps the shape."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -83,7 +83,7 @@ class ClassifierHead(nn.Module):
                 init_weights(layer)
 
     def reset_classifier(self) -> None:
-        """Initialise the classifier: normal weights of standard deviation 0.01, so that all classes start alike, and zero bias."""
+        """Initialise the classifier: normal weights of standard deviation 0.01, so that logits start small, and zero bias."""
         if isinstance(self.fc, nn.Linear):
             init_weights(self.fc, std=0.01)
 

@@ -73,7 +73,7 @@ class Net(Backbone[Tensor]):
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
-        """The model's configuration in timm's format: architecture, preprocessing, classifier. timm's registry may replace it."""
+        """The model's configuration in timm's format: architecture, preprocessing, classifier. timm's registry can set it."""
         if self._timm_cfg is not None:
             return self._timm_cfg
         return {
@@ -98,7 +98,7 @@ class Net(Backbone[Tensor]):
 
     # --- forward ----------------------------------------------------------------------------------------------------
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits, or pre-logits if `pre_logits`: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
+        """Return the logits, or the pre-logits: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
         x = self.head(x, pre_logits=pre_logits)
         return x
 
@@ -127,8 +127,8 @@ class Net(Backbone[Tensor]):
     def reset_classifier(self, num_classes: int, global_pool: GlobalPool | None = None) -> None:
         """Replace the classifier, and those of the auxiliary heads, by new ones with random weights.
 
-        `num_classes=0` removes the classifier: the model then returns features. `global_pool` changes the pooling; None keeps it.
-        Hidden layers of the head keep their weights, unless the new pooling changes their width.
+        With `num_classes=0` the model returns features. `global_pool` changes the pooling; None keeps it. Hidden layers of the
+        head keep their weights, unless the new pooling changes their width.
 
         Raises:
             ArgumentError: `num_classes` is negative, or is above 0 without pooling.
@@ -149,8 +149,8 @@ class Net(Backbone[Tensor]):
     ) -> list[int | str]:
         """Remove the stages after the last of `indices`, and the head; return the indices, as timm does.
 
-        `prune_head=False` keeps the head if no stage is removed. A pruned model has no entry in the registry, so it cannot be saved
-        with `save_weights`.
+        `prune_head=False` keeps the head if no stage is removed. `save_weights` refuses a pruned model, because no
+        name in the registry builds it again.
 
         Raises:
             ArgumentError: an index is not a level, or a name is not a stage.
