@@ -1,4 +1,4 @@
-"""One file a paper: its table, its entries, its citation."""
+"""The networks of the papers, a file for each paper: its blocks, its tables of widths, its registry entries."""
 
 from . import bn_inception, googlenet, inception_resnet, inception_v3, inception_v4, vgg, xception
 

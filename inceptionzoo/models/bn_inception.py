@@ -36,10 +36,10 @@ DOWN = Pool("max", 3, 2, "valid", ceil=True)
 def inception_double(
     n1: int, r3: int, n3: int, rd: int, nd: int, pool: Literal["avg", "max"], proj: int, *, include_pad: bool = True
 ) -> Concat:
-    """Return one row of Figure 5 as a block: (c, h, w) -> (n1 + n3 + nd + proj, h, w). Two 3x3 stand for GoogLeNet's 5x5.
+    """Return one row of Figure 5 as a block: (c, h, w) -> (n1 + n3 + nd + proj, h, w). Two 3x3 replace GoogLeNet's 5x5.
 
-    The arguments are the columns #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, and both of Pool + proj.
-    `include_pad` lets an average count the padding's zeros.
+    The arguments are the columns of the figure: #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, and the kind and the
+    projection of "Pool + proj". `include_pad` says whether an average pool counts the zeros of the padding.
     """
     return concat(
         branch1=Conv(n1),
@@ -50,11 +50,11 @@ def inception_double(
 
 
 def reduction_double(r3: int, n3: int, rd: int, nd: int, *, padding: Padding = "half") -> Concat:
-    """Return one row of stride 2, without 1x1 and with the pool passed through: (c, h, w) -> (n3 + nd + c, h / 2, w / 2).
+    """Return one row of stride 2 of Figure 5: (c, h, w) -> (n3 + nd + c, ceil(h / 2), ceil(w / 2)).
 
-    Branches are numbered as in the other rows; `padding` is the strided convolutions'. The pool is padded as their outputs
-    ask for: on maps with an even number of pixels a side that is Caffe's, which rounds up; on others Caffe's branches do
-    not agree.
+    It has no 1x1 branch, and its pool has no projection. Branches have the same numbers as in the other rows. `padding` is that
+    of the strided convolutions. The pool is padded so that its map has the size of theirs at every input size. For even sizes
+    this equals Caffe, whose pool rounds up; for odd ones Caffe's branches have different sizes.
     """
     return concat(
         branch2=chain(Conv(r3), Conv(n3, 3, 2, padding)),
@@ -64,7 +64,7 @@ def reduction_double(r3: int, n3: int, rd: int, nd: int, *, padding: Padding = "
 
 
 def rows(late: int, *, include_pad: bool = True, padding: Padding = "half") -> dict[str, Layer]:
-    """Return rows 3a to 5b of Figure 5: (192, 28, 28) -> (1024, 7, 7); 4c and 4d project their pools to `late` channels."""
+    """Return rows 3a to 5b of Figure 5: (192, 28, 28) -> (1024, 7, 7). `late` is the pool projection of rows 4c and 4d."""
     inception = partial(inception_double, include_pad=include_pad)
     reduction = partial(reduction_double, padding=padding)
     # fmt: off
@@ -85,10 +85,13 @@ def rows(late: int, *, include_pad: bool = True, padding: Padding = "half") -> d
 
 
 def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
-    """Return BN-Inception as Caffe has it: biases beside batch normalisation, pools that round up.
+    """Return BN-Inception as in Caffe: biases before batch normalisation, pools that round up.
 
-    `widths`: rows 4c and 4d project their pools to 128 channels, "cadene", which makes 608 channels there and 1056 in
-    4e; or to 96, "onnx", which keeps 576 and 1024.
+    With `widths="cadene"` rows 4c and 4d project their pools to 128 channels, which gives 608 channels there and 1056 after
+    4e; with `widths="onnx"` to 96 channels, which gives 576 and 1024.
+
+    Raises:
+        ArgumentError: `widths` is another value.
     """
     check_choice("widths", widths, ("cadene", "onnx"))
     return network(
@@ -99,9 +102,9 @@ def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
 
 
 def inception_v2() -> Network:
-    """Return TF-slim's Inception v2: TensorFlow's padding, averages that leave it out, and a separable first convolution.
+    """Return TF-slim's Inception v2: TensorFlow's padding, averages that do not count it, a separable first convolution.
 
-    That one has a bias and no normalisation. Rows 3a to 5b are slim's Mixed_3b to Mixed_5c.
+    The first convolution has a bias and no normalisation. Rows 3a to 5b are slim's Mixed_3b to Mixed_5c.
     """
     down = Pool("max", 3, 2, "same")
     conv1 = chain(Depthwise(7, 2, "same", multiplier=8), Conv(64, norm=False, bias=True))

@@ -34,8 +34,11 @@ HALF = (0.5, 0.5, 0.5)
 def inception(n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, *, five: Five = 5) -> Concat:
     """Return one row of Table 1 as a block (Figure 2b): (c, h, w) -> (n1 + n3 + n5 + proj, h, w).
 
-    `n1`, `r3`, `n3`, `r5`, `n5`, `proj` are the columns #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5 and pool proj.
-    `five` is what stands for the 5x5 convolution: 5, the paper's; 3, torchvision's; (3, 3), two 3x3 in a row.
+    `n1`, `r3`, `n3`, `r5`, `n5`, `proj` are the columns #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5 and pool proj. `five` is
+    the kernel of the third branch: 5, the paper's; 3, torchvision's; or (3, 3), two 3x3 convolutions in a row.
+
+    Raises:
+        ArgumentError: `five` is another value, or a width is not an int of at least 1.
     """
     check_choice("five", five, (5, 3, (3, 3)))
     for name, width in dict(n1=n1, r3=r3, n3=n3, r5=r5, n5=n5, proj=proj).items():
@@ -50,7 +53,7 @@ def inception(n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, *, five: F
 
 
 def table1(*, five: Five, pool3: Pool, pool4: Pool) -> dict[str, Layer]:
-    """Return the inception rows of Table 1 with the pools between them."""
+    """Return rows 3a to 5b of Table 1 with the pools between them: (192, 28, 28) -> (1024, 7, 7)."""
     row = partial(inception, five=five)
     # fmt: off
     return dict(
@@ -78,12 +81,18 @@ def googlenet(
     norm: Literal["batch", "lrn"] = "batch",
     aux_pool: Literal["adaptive", "5x5"] = "adaptive",
 ) -> Network:
-    """Return GoogLeNet; the defaults are torchvision's layout.
+    """Return GoogLeNet (Table 1). The defaults are torchvision's.
 
-    `pools`: stride-2 pools round up ("ceil", the paper's 56, 28, 14, 7) or down ("valid": 55, 27, 13, 6).
-    `pool4`: kernel of the last of them; the paper has 3.
-    `norm`: "batch" normalises each convolution; "lrn" is 2014's: biases, and local response normalisation twice.
-    `aux_pool`: the auxiliary heads average to 4x4 adaptively, or by the paper's 5x5 window of stride 3.
+    Args:
+        five: kernels in place of the 5x5, as in `inception`.
+        pools: pools of stride 2 round up ("ceil", the paper's: 56, 28, 14, 7) or down ("valid": 55, 27, 13, 6).
+        pool4: kernel of the last pool of stride 2; the paper has 3.
+        norm: "batch" has batch normalisation after each convolution; "lrn", the paper's, has biases and two local response
+            normalisations instead.
+        aux_pool: pooling of the auxiliary heads: "adaptive", to 4x4, or "5x5", the paper's window of stride 3.
+
+    Raises:
+        ArgumentError: an argument has another value.
     """
     check_choice("pools", pools, ("ceil", "valid"))
     check_choice("pool4", pool4, (3, 2))
@@ -113,7 +122,7 @@ def googlenet(
 
 
 def googlenet_cifar(*, five: Five = (3, 3)) -> Network:
-    """Return GoogLeNet for small images: a stride-1 stem of one 3x3 convolution and two stride-2 pools."""
+    """Return GoogLeNet for small images (pytorch-cifar's): a stem of one 3x3 convolution, and two pools of stride 2."""
     down = Pool("max", 3, 2)
     return network(
         dict(conv1=Conv(192, 3)),
@@ -173,7 +182,7 @@ ENTRIES = (
         data=DataConfig(mean=HALF, std=HALF),
         layouts=(TORCHVISION,),
         weights={
-            "tv_in1k": Published(  # torchvision's own preprocessing hides 0.5 behind `transform_input`
+            "tv_in1k": Published(  # torchvision normalises with 0.5 inside the model (`transform_input`)
                 url="https://download.pytorch.org/models/googlenet-1378be20.pth",
                 digest="sha256:1378be20",
                 license="bsd-3-clause",

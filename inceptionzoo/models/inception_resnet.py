@@ -29,9 +29,9 @@ Last = Literal["linear", "plain"]
 Two = tuple[int, int]
 Three = tuple[int, int, int]
 
-MOST_REPEATS = 300  # blocks of a kind; three kinds of so many are still within network.MOST_STAGES
+MAX_REPEATS = 300  # of each kind of block; three times this is below the limit of a network's stages
 
-# The figures' widths, a branch in parentheses; the linear 1x1 convolution after them follows from the block's input.
+# Widths from the figures, a branch in parentheses. The 1x1 convolution after them has the width of the block's input.
 # fmt: off
 A: dict[str, tuple[int, Two, Three]] = {
     "v1": (32, (32, 32), (32, 32, 32)),                     # Figure 10
@@ -58,9 +58,12 @@ REDUCTION_B: dict[str, tuple[Two, Two, Three]] = {
 
 
 def stem(version: Version) -> dict[str, Layer]:
-    """Return the stem: (3, 299, 299) -> (256, 35, 35) of "v1", Figure 14; (320, 35, 35) of "v2".
+    """Return the stem: (3, 299, 299) -> (256, 35, 35) for "v1" (Figure 14), (320, 35, 35) for "v2".
 
-    That of "v2" is the published weights', Inception-v3's and its first block; the paper's is `inception_v4.stem`.
+    For "v2" it is that of the published weights: Inception-v3's stem and its first block. The paper's is `inception_v4.stem`.
+
+    Raises:
+        ArgumentError: `version` is another value.
     """
     check_choice("version", version, ("v1", "v2"))
     start: dict[str, Layer] = dict(
@@ -83,7 +86,10 @@ def stem(version: Version) -> dict[str, Layer]:
 
 
 def inception_resnet_a(n1: int, n3: Two, n33: Three, *, scale: float = 0.17) -> Residual:
-    """Return Figure 10 or 16, of the 35x35 grid: (c, h, w) -> (c, h, w); the branches' sum is weighed by `scale`."""
+    """Return the block of Figures 10 and 16, for the 35x35 grid: (c, h, w) -> (c, h, w).
+
+    Each tuple has the widths of a branch. `scale` multiplies the branches before they are added to the input.
+    """
     body = concat(
         branch0=Conv(n1),
         branch1=chain(Conv(n3[0]), Conv(n3[1], 3)),
@@ -93,19 +99,19 @@ def inception_resnet_a(n1: int, n3: Two, n33: Three, *, scale: float = 0.17) -> 
 
 
 def inception_resnet_b(n1: int, n7: Three, *, scale: float = 0.10) -> Residual:
-    """Return Figure 11 or 17, of the 17x17 grid: (c, h, w) -> (c, h, w)."""
+    """Return the block of Figures 11 and 17, for the 17x17 grid: (c, h, w) -> (c, h, w)."""
     body = concat(branch0=Conv(n1), branch1=chain(Conv(n7[0]), Conv(n7[1], (1, 7)), Conv(n7[2], (7, 1))))
     return Residual(body, scale=scale)
 
 
 def inception_resnet_c(n1: int, n3: Three, *, scale: float = 0.20, act: bool = True) -> Residual:
-    """Return Figure 13 or 19, of the 8x8 grid: (c, h, w) -> (c, h, w); `act` is the ReLU after the sum."""
+    """Return the block of Figures 13 and 19, for the 8x8 grid: (c, h, w) -> (c, h, w). `act` is the ReLU after the sum."""
     body = concat(branch0=Conv(n1), branch1=chain(Conv(n3[0]), Conv(n3[1], (1, 3)), Conv(n3[2], (3, 1))))
     return Residual(body, scale=scale, act=act)
 
 
 def reduction_b(first: Two, second: Two, third: Three) -> Concat:
-    """Return Figure 12 or 18: (c, h, w) -> (first[1] + second[1] + third[2] + c, h / 2, w / 2)."""
+    """Return the block of Figures 12 and 18: (c, h, w) -> (first[1] + second[1] + third[2] + c, (h - 1) // 2, (w - 1) // 2)."""
     return concat(
         branch0=chain(Conv(first[0]), Conv(first[1], 3, 2, "valid")),
         branch1=chain(Conv(second[0]), Conv(second[1], 3, 2, "valid")),
@@ -115,13 +121,19 @@ def reduction_b(first: Two, second: Two, third: Three) -> Concat:
 
 
 def blocks(version: Version, repeats: Three, scales: tuple[float, float, float], last: Last) -> dict[str, Layer]:
-    """Return the stages of Figure 15 from the stem to the average pool: `repeats` blocks of each grid, 35, 17 and 8."""
+    """Return the stages of Figure 15 from the stem to the average pool.
+
+    `repeats` and `scales` are the number and the scale of the blocks A, B and C.
+
+    Raises:
+        ArgumentError: an argument is outside its range.
+    """
     check_choice("last", last, ("linear", "plain"))
     for name, values in (("repeats", repeats), ("scales", scales)):
         if not isinstance(values, tuple | list) or len(values) != 3:
-            raise ArgumentError(f"{name}={values!r} must be three numbers, of the blocks A, B and C")
+            raise ArgumentError(f"{name}={values!r} must be three numbers, for the blocks A, B and C")
     for count, scale in zip(repeats, scales, strict=True):
-        check_int("repeats", count, 1, MOST_REPEATS)
+        check_int("repeats", count, 1, MAX_REPEATS)
         check_number("scales", scale)
     (on35, on17, on8), (a, b, c) = repeats, scales
     end = inception_resnet_c(*C[version], scale=1.0, act=False) if last == "linear" else None
@@ -142,12 +154,17 @@ def inception_resnet_v1(
     last: Last = "linear",
     bottleneck: int | None = 512,
 ) -> Network:
-    """Return Inception-ResNet-v1; the defaults are FaceNet's, in which its weights are published.
+    """Return Inception-ResNet-v1. The defaults are FaceNet's, whose weights are published.
 
-    `repeats`: how many blocks A, B and C; the paper has (5, 10, 5). `scales`: theirs; the paper says 0.1 to 0.3.
-    `last`: the last block C has a scale of 1 and no ReLU after it ("linear"), or is as the others ("plain", the paper's).
-    `bottleneck`: width of FaceNet's embedding, a linear layer with batch normalisation before the classifier; the paper
-    has None.
+    Args:
+        repeats: number of blocks A, B and C; the paper has (5, 10, 5).
+        scales: their scales; the paper recommends 0.1 to 0.3.
+        last: "linear" gives the last block C a scale of 1 and no ReLU; "plain", the paper's, makes it like the others.
+        bottleneck: width of FaceNet's embedding, a linear layer with batch normalisation before the classifier; None, the
+            paper's, leaves it out.
+
+    Raises:
+        ArgumentError: an argument is outside its range.
     """
     if bottleneck is not None:
         check_int("bottleneck", bottleneck, 1)
@@ -163,11 +180,17 @@ def inception_resnet_v2(
     start: Literal["slim", "figure3"] = "slim",
     final: int | None = 1536,
 ) -> Network:
-    """Return Inception-ResNet-v2; the defaults are those of the published weights, which are TF-slim's.
+    """Return Inception-ResNet-v2. The defaults are TF-slim's, whose weights are published.
 
-    `repeats`, `scales`, `last`: as in `inception_resnet_v1`; the paper has (5, 10, 5) and "plain".
-    `start`: the stem, that of the published weights or Figure 3, the paper's.
-    `final`: width of a 1x1 convolution at the end; the paper has None.
+    Args:
+        repeats: number of blocks A, B and C; the paper has (5, 10, 5).
+        scales: their scales; the paper recommends 0.1 to 0.3.
+        last: "linear" gives the last block C a scale of 1 and no ReLU; "plain", the paper's, makes it like the others.
+        start: the stem: "slim", that of the published weights, or "figure3", the paper's.
+        final: width of a 1x1 convolution after the last block; None, the paper's, leaves it out.
+
+    Raises:
+        ArgumentError: an argument is outside its range.
     """
     if final is not None:
         check_int("final", final, 1)
@@ -179,12 +202,12 @@ def inception_resnet_v2(
 
 
 def residual(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
-    """Return the prefixes of a block as timm and facenet-pytorch name its parts."""
+    """Return the key prefixes (ours, theirs) of a block in timm and facenet-pytorch."""
     return ((f"features.{ours}.body.", f"{theirs}."), (f"features.{ours}.project.conv.", f"{theirs}.conv2d."))
 
 
 def units(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
-    """Return the prefixes of a block as pytorchcv names its parts."""
+    """Return the key prefixes (ours, theirs) of a block in pytorchcv."""
     return ((f"features.{ours}.body.", f"{theirs}.branches."), (f"features.{ours}.project.conv.", f"{theirs}.conv."))
 
 
@@ -248,7 +271,7 @@ PYTORCHCV = Layout(
         ("head.hidden.bn1.", "output.bn."),
         ("head.fc.", "output.fc2."),
     ),
-    inner=(  # its branches count from 1: the highest first, so that none is renamed twice
+    inner=(  # pytorchcv counts branches from 1; the highest comes first, so that none is renamed twice
         (".branches.branch2.0.", ".branches.branch3.conv_list.conv1."),
         (".branches.branch2.1.", ".branches.branch3.conv_list.conv2."),
         (".branches.branch2.2.", ".branches.branch3.conv_list.conv3."),
@@ -267,7 +290,7 @@ WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="
 
 
 def facenet(file: str, people: int, note: str) -> Published:
-    """Return a row of facenet-pytorch's weights, which tell `people` apart."""
+    """Return facenet-pytorch's published weights in `file`, which classify `people` identities."""
     url = f"https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/{file}"
     return Published(url=url, license="mit", layout="facenet-pytorch", data=FACES, num_classes=people, note=note)
 

@@ -33,9 +33,9 @@ AVERAGE = Pool("avg", 3)
 
 
 def stem() -> dict[str, Layer]:
-    """Return the layers before the first module: (3, 299, 299) -> (192, 35, 35).
+    """Return the layers before the first block: (3, 299, 299) -> (192, 35, 35).
 
-    They are TF-slim's, torchvision's and timm's; Table 1 of the paper has three 3x3 convolutions after the first pool.
+    They are those of TF-slim, torchvision and timm. Table 1 of the paper has three 3x3 convolutions after the first pool.
     """
     return dict(
         Conv2d_1a_3x3=Conv(32, 3, 2, "valid"),
@@ -49,9 +49,9 @@ def stem() -> dict[str, Layer]:
 
 
 def inception_a(proj: int, *, pool: Pool = AVERAGE) -> Concat:
-    """Return Figure 5, of the 35x35 grid: (c, h, w) -> (224 + proj, h, w).
+    """Return the block of Figure 5, for the 35x35 grid: (c, h, w) -> (224 + proj, h, w).
 
-    The second branch keeps a 5x5 where the figure has a 3x3, as every implementation of the network does.
+    The second branch has a 5x5 convolution, as in TF-slim, torchvision and timm; the figure has a 3x3.
     """
     return concat(
         branch1x1=Conv(64),
@@ -62,7 +62,7 @@ def inception_a(proj: int, *, pool: Pool = AVERAGE) -> Concat:
 
 
 def reduction_a() -> Concat:
-    """Return Figure 10, from the 35x35 grid to 17x17: (c, h, w) -> (384 + 96 + c, h / 2, w / 2)."""
+    """Return the block of Figure 10, from 35x35 to 17x17: (c, h, w) -> (384 + 96 + c, (h - 1) // 2, (w - 1) // 2)."""
     return concat(
         branch3x3=Conv(384, 3, 2, "valid"),
         branch3x3dbl=chain(Conv(64), Conv(96, 3), Conv(96, 3, 2, "valid")),
@@ -71,9 +71,9 @@ def reduction_a() -> Concat:
 
 
 def inception_c(seven: int, *, pool: Pool = AVERAGE) -> Concat:
-    """Return Figure 6 with n = 7, of the 17x17 grid: (c, h, w) -> (768, h, w).
+    """Return the block of Figure 6 with n = 7, for the 17x17 grid: (c, h, w) -> (768, h, w).
 
-    `seven` is the width between the factors of a 7x7 convolution, 1x7 and 7x1.
+    `seven` is the number of channels between the 1x7 and 7x1 convolutions that replace a 7x7.
     """
     return concat(
         branch1x1=Conv(192),
@@ -84,7 +84,7 @@ def inception_c(seven: int, *, pool: Pool = AVERAGE) -> Concat:
 
 
 def reduction_b() -> Concat:
-    """Return Figure 10 again, from the 17x17 grid to 8x8: (c, h, w) -> (320 + 192 + c, h / 2, w / 2)."""
+    """Return the block from 17x17 to 8x8, as in Figure 10: (c, h, w) -> (320 + 192 + c, (h - 1) // 2, (w - 1) // 2)."""
     return concat(
         branch3x3=chain(Conv(192), Conv(320, 3, 2, "valid")),
         branch7x7x3=chain(Conv(192), Conv(192, (1, 7)), Conv(192, (7, 1)), Conv(192, 3, 2, "valid")),
@@ -93,7 +93,7 @@ def reduction_b() -> Concat:
 
 
 def inception_e(*, pool: Pool = AVERAGE) -> Concat:
-    """Return Figure 7, of the 8x8 grid: (c, h, w) -> (2048, h, w). Two branches fork, to expand the filter bank."""
+    """Return the block of Figure 7, for the 8x8 grid: (c, h, w) -> (2048, h, w). Two branches end in parallel 1x3 and 3x1."""
     fork = concat(a=Conv(384, (1, 3)), b=Conv(384, (3, 1)))
     return concat(
         branch1x1=Conv(320),
@@ -104,11 +104,13 @@ def inception_e(*, pool: Pool = AVERAGE) -> Concat:
 
 
 def inception_v3(*, include_pad: bool = True, last_pool: Literal["avg", "max"] = "avg", aux: bool = True) -> Network:
-    """Return Inception v3; the defaults are torchvision's and timm's layout.
+    """Return Inception v3. The defaults are torchvision's and timm's.
 
-    `include_pad`: average pools count the padding's zeros; the TensorFlow graph leaves them out.
-    `last_pool`: kind of the pool in the last module; the graph that FID is defined on has "max".
-    `aux`: there is an auxiliary head, for training, on the last 17x17 grid (Figure 8).
+    `include_pad`: average pools count the zeros of the padding; TensorFlow's do not. `last_pool`: kind of the pool in the last
+    block; the network of FID has "max". `aux`: there is an auxiliary head on the last 17x17 grid (Figure 8).
+
+    Raises:
+        ArgumentError: an argument has another value.
     """
     check_flag("include_pad", include_pad)
     check_choice("last_pool", last_pool, ("avg", "max"))
@@ -161,7 +163,7 @@ FID = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0)
 
 
 def timm(tag: str, top1: float, data: DataConfig = BICUBIC) -> Published:
-    """Return a row of timm's weights of this network. They run with averages that count the padding, wherever they are from."""
+    """Return timm's published weights of this tag. timm runs all of them with averages that count the padding."""
     return Published(url=f"hf-hub:timm/inception_v3.{tag}", license="apache-2.0", layout="torchvision", data=data, top1=top1)
 
 

@@ -14,7 +14,7 @@ AVERAGE = Pool("avg", 3, include_pad=False)
 
 
 def stem() -> dict[str, Layer]:
-    """Return Figure 3: (3, 299, 299) -> (384, 35, 35). What it marks V has "valid" padding, here and below."""
+    """Return the stem of Figure 3: (3, 299, 299) -> (384, 35, 35). The figures mark layers of "valid" padding with V."""
     return dict(
         Conv2d_1a_3x3=Conv(32, 3, 2, "valid"),
         Conv2d_2a_3x3=Conv(32, 3, padding="valid"),
@@ -29,7 +29,7 @@ def stem() -> dict[str, Layer]:
 
 
 def inception_a() -> Concat:
-    """Return Figure 4, of the 35x35 grid: (384, h, w) -> (384, h, w)."""
+    """Return the block of Figure 4, for the 35x35 grid: (c, h, w) -> (384, h, w)."""
     return concat(
         branch0=Conv(96),
         branch1=chain(Conv(64), Conv(96, 3)),
@@ -39,7 +39,7 @@ def inception_a() -> Concat:
 
 
 def inception_b() -> Concat:
-    """Return Figure 5, of the 17x17 grid: (1024, h, w) -> (1024, h, w)."""
+    """Return the block of Figure 5, for the 17x17 grid: (c, h, w) -> (1024, h, w)."""
     return concat(
         branch0=Conv(384),
         branch1=chain(Conv(192), Conv(224, (1, 7)), Conv(256, (7, 1))),
@@ -49,7 +49,7 @@ def inception_b() -> Concat:
 
 
 def inception_c() -> Concat:
-    """Return Figure 6, of the 8x8 grid: (1536, h, w) -> (1536, h, w). Two branches fork at their ends."""
+    """Return the block of Figure 6, for the 8x8 grid: (c, h, w) -> (1536, h, w). Two branches end in parallel 1x3 and 3x1."""
     fork = concat(a=Conv(256, (1, 3)), b=Conv(256, (3, 1)))
     return concat(
         branch0=Conv(256),
@@ -60,7 +60,10 @@ def inception_c() -> Concat:
 
 
 def reduction_a(k: int, l: int, m: int, n: int) -> Concat:  # noqa: E741  # the names of Table 1
-    """Return Figure 7: (c, h, w) -> (n + m + c, h / 2, w / 2); `k`, `l`, `m`, `n` are a row of Table 1."""
+    """Return the block of Figure 7: (c, h, w) -> (n + m + c, (h - 1) // 2, (w - 1) // 2).
+
+    `k`, `l`, `m`, `n` are a row of Table 1.
+    """
     return concat(
         branch0=Conv(n, 3, 2, "valid"),
         branch1=chain(Conv(k), Conv(l, 3), Conv(m, 3, 2, "valid")),
@@ -69,7 +72,7 @@ def reduction_a(k: int, l: int, m: int, n: int) -> Concat:  # noqa: E741  # the 
 
 
 def reduction_b() -> Concat:
-    """Return Figure 8: (c, h, w) -> (192 + 320 + c, h / 2, w / 2)."""
+    """Return the block of Figure 8: (c, h, w) -> (192 + 320 + c, (h - 1) // 2, (w - 1) // 2)."""
     return concat(
         branch0=chain(Conv(192), Conv(192, 3, 2, "valid")),
         branch1=chain(Conv(256), Conv(256, (1, 7)), Conv(320, (7, 1)), Conv(320, 3, 2, "valid")),
@@ -78,7 +81,7 @@ def reduction_b() -> Concat:
 
 
 def inception_v4() -> Network:
-    """Return Figure 9: the stem, 4 Inception-A, 7 Inception-B, 3 Inception-C, and the reductions between them."""
+    """Return Inception-v4 (Figure 9): the stem, 4 Inception-A, 7 Inception-B, 3 Inception-C, with reductions between them."""
     return network(
         stem(),
         {f"Mixed_5{letter}": inception_a() for letter in "bcde"},

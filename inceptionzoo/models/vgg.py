@@ -25,7 +25,8 @@ from ..spec import (
 
 PAPER = "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, arXiv:1409.1556"
 
-# Table 1, a block a column: widths of its 3x3 convolutions; "lrn" is local response normalisation, "1x1" a 1x1 convolution.
+# Table 1: for each configuration, the widths of the 3x3 convolutions of its five blocks. "lrn" is local response
+# normalisation, "1x1" a 1x1 convolution.
 TABLE1: dict[str, tuple[tuple[int | str, ...], ...]] = {
     "A": ((64,), (128,), (256, 256), (512, 512), (512, 512)),
     "A-LRN": ((64, "lrn"), (128,), (256, 256), (512, 512), (512, 512)),
@@ -34,7 +35,7 @@ TABLE1: dict[str, tuple[tuple[int | str, ...], ...]] = {
     "D": ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
     "E": ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 512, 512), (512, 512, 512, 512)),
 }
-LRN = Norm("lrn", size=5, alpha=5e-4, beta=0.75, k=2.0)  # Krizhevsky's 1e-4 a neighbour; `Norm` divides by their number
+LRN = Norm("lrn", size=5, alpha=5e-4, beta=0.75, k=2.0)  # Krizhevsky's 1e-4 per channel; `Norm` divides alpha by `size`
 HEADS = {
     "mlp": Head("mlp", hidden=(4096, 4096), size=7, drop_rate=0.5),
     "conv": Head("conv", hidden=(4096, 4096), size=7, drop_rate=0.5),
@@ -43,10 +44,13 @@ HEADS = {
 
 
 def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp") -> Network:
-    """Return VGG of a column of Table 1: "A", "A-LRN", "B", "C", "D" or "E".
+    """Return VGG for a column of Table 1: "A", "A-LRN", "B", "C", "D" or "E".
 
-    `head`: "mlp", the paper's dense layers on a map pooled to 7x7; "conv", the same slid over the map; "pool", a global
-    pool and one linear layer.
+    `batch_norm` adds batch normalisation after each convolution. `head`: "mlp", the paper's dense layers on a map pooled to 7x7;
+    "conv", the same layers as convolutions over the map (timm's); "pool", a global pool and one linear layer.
+
+    Raises:
+        ArgumentError: an argument has another value.
     """
     check_choice("configuration", configuration, TABLE1)
     check_choice("head", head, HEADS)
@@ -66,7 +70,7 @@ def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp")
 
 
 def flat_features(net: Network) -> tuple[tuple[str, str], ...]:
-    """Return the prefixes of the peers' layout, where convolution, normalisation, ReLU and pool are numbered in one list."""
+    """Return the key prefixes (ours, theirs) of a layout that numbers convolutions, normalisations, ReLUs and pools in one list."""
     prefixes, index = [], 0
     for name, layer in net.stages:
         if not isinstance(layer, Conv):
@@ -80,7 +84,7 @@ def flat_features(net: Network) -> tuple[tuple[str, str], ...]:
 
 
 def layouts(net: Network) -> tuple[Layout, ...]:
-    """Return torchvision's layout and timm's."""
+    """Return the layouts of torchvision and timm."""
     features = flat_features(net)
     dense = (
         ("head.hidden.fc1.", "classifier.0."),
@@ -99,7 +103,7 @@ TOP1 = {
     "vgg11": 69.050, "vgg13": 69.950, "vgg16": 71.594, "vgg19": 72.400,
     "vgg11_bn": 70.374, "vgg13_bn": 71.560, "vgg16_bn": 73.354, "vgg19_bn": 74.230,
 }  # fmt: skip
-FEATURES = Published(  # the convolutions of the paper's own weights, for detectors; its file's classifier is not a number
+FEATURES = Published(  # convolutions of the paper's weights, for detectors; the classifier in the file is nan
     url="https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
     digest="sha256:88682ab5",
     license="bsd-3-clause",
@@ -112,30 +116,32 @@ FEATURES = Published(  # the convolutions of the paper's own weights, for detect
 
 
 def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entry:
-    """Return the entry of a configuration as the paper trained it, at 224 px."""
+    """Return the registry entry of a configuration for ImageNet, at 224 px, as in the paper."""
     build = partial(vgg, configuration, batch_norm=batch_norm)
     return Entry(
         name=name,
         network=build,
         paper=PAPER,
         about=f"configuration {configuration}" + (" with batch normalisation" if batch_norm else ""),
-        recipe=Recipe(lr=0.002 if batch_norm else 0.01, weight_decay=5e-4),  # dense layers without a norm end in nan at 0.025
+        recipe=Recipe(
+            lr=0.002 if batch_norm else 0.01, weight_decay=5e-4
+        ),  # at 0.025 the dense layers without normalisation give nan
         layouts=layouts(build()),
         weights=published(name),
     )
 
 
 def published(name: str) -> dict[str, Published]:
-    """Return the weights that torchvision's authors trained."""
+    """Return the published weights of torchvision for this name."""
     if name not in TOP1:
         return {}
     hub = f"hf-hub:timm/{name}.tv_in1k"
-    found = {"tv_in1k": Published(url=hub, license="bsd-3-clause", layout="timm", data=DataConfig(), top1=TOP1[name])}
-    return found | {"tv_features": FEATURES} if name == "vgg16" else found
+    weights = {"tv_in1k": Published(url=hub, license="bsd-3-clause", layout="timm", data=DataConfig(), top1=TOP1[name])}
+    return weights | {"tv_features": FEATURES} if name == "vgg16" else weights
 
 
 def cifar(name: str, configuration: str) -> Entry:
-    """Return the entry of a configuration for 32 px: batch normalisation and one linear layer (pytorch-cifar's)."""
+    """Return the registry entry of a configuration for 32 px (pytorch-cifar's): batch normalisation and one linear layer."""
     build = partial(vgg, configuration, batch_norm=True, head="pool")
     return Entry(
         name=name,

@@ -25,18 +25,18 @@ HALF = (0.5, 0.5, 0.5)
 
 
 def separable(out: int, *, act: bool = False) -> Layer:
-    """Return a 3x3 convolution of each channel and a normalised 1x1 across them: (c, h, w) -> (out, h, w).
+    """Return a depthwise separable convolution: a 3x3 depthwise and a 1x1 convolution with normalisation: (c, h, w) -> (out, h, w).
 
-    Nothing stands between the two. `act` is the ReLU after them; blocks activate before instead.
+    There is no normalisation or activation between the two. `act` is a ReLU after them; the residual blocks have it before.
     """
     return chain(Depthwise(3), Conv(out, act=act))
 
 
 def down(first: int, out: int, *, preact: bool = True) -> Residual:
-    """Return a block of the entry or exit flow of Figure 5: (c, h, w) -> (out, h / 2, w / 2).
+    """Return a block of the entry or exit flow of Figure 5: (c, h, w) -> (out, ceil(h / 2), ceil(w / 2)).
 
-    Separable convolutions of `first` and `out` channels and a pool, beside a strided 1x1 convolution. `preact` False
-    leaves out the first ReLU, where the input comes from one.
+    Its body has separable convolutions of `first` and `out` channels and a max pool; its shortcut is a 1x1 convolution of
+    stride 2. `preact=False` leaves out the first ReLU; the input then comes from a ReLU.
     """
     start = (Act(),) if preact else ()
     body = chain(*start, separable(first), Act(), separable(out), Pool("max", 3, 2))
@@ -44,13 +44,13 @@ def down(first: int, out: int, *, preact: bool = True) -> Residual:
 
 
 def middle(width: int) -> Residual:
-    """Return the block that Figure 5 repeats eight times: (width, h, w) -> (width, h, w)."""
+    """Return the block of the middle flow of Figure 5: (width, h, w) -> (width, h, w)."""
     body = chain(Act(), separable(width), Act(), separable(width), Act(), separable(width))
     return Residual(body, project=False, act=False)
 
 
 def xception() -> Network:
-    """Return Figure 5: entry flow, middle flow and exit flow."""
+    """Return Xception (Figure 5): entry flow, eight middle blocks, exit flow."""
     entry: dict[str, Layer] = dict(
         conv1=Conv(32, 3, 2, "valid"),
         conv2=Conv(64, 3, padding="valid"),
