@@ -46,8 +46,8 @@ HEADS = {
 def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp") -> Network:
     """Return VGG for a column of Table 1: "A", "A-LRN", "B", "C", "D" or "E".
 
-    `batch_norm` adds batch normalisation after each convolution. `head`: "mlp", the paper's dense layers on a map pooled to 7x7;
-    "conv", the same layers as convolutions over the map (timm's); "pool", a global pool and one linear layer.
+    `batch_norm` adds batch normalisation after each convolution. `head`: "mlp", the paper's dense layers on a map pooled to
+    7x7; "conv", the same layers as convolutions over the map (timm's); "pool", a global pool and one linear layer.
 
     Raises:
         ArgumentError: an argument has another value.
@@ -70,7 +70,7 @@ def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp")
 
 
 def flat_features(net: Network) -> tuple[tuple[str, str], ...]:
-    """Return the key prefixes (ours, theirs) of a layout that numbers convolutions, normalisations, ReLUs and pools in one list."""
+    """Return the key prefixes (ours, theirs) of libraries that number all modules of the stages in one list."""
     prefixes, index = [], 0
     for name, layer in net.stages:
         if not isinstance(layer, Conv):

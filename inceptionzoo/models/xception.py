@@ -25,7 +25,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 def separable(out: int, *, act: bool = False) -> Layer:
-    """Return a depthwise separable convolution: a 3x3 depthwise and a 1x1 convolution with normalisation: (c, h, w) -> (out, h, w).
+    """Return a separable convolution, a 3x3 depthwise and a normalised 1x1 convolution: (c, h, w) -> (out, h, w).
 
     There is no normalisation or activation between the two. `act` is a ReLU after them; the residual blocks have it before.
     """
