@@ -14,7 +14,7 @@ from PIL import ImageFont
 import inceptionzoo as iz
 from inceptionzoo import Drawing, draw
 from inceptionzoo.spec._network_cost import stage_costs
-from inceptionzoo.spec.drawing import _marks as marks
+from inceptionzoo.spec.drawing import _elements as elements
 from inceptionzoo.spec.drawing import _svg as svg
 from inceptionzoo.spec.drawing._text import ROLES
 from inceptionzoo.zoo._registry import find_entry, make_network
@@ -228,7 +228,7 @@ def test_hostile_names_are_only_text():
     assert ">= " in seen
     assert "at least" in parsed(drawing).get("aria-label")
     said = "<&\"'\x1b>"
-    one = svg.to_svg(marks.box("op", said, said, hint=said), said, said)
+    one = svg.to_svg(elements.box("op", said, said, hint=said), said, said)
     seen = [ElementTree.fromstring(one).get("aria-label"), *(text for text in ElementTree.fromstring(one).itertext())]
     assert [text for text in seen if "<" in text] == ["<&\"'\ufffd>"] * 5
 

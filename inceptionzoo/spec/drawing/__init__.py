@@ -1,4 +1,4 @@
-"""A specification as an SVG picture. No torch."""
+"""A specification as an SVG drawing. No torch."""
 
 from ._page import layer_page, network_page
 from ._svg import to_svg

@@ -1,4 +1,4 @@
-"""A layer as a piece of the picture: chains go down, branches stand side by side."""
+"""The drawing of a layer: chains run downwards, branches stand side by side."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from itertools import pairwise
 from typing import assert_never
 
 from .. import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, Style, out_channels, projection
-from ._marks import WIRE, Piece, box, fork, stack
-from ._words import joint, words
+from ._elements import CONNECTOR_LENGTH, Group, box, fork, stack
+from ._labels import join_label, layer_label
 
 TOUCHING = 2  # pixels between the two halves of a separable convolution
 
 
-def form(layer: Layer, *, widths: bool) -> Layer:
-    """Return a layer without what a figure says beside its boxes: names, stochastic depth, and without `widths` those too."""
+def canonical_form(layer: Layer, *, widths: bool) -> Layer:
+    """Return a layer without the names of branches and stochastic depth, and without channels unless `widths`."""
     match layer:
         case Conv():
             return layer if widths else replace(layer, out=layer.groups)
         case Depthwise() | Pool() | Norm() | Act() | Op():
             return layer
         case Chain():
-            return Chain(tuple(form(step, widths=widths) for step in layer.layers))
+            return Chain(tuple(canonical_form(step, widths=widths) for step in layer.layers))
         case Concat():
-            return Concat(tuple(("", form(branch, widths=widths)) for _, branch in layer.branches))
+            return Concat(tuple(("", canonical_form(branch, widths=widths)) for _, branch in layer.branches))
         case Residual():
-            shortcut = None if layer.shortcut is None else form(layer.shortcut, widths=widths)
-            return replace(layer, body=form(layer.body, widths=widths), shortcut=shortcut, drop_path=0.0)
+            shortcut = None if layer.shortcut is None else canonical_form(layer.shortcut, widths=widths)
+            return replace(layer, body=canonical_form(layer.body, widths=widths), shortcut=shortcut, drop_path=0.0)
     assert_never(layer)
 
 
 def columns(layer: Layer) -> tuple[Layer | None, ...]:
-    """Return what stands side by side in a layer; None is the identity."""
+    """Return the layers that stand side by side in the drawing of a layer; None is the identity."""
     match layer:
         case Concat():
             return tuple(branch for _, branch in layer.branches)
@@ -43,45 +43,51 @@ def columns(layer: Layer) -> tuple[Layer | None, ...]:
     assert_never(layer)
 
 
-def draw_block(variants: Sequence[Layer], ins: Sequence[int], style: Style, least: Sequence[int] = ()) -> Piece:
-    """Return the figure of layers of one form, on `ins` channels each, or on an unknown number (). `least` are widths.
+def draw_block(variants: Sequence[Layer], in_channels: Sequence[int], style: Style, min_width: Sequence[int] = ()) -> Group:
+    """Return the drawing of layers of one form, each for its number of `in_channels`; () if they are unknown.
 
-    A width that differs is a range.
+    Channels that differ are shown as a range. `min_width` are the least widths of the branches in pixels.
     """
     match layer := variants[0]:
         case Conv() | Depthwise() | Pool() | Norm() | Act() | Op():
-            return box(*words(variants, style))
+            return box(*layer_label(variants, style))
         case Chain():
-            return _chain([one for one in variants if isinstance(one, Chain)], ins, style)
+            return _chain([one for one in variants if isinstance(one, Chain)], in_channels, style)
         case Concat() | Residual():
-            branches = [_branch(parts, ins, style) for parts in zip(*map(columns, variants), strict=True)]
+            branches = [_branch(parts, in_channels, style) for parts in zip(*map(columns, variants), strict=True)]
             residuals = [one for one in variants if isinstance(one, Residual)]
             if residuals and residuals[0].project:
-                outs = _outs(variants, ins)
+                outs = _out_channels(variants, in_channels)
                 linear = [projection(out) for out in outs] or [projection(1)]
-                kind, title, note = words(linear, style)
+                kind, title, note = layer_label(linear, style)
                 branches[1] = stack([branches[1], box(kind, title, note if outs else "linear")])
-            return fork(branches, joint(layer, _outs(variants, ins), [one.drop_path for one in residuals], style), least)
+            return fork(
+                branches,
+                join_label(layer, _out_channels(variants, in_channels), [one.drop_path for one in residuals], style),
+                min_width,
+            )
     assert_never(layer)
 
 
-def _chain(chains: Sequence[Chain], ins: Sequence[int], style: Style) -> Piece:
-    pieces = []
+def _chain(chains: Sequence[Chain], in_channels: Sequence[int], style: Style) -> Group:
+    groups = []
     for steps in zip(*(one.layers for one in chains), strict=True):
-        pieces.append(draw_block(steps, ins, style))
-        ins = _outs(steps, ins)
+        groups.append(draw_block(steps, in_channels, style))
+        in_channels = _out_channels(steps, in_channels)
     steps = chains[0].layers
-    return stack(pieces, [TOUCHING if isinstance(a, Depthwise) and isinstance(b, Conv) else WIRE for a, b in pairwise(steps)])
+    return stack(
+        groups, [TOUCHING if isinstance(a, Depthwise) and isinstance(b, Conv) else CONNECTOR_LENGTH for a, b in pairwise(steps)]
+    )
 
 
-def _branch(parts: Sequence[Layer | None], ins: Sequence[int], style: Style) -> Piece:
+def _branch(parts: Sequence[Layer | None], in_channels: Sequence[int], style: Style) -> Group:
     layers = [part for part in parts if part is not None]
-    return draw_block(layers, ins, style) if layers else Piece(24, 0)
+    return draw_block(layers, in_channels, style) if layers else Group(24, 0)
 
 
-def _outs(variants: Sequence[Layer], ins: Sequence[int]) -> tuple[int, ...]:
-    """Return the channels after each variant, () where they hang on an unknown number before."""
-    if ins:
-        return tuple(out_channels(layer, into) for layer, into in zip(variants, ins, strict=True))
+def _out_channels(variants: Sequence[Layer], in_channels: Sequence[int]) -> tuple[int, ...]:
+    """Return the channels after each layer; () if they depend on unknown channels before."""
+    if in_channels:
+        return tuple(out_channels(layer, into) for layer, into in zip(variants, in_channels, strict=True))
     known = all(out_channels(layer, 1) == out_channels(layer, 2) for layer in variants)
     return tuple(out_channels(layer, 1) for layer in variants) if known else ()

@@ -1,4 +1,4 @@
-"""The whole picture: a heading, the spine, and the cards around it."""
+"""The whole page: a heading, the table of stages, and the panels around it."""
 
 from __future__ import annotations
 
@@ -6,55 +6,55 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from .. import Cost, GlobalPool, Layer, Network, Shape, Style, head_cost, layer_cost, network_cost, stage_costs
-from ._card import Card, aux_card, block_card, layer_figure
-from ._marks import Bar, Piece, Text, even
-from ._pack import pack
-from ._rows import by_letter, make_rows
-from ._spine import draw_spine, head_line, stage_line
+from ._arrange import arrange
+from ._elements import Group, Rect, Text, next_even
+from ._labels import act_name, format_count, head_labels, norm_name
+from ._panel import Panel, aux_panel, block_panel, layer_figure
+from ._stage_groups import by_letter, group_stages
+from ._stage_table import draw_stage_table, head_line, stage_line
 from ._text import measure
-from ._words import act_name, head_words, norm_name, number
 
 MARGIN, HEADING = 24, 92
 
 
 def network_page(
     title: str, network: Network, shape: Shape, num_classes: int, pool: GlobalPool, *, full: bool
-) -> tuple[Piece, str]:
-    """Return the picture of a network on images of `shape`, and what it shows in words."""
-    rows, total = make_rows(network, shape, full=full), network_cost(network, shape, num_classes)
+) -> tuple[Group, str]:
+    """Return the drawing of a network for images of `shape`, and its description in words."""
+    rows, total = group_stages(network, shape, full=full), network_cost(network, shape, num_classes)
     taps, style = [aux.tap for aux in network.aux], network.style
     lines = [stage_line(row, style, taps) for row in rows]
-    said = head_words(network.head, num_classes, pool, rows[-1].cost.shape)
-    if said:
-        lines.append(head_line(said, head_cost(network.head, rows[-1].cost.shape, num_classes)))
-    cards = [block_card(letter, alike, style) for letter, alike in by_letter(rows).items()]
-    cards += _aux_cards(network, shape, num_classes)
-    about = _about(network, shape, num_classes, total)
-    heading = _heading(title, about)
-    spine = draw_spine(lines, 0 if cards else heading.width)
-    return _framed(pack(spine, cards), heading), "; ".join(about)
+    labels = head_labels(network.head, num_classes, pool, rows[-1].cost.shape)
+    if labels:
+        lines.append(head_line(labels, head_cost(network.head, rows[-1].cost.shape, num_classes)))
+    panels = [block_panel(letter, alike, style) for letter, alike in by_letter(rows).items()]
+    panels += _aux_panels(network, shape, num_classes)
+    description = _description(network, shape, num_classes, total)
+    heading = _heading(title, description)
+    stage_table = draw_stage_table(lines, 0 if panels else heading.width)
+    return _framed(arrange(stage_table, panels), heading), "; ".join(description)
 
 
-def layer_page(layer: Layer, before: Shape | None) -> tuple[Piece, str]:
-    """Return the picture of a layer by itself, on an input of `before` or of any shape, and what it shows in words."""
-    spent = None if before is None else layer_cost(layer, before)
-    figure = layer_figure(layer, before, None if spent is None else spent.shape, Style())
-    about = "on any input" if spent is None else f"{before} to {spent.shape}, {_counts(spent)}"
-    return _framed(figure, Piece(0, MARGIN)), about
+def layer_page(layer: Layer, before: Shape | None) -> tuple[Group, str]:
+    """Return the drawing of a single layer for an input of shape `before`, or of any shape, and its description in words."""
+    cost = None if before is None else layer_cost(layer, before)
+    figure = layer_figure(layer, before, None if cost is None else cost.shape, Style())
+    description = "on any input" if cost is None else f"{before} to {cost.shape}, {_counts(cost)}"
+    return _framed(figure, Group(0, MARGIN)), description
 
 
-def _aux_cards(network: Network, shape: Shape, num_classes: int) -> list[Card]:
-    """Return the cards of the auxiliary heads; heads that are alike share one."""
-    shapes, cards = {name: spent.shape for name, _, spent in stage_costs(network, shape)}, []
+def _aux_panels(network: Network, shape: Shape, num_classes: int) -> list[Panel]:
+    """Return the panels of the auxiliary heads; equal heads share one."""
+    shapes, panels = {name: cost.shape for name, _, cost in stage_costs(network, shape)}, []
     for (layers, head, _), group in groupby(network.aux, key=lambda aux: (aux.layers, aux.head, aux.weight)):
         alike = list(group)
         taps, befores = [aux.tap for aux in alike], [shapes[aux.tap] for aux in alike]
-        said = head_words(head, num_classes, "avg", layer_cost(layers, befores[0]).shape)
-        cards.append(aux_card(alike[0], taps, befores, said, network.style))
-    return cards
+        labels = head_labels(head, num_classes, "avg", layer_cost(layers, befores[0]).shape)
+        panels.append(aux_panel(alike[0], taps, befores, labels, network.style))
+    return panels
 
 
-def _about(network: Network, shape: Shape, num_classes: int, total: Cost) -> tuple[str, str]:
+def _description(network: Network, shape: Shape, num_classes: int, total: Cost) -> tuple[str, str]:
     classes = f"{num_classes} classes" if num_classes else "features"
     style = network.style
     each = ["bias"] * style.bias + [norm_name(style)] * (style.norm is not None)
@@ -64,17 +64,20 @@ def _about(network: Network, shape: Shape, num_classes: int, total: Cost) -> tup
     )
 
 
-def _counts(spent: Cost) -> str:
-    least = "" if spent.complete else "at least "
-    return f"{least}{number(spent.params)} parameters, {number(spent.macs)} multiply-adds"
+def _counts(cost: Cost) -> str:
+    bound = "" if cost.complete else "at least "
+    return f"{bound}{format_count(cost.params)} parameters, {format_count(cost.macs)} multiply-adds"
 
 
-def _heading(title: str, about: Sequence[str]) -> Piece:
-    marks = Text(MARGIN, 40, title, "title"), *(Text(MARGIN, 60 + 16 * i, line, "small") for i, line in enumerate(about))
-    return Piece(even(max(measure(title, "title"), *(measure(line, "small") for line in about))), HEADING, marks)
+def _heading(title: str, description: Sequence[str]) -> Group:
+    elements = (
+        Text(MARGIN, 40, title, "title"),
+        *(Text(MARGIN, 60 + 16 * i, line, "small") for i, line in enumerate(description)),
+    )
+    return Group(next_even(max(measure(title, "title"), *(measure(line, "small") for line in description))), HEADING, elements)
 
 
-def _framed(body: Piece, heading: Piece) -> Piece:
+def _framed(body: Group, heading: Group) -> Group:
     """Return the page: the heading over the body, with a margin around both."""
     wide, high = 2 * MARGIN + max(body.width, heading.width), heading.height + body.height + MARGIN
-    return Piece(wide, high, (Bar("page", 0, 0, wide, high), *heading.marks, *body.at(MARGIN, heading.height)))
+    return Group(wide, high, (Rect("page", 0, 0, wide, high), *heading.elements, *body.at(MARGIN, heading.height)))

@@ -1,4 +1,4 @@
-"""Marks as SVG text, in colours for light and for dark surroundings."""
+"""Elements as SVG text, in colours for light and for dark pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import assert_never
 from xml.sax.saxutils import escape, quoteattr
 
-from ._marks import TALL, Bar, Box, Mark, Piece, Text, Wire
+from ._elements import NOTE_BOX_HEIGHT, Box, Connector, Element, Group, Rect, Text
 from ._text import ROLES, clean
 
 ROOT = "inceptionzoo-drawing"  # every rule begins with it, so that none leaks into a page that holds the picture
@@ -38,37 +38,41 @@ BARS = {
 INK, FAINT, LINE = ("#111827", "#f3f4f6"), ("#475569", "#b6c0cd"), ("#64748b", "#8b96a5")
 
 
-def to_svg(piece: Piece, title: str, about: str) -> str:
-    """Return a piece as an SVG image: `title` is its name, `about` what a reader who cannot see it is told."""
-    size = f'width="{piece.width}" height="{piece.height}" viewBox="0 0 {piece.width} {piece.height}"'
-    root = f'<svg xmlns="http://www.w3.org/2000/svg" class="{ROOT}" {size} role="img" aria-label={quoteattr(clean(about))}>'
-    marks = "\n".join(map(_mark, piece.marks))
-    return f"{root}\n<title>{escape(clean(title))}</title>\n<style>{_style()}</style>\n{marks}\n</svg>\n"
+def to_svg(group: Group, title: str, description: str) -> str:
+    """Return a group as an SVG image. `title` is its name, `description` its text for screen readers."""
+    size = f'width="{group.width}" height="{group.height}" viewBox="0 0 {group.width} {group.height}"'
+    root = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{ROOT}" {size} role="img" aria-label={quoteattr(clean(description))}>'
+    )
+    elements = "\n".join(map(_element, group.elements))
+    return f"{root}\n<title>{escape(clean(title))}</title>\n<style>{_style()}</style>\n{elements}\n</svg>\n"
 
 
-def _mark(mark: Mark) -> str:
-    match mark:
-        case Bar():
-            return f'<rect class="{mark.kind}" {_place(mark)}/>'
+def _element(element: Element) -> str:
+    match element:
+        case Rect():
+            return f'<rect class="{element.kind}" {_geometry(element)}/>'
         case Text():
-            anchor = "" if mark.anchor == "start" else f" {mark.anchor}"
-            return f'<text class="{mark.role}{anchor}" x="{mark.x}" y="{mark.y}">{escape(clean(mark.words))}</text>'
-        case Wire():
-            return f'<path d="{_path(mark.points)}"/>'
+            anchor = "" if element.anchor == "start" else f" {element.anchor}"
+            return (
+                f'<text class="{element.role}{anchor}" x="{element.x}" y="{element.y}">{escape(clean(element.content))}</text>'
+            )
+        case Connector():
+            return f'<path d="{_path(element.points)}"/>'
         case Box():
-            hint = f"<title>{escape(clean(mark.hint))}</title>" if mark.hint else ""
-            return f'<g class="{mark.kind}">{hint}<rect {_place(mark)}/>{_words(mark)}</g>'
-    assert_never(mark)
+            hint = f"<title>{escape(clean(element.hint))}</title>" if element.hint else ""
+            return f'<g class="{element.kind}">{hint}<rect {_geometry(element)}/>{_box_text(element)}</g>'
+    assert_never(element)
 
 
-def _place(mark: Bar | Box) -> str:
-    return f'x="{mark.x}" y="{mark.y}" width="{mark.width}" height="{mark.height}"'
+def _geometry(element: Rect | Box) -> str:
+    return f'x="{element.x}" y="{element.y}" width="{element.width}" height="{element.height}"'
 
 
-def _words(box: Box) -> str:
-    """Return a title, and a note below it or, in a flat box, beside it."""
+def _box_text(box: Box) -> str:
+    """Return the title, and the note below it, or beside it in a flat box."""
     middle, title, note = box.x + box.width // 2, escape(clean(box.title)), escape(clean(box.note))
-    if note and box.height == TALL:
+    if note and box.height == NOTE_BOX_HEIGHT:
         heading = f'<text class="strong middle" x="{middle}" y="{box.y + 16}">{title}</text>'
         return f'{heading}<text class="small middle" x="{middle}" y="{box.y + 31}">{note}</text>'
     beside = f' <tspan class="small">{note}</tspan>' if note else ""
@@ -76,7 +80,7 @@ def _words(box: Box) -> str:
 
 
 def _path(points: tuple[tuple[int, int], ...]) -> str:
-    """Return a path through points, with round corners."""
+    """Return the path through the points, with rounded corners."""
     (x, y), *rest = points
     path = f"M{x} {y}"
     for (cx, cy), (nx, ny) in pairwise(rest):
@@ -87,14 +91,14 @@ def _path(points: tuple[tuple[int, int], ...]) -> str:
 
 
 def _toward(corner: tuple[int, int], other: tuple[int, int]) -> str:
-    """Return the point on the way from a corner to another, where its rounding begins."""
+    """Return the point between a corner and another point at which the rounding begins."""
     (x, y), (ox, oy) = corner, other
     dx, dy = max(-ROUND, min(ROUND, ox - x)), max(-ROUND, min(ROUND, oy - y))
     return f"{x + dx} {y + dy}"
 
 
 def _style() -> str:
-    """Return the rules: sizes once, colours for light, then for dark."""
+    """Return the CSS rules: sizes, then colours for light and for dark pages."""
     sizes = "".join(
         _rule(f".{role}", f"font-size:{size}px;font-weight:{700 if bold else 400}") for role, (size, bold) in ROLES.items()
     )

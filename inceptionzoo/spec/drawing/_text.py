@@ -1,4 +1,4 @@
-"""How wide a text is, before anybody knows which font will show it."""
+"""The width of a text in pixels, for any of the usual fonts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def clean(words: str) -> str:
-    """Return a text of one line that XML can hold; what it cannot becomes U+FFFD."""
+    """Return the text as one line that XML can hold; other characters become U+FFFD."""
     return UNPRINTABLE.sub("\ufffd", words).translate(dict.fromkeys(map(ord, "\t\n\r"), " "))
 
 
 def measure(words: str, role: str = "plain") -> int:
-    """Return the most pixels that a text takes in any usual sans-serif: DejaVu Sans and Verdana are the widest of them."""
+    """Return an upper bound of the text's width in pixels, in any usual sans-serif font."""
     size, bold = ROLES[role]
     return math.ceil(sum(map(_width, clean(words))) * size * (1.1 if bold else 1.0))
 

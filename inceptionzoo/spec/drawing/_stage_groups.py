@@ -1,4 +1,4 @@
-"""The rows of a network's picture: a stage each, equal blocks in a row together, and a letter for each form of block."""
+"""Groups of stages: equal blocks in a row are drawn once, and each form of block has a letter."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from .. import Chain, Concat, Cost, Layer, Network, Residual, Shape, stage_costs
-from ._block import form
+from ._block import canonical_form
 
 MOST_INLINE = 3  # layers of a chain that is drawn in its row
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Stages that are alike, one or more: their layers, the shapes before and after, the cost of all. A block has a letter."""
+class StageGroup:
+    """One or more equal stages: their layers, the shape before, the cost of all. A block has a letter."""
 
     names: tuple[str, ...]
     layers: tuple[Layer, ...]
@@ -24,7 +24,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The name, or of several the first and the last, without what they share: "block35_1-10"."""
+        """The name of the stage; of several, the first and last without their common prefix: "block35_1-10"."""
         if len(self.names) == 1:
             return self.names[0]
         first, last = self.names[0], self.names[-1]
@@ -34,31 +34,31 @@ class Row:
 
 
 def steps(layer: Layer) -> tuple[Layer, ...]:
-    """Return the layers of a stage that is drawn in its row; none of a block."""
+    """Return the layers of a stage that is drawn inside the table; () for a block, which has a panel."""
     layers = layer.layers if isinstance(layer, Chain) else (layer,)
     inline = len(layers) <= MOST_INLINE and not any(isinstance(step, Chain | Concat | Residual) for step in layers)
     return layers if inline else ()
 
 
-def make_rows(network: Network, shape: Shape, *, full: bool) -> list[Row]:
-    """Return the rows of a network on images of `shape`; `full` gives a letter to each width of a block, too."""
-    rows, forms, last = list[Row](), list[Layer](), None
+def group_stages(network: Network, shape: Shape, *, full: bool) -> list[StageGroup]:
+    """Return the groups of a network for images of `shape`; with `full`, blocks of other channels have other letters."""
+    rows, forms, last = list[StageGroup](), list[Layer](), None
     for name, layer, cost in stage_costs(network, shape):
         inline = bool(steps(layer))
-        same = form(layer, widths=True), shape, cost
+        same = canonical_form(layer, widths=True), shape, cost
         if rows and not inline and same == last:
             one = rows[-1]
             rows[-1] = replace(one, names=(*one.names, name), layers=(*one.layers, layer), cost=one.cost.then(cost))
         else:
-            letter = "" if inline else _letter(form(layer, widths=full), forms)
-            rows.append(Row((name,), (layer,), shape, cost, letter))
+            letter = "" if inline else _letter(canonical_form(layer, widths=full), forms)
+            rows.append(StageGroup((name,), (layer,), shape, cost, letter))
         shape, last = cost.shape, same
     return rows
 
 
-def by_letter(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each form of block."""
-    found: dict[str, list[Row]] = {}
+def by_letter(rows: Iterable[StageGroup]) -> dict[str, list[StageGroup]]:
+    """Return the groups of each letter."""
+    found: dict[str, list[StageGroup]] = {}
     for row in rows:
         if row.letter:
             found.setdefault(row.letter, []).append(row)
@@ -66,7 +66,7 @@ def by_letter(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _letter(found: Layer, forms: list[Layer]) -> str:
-    """Return the letter of a form, which is put to the known ones. Only equality is asked for: not all of them have a hash."""
+    """Return the letter of a form, adding it to `forms` if it is new. Some forms cannot be hashed, so they are compared."""
     if found not in forms:
         forms.append(found)
     index = forms.index(found)

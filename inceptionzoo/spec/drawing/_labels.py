@@ -1,4 +1,4 @@
-"""What the box of a layer says, and of several layers that differ in width alone."""
+"""The labels of boxes: of a layer, or of several layers that differ only in their channels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .. import (
     half_padding,
 )
 
-Words = tuple[str, str, str]  # kind, title, note
+Label = tuple[str, str, str]  # kind, title, note
 NORMS = {"batch": "batch norm", "group": "group norm", "layer": "layer norm", None: "no norm"}
 ACTS = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "leaky ReLU", "elu": "ELU", "silu": "SiLU", "gelu": "GELU"}
 POOLS = {"avg": "global avg", "max": "global max", "avgmax": "global avg + max", "catavgmax": "global avg, max"}
@@ -41,50 +41,58 @@ def act_name(style: Style) -> str:
     return "own activation" if callable(style.act) else ACTS.get(style.act, style.act)
 
 
-def number(value: int) -> str:
-    """Return a count in three figures, as in 6.62M."""
+def format_count(value: int) -> str:
+    """Return a count with three figures, for example 6.62M."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
         if value >= unit:
             return f"{value / unit:.{2 if value < 10 * unit else 1 if value < 100 * unit else 0}f}{name}"
     return str(value)
 
 
-def span(values: Iterable[float]) -> str:
-    """Return "64", or "16-48" of values that differ."""
+def format_range(values: Iterable[float]) -> str:
+    """Return "64", or "16-48" if the values differ."""
     low, high = min(known := list(values)), max(known)
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
-def sides(size: Size) -> str:
-    """Return a window as height and width, as in 1x7."""
+def format_size(size: Size) -> str:
+    """Return a size as height x width, for example 1x7."""
     height, width = as_pair(size)
     return f"{height}x{width}"
 
 
-def words(variants: Sequence[Layer], style: Style) -> Words:
-    """Return what the box of a layer says: `variants` are alike but for their widths.
+def layer_label(variants: Sequence[Layer], style: Style) -> Label:
+    """Return the label of a layer's box. `variants` differ only in their channels.
 
-    What a reader expects is left out: stride 1, padding of half the window, normalisation and activation after a convolution.
+    Defaults are left out: stride 1, "half" padding, normalisation and activation after a convolution.
     """
     match layer := variants[0]:
         case Conv():
-            outs = span(one.out for one in variants if isinstance(one, Conv))
-            return _conv_kind(layer), f"{sides(layer.kernel)}{_stride(layer.stride)}", _note(outs, *_conv_notes(layer, style))
+            outs = format_range(one.out for one in variants if isinstance(one, Conv))
+            return (
+                _conv_kind(layer),
+                f"{format_size(layer.kernel)}{_stride(layer.stride)}",
+                _note(outs, *_conv_notes(layer, style)),
+            )
         case Depthwise():
             times = f"width x {layer.multiplier}" if layer.multiplier > 1 else ""
-            return "depthwise", f"depthwise {sides(layer.kernel)}{_stride(layer.stride)}", _note(times, *_window_notes(layer))
+            return (
+                "depthwise",
+                f"depthwise {format_size(layer.kernel)}{_stride(layer.stride)}",
+                _note(times, *_window_notes(layer)),
+            )
         case Pool(kind="adaptive_avg"):
-            return "pool", f"avg to {sides(layer.kernel)}", ""
+            return "pool", f"avg to {format_size(layer.kernel)}", ""
         case Pool():
             rounded = "ceil" if layer.ceil else ""
-            title = f"{layer.kind} {sides(layer.kernel)}{_stride(layer.stride)}"
+            title = f"{layer.kind} {format_size(layer.kernel)}{_stride(layer.stride)}"
             return "pool", title, _note(*_window_notes(layer), rounded)
         case Norm():
             return "norm", "local response norm" if layer.kind == "lrn" else norm_name(style), ""
         case Act():
             return "act", act_name(style), ""
         case Op():
-            outs = span(one.out for one in variants if isinstance(one, Op))
+            outs = format_range(one.out for one in variants if isinstance(one, Op))
             name = str(getattr(layer.make, "__name__", ""))
             return "op", f"{name if name.isidentifier() else 'op'}{_stride(layer.stride)}", outs
         case Chain() | Concat() | Residual():
@@ -92,25 +100,25 @@ def words(variants: Sequence[Layer], style: Style) -> Words:
     assert_never(layer)
 
 
-def joint(layer: Concat | Residual, outs: Sequence[int], drops: Sequence[float], style: Style) -> Words:
-    """Return what the box says where branches join; `outs` are the channels after it, as far as they are known."""
+def join_label(layer: Concat | Residual, outs: Sequence[int], drops: Sequence[float], style: Style) -> Label:
+    """Return the label of the box that joins branches; `outs` are the channels after it, or () if unknown."""
     if isinstance(layer, Concat):
-        return "join", "concat", span(outs) if outs else ""
+        return "join", "concat", format_range(outs) if outs else ""
     scale = f"body x {layer.scale:g}" if layer.scale != 1 else ""
-    drop = f"drop path {span(round(drop, 3) for drop in drops)}" if any(drops) else ""
+    drop = f"drop path {format_range(round(drop, 3) for drop in drops)}" if any(drops) else ""
     return "join", "add", _note(scale, drop, f"then {act_name(style)}" if layer.act else "")
 
 
-def head_words(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) -> list[Words]:
-    """Return what the boxes of a head on a map of `shape` say, in order; without pooling there are none."""
+def head_labels(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) -> list[Label]:
+    """Return the labels of a head's boxes on a map of `shape`, in order; none without pooling."""
     if not pool:
         return []
-    first: list[Words] = [("pool", POOLS[pool], "")]
+    first: list[Label] = [("pool", POOLS[pool], "")]
     if head.kind == "mlp" and head.size > 1:
         same = shape[1:] == (head.size, head.size) and pool != "catavgmax"  # then the map stays as it is
-        first = [] if same else [("pool", f"{pool} to {sides(head.size)}", "")]
-    drop: list[Words] = [("act", "dropout", f"{head.drop_rate:g}")] if head.drop_rate else []
-    last: list[Words] = [("dense", "linear", str(num_classes))] if num_classes else []
+        first = [] if same else [("pool", f"{pool} to {format_size(head.size)}", "")]
+    drop: list[Label] = [("act", "dropout", f"{head.drop_rate:g}")] if head.drop_rate else []
+    last: list[Label] = [("dense", "linear", str(num_classes))] if num_classes else []
     hidden = [("dense", "dense", f"{out}") for out in head.hidden]
     match head.kind:
         case "pool":
@@ -120,26 +128,26 @@ def head_words(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) -> 
         case "mlp":
             return [*first, *(step for dense in hidden for step in (dense, *drop)), *last]
         case "conv":
-            sized: Words = ("convk" if head.size > 1 else "conv1", sides(head.size), str(head.hidden[0]))
-            slid: list[Words] = [sized, *(("conv1", "1x1", str(out)) for out in head.hidden[1:])]
+            sized: Label = ("convk" if head.size > 1 else "conv1", format_size(head.size), str(head.hidden[0]))
+            slid: list[Label] = [sized, *(("conv1", "1x1", str(out)) for out in head.hidden[1:])]
             between = [step for conv in slid for step in (conv, *drop)]
             return [*between[: len(between) - len(drop)], *first, *drop, *last]
     assert_never(head.kind)
 
 
-def cell(layer: Layer | None) -> str:
-    """Return the widths of a branch: "96 > 128", and of branches within it "384 | 384"."""
+def branch_widths(layer: Layer | None) -> str:
+    """Return the channels of a branch: "96 > 128", and of branches inside it "384 | 384"."""
     match layer:
         case Conv() | Op():
             return str(layer.out)
         case Depthwise() | Pool() | Norm() | Act() | None:
             return ""
         case Chain():
-            return " > ".join(filter(None, map(cell, layer.layers)))
+            return " > ".join(filter(None, map(branch_widths, layer.layers)))
         case Concat():
-            return " | ".join(filter(None, (cell(branch) for _, branch in layer.branches)))
+            return " | ".join(filter(None, (branch_widths(branch) for _, branch in layer.branches)))
         case Residual():
-            return " + ".join(filter(None, (cell(layer.shortcut), cell(layer.body))))
+            return " + ".join(filter(None, (branch_widths(layer.shortcut), branch_widths(layer.body))))
     assert_never(layer)
 
 
