@@ -1,9 +1,10 @@
-"""From a name to a model: the registry, creating, restoring, publishing, ensembles, prediction, summaries, drawings."""
+"""Models by name: the registry, creation, restoring, publishing, conversion, ensembles, prediction, summaries, drawings."""
 
+from ._convert import convert
 from ._create import create_model, load_model
 from ._ensemble import Ensemble
 from ._predict import predict, transforms
-from ._publish import convert, push_to_hub, save_pretrained
+from ._publish import push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
 from ._render import Drawing, draw, summary
 from ._restore import build_from_metadata

@@ -1,4 +1,4 @@
-"""Give a model away: a folder or a Hub repository in timm's layout, and files of one library's made another's."""
+"""Publish a model: write a folder that timm and the Hub can read, or upload it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from ..errors import ArgumentError, DownloadError, check_path
+from ..nn import Net
+from ..weights import atomic_write, describe_model, save_weights
+from ..weights.download import CONFIG, WEIGHTS
+from ._model_card import PLACEHOLDER, model_card, model_config
 
-from ..errors import ArgumentError, DownloadError, WeightsError, check_path
-from ..nn import Net, Report
-from ..spec import Entry
-from ..weights import PREFIX, WeightSource, atomic_write, describe_model, read_weights, save_weights
-from ..weights.download import CONFIG, WEIGHTS, is_reference
-from ._create import create_model
-from ._registry import list_models
+CARD = "README.md"
 
 
 def save_pretrained(
@@ -29,32 +27,31 @@ def save_pretrained(
     datasets: Sequence[str] = (),
     description: str = "",
 ) -> None:
-    """Write config.json, model.safetensors and README.md, a model card, to a folder that is made where there is none.
+    """Write a model to a folder: config.json, model.safetensors and README.md, the model card.
 
-    `create_model("local-dir:FOLDER")` builds the model from it, and "hf-hub:OWNER/NAME" once it is uploaded. The layout is
-    timm's. `metrics` are what was measured, `license` and `datasets` identifiers of the Hub.
+    The folder is created if it does not exist. It has timm's layout. `create_model("local-dir:FOLDER")` loads it, and
+    `create_model("hf-hub:OWNER/NAME")` loads it after an upload.
+
+    `class_names` are the names of the outputs in order; the default is the model's own. `metrics` are results, for example
+    `{"accuracy": 0.93}`. `license` and `datasets` are identifiers of the Hub. `description` is a paragraph of the card.
 
     Raises:
-        ArgumentError: as `save_weights`; or a text is none.
-        OSError: the disk refuses.
+        ArgumentError: as `save_weights`, or a text is not a string, or the model is fused.
+        OSError: a file cannot be written.
     """
-    for name, value in (("license", license), ("description", description)):
-        if value is not None and not isinstance(value, str):
-            raise ArgumentError(f"{name}={value!r} must be a string")
-    if isinstance(datasets, str) or not all(isinstance(item, str) for item in datasets):
-        raise ArgumentError(f"datasets={datasets!r} must be a list of names of the Hub's data sets")
+    _check_card(license, datasets, description)
     if getattr(model, "fused", False):
-        raise ArgumentError(
-            "the model is fused, which timm cannot read; give away the one it was made from, or use save_weights"
-        )
-    place, names = check_path("folder", folder), None if class_names is None else tuple(class_names)
-    describe_model(model, class_names=names, metrics=metrics)  # refuses before the folder is made
-    place.mkdir(parents=True, exist_ok=True)
-    save_weights(model, place / WEIGHTS, class_names=names, metrics=metrics)
-    labels = model.class_names if names is None else names
-    card = _card(model, labels, dict(metrics or {}), license, list(datasets), description)
-    for name, text in ((CONFIG, json.dumps(_config(model, labels), indent=2) + "\n"), ("README.md", card)):
-        with atomic_write(place / name) as stream:
+        raise ArgumentError("the model is fused, which timm cannot read; save the model it was made from, or use save_weights")
+    target, names = check_path("folder", folder), None if class_names is None else tuple(class_names)
+    describe_model(model, class_names=names, metrics=metrics)  # raises before the folder is created
+    target.mkdir(parents=True, exist_ok=True)
+    save_weights(model, target / WEIGHTS, class_names=names, metrics=metrics)
+    names = model.class_names if names is None else names
+    card = model_card(
+        model, class_names=names, metrics=metrics or {}, license=license, datasets=datasets, description=description
+    )
+    for file, text in ((CONFIG, json.dumps(model_config(model, names), indent=2) + "\n"), (CARD, card)):
+        with atomic_write(target / file) as stream:
             stream.write(text.encode())
 
 
@@ -68,13 +65,14 @@ def push_to_hub(
     commit_message: str = "Add model",
     **card: Any,
 ) -> str:
-    """Upload what `save_pretrained(model, ..., **card)` writes to a repository and return the commit's URL.
+    """Upload a model to a repository of the Hub and return the URL of the commit.
 
-    The repository is made where there is none; `revision` is a branch that exists.
+    The repository is created if it does not exist. It gets the files of `save_pretrained(model, ..., **card)`. `revision`
+    is an existing branch; the default is the main branch. `token` defaults to the token that huggingface_hub has stored.
 
     Raises:
-        ArgumentError: as `save_pretrained`; nothing is uploaded then.
-        DownloadError: the Hub refuses or is not reached.
+        ArgumentError: as `save_pretrained`, or `repo_id` is not a valid identifier. Nothing is uploaded.
+        DownloadError: the Hub refused the upload or could not be reached.
     """
     import tempfile
 
@@ -82,138 +80,23 @@ def push_to_hub(
 
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(model, folder, **card)
-        page = Path(folder) / "README.md"
-        page.write_text(page.read_text("utf-8").replace("OWNER/NAME", repo_id), "utf-8")
+        card_file = Path(folder) / CARD
+        card_file.write_text(card_file.read_text("utf-8").replace(PLACEHOLDER, repo_id), "utf-8")
         try:
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
-            done = api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message)
-        except ValueError as error:  # a malformed id, which the library checks before it asks
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message)
+        except ValueError as error:  # huggingface_hub rejects a malformed id
             raise ArgumentError(f"repo_id={repo_id!r}: {error}") from error
-        except Exception as error:  # of whatever HTTP library it uses
-            said = " ".join(str(error).split())
-            raise DownloadError(f"{repo_id} was not uploaded: {said}; check its name and HF_TOKEN, or try later") from error
-    return str(done.commit_url)
+        except Exception as error:  # the HTTP client's errors; which client depends on huggingface_hub's version
+            reason = " ".join(str(error).split())
+            raise DownloadError(f"{repo_id} was not uploaded: {reason}; check its name and HF_TOKEN, or try later") from error
+    return str(commit.commit_url)
 
 
-def _config(model: Net, labels: Sequence[str] | None) -> dict[str, Any]:
-    """Return timm's description of a model, under a name that no architecture of timm's has."""
-    arguments = model.arguments | ({} if model.global_pool == "avg" else {"global_pool": model.global_pool})
-    arguments |= {} if model.in_chans == _entry(model).data.input_size[0] else {"in_chans": model.in_chans}
-    config = {
-        "architecture": f"{PREFIX}{_entry(model).name}",
-        "num_classes": model.num_classes,
-        "num_features": model.num_features,
-        "global_pool": model.global_pool,
-        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
-        "pretrained_cfg": {**model.data.to_json(), "num_classes": model.num_classes},
-    }
-    return config | ({"label_names": list(labels)} if labels else {})
-
-
-def _entry(model: Net) -> Entry:
-    assert model.entry is not None  # save_weights has refused a model without one
-    return model.entry
-
-
-def _card(
-    model: Net, labels: Sequence[str] | None, metrics: Mapping[str, float], license: str | None, datasets: list[str], text: str
-) -> str:
-    """Return the README.md of a repository: what the Hub reads at its head, and what people read."""
-    from huggingface_hub import ModelCardData
-
-    entry, (channels, height, width) = _entry(model), model.data.input_size
-    head = ModelCardData(
-        license=license,
-        library_name="inceptionzoo",
-        tags=["image-classification", "inceptionzoo", "pytorch"],
-        datasets=datasets or None,
-        pipeline_tag="image-classification",
-    )
-    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
-    measured = ["## Metrics", "", "| metric | value |", "| --- | ---: |", *rows, ""] if rows else []
-    data = ["## Data", "", *(f"- {name}" for name in datasets), ""] if datasets else []
-    classes = f"{model.num_classes} classes" + (f": {', '.join(labels)}" if labels and len(labels) <= 20 else "")
-    lines = [
-        "---", head.to_yaml(), "---", "",
-        f"# {entry.name}", "",
-        *([text, ""] if text else []),
-        f"{entry.about}. {entry.paper}".strip(". ") + ".", "",
-        f"- {sum(parameter.numel() for parameter in model.parameters()):,} parameters, {classes}",
-        f"- images of {height}x{width} px and {channels} channels, "
-        f"mean {_numbers(model.data.mean)}, standard deviation {_numbers(model.data.std)}",
-        f"- licence: {license or 'not stated'}", "",
-        *measured, *data,
-        "## Use", "",
-        "```python",
-        "import inceptionzoo as iz", "",
-        'model = iz.create_model("hf-hub:OWNER/NAME").eval()  # or "local-dir:FOLDER"',
-        'print(iz.predict(model, "image.jpg"))',
-        "```", "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
-
-
-def convert(
-    source: str | os.PathLike[str] | Mapping[str, Any],
-    path: str | os.PathLike[str],
-    *,
-    architecture: str | None = None,
-    class_names: Sequence[str] | None = None,
-    metrics: Mapping[str, float] | None = None,
-    progress: bool | None = None,
-    **arguments: Any,
-) -> Report:
-    """Make a .safetensors file of ours of a .pth file, a .safetensors file of another library's, or a repository.
-
-    `architecture` is our name of the model, which a repository or a file of ours says itself; `arguments` are those of
-    `create_model`. A progress bar appears on a terminal; `progress` overrides that.
-
-    Raises:
-        ArgumentError: the architecture is missing; the message lists those whose names of tensors fit.
-        WeightsError: as `create_model`.
-    """
-    model: Net
-    with tqdm(total=3, desc="read", disable=None if progress is None else not progress, leave=False) as bar:
-        if is_reference(source):
-            model = create_model(str(source), **arguments)
-            if architecture not in (None, _entry(model).name):
-                raise ArgumentError(f"architecture={architecture!r}: {source} holds {_entry(model).name!r}; leave it out")
-        elif architecture:
-            model = create_model(architecture, weights=source, **arguments)
-        else:
-            read = read_weights(source)
-            model = create_model(_architecture(read), weights=read, **arguments)
-        bar.update(2)
-        bar.set_description("write")
-        names = None if class_names is None else tuple(class_names)
-        save_weights(model, path, class_names=names, metrics=metrics)
-        bar.update()
-    assert model.report is not None  # weights were loaded
-    return model.report
-
-
-def _architecture(read: WeightSource) -> str:
-    """Return the architecture that a file of ours names.
-
-    Raises:
-        ArgumentError: it names none.
-    """
-    if read.metadata is not None:
-        return read.metadata.architecture
-    fitting = [name for name in list_models() if _fits(name, read.tensors)]
-    hint = f"its tensors fit {', '.join(fitting)}" if fitting else "its tensors fit none of list_models()"
-    raise ArgumentError(f"{read.name} does not say which model it holds: pass architecture=NAME; {hint}")
-
-
-def _fits(name: str, tensors: Mapping[str, Any]) -> bool:
-    """Return whether tensors have the names and shapes of a model, its head's and its first layer's apart."""
-    try:
-        create_model(name, weights=tensors, device="meta")
-    except WeightsError:
-        return False
-    return True
+def _check_card(license: object, datasets: Sequence[object], description: object) -> None:
+    for name, value in (("license", license), ("description", description)):
+        if value is not None and not isinstance(value, str):
+            raise ArgumentError(f"{name}={value!r} must be a string")
+    if isinstance(datasets, str) or not all(isinstance(item, str) for item in datasets):
+        raise ArgumentError(f"datasets={datasets!r} must be a list of names of data sets on the Hub")

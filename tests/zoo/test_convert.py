@@ -1,4 +1,4 @@
-"""Conversions of files."""
+"""convert: weights of other libraries become files of this library."""
 
 import pytest
 import safetensors
@@ -13,8 +13,8 @@ def bits(model: iz.Net) -> dict[str, bytes]:
     return {key: value.numpy().tobytes() for key, value in model.state_dict().items()}
 
 
-def test_convert_a_checkpoint_of_pytorch_cifars(tmp_path):
-    """The report's own kind of file: {"net", "acc", "epoch"}, names with "module."."""
+def test_convert_a_checkpoint_of_pytorch_cifar(tmp_path):
+    """The checkpoint is {"net", "acc", "epoch"}; DataParallel put "module." before each key."""
     torch.manual_seed(0)
     model = iz.create_model("googlenet_cifar", num_classes=2)
     theirs = exported_state_dict(model, "pytorch-cifar")
@@ -30,14 +30,14 @@ def test_convert_a_checkpoint_of_pytorch_cifars(tmp_path):
     assert again.class_names == ("benign", "malignant")
     with safetensors.safe_open(tmp_path / "b.safetensors", "pt") as file:
         assert "inceptionzoo" in file.metadata()
-    iz.convert(tmp_path / "b.safetensors", tmp_path / "c.safetensors")  # ours says itself what it is
+    iz.convert(tmp_path / "b.safetensors", tmp_path / "c.safetensors")  # the metadata names the architecture
     assert bits(iz.load_model(tmp_path / "c.safetensors")) == bits(model)
     iz.save_pretrained(model, tmp_path / "folder")
     iz.convert(f"local-dir:{tmp_path / 'folder'}", tmp_path / "d.safetensors")
     assert bits(iz.load_model(tmp_path / "d.safetensors")) == bits(model)
 
 
-def test_a_file_that_does_not_say_what_it_is_lists_what_would_fit(tmp_path):
+def test_without_an_architecture_the_error_lists_the_models_that_fit(tmp_path):
     peer = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False, num_classes=3)
     torch.save(peer.state_dict(), tmp_path / "a.pth")
     with pytest.raises(iz.ArgumentError, match=r"pass architecture=NAME; its tensors fit googlenet$"):
@@ -48,7 +48,7 @@ def test_a_file_that_does_not_say_what_it_is_lists_what_would_fit(tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
-def test_progress_is_shown_where_it_is_asked_for(tmp_path, tiny, capsys):
+def test_progress_bar(tmp_path, tiny, capsys):
     iz.save_weights(tiny, tmp_path / "a.safetensors")
     iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     assert capsys.readouterr().err == ""

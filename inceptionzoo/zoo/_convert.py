@@ -1,0 +1,86 @@
+"""Convert weights of other libraries into files of this library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from ..errors import ArgumentError, WeightsError
+from ..nn import Net, Report
+from ..weights import WeightSource, read_weights, save_weights
+from ..weights.download import is_reference
+from ._create import create_model
+from ._registry import list_models
+
+
+def convert(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    architecture: str | None = None,
+    class_names: Sequence[str] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    progress: bool | None = None,
+    **arguments: Any,
+) -> Report:
+    """Convert weights to a .safetensors file of this library and return the load report.
+
+    `source` is a .pth or .safetensors file, a state dict, "hf-hub:OWNER/NAME" or "local-dir:PATH". `architecture` is the
+    model's name in this library. It is needed only if the source does not name the model. `class_names` and `metrics` are
+    stored in the new file. `arguments` are passed to `create_model`. `progress` shows or hides the progress bar; by
+    default it is shown on a terminal.
+
+    Raises:
+        ArgumentError: `architecture` is needed; the message lists the models whose tensors match. Or it contradicts the
+            source.
+        WeightsError: as `create_model`.
+        OSError: the file cannot be written.
+    """
+    with tqdm(total=3, desc="read", disable=None if progress is None else not progress, leave=False) as bar:
+        model = _load(source, architecture, arguments)
+        bar.update(2)
+        bar.set_description("write")
+        save_weights(model, path, class_names=None if class_names is None else tuple(class_names), metrics=metrics)
+        bar.update()
+    assert model.report is not None  # weights were loaded
+    return model.report
+
+
+def _load(source: str | os.PathLike[str] | Mapping[str, Any], architecture: str | None, arguments: Mapping[str, Any]) -> Net:
+    model: Net
+    if is_reference(source):
+        model = create_model(str(source), **arguments)
+        assert model.entry is not None  # create_model sets it
+        if architecture not in (None, model.entry.name):
+            raise ArgumentError(f"architecture={architecture!r}: {source} holds {model.entry.name!r}; leave it out")
+    elif architecture:
+        model = create_model(architecture, weights=source, **arguments)
+    else:
+        weights = read_weights(source)
+        model = create_model(_architecture(weights), weights=weights, **arguments)
+    return model
+
+
+def _architecture(weights: WeightSource) -> str:
+    """Return the architecture that the file's metadata names.
+
+    Raises:
+        ArgumentError: it names none. The message lists the models whose tensors match.
+    """
+    if weights.metadata is not None:
+        return weights.metadata.architecture
+    matching = [name for name in list_models() if _matches(name, weights.tensors)]
+    hint = f"its tensors fit {', '.join(matching)}" if matching else "its tensors fit none of list_models()"
+    raise ArgumentError(f"{weights.name} does not say which model it holds: pass architecture=NAME; {hint}")
+
+
+def _matches(name: str, tensors: Mapping[str, Any]) -> bool:
+    """Return whether the tensors load into a model. Its number of classes and of input channels may differ."""
+    try:
+        create_model(name, weights=tensors, device="meta")
+    except WeightsError:
+        return False
+    return True

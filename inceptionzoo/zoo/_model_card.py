@@ -1,0 +1,103 @@
+"""Describe a model in the files of a Hub repository: config.json, in timm's format, and README.md, the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..nn import Net
+from ..spec import Entry
+from ..weights import PREFIX
+
+PLACEHOLDER = "OWNER/NAME"  # the repository's id until the model is uploaded
+MAX_LISTED_CLASSES = 20  # the card leaves out a longer list of class names
+USAGE = f"""## Use
+
+```python
+import inceptionzoo as iz
+
+model = iz.create_model("hf-hub:{PLACEHOLDER}").eval()  # or "local-dir:FOLDER"
+print(iz.predict(model, "image.jpg"))
+```"""
+
+
+def model_config(model: Net, class_names: Sequence[str] | None) -> dict[str, Any]:
+    """Return the contents of config.json. The architecture is "izoo_NAME", a name that timm itself does not use."""
+    entry = _entry(model)
+    arguments = dict(model.arguments)
+    if model.global_pool != "avg":
+        arguments["global_pool"] = model.global_pool
+    if model.in_chans != entry.data.input_size[0]:
+        arguments["in_chans"] = model.in_chans
+    config = {
+        "architecture": f"{PREFIX}{entry.name}",
+        "num_classes": model.num_classes,
+        "num_features": model.num_features,
+        "global_pool": model.global_pool,
+        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
+        "pretrained_cfg": {**model.data.to_json(), "num_classes": model.num_classes},
+    }
+    return config | ({"label_names": list(class_names)} if class_names else {})
+
+
+def model_card(
+    model: Net,
+    *,
+    class_names: Sequence[str] | None,
+    metrics: Mapping[str, float],
+    license: str | None,
+    datasets: Sequence[str],
+    description: str,
+) -> str:
+    """Return the contents of README.md."""
+    entry = _entry(model)
+    sections = [
+        f"---\n{_front_matter(license, datasets)}\n---",
+        f"# {entry.name}",
+        description,
+        f"{entry.about}. {entry.paper}".strip(". ") + ".",
+        _facts(model, class_names, license),
+        _metrics_table(metrics),
+        "## Data\n\n" + "\n".join(f"- {name}" for name in datasets) if datasets else "",
+        USAGE,
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(license: str | None, datasets: Sequence[str]) -> str:
+    """Return the YAML that the Hub reads."""
+    from huggingface_hub import ModelCardData
+
+    return ModelCardData(
+        license=license,
+        library_name="inceptionzoo",
+        tags=["image-classification", "inceptionzoo", "pytorch"],
+        datasets=list(datasets) or None,
+        pipeline_tag="image-classification",
+    ).to_yaml()
+
+
+def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -> str:
+    params = sum(parameter.numel() for parameter in model.parameters())
+    names = f": {', '.join(class_names)}" if class_names and len(class_names) <= MAX_LISTED_CLASSES else ""
+    channels, height, width = model.data.input_size
+    mean, std = _numbers(model.data.mean), _numbers(model.data.std)
+    return (
+        f"- {params:,} parameters, {model.num_classes} classes{names}\n"
+        f"- images of {height}x{width} px and {channels} channels, mean {mean}, standard deviation {std}\n"
+        f"- licence: {license or 'not stated'}"
+    )
+
+
+def _metrics_table(metrics: Mapping[str, float]) -> str:
+    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+    return "\n".join(["## Metrics", "", "| metric | value |", "| --- | ---: |", *rows]) if rows else ""
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
+
+
+def _entry(model: Net) -> Entry:
+    assert model.entry is not None  # save_pretrained has checked it
+    return model.entry
