@@ -1,4 +1,4 @@
-"""One model from several: the mean of their probabilities."""
+"""Ensemble: the mean of the probabilities of several models, as one module."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, FileError, MismatchError, check_number, check_path
 from ..evaluation import Batches, check_batch, check_loader, evaluation_mode, unpack_batch
 from ..nn import Net
+from ..spec import DataConfig
 from ..weights import (
     MARKER,
     ModelMetadata,
@@ -26,38 +27,39 @@ from ..weights import (
 from ._restore import build_from_metadata
 
 KIND = "ensemble"
-STEPS = 100  # of LBFGS, for a handful of numbers
+LBFGS_STEPS = 100  # enough for one number per member
 
 
 class Ensemble(nn.Module):
-    """Members of the same classes as one model: (n, c, h, w) -> (n, num_classes), the log of their mean probabilities.
+    """Several models with the same classes as one model. The output is the log of the mean of their probabilities.
 
-    softmax(1) of that is the mean itself, so `evaluate`, `predict` and a loss take it as they take a network's logits.
-    Images are prepared as `data` says, which is the first member's; a member that was trained with another mean and
-    standard deviation gets them so. `weights` (a number for each member, of at least 0) weigh the mean; their sum is made 1.
+    Shape: (n, c, h, w) -> (n, num_classes). `softmax(1)` of the output is the mean, so `evaluate`, `predict` and loss
+    functions use an ensemble like a single model.
+
+    Images are normalised as `ensemble.data` says, which is the first member's `data`. If another member uses a different
+    mean and standard deviation, the ensemble renormalises the images for it.
+
+    `weights` holds one number of at least 0 for each member; they are scaled to a sum of 1. By default all are equal.
 
     Raises:
-        ArgumentError: there is no member, they differ in classes, their names, channels, dtype or device, or the weights do
-            not fit.
+        ArgumentError: there are no members, the members differ in number of classes, class names, channels, dtype or device,
+            or the weights are invalid.
     """
 
     def __init__(self, members: Iterable[Net], weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        found = list(members) if isinstance(members, Iterable) else [members]
-        _check_members(found)
-        first = found[0]
-        self.members, self.data, self.class_names = nn.ModuleList(found), first.data, first.class_names
+        nets = list(members) if isinstance(members, Iterable) else [members]
+        _check_members(nets)
+        first = nets[0]
+        self.members, self.data, self.class_names = nn.ModuleList(nets), first.data, first.class_names
         self.num_classes, self.in_chans = first.num_classes, first.in_chans
-        like = next(first.parameters())
-        self.register_buffer("weights", torch.empty(len(found), device=like.device))
-        self.set_weights([1.0] * len(found) if weights is None else weights)
-        for index, member in enumerate(found):  # of x: from the first member's normalisation to this one's
-            mean, std, own_mean, own_std = (
-                torch.tensor(values, dtype=torch.float64)[:, None, None]
-                for values in (first.data.mean, first.data.std, member.data.mean, member.data.std)
-            )
-            self.register_buffer(f"scale{index}", (std / own_std).to(like), persistent=False)
-            self.register_buffer(f"shift{index}", ((mean - own_mean) / own_std).to(like), persistent=False)
+        parameter = next(first.parameters())
+        self.register_buffer("weights", torch.empty(len(nets), device=parameter.device))
+        self.set_weights([1.0] * len(nets) if weights is None else weights)
+        for index, net in enumerate(nets):
+            scale, shift = _renormalisation(first.data, net.data)
+            self.register_buffer(f"scale{index}", scale.to(parameter), persistent=False)
+            self.register_buffer(f"shift{index}", shift.to(parameter), persistent=False)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `forward(x)`."""
@@ -73,19 +75,20 @@ class Ensemble(nn.Module):
         """Return the log probabilities of each member: (n, c, h, w) -> (members, n, num_classes)."""
         logs = []
         for index, member in enumerate(self.members):
-            seen = x if index == 0 else x * self.get_buffer(f"scale{index}") + self.get_buffer(f"shift{index}")
-            logs.append(member(seen).log_softmax(1))
+            images = x if index == 0 else x * self.get_buffer(f"scale{index}") + self.get_buffer(f"shift{index}")
+            logs.append(member(images).log_softmax(1))
         return torch.stack(logs)
 
     def set_weights(self, weights: Sequence[float]) -> None:
-        """Weigh the members' probabilities.
+        """Set the weight of each member in the mean. The weights are scaled to a sum of 1.
 
         Raises:
-            ArgumentError: there is not one for each member, one is no number of at least 0, or all are 0.
+            ArgumentError: the number of weights is not the number of members, a weight is not a number of at least 0, or
+                all weights are 0.
         """
         values = list(weights)
         if len(values) != len(self.members):
-            raise ArgumentError(f"weights={values!r} must be {len(self.members)} numbers, one a member")
+            raise ArgumentError(f"weights={values!r} must be {len(self.members)} numbers, one for each member")
         for value in values:
             check_number("weights", value)
         if not sum(values):
@@ -93,102 +96,123 @@ class Ensemble(nn.Module):
         self.get_buffer("weights").copy_(torch.tensor(values, dtype=torch.float64) / sum(values))
 
     def fit_weights(self, loader: Batches) -> list[float]:
-        """Choose the weights that make `loader`'s targets likeliest, and return them. Take data that no member has trained on.
+        """Set the weights that minimise the cross-entropy on `loader`, and return them.
 
-        The loader is read once, so that it may be shuffled or augmented.
+        Use data that no member was trained on. The loader is read once, so it may shuffle or augment.
 
         Raises:
-            ArgumentError: as `evaluate`; the weights are as they were.
+            ArgumentError: as `evaluate`. The weights are unchanged.
         """
-        truth = self._likelihoods(loader)
-        free = torch.zeros(len(truth), dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
+        likelihoods = self._likelihoods(loader)
+        logits = torch.zeros(len(likelihoods), dtype=torch.float64, requires_grad=True)  # of the weights
+        optimizer = torch.optim.LBFGS([logits], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss = -(free.softmax(0) @ truth).log().mean()
+            loss = -(logits.softmax(0) @ likelihoods).log().mean()
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             return loss
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch's own
-        chosen: list[float] = free.detach().softmax(0).tolist()
-        self.set_weights(chosen)
-        return chosen
+        weights: list[float] = logits.detach().softmax(0).tolist()
+        self.set_weights(weights)
+        return weights
 
     def _likelihoods(self, loader: Batches) -> Tensor:
-        """Return the probability that each member gives each image's target, (members, images)."""
+        """Return each member's probability of each image's target: (members, images), at least 1e-12."""
         check_loader("loader", loader)
-        like, found = next(self.parameters()), []
+        parameter, parts = next(self.parameters()), []
         with evaluation_mode(self):
             for images, targets in map(unpack_batch, loader):
                 check_batch(images, targets, self.num_classes)
-                logs = self._logs(images.to(like.device, like.dtype)).cpu()
-                found.append(logs[:, torch.arange(len(targets)), targets.cpu()].double().exp())
-        if not found:
+                logs = self._logs(images.to(parameter.device, parameter.dtype)).cpu()
+                parts.append(logs[:, torch.arange(len(targets)), targets.cpu()].double().exp())
+        if not parts:
             raise ArgumentError("fit_weights: the loader gave no batch; check the data set and its filters")
-        return torch.cat(found, 1).clamp_min(1e-12)
+        return torch.cat(parts, 1).clamp_min(1e-12)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all members and their weights to one .safetensors file, whole or not at all.
+        """Write the members and their weights to one .safetensors file. `Ensemble.load` reads it.
+
+        The file is replaced atomically: an error leaves an existing file unchanged.
 
         Raises:
-            ArgumentError: a member cannot be built again by its name, or holds no weights yet (meta).
-            OSError: the disk refuses; an old file at `path` is as it was.
+            ArgumentError: a member is not a registered model, or is on the meta device.
+            OSError: the file cannot be written.
         """
         target = check_path("path", path)
         members = [member for member in self.members if isinstance(member, Net)]
-        cards = [json.loads(describe_model(member, class_names=None, metrics=None).to_json()) for member in members]
+        metadata = [json.loads(describe_model(member, class_names=None, metrics=None).to_json()) for member in members]
         check_materialized(self.state_dict())
         tensors = {"weights": self.get_buffer("weights")}
         for index, member in enumerate(members):
             tensors |= {f"members.{index}.{key}": value for key, value in member.state_dict().items()}
-        write_safetensors(target, tensors, {"format": "pt", MARKER: json.dumps({"kind": KIND, "members": cards})})
+        write_safetensors(target, tensors, {"format": "pt", MARKER: json.dumps({"kind": KIND, "members": metadata})})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Return the ensemble that `save` wrote, in evaluation mode.
+        """Return the ensemble that `save` wrote to `path`, in evaluation mode.
 
         Raises:
-            FileError: the file is none, or damaged.
-            WeightsError: a member in it does not fit what it says it is.
+            FileError: the file does not hold an ensemble, or is damaged.
+            WeightsError: the weights of a member do not fit its architecture.
         """
-        target = check_path("path", path)
-        tensors, metadata = read_safetensors(target)
-        try:
-            header = json.loads(metadata.get(MARKER, "{}"))
-            told = list(header["members"]) if header["kind"] == KIND else []
-        except (ValueError, TypeError, KeyError):
-            told = []
-        cards = [ModelMetadata.from_json(json.dumps(card), str(path)) for card in told]
+        tensors, header = read_safetensors(check_path("path", path))
+        members_metadata = [ModelMetadata.from_json(text, str(path)) for text in _members_json(header.get(MARKER, "{}"))]
         weights = tensors.pop("weights", None)
-        if not cards or weights is None or weights.shape != (len(cards),) or not weights.is_floating_point():
+        count = len(members_metadata)
+        if not count or weights is None or weights.shape != (count,) or not weights.is_floating_point():
             raise FileError(f"{path} holds no ensemble; load_model reads a single model")
         if faults := find_invalid_values({"weights": weights}):
             raise MismatchError(f"{path}: {faults[0]}; save it again")
         members = []
-        for index, card in enumerate(cards):
+        for index, metadata in enumerate(members_metadata):
             prefix = f"members.{index}."
-            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            members.append(build_from_metadata(WeightSource(own, f"{path}, member {index}", card)))
+            state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            members.append(build_from_metadata(WeightSource(state, f"{path}, member {index}", metadata)))
         return cls(members, weights.tolist()).eval()
+
+
+def _members_json(text: str) -> list[str]:
+    """Return the JSON of each member's metadata, or no members if the text does not describe an ensemble."""
+    try:
+        header = json.loads(text)
+        members = list(header["members"]) if header["kind"] == KIND else []
+    except (ValueError, TypeError, KeyError):
+        return []
+    return [json.dumps(member) for member in members]
+
+
+def _renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Tensor]:
+    """Return scale and shift, each (c, 1, 1), from the source's normalisation to the target's: x * scale + shift."""
+    mean, std, target_mean, target_std = (
+        torch.tensor(values, dtype=torch.float64)[:, None, None]
+        for values in (source.mean, source.std, target.mean, target.std)
+    )
+    return std / target_std, (mean - target_mean) / target_std
 
 
 def _check_members(members: Sequence[object]) -> None:
     if not members or not all(isinstance(member, Net) for member in members):
         kinds = [type(member).__name__ for member in members]
-        raise ArgumentError(f"members={kinds} must be one or more models of create_model")
+        raise ArgumentError(f"members={kinds} must be one or more models that create_model returned")
     nets = [member for member in members if isinstance(member, Net)]
     traits = list(map(_traits, nets))
-    for what in traits[0]:
-        values = [found[what] for found in traits]
+    for name in traits[0]:
+        values = [trait[name] for trait in traits]
         if any(value != values[0] for value in values):
-            raise ArgumentError(f"members differ in {what}: {values}; they must be the same")
+            raise ArgumentError(f"members differ in {name}: {values}; they must be the same")
     if nets[0].num_classes < 2:
         raise ArgumentError(f"members of num_classes={nets[0].num_classes} have no probabilities; see reset_classifier")
 
 
 def _traits(net: Net) -> dict[str, object]:
-    """Return what members have in common."""
-    like = next(net.parameters())
-    own = {"num_classes": net.num_classes, "in_chans": net.in_chans, "class_names": net.class_names}
-    return {**own, "dtype": like.dtype, "device": like.device}
+    """Return the properties that must be equal for all members."""
+    parameter = next(net.parameters())
+    return {
+        "num_classes": net.num_classes,
+        "in_chans": net.in_chans,
+        "class_names": net.class_names,
+        "dtype": parameter.dtype,
+        "device": parameter.device,
+    }

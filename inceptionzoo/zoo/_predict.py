@@ -1,4 +1,4 @@
-"""From an image to class names, by the preprocessing that the model's weights were trained with."""
+"""Preprocess an image for a model and predict its class."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from ..nn import FeatureNet, Net
 from ..spec import DataConfig
 from ._ensemble import Ensemble
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels
 
 
 def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
-    """Return the preprocessing of the model's images: a PIL image -> (c, h, w), of the model's own input size.
+    """Return the model's preprocessing: a function from a PIL image to a Tensor (c, h, w) of the model's input size.
 
-    It is `timm.data.create_transform` with the model's size, mean, std, interpolation and crop; `options` are further
-    arguments of that function, such as `scale=(0.5, 1.0)` or `vflip=0.5` for training.
+    It is `timm.data.create_transform` with the input size, mean, standard deviation, interpolation and crop of
+    `model.data`. With `training` it also augments. `options` are more arguments of that function, for example
+    `scale=(0.5, 1.0)` or `vflip=0.5`.
 
     Raises:
-        ArgumentError: `model` is no model, `training` is no bool, or the function has no such argument.
+        ArgumentError: `model` is not a model of this library, `training` is not a bool, or an option is unknown.
     """
     from timm.data.transforms_factory import create_transform
 
     data = getattr(model, "data", None)
     if not isinstance(data, DataConfig):
-        raise ArgumentError(f"model of type {type(model).__name__} must be a model of this library, as create_model makes them")
+        raise ArgumentError(f"model of type {type(model).__name__} must be a model of this library; see create_model")
     check_flag("training", training)
-    known = inspect.signature(create_transform).parameters
-    if unknown := next((key for key in options if key not in known), None):
-        given = f"{unknown}={options[unknown]!r}"
-        raise ArgumentError(f"transforms takes no {given}{suggestion(unknown, known)} It takes {', '.join(known)}")
+    accepted = inspect.signature(create_transform).parameters
+    if unknown := next((key for key in options if key not in accepted), None):
+        hint = f"{suggestion(unknown, accepted)} It takes {', '.join(accepted)}"
+        raise ArgumentError(f"transforms: unknown option {unknown}={options[unknown]!r}{hint}")
     settings = {
         "input_size": data.input_size,
         "mean": data.mean,
@@ -51,49 +52,50 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
 
 
 def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None) -> list[tuple[str, float]]:
-    """Return (class name, probability) of an image, the likeliest first; without names the class's number stands.
+    """Return (class name, probability) for the classes of an image, the most probable first.
 
-    `image` is a path, a PIL image, or a Tensor (c, h, w) that `transforms(model)` has prepared. The model's mode is as it
-    was after the call.
+    `image` is a path, a PIL image, or a Tensor (c, h, w) from `transforms(model)`. `topk` limits the number of classes.
+    A model without class names gives the indices "0", "1", ... The model runs in evaluation mode; its mode is restored.
 
     Raises:
-        ArgumentError: the model has no classes, the image is none of these, or `topk` is below 1.
-        InputError: a prepared Tensor does not fit the network.
+        ArgumentError: the model has no classes, `image` has the wrong type or shape, or `topk` is below 1.
+        InputError: a Tensor is too small for the network or has the wrong number of channels.
     """
-    data, classes = getattr(model, "data", None), getattr(model, "num_classes", None)
-    if not isinstance(data, DataConfig) or not isinstance(classes, int):
+    data, num_classes = getattr(model, "data", None), getattr(model, "num_classes", None)
+    if not isinstance(data, DataConfig) or not isinstance(num_classes, int):
         raise ArgumentError(
-            f"model of type {type(model).__name__} must be a model of create_model or load_model, or an Ensemble"
+            f"model of type {type(model).__name__} must be a model from create_model or load_model, or an Ensemble"
         )
     if topk is not None:
         check_int("topk", topk, 1)
-    if not model.num_classes:
+    if not num_classes:
         raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
-    like = next(model.parameters())
-    x = _prepared(model, image).to(like.device, like.dtype)
+    parameter = next(model.parameters())
+    x = _prepare(model, image).to(parameter.device, parameter.dtype)
     with evaluation_mode(model):
         probabilities = model(x[None]).float().softmax(1)[0]
-    names = model.class_names or tuple(map(str, range(model.num_classes)))
+    names = model.class_names or tuple(map(str, range(num_classes)))
     order = probabilities.argsort(descending=True)[:topk]
     return [(names[index], float(probabilities[index])) for index in order.tolist()]
 
 
-def _prepared(model: Net | Ensemble, image: Any) -> Tensor:
+def _prepare(model: Net | Ensemble, image: Any) -> Tensor:
+    """Return the image as a Tensor (c, h, w)."""
     from PIL import Image
 
     if isinstance(image, Tensor):
         if image.ndim != 3:
-            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass one at a time")
+            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass one image at a time")
         return image
     if isinstance(image, str | os.PathLike):
         with Image.open(Path(image)) as opened:
-            image = opened.convert(_mode(model))
+            image = opened.convert(_pil_mode(model))
     if not isinstance(image, Image.Image):
-        raise ArgumentError(f"image of type {type(image).__name__}: predict takes a path, a PIL image or a prepared Tensor")
-    return transforms(model)(image.convert(_mode(model)))
+        raise ArgumentError(f"image of type {type(image).__name__}: predict takes a path, a PIL image or a Tensor (c, h, w)")
+    return transforms(model)(image.convert(_pil_mode(model)))
 
 
-def _mode(model: Net | Ensemble) -> str:
-    if model.in_chans not in MODES:
-        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a prepared Tensor (c, h, w)")
-    return MODES[model.in_chans]
+def _pil_mode(model: Net | Ensemble) -> str:
+    if model.in_chans not in PIL_MODES:
+        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a Tensor (c, h, w)")
+    return PIL_MODES[model.in_chans]

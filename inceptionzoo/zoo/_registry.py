@@ -1,4 +1,4 @@
-"""Which models there are."""
+"""The registry: list, find, describe and register models."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What a model is, computed from its table: `macs` are multiply-adds of one image of `input_size` (c, h, w).
+    """The description of a registered model, as `model_info` returns it.
 
-    `min_input_size` is the side in pixels of the smallest square image it takes; `complete` is False where an `Op` of
-    the network states no cost, which `params` and `macs` then leave out.
+    - `params`: the number of parameters; auxiliary heads are not counted.
+    - `macs`: multiply-adds for one image of `input_size`, which is (channels, height, width).
+    - `min_input_size`: the side in pixels of the smallest square image that the model accepts.
+    - `weights`: the published weights, by tag.
+    - `complete`: False if an `Op` of the network states no cost. `params` and `macs` then leave it out.
     """
 
     name: str
@@ -49,10 +52,10 @@ class ModelInfo:
 
 
 def find_entry(name: str) -> Entry:
-    """Return the entry of `name`.
+    """Return the entry of a model.
 
     Raises:
-        UnknownModelError: no such model; the message has the nearest name.
+        UnknownModelError: no model has this name. The message suggests the closest name.
     """
     check_text("name", name)
     if name not in REGISTRY:
@@ -61,10 +64,10 @@ def find_entry(name: str) -> Entry:
 
 
 def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
-    """Return the entry of "name" or "name.tag", and the tag.
+    """Return the entry and the tag of "name.tag". The tag of "name" is None.
 
     Raises:
-        UnknownModelError: no such model, or no such weights of it; the message has the nearest.
+        UnknownModelError: no model has this name, or none of its weights has this tag. The message suggests the closest.
     """
     base, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
     entry = find_entry(base)
@@ -75,7 +78,7 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
 
 
 def is_model(name: str) -> bool:
-    """Return whether a model of this name is registered; with a tag, whether it has such weights."""
+    """Return whether a model "name" is registered, or for "name.tag" whether it has published weights with this tag."""
     check_text("name", name)
     base, dot, tag = name.partition(".")
     return base in REGISTRY and (not dot or tag in REGISTRY[base].weights)
@@ -84,36 +87,41 @@ def is_model(name: str) -> bool:
 def list_models(
     filter: str | Iterable[str] = "", pretrained: bool = False, exclude_filters: str | Iterable[str] = ""
 ) -> list[str]:
-    """Return the sorted names that match any pattern of `filter`, as in `"*inception*"`, and none of `exclude_filters`.
+    """Return the sorted names of the registered models.
 
-    With `pretrained`, the names with the tags of their published weights; a pattern without a dot is one of names.
+    `filter` is a wildcard pattern such as `"*inception*"`, or several: a name must match at least one. Names that match a
+    pattern of `exclude_filters` are left out. With `pretrained`, return "name.tag" for all published weights; a pattern
+    without a dot is then compared with the name alone.
+
+    Raises:
+        ArgumentError: a filter is not a string or a list of strings, or `pretrained` is not a bool.
     """
     check_flag("pretrained", pretrained)
-    wanted, unwanted = _patterns("filter", filter) or ["*"], _patterns("exclude_filters", exclude_filters)
+    included, excluded = _patterns("filter", filter) or ["*"], _patterns("exclude_filters", exclude_filters)
     names = [f"{name}.{tag}" for name, entry in REGISTRY.items() for tag in entry.weights] if pretrained else list(REGISTRY)
-    return sorted(name for name in names if _matches(name, wanted) and not _matches(name, unwanted))
+    return sorted(name for name in names if _matches(name, included) and not _matches(name, excluded))
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return what the registry and the model's table say of `name`.
+    """Return the cost, the input sizes and the published weights of a model. Nothing is built or downloaded.
 
     Raises:
-        UnknownModelError: no such model.
+        UnknownModelError: no model has this name.
     """
     entry, _ = find_entry_and_tag(name)
     network = make_network(entry, {})
-    whole = network_cost(network, Shape(*entry.data.input_size), entry.num_classes)
+    total = network_cost(network, Shape(*entry.data.input_size), entry.num_classes)
     return ModelInfo(
         name=name,
         about=entry.about,
         paper=entry.paper,
-        params=whole.params,
-        macs=whole.macs,
+        params=total.params,
+        macs=total.macs,
         num_classes=entry.num_classes,
         input_size=entry.data.input_size,
         min_input_size=min_input_size(network, in_channels=entry.data.input_size[0]),
         weights=entry.weights,
-        complete=whole.complete,
+        complete=total.complete,
     )
 
 
@@ -129,18 +137,22 @@ def register_model(
     recipe: Recipe | None = None,
     layouts: tuple[Layout, ...] = (),
 ) -> None:
-    """Add a model: `network` is one, or a function that returns one, whose keyword arguments `create_model` then takes.
+    """Register a model, so that `create_model(name)` builds it.
 
-    `data` is the preprocessing, ImageNet's at (3, 224, 224) where nothing is said; `input_size` (channels, height, width) is
-    put into it.
+    `network` is a `Network`, or a function that returns one. `create_model` passes keyword arguments on to the function.
+    `num_classes` is the default number of classes. `data` describes the preprocessing; the default is ImageNet's, with
+    images of (3, 224, 224). `input_size` (channels, height, width) replaces the size in `data`. `recipe` holds the
+    defaults of `fit`, and `layouts` the key names of other libraries' checkpoints. `paper` and `about` appear in
+    `model_info`.
 
     Raises:
-        ArgumentError: the name is taken or no name, the network is none, or a number lies outside its range.
+        ArgumentError: the name is invalid or already registered, `network` is not a network, or another argument is
+            invalid.
     """
     if not isinstance(name, str) or not name or not set(name) <= _NAME:
         raise ArgumentError(f"name={name!r} must be made of letters, digits, '_' and '-'")
     if name in REGISTRY:
-        raise ArgumentError(f"model {name!r} is registered already; choose another name")
+        raise ArgumentError(f"model {name!r} is already registered; choose another name")
     check_int("num_classes", num_classes, 0)
     if input_size is not None:
         check_size("input_size", input_size, most_channels=MAX_CHANNELS)
@@ -148,46 +160,47 @@ def register_model(
     check_text("about", about)
     for argument, value, kind in (("data", data, DataConfig), ("recipe", recipe, Recipe)):
         if value is not None and not isinstance(value, kind):
-            raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, as {kind.__name__}() is one")
+            raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, for example {kind.__name__}()")
     if not isinstance(layouts, tuple | list) or not all(isinstance(layout, Layout) for layout in layouts):
         raise ArgumentError(f"layouts={layouts!r} must be a tuple of Layout(name, prefixes)")
-    prepared = data or DataConfig()
+    data = data or DataConfig()
     entry = Entry(
         name=name,
         network=network,
         paper=paper,
         about=about,
         num_classes=num_classes,
-        data=prepared.sized(*input_size) if input_size else prepared,
+        data=data.sized(*input_size) if input_size else data,
         recipe=recipe or Recipe(),
         layouts=tuple(layouts),
     )
-    make_network(entry, {})
+    make_network(entry, {})  # raises if `network` does not give a network
     REGISTRY[name] = entry
 
 
 def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:
-    """Return the entry's network with the model's own arguments.
+    """Return the network of an entry.
+
+    Arguments that the entry's own function takes go to it. The others must be in VARIANT_ARGUMENTS and go to
+    `apply_variants`.
 
     Raises:
-        ArgumentError: what the entry holds is no network.
+        ArgumentError: the entry does not hold a network or a function that returns one.
     """
-    common = {
-        key: value for key, value in arguments.items() if key in VARIANT_ARGUMENTS and key not in network_arguments(entry)
-    }
-    own = {key: value for key, value in arguments.items() if key not in common}
-    if isinstance(entry.network, Network):
-        return apply_variants(entry.network, **common)
-    if not callable(entry.network):
+    if not callable(entry.network) and not isinstance(entry.network, Network):
         raise ArgumentError(f"network={entry.network!r} must be a network, or a function that returns one")
-    made = entry.network(**own)
-    if not isinstance(made, Network):
-        raise ArgumentError(f"model {entry.name!r}: its function returns {made!r}, which is no network(...)")
-    return apply_variants(made, **common)
+    own_names = network_arguments(entry)
+    variants = {key: value for key, value in arguments.items() if key in VARIANT_ARGUMENTS and key not in own_names}
+    if isinstance(entry.network, Network):
+        return apply_variants(entry.network, **variants)
+    network = entry.network(**{key: value for key, value in arguments.items() if key not in variants})
+    if not isinstance(network, Network):
+        raise ArgumentError(f"model {entry.name!r}: its function returned {network!r}; it must return a network(...)")
+    return apply_variants(network, **variants)
 
 
 def network_arguments(entry: Entry) -> list[str]:
-    """Return the names of the keyword arguments that are the model's own."""
+    """Return the keyword arguments of the entry's own function."""
     if not callable(entry.network):
         return []
     return list(inspect.signature(entry.network).parameters)
@@ -199,7 +212,7 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 def _patterns(argument: str, filters: str | Iterable[str]) -> list[str]:
     patterns = [filters] if isinstance(filters, str) else list(filters) if isinstance(filters, Iterable) else [filters]
     if not all(isinstance(pattern, str) for pattern in patterns):
-        raise ArgumentError(f"{argument}={filters!r} must be a pattern, as '*inception*' is one, or a list of them")
+        raise ArgumentError(f"{argument}={filters!r} must be a pattern such as '*inception*', or a list of patterns")
     return [pattern for pattern in patterns if pattern]
 
 

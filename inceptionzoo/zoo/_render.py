@@ -1,4 +1,4 @@
-"""The table and the picture of a model, found by its name, or of a network or block."""
+"""summary and draw: a model, network or block as a table or as an SVG."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from ..weights import atomic_write
 from ._registry import find_entry, make_network
 
 Detail = Literal["forms", "full"]
-TAKEN = "draw takes a name, a model, a network or a layer"
 DETAILS: tuple[Detail, ...] = ("forms", "full")
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture: `str` of it is the SVG, notebooks show it."""
+    """A drawing. `str(drawing)` is the SVG; notebooks display it."""
 
     title: str
     svg: str
@@ -37,30 +36,35 @@ class Drawing:
         return self.svg
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture to a file that ends in .svg: whole, or not at all.
+        """Write the SVG to a file, atomically.
 
         Raises:
-            ArgumentError: the path has another ending.
+            ArgumentError: the path does not end in .svg.
+            OSError: the file cannot be written.
         """
-        with atomic_write(_checked(path)) as stream:
+        with atomic_write(_check_svg_path(path)) as stream:
             stream.write(self.svg.encode())
 
 
 def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | None = None) -> Summary:
-    """Print the table of a model, as its paper has it, and return it: stages, shapes, depth, branch widths and cost.
+    """Print a model as a table, like the one in its paper, and return the table.
 
-    `model` is a name, a model or a network. `input_size` is (c, h, w); the default is the model's own. The column `weights`
-    counts the kernels alone, as the GoogLeNet paper does; `params` counts biases and normalisation too. A branch reads
-    "96 > 128": 96 channels, then 128.
+    A row is a stage: its output shape, depth, branch widths and cost. The column `weights` counts convolution and linear
+    weights only, as the GoogLeNet paper does; `params` also counts biases and normalisation. The branch "96 > 128" has 96
+    channels, then 128.
+
+    `model` is the name of a model, a model or a network. `input_size` is (channels, height, width); the default is the
+    model's own.
 
     Raises:
-        UnknownModelError: no such model.
+        UnknownModelError: no model has this name.
+        ArgumentError: `model` has another type, or `input_size` is invalid.
         InputError: the input is too small.
     """
-    title, network, num_classes, _, shape = resolve_subject(model, input_size, "summary takes a name, a model or a network")
-    result = summarize(title, network, shape, num_classes)
-    print(result.text(colour=supports_colour(sys.stdout)))
-    return result
+    subject = _resolve(model, input_size, "summary takes a name, a model or a network")
+    table = summarize(subject.title, subject.network, subject.shape, subject.num_classes)
+    print(table.text(colour=supports_colour(sys.stdout)))
+    return table
 
 
 def draw(
@@ -70,70 +74,82 @@ def draw(
     input_size: tuple[int, int, int] | None = None,
     detail: Detail = "forms",
 ) -> Drawing:
-    """Draw a network from its specification, and return the picture; write it to `path`, which ends in .svg, where given.
+    """Draw a model, network or block as an SVG and return the drawing. Write it to `path`, if given.
 
-    Its stages stand in a column: name, layers, output (height x width x channels), and their shares of parameters and
-    multiply-adds. Each block is drawn beside it, as the papers' figures have it, and the auxiliary heads. `detail` "forms"
-    draws blocks that differ in their widths alone once, with a table of the widths; "full" draws each of them.
+    A column lists the stages: name, layers, output (height x width x channels), and the shares of parameters and
+    multiply-adds. Blocks and auxiliary heads are drawn next to it, as in the figures of the papers.
 
-    `model` is a name, a model, a network, or a layer, as `inception(64, 96, 128, 16, 32, 32)` is one; `input_size`
-    (c, h, w) is the model's own unless given, and a layer needs none.
+    `model` is the name of a model, a model, a network, or a layer such as `inception(64, 96, 128, 16, 32, 32)`. `path`
+    must end in .svg. `input_size` is (channels, height, width); the default is the model's own, and a layer needs none.
+    `detail` "forms" draws blocks that differ only in their widths once, with a table of the widths. "full" draws every
+    block.
 
     Raises:
-        UnknownModelError: no such model.
-        ArgumentError: it is no model, or the path ends otherwise.
+        UnknownModelError: no model has this name.
+        ArgumentError: `model` has another type, `path` does not end in .svg, or another argument is invalid.
         InputError: the input is too small.
+        OSError: the file cannot be written.
     """
     check_choice("detail", detail, DETAILS)
     if path is not None:
-        _checked(path)
+        _check_svg_path(path)
     if isinstance(model, Layer):
         title = "block"
-        page, about = layer_page(model, None if input_size is None else as_shape(input_size))
+        page, text = layer_page(model, None if input_size is None else _as_shape(input_size))
     else:
-        title, network, classes, pool, shape = resolve_subject(model, input_size, TAKEN)
-        page, about = network_page(title, network, shape, classes, pool, full=detail == "full")
-    drawing = Drawing(title, to_svg(page, title, f"{title}: {about}"))
+        subject = _resolve(model, input_size, "draw takes a name, a model, a network or a layer")
+        title, num_classes = subject.title, subject.num_classes
+        page, text = network_page(title, subject.network, subject.shape, num_classes, subject.pool, full=detail == "full")
+    drawing = Drawing(title, to_svg(page, title, f"{title}: {text}"))
     if path is not None:
         drawing.save(path)
     return drawing
 
 
-def _checked(path: str | os.PathLike[str]) -> Path:
+def _check_svg_path(path: str | os.PathLike[str]) -> Path:
     target = check_path("path", path)
     if target.suffix.lower() != ".svg":
         raise ArgumentError(f"path={str(path)!r} must end in .svg, the one format that is written")
     return target
 
 
-def resolve_subject(
-    model: str | Net | Network, input_size: tuple[int, int, int] | None, taken: str
-) -> tuple[str, Network, int, GlobalPool, Shape]:
-    """Return title, network, number of classes, pooling and input of what is to be shown; `taken` says what can be.
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """The network that `summary` and `draw` show."""
+
+    title: str
+    network: Network
+    num_classes: int
+    pool: GlobalPool
+    shape: Shape  # of the input
+
+
+def _resolve(model: str | Net | Network, input_size: tuple[int, int, int] | None, accepted: str) -> _Subject:
+    """Return the network of a name, a model or a network.
 
     Raises:
-        UnknownModelError: no such model.
-        ArgumentError: it is no model, or the size is none.
+        UnknownModelError: no model has this name.
+        ArgumentError: `model` has another type, the message says what is `accepted`; or `input_size` is invalid.
     """
-    pool: GlobalPool = "avg"
+    shape = None if input_size is None else _as_shape(input_size)
     if isinstance(model, Network):
-        title, network, classes, own = "network", model, 1000, (3, 224, 224)
-    elif isinstance(model, Net):
-        title, network, classes = model.entry.name if model.entry else "network", model.network, model.num_classes
-        pool, own = model.global_pool, (model.in_chans, *model.data.input_size[1:])
-    elif isinstance(model, str):
+        return _Subject("network", model, 1000, "avg", shape or Shape(3, 224, 224))
+    if isinstance(model, Net):
+        title = model.entry.name if model.entry else "network"
+        own_shape = Shape(model.in_chans, *model.data.input_size[1:])
+        return _Subject(title, model.network, model.num_classes, model.global_pool, shape or own_shape)
+    if isinstance(model, str):
         entry = find_entry(model)
-        title, network, classes, own = entry.name, make_network(entry, {}), entry.num_classes, entry.data.input_size
-    else:
-        raise ArgumentError(f"model of type {type(model).__name__}: {taken}")
-    return title, network, classes, pool, as_shape(own if input_size is None else input_size)
+        own_shape = Shape(*entry.data.input_size)
+        return _Subject(entry.name, make_network(entry, {}), entry.num_classes, "avg", shape or own_shape)
+    raise ArgumentError(f"model of type {type(model).__name__}: {accepted}")
 
 
-def as_shape(input_size: tuple[int, int, int]) -> Shape:
-    """Return an image's size (c, h, w), a tuple or a list, as a shape.
+def _as_shape(input_size: tuple[int, int, int]) -> Shape:
+    """Return (channels, height, width), a tuple or a list, as a `Shape`.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: `input_size` is not three positive ints.
     """
     size = tuple(input_size) if isinstance(input_size, list) else input_size
     check_size("input_size", size)

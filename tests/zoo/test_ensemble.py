@@ -1,4 +1,4 @@
-"""Ensembles: the mean of probabilities, each member seeing its own normalisation, in one file."""
+"""Ensemble: the mean of probabilities, each member with its own normalisation, saved in one file."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ OTHER = iz.DataConfig(input_size=(3, 16, 16), mean=(0.4, 0.5, 0.6), std=(0.2, 0.
 
 @pytest.fixture
 def members(register):
-    """Three models of three classes, two of them normalised otherwise than the first."""
+    """Three models with three classes. Two use a different normalisation from the first."""
     wide = iz.network(a=iz.Conv(8, 3, 2), b=iz.inception(2, 2, 2, 2, 2, 2))
     register("wide", wide, num_classes=3, data=HALF, input_size=(3, 16, 16))
     narrow = iz.network(a=iz.Conv(4, 3, 2), b=iz.Conv(6, 3))
@@ -32,7 +32,7 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @torch.no_grad()
 def mean_by_hand(members: list[iz.Net], pixels: torch.Tensor, weights: list[float]) -> torch.Tensor:
-    """Each member on its own preprocessing of the same pixels."""
+    """Return the mean, with the pixels normalised separately for each member."""
     total = torch.zeros(len(pixels), 3)
     for member, weight in zip(members, weights, strict=True):
         mean, std = (torch.tensor(values)[:, None, None] for values in (member.data.mean, member.data.std))
@@ -42,7 +42,7 @@ def mean_by_hand(members: list[iz.Net], pixels: torch.Tensor, weights: list[floa
 
 @one_thread()
 @pytest.mark.parametrize("weights", [None, [1, 2, 3], [0.0, 1.0, 0.0]])
-def test_it_is_the_mean_of_probabilities(members, weights):
+def test_output_is_the_log_of_the_mean_probability(members, weights):
     ensemble, pixels = iz.Ensemble(members, weights), torch.rand(5, 3, 16, 16)
     x = (pixels - 0.5) / 0.5
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_it_is_the_mean_of_probabilities(members, weights):
     assert (ensemble.data, ensemble.num_classes, ensemble.in_chans) == (HALF, 3, 3)
 
 
-def test_evaluate_predict_and_transforms_take_it(members):
+def test_evaluate_predict_and_transforms_accept_an_ensemble(members):
     for member in members:
         member.set_class_names(["a", "b", "c"])
     ensemble = iz.Ensemble(members)
@@ -69,7 +69,7 @@ def test_evaluate_predict_and_transforms_take_it(members):
 
 
 @one_thread()
-def test_one_file_for_all(members, tmp_path):
+def test_save_and_load(members, tmp_path):
     path, x = tmp_path / "all.safetensors", noise(4, 3, 16, 16)
     members[1].set_class_names(["a", "b", "c"]), members[0].set_class_names(["a", "b", "c"])
     ensemble = iz.Ensemble(members[:2], [1, 3]).eval()
@@ -100,21 +100,21 @@ def test_export_and_compile(members):
         torch.testing.assert_close(torch.compile(ensemble, backend="eager", fullgraph=True)(x), ensemble(x))
 
 
-def test_weights_are_fitted_on_other_data(members):
-    """A member that knows the answer gets nearly all of the weight."""
+def test_fit_weights_prefers_the_best_member(members):
+    """The one trained member gets the largest weight."""
     loader = [(images + 3 * torch.eye(3)[targets][:, :, None, None], targets) for images, targets in batches()]
     iz.fit(members[1], loader, epochs=30, lr=0.05)
     ensemble = iz.Ensemble(members)
     before = iz.evaluate(ensemble, loader).loss
-    chosen = ensemble.fit_weights(loader)
-    assert sum(chosen) == pytest.approx(1)
-    assert max(range(3), key=chosen.__getitem__) == 1
+    weights = ensemble.fit_weights(loader)
+    assert sum(weights) == pytest.approx(1)
+    assert max(range(3), key=weights.__getitem__) == 1
     assert iz.evaluate(ensemble, loader).loss < before
-    assert ensemble.weights.tolist() == pytest.approx(chosen)
+    assert ensemble.weights.tolist() == pytest.approx(weights)
 
 
 @one_thread()
-def test_the_order_of_the_data_does_not_matter(members):
+def test_fit_weights_does_not_depend_on_the_order(members):
     images, targets = (torch.cat(parts) for parts in zip(*batches(), strict=True))
     shown = images + 3 * torch.eye(3)[targets][:, :, None, None]
     iz.fit(members[1], [(shown, targets)], epochs=30, lr=0.05)
@@ -126,7 +126,7 @@ def test_the_order_of_the_data_does_not_matter(members):
     assert iz.Ensemble(members).fit_weights(iter([(shown, targets)])) == pytest.approx(straight, abs=1e-3)
 
 
-def test_weights_stay_where_they_cannot_be_fitted(members):
+def test_fit_weights_leaves_the_weights_on_an_error(members):
     ensemble = iz.Ensemble(members, [1, 2, 1]).train()
     for loader, text in (([(noise(2, 3, 16, 16), torch.tensor([0, 3]))], "targets from 0 to 3"), ([], "gave no batch")):
         with pytest.raises(iz.ArgumentError, match=text):
@@ -136,8 +136,8 @@ def test_weights_stay_where_they_cannot_be_fitted(members):
 
 
 @one_thread()
-def test_several_beat_the_mean_of_their_members():
-    """The seed's last step, on real digits: log loss of the mean is below the mean of the members' log losses."""
+def test_an_ensemble_beats_the_mean_of_its_members():
+    """On scikit-learn's digits, the ensemble has a lower loss and a higher accuracy than the mean of its members."""
     images, targets = load_digits(return_X_y=True)
     small = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16 - 0.5
     x, y = torch.nn.functional.interpolate(small, size=(16, 16)), torch.tensor(targets)
@@ -184,7 +184,7 @@ def test_several_beat_the_mean_of_their_members():
             "the model is on the meta device and holds no weights",
         ),
         (lambda members: iz.Ensemble([iz.create_model("wide", num_classes=0)]), "num_classes=0 have no probabilities"),
-        (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one a member"),
+        (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one for each member"),
         (lambda members: iz.Ensemble(members, [1, 2, -1]), "weights=-1"),
         (lambda members: iz.Ensemble(members, [0, 0, 0]), "must not all be 0"),
     ],

@@ -1,4 +1,4 @@
-"""predict and transforms: from a picture to a class name."""
+"""predict and transforms."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ import inceptionzoo as iz
 @pytest.fixture(scope="module")
 def model() -> iz.Net:
     torch.manual_seed(0)
-    made = iz.create_model("googlenet", num_classes=3).train()
-    made.set_input_size(48)
-    made.set_class_names(["a", "b", "c"])
-    return made
+    model = iz.create_model("googlenet", num_classes=3).train()
+    model.set_input_size(48)
+    model.set_class_names(["a", "b", "c"])
+    return model
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def picture(tmp_path):
     return tmp_path / "picture.png"
 
 
-def test_a_path_a_picture_and_a_tensor_agree(model, picture):
+def test_a_path_an_image_and_a_tensor_give_the_same_answer(model, picture):
     answers = iz.predict(model, picture)
     assert model.training
     assert sorted(name for name, _ in answers) == ["a", "b", "c"]
@@ -41,7 +41,7 @@ def test_a_path_a_picture_and_a_tensor_agree(model, picture):
     assert dict(answers)["b"] == pytest.approx(expected[1].item(), abs=1e-6)
 
 
-def test_transforms_follow_the_models_data(model, picture):
+def test_transforms_use_the_models_data(model, picture):
     with Image.open(picture) as opened:
         plain, training = iz.transforms(model)(opened), iz.transforms(model, training=True, scale=(0.5, 1.0))(opened)
         white = iz.transforms(model)(Image.new("RGB", (80, 60), "white"))
@@ -50,7 +50,7 @@ def test_transforms_follow_the_models_data(model, picture):
     assert not plain.equal(training)
 
 
-def test_grey_and_unnamed(picture):
+def test_one_channel_and_no_class_names(picture):
     model = iz.create_model("googlenet_cifar", num_classes=2, in_chans=1)
     answers = iz.predict(model, picture)
     assert sorted(name for name, _ in answers) == ["0", "1"]
@@ -61,7 +61,7 @@ def test_refusals(model, picture):
         iz.predict(iz.create_model("googlenet_cifar", num_classes=0), picture)
     with pytest.raises(iz.ArgumentError, match="topk=0 must be an int from 1 to"):
         iz.predict(model, picture, topk=0)
-    with pytest.raises(iz.ArgumentError, match="transforms takes no vflop=0.5; did you mean 'vflip'?"):
+    with pytest.raises(iz.ArgumentError, match="transforms: unknown option vflop=0.5; did you mean 'vflip'?"):
         iz.transforms(model, vflop=0.5)
     with pytest.raises(iz.ArgumentError, match="image of type int"):
         iz.predict(model, 7)

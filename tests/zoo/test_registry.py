@@ -1,4 +1,4 @@
-"""Names: list, find, suggest, register."""
+"""The registry: list, find, suggest and register models."""
 
 import string
 
@@ -20,7 +20,7 @@ def clean_registry():
 
 
 def misspellings(name: str) -> set[str]:
-    """Every name one edit away: a letter left out, doubled, changed, or two neighbours exchanged."""
+    """Return every name one edit away: one letter left out, inserted or changed, or two neighbours swapped."""
     cuts = [(name[:i], name[i:]) for i in range(len(name) + 1)]
     return (
         {a + b[1:] for a, b in cuts if b}
@@ -58,23 +58,23 @@ def test_is_model():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_misspelt_names_suggest_the_model(name):
-    found = total = 0
-    for wrong in misspellings(name):
+    suggested = total = 0
+    for misspelling in misspellings(name):
         with pytest.raises(iz.UnknownModelError, match="See list_models") as error:
-            iz.create_model(wrong)
+            iz.create_model(misspelling)
         total += 1
-        found += repr(name) in str(error.value).split("did you mean")[-1]
-    assert found / total >= 0.95
+        suggested += repr(name) in str(error.value).split("did you mean")[-1]
+    assert suggested / total >= 0.95
 
 
-def test_the_suggestion_is_for_near_names_only():
+def test_no_suggestion_without_a_close_name():
     with pytest.raises(iz.UnknownModelError, match=r"^unknown model 'zzz'. See list_models\(\)$"):
         iz.model_info("zzz")
     with pytest.raises(iz.ArgumentError, match="must be a string"):
         iz.create_model(7)
 
 
-def test_model_info_is_computed_from_the_table():
+def test_model_info():
     info = iz.model_info("googlenet")
     assert (info.name, info.params, info.num_classes) == ("googlenet", 6_624_904, 1000)
     assert (info.input_size, info.min_input_size, list(info.weights)) == ((3, 224, 224), 15, ["tv_in1k"])
@@ -108,11 +108,11 @@ def test_register_a_function_and_a_network(clean_registry):
 @pytest.mark.parametrize(
     ("name", "network", "options", "text"),
     [
-        ("googlenet", my_network, {}, "registered already"),
+        ("googlenet", my_network, {}, "already registered"),
         ("a.b", my_network, {}, "must be made of letters"),
         ("", my_network, {}, "must be made of letters"),
         ("fresh", 7, {}, "must be a network, or a function"),
-        ("fresh", lambda: None, {}, "which is no network"),
+        ("fresh", lambda: None, {}, "returned None; it must return a network"),
         ("fresh", my_network, {"num_classes": -1}, "num_classes=-1"),
         ("fresh", my_network, {"input_size": (3, 0, 9)}, "input_size"),
         ("fresh", my_network, {"input_size": (2**17, 9, 9)}, "131072, which must be an int from 1 to 65536"),
