@@ -1,4 +1,4 @@
-"""`python -m inceptionzoo` is the command line."""
+"""Run the command line: `python -m inceptionzoo`."""
 
 import sys
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 import inceptionzoo as iz
-from inceptionzoo.cli._main import main
+from inceptionzoo.cli import main
 from inceptionzoo.weights import exported_state_dict
 
 
 @pytest.fixture
 def cli(capsys):
-    """Run a command and return (exit code, what it printed, its errors)."""
+    """Run a command and return (exit code, stdout, stderr)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         code = main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
@@ -42,8 +42,8 @@ def test_info(cli):
         "googlenet.tv_in1k: top-1 69.778 % reported, bsd-3-clause",
     ):
         assert text in out
-    found = json.loads(cli("info", "googlenet", "--json")[1])
-    assert (found["params"], found["weights"]["tv_in1k"]["top1"]) == (6_624_904, 69.778)
+    info = json.loads(cli("info", "googlenet", "--json")[1])
+    assert (info["params"], info["weights"]["tv_in1k"]["top1"]) == (6_624_904, 69.778)
     code, out, err = cli("info", "googlnet")
     assert (code, out) == (1, "")
     assert "unknown model 'googlnet'; did you mean 'googlenet'?" in err
@@ -54,8 +54,8 @@ def test_draw(cli, tmp_path):
     assert (tmp_path / "a.svg").read_text() == str(iz.draw("googlenet"))
     assert json.loads(cli("draw", "googlenet", tmp_path / "b.svg", "--full", "--json")[1])["name"] == "googlenet"
     assert len((tmp_path / "b.svg").read_text()) > len((tmp_path / "a.svg").read_text())
-    code, _, said = cli("draw", "googlenet", tmp_path / "a.png")
-    assert (code, "must end in .svg" in said) == (1, True)
+    code, _, err = cli("draw", "googlenet", tmp_path / "a.png")
+    assert (code, "must end in .svg" in err) == (1, True)
 
 
 def test_convert_and_verify(cli, tmp_path):
@@ -72,9 +72,11 @@ def test_convert_and_verify(cli, tmp_path):
     code, out, _ = cli("verify", tmp_path / "b.safetensors")
     assert code == 0
     assert "digest: right\narchitecture: googlenet_cifar\nlayout: inceptionzoo\n" in out
-    found = json.loads(cli("verify", tmp_path / "a.pth", "--architecture", "googlenet_cifar", "--json")[1])
-    assert (found["digest"], found["layout"]) == ("none", "pytorch-cifar")
-    assert cli("verify", tmp_path / "a.pth")[0] == 0
+    result = json.loads(cli("verify", tmp_path / "a.pth", "--architecture", "googlenet_cifar", "--json")[1])
+    assert (result["digest"], result["layout"]) == ("none", "pytorch-cifar")
+    code, out, _ = cli("verify", tmp_path / "a.pth")
+    assert code == 0
+    assert "architecture: unknown; pass --architecture to check names" in out
     data = bytearray((tmp_path / "b.safetensors").read_bytes())
     data[-5] ^= 4
     (tmp_path / "b.safetensors").write_bytes(data)
@@ -87,14 +89,14 @@ def test_convert_and_verify(cli, tmp_path):
     assert "all values must be finite" in err
 
 
-def test_verify_of_a_folder(cli, tmp_path, tiny):
+def test_verify_a_folder(cli, tmp_path, tiny):
     iz.save_pretrained(tiny, tmp_path / "out")
     code, out, _ = cli("verify", f"local-dir:{tmp_path / 'out'}")
     assert code == 0
     assert "architecture: tiny" in out
 
 
-def test_it_is_a_program_and_a_module():
+def test_program_and_module():
     for command in ([Path(sys.executable).with_name("inceptionzoo")], [sys.executable, "-m", "inceptionzoo"]):
         done = subprocess.run([*command, "list", "vgg16"], capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout) == (0, "vgg16\n"), done.stderr
@@ -103,14 +105,14 @@ def test_it_is_a_program_and_a_module():
     assert "invalid choice: 'lst'" in done.stderr
 
 
-def test_a_shell_completes_models_and_commands(tmp_path):
-    found = tmp_path / "found"
-    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": " ", "_ARGCOMPLETE_STDOUT_FILENAME": str(found)}
+def test_shell_completion(tmp_path):
+    output = tmp_path / "output"
+    request = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": " ", "_ARGCOMPLETE_STDOUT_FILENAME": str(output)}
     command = Path(sys.executable).with_name("inceptionzoo")
 
     def complete(line):
-        subprocess.run([command], env={**os.environ, **asked, "COMP_LINE": line, "COMP_POINT": str(len(line))}, check=True)
-        return set(found.read_text().split())
+        subprocess.run([command], env={**os.environ, **request, "COMP_LINE": line, "COMP_POINT": str(len(line))}, check=True)
+        return set(output.read_text().split())
 
     assert {"googlenet", "googlenet_5x5"} <= complete("inceptionzoo info goog") == set(iz.list_models("goog*"))
     assert complete("inceptionzoo ver") == {"verify"}

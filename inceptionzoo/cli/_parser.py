@@ -1,0 +1,98 @@
+"""The arguments of the command line, one function for each command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from ..bench import PRECISIONS
+from ..zoo import list_models
+from ._commands import run_bench, run_convert, run_draw, run_info, run_list, run_verify
+
+MODEL_HELP = "a name from `inceptionzoo list`"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser. The parsed options have `run`, the function of the command."""
+    parser = argparse.ArgumentParser(prog="inceptionzoo", description="Every Inception network and VGG: models and weights.")
+    parser.add_argument("--version", action="version", version=version("inceptionzoo"))
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add_command(name: str, help: str, run: Callable[[argparse.Namespace], Any]) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(name, parents=[common], help=help, description=run.__doc__)
+        command.set_defaults(run=run)
+        return command
+
+    _add_list_arguments(add_command("list", "list models by name", run_list))
+    _add_info_arguments(add_command("info", "show the table and the cost of a model", run_info))
+    _add_draw_arguments(add_command("draw", "draw a model as an SVG", run_draw))
+    _add_convert_arguments(add_command("convert", "convert weights to a file of this library", run_convert))
+    _add_verify_arguments(add_command("verify", "check a weight file", run_verify))
+    _add_bench_arguments(add_command("bench", "time models and other libraries", run_bench))
+    return parser
+
+
+def _add_list_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("pattern", nargs="?", default="", help="a pattern such as '*inception*'; all models by default")
+    command.add_argument("--pretrained", action="store_true", help="list published weights as name.tag")
+
+
+def _add_info_arguments(command: argparse.ArgumentParser) -> None:
+    _complete_models(command.add_argument("name", help=MODEL_HELP))
+
+
+def _add_draw_arguments(command: argparse.ArgumentParser) -> None:
+    _complete_models(command.add_argument("name", help=MODEL_HELP))
+    command.add_argument("path", help="the .svg file to write")
+    command.add_argument(
+        "--full",
+        action="store_const",
+        const="full",
+        default="forms",
+        dest="detail",
+        help="draw every block, not each form once",
+    )
+
+
+def _add_convert_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", help="a .pth, .pt, .ckpt or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    command.add_argument("path", help="the .safetensors file to write")
+    _add_architecture(command)
+    command.add_argument("--class-names", metavar="NAME", nargs="+", help="names of the classes, in the order of the outputs")
+
+
+def _add_verify_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", help="a .safetensors or .pth file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    _add_architecture(command)
+
+
+def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
+    _complete_models(command.add_argument("models", nargs="*", default=["googlenet"], metavar="MODEL", help=MODEL_HELP))
+    command.add_argument(
+        "--peers", action="store_true", help="also time torchvision, timm, ONNX Runtime and OpenVINO, if installed"
+    )
+    command.add_argument("--train", action="store_const", const="training", dest="job", help="time a training step")
+    command.add_argument("--load", action="store_const", const="loading", dest="job", help="time the creation of a model")
+    command.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images in a batch (default: 1 8)")
+    command.add_argument("--size", type=int, help="side of the images in pixels (default: the model's own)")
+    command.add_argument("--rounds", type=int, default=9, help="number of timings; the median is shown (default: 9)")
+    command.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
+    command.add_argument(
+        "--precision", choices=tuple(PRECISIONS), default="fp32", help="data type of the computation (default: fp32)"
+    )
+    command.add_argument("--device", help="cpu, cuda, ... (default: cpu)")
+    command.add_argument("--plot", metavar="FILE", help="also plot the timings to a .png, .pdf or .svg file")
+    command.set_defaults(job="inference")
+
+
+def _add_architecture(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--architecture", metavar="NAME", help=f"{MODEL_HELP}; needed if the weights do not name their model")
+
+
+def _complete_models(argument: argparse.Action) -> None:
+    """Let shell completion suggest the names of models for this argument."""
+    argument.completer = lambda **_: list_models()  # type: ignore[attr-defined]  # an attribute that argcomplete reads
