@@ -152,3 +152,8 @@ __all__ = [
     "weights",
     "with_aux",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, without the other folders of the package."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -34,6 +34,11 @@ def test_exported_names():
     assert not undocumented
 
 
+def test_dir_lists_the_public_names():
+    assert [name for name in dir(iz) if not name.startswith("__")] == iz.__all__
+    assert {"__version__", "__all__", "__doc__"} <= set(dir(iz))
+
+
 def test_no_module_has_the_name_of_a_function_beside_it():
     for face in [PACKAGE / "__init__.py", *PACKAGE.rglob("*/__init__.py")]:
         module = importlib.import_module(".".join(face.parent.relative_to(ROOT).parts))
@@ -43,8 +48,9 @@ def test_no_module_has_the_name_of_a_function_beside_it():
 
 def test_a_module_is_private_or_in_the_reference():
     for path in PACKAGE.rglob("*.py"):
-        if not path.name.startswith("_"):
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if not any(part.startswith("_") for part in parts):
+            name = ".".join(parts)
             assert f"::: {name}\n" in REFERENCE, name
 
 
