@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent / "drawings"
 
 
 def drawings() -> dict[str, str]:
-    """Return the SVG of every model, by file name."""
+    """Return the SVG of every model by file name."""
     return {f"{name}.svg": iz.draw(name).svg for name in iz.list_models()}
 
 
