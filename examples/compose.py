@@ -1,4 +1,4 @@
-"""A network of one's own: composed, registered, summarised, trained, saved, and loaded in a fresh process."""
+"""Compose a network, register, train and save it, and load it in a new process."""
 
 import argparse
 import subprocess
@@ -13,7 +13,7 @@ import inceptionzoo as iz
 
 
 def block(width: int) -> iz.Concat:
-    """Return four branches of equal width: a point, a square, a cross, and what a pool keeps."""
+    """Return four branches of equal width: 1x1, 3x3, 1x5 with 5x1, and a max pool with 1x1."""
     cross = iz.chain(iz.Conv(width), iz.Conv(width, (1, 5)), iz.Conv(width, (5, 1)))
     kept = iz.chain(iz.Pool("max", 3), iz.Conv(width))
     return iz.concat(point=iz.Conv(width), square=iz.chain(iz.Conv(width), iz.Conv(width, 3)), cross=cross, kept=kept)
@@ -38,6 +38,6 @@ if __name__ == "__main__":
     model, held_out = iz.create_model("crossnet", width=24), DataLoader(val, 64)
     iz.fit(model, DataLoader(train, 64, shuffle=True), held_out, epochs=options.epochs, seed=0, progress=True)
     iz.save_weights(model, options.out, metrics={"val_accuracy": iz.evaluate(model, held_out).accuracy})
-    print(f"held-out accuracy {iz.evaluate(model, held_out).accuracy:.3f}; in a fresh process:", flush=True)
+    print(f"held-out accuracy {iz.evaluate(model, held_out).accuracy:.3f}; in a new process:", flush=True)
     again = "import sys, inceptionzoo as iz, compose; m = iz.load_model(sys.argv[1]); print(m.entry.name, m.arguments)"
     subprocess.run([sys.executable, "-c", again, str(Path(options.out).resolve())], check=True, cwd=Path(__file__).parent)

@@ -1,11 +1,11 @@
-"""Several processes, one training: `fit` under torchrun, on scikit-learn's digits.
+"""Train in several processes with `fit` and torchrun, on scikit-learn's digits.
 
 torchrun --standalone --nproc-per-node 2 examples/ddp.py    # or: python -m torch.distributed.run ...
 python examples/ddp.py                                      # the same training in one process
 
-Every process makes the same call with the same loader. Each batch of 32 is split between them, so that the rows are those of
-one process, but for what batch normalisation sees and what dropout draws. The first process writes the files. On a machine
-with GPUs each takes one.
+Every process calls `fit` with the same loader. Each batch of 32 images is split between the processes, so the history is the
+same as with one process, except for the batch statistics of batch normalisation and the random numbers of dropout. The first
+process writes the files. On a machine with GPUs, each process uses one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="googlenet", help="any of iz.list_models()")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--images", type=int, default=1437, help="how many to train on")
+    parser.add_argument("--images", type=int, default=1437, help="number of training images")
     parser.add_argument("--out", type=Path, default=Path("runs/ddp"))
     asked = parser.parse_args()
     data = load_digits()

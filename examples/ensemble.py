@@ -1,6 +1,7 @@
-"""The last step of the report that this library began with: several models combined. Here on scikit-learn's digits.
+"""Combine several models to an ensemble, on scikit-learn's digits.
 
-Each member is another network trained from another seed; one file holds them all, with weights fitted on data of their own.
+The members are different networks, trained from different seeds. Their weights in the ensemble are fitted on separate data.
+One file holds all members and weights.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ MEMBERS = ("googlenet", "vgg11_bn_cifar", "googlenet", "vgg13_bn_cifar")
 
 
 def digits(seed: int) -> list[TensorDataset]:
-    """Return digits to train on, to fit the weights on and the rest, (3, 32, 32); under noise, which makes them hard."""
+    """Return digits for training, for fitting the weights and for testing, as noisy images (3, 32, 32).
+
+    The noise makes the task harder.
+    """
     data = load_digits()
     random = torch.Generator().manual_seed(seed)
     images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 8 - 1

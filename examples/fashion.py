@@ -1,7 +1,7 @@
-"""Fashion-MNIST in half an hour of two CPU cores: a small Inception network, and torchvision's GoogLeNet beside it.
+"""Train a small Inception network on Fashion-MNIST in half an hour on two CPU cores, or torchvision's GoogLeNet.
 
 python examples/fashion.py                     # reads the four files of Debian's dataset-fashion-mnist, or of --data FOLDER
-python examples/fashion.py --peer --epochs 11  # torchvision's GoogLeNet, its own initial weights, the same images and loop
+python examples/fashion.py --peer --epochs 11  # torchvision's GoogLeNet and initial weights, same images and training
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 import inceptionzoo as iz
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-MEAN, STD = 0.286, 0.353  # of the training images, in 0..1
+MEAN, STD = 0.286, 0.353  # of the training images, with values from 0 to 1
 NETWORK = iz.network(
     conv1=iz.Conv(32, 3),
     conv2=iz.Conv(64, 3, 2),
@@ -34,7 +34,10 @@ NETWORK = iz.network(
 
 
 class Images:
-    """Batches of images (n, 1, 28, 28), or (n, 3, 32, 32); those to train on are shuffled, mirrored, moved by up to 2 px."""
+    """Batches of images (n, 1, 28, 28), or (n, 3, 32, 32) if `wide`.
+
+    Training images are shuffled, mirrored at random and shifted by up to 2 px.
+    """
 
     def __init__(self, folder: Path, split: str, size: int, *, training: bool, wide: bool) -> None:
         self.images, self.targets = (
@@ -59,7 +62,7 @@ class Images:
 
 
 def moved(images: Tensor) -> Tensor:
-    """Return each image mirrored or not, and moved."""
+    """Return the images, each mirrored at random and shifted by up to 2 px."""
     count, side = len(images), images.shape[-1]
     padded = pad(images, (2, 2, 2, 2), value=-MEAN / STD)
     rows, columns = (torch.randint(5, (count, 1)) + torch.arange(side) for _ in range(2))
@@ -68,7 +71,7 @@ def moved(images: Tensor) -> Tensor:
 
 
 def peer() -> iz.Net:
-    """Return torchvision's GoogLeNet, with the weights and auxiliary heads that it starts from; the outputs are its own."""
+    """Return GoogLeNet with torchvision's initial weights and auxiliary heads. The outputs equal torchvision's."""
     import torchvision
 
     start = torchvision.models.googlenet(weights=None, aux_logits=True, num_classes=len(CLASSES), init_weights=True)
@@ -80,7 +83,7 @@ def peer() -> iz.Net:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
-    parser.add_argument("--peer", action="store_true", help="torchvision's GoogLeNet, at 32 px and in three channels")
+    parser.add_argument("--peer", action="store_true", help="train torchvision's GoogLeNet, with 32 px and three channels")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)

@@ -1,9 +1,9 @@
-"""From a folder of class folders to a model that can be given away: trained, evaluated, drawn, saved with its card.
+"""Fine-tune or train a model on a folder of images, evaluate and plot it, and save it with a model card.
 
-DATA holds a folder a class, of which every fifth image is held out, or such folders as train/ and val/.
+DATA has one folder for each class; every fifth image is held out. Or it has train/ and val/ with one folder for each class.
 
 python examples/finetune.py moles --model googlenet --pretrained                 # published weights, a new classifier
-python examples/finetune.py moles --weights mine.safetensors --freeze-epochs 2   # a file; at first the classifier alone
+python examples/finetune.py moles --weights mine.safetensors --freeze-epochs 2   # a file; first train only the classifier
 python examples/finetune.py moles --size 128 --augment --balance --adamw --ema 0.99 --precision bf16   # from random weights
 """
 
@@ -72,33 +72,33 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="a folder of class folders, or one with train/ and val/ of them")
+    parser.add_argument("data", type=Path, help="a folder with one folder for each class, or with train/ and val/")
     parser.add_argument("--model", default="googlenet", help="any of iz.list_models()")
     parser.add_argument("--weights", type=Path, help="a .safetensors or .pth file to start from")
     parser.add_argument("--pretrained", action="store_true", help="start from the published weights")
-    parser.add_argument("--size", type=int, help="image side in pixels; the model's own where nothing is said")
+    parser.add_argument("--size", type=int, help="image side in pixels (default: the model's own)")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--lr", type=float, help="learning rate; the model's recipe where nothing is said")
+    parser.add_argument("--lr", type=float, help="learning rate (default: the model's recipe)")
     parser.add_argument("--warmup-epochs", type=int, default=0)
-    parser.add_argument("--freeze-epochs", type=int, default=0, help="epochs in which the classifier alone is trained")
-    parser.add_argument("--aux", action="store_true", help="train with the network's auxiliary heads, which are random")
-    parser.add_argument("--layer-decay", type=float, help="the rate of a stage over that of the next, 0.8 for example")
+    parser.add_argument("--freeze-epochs", type=int, default=0, help="epochs that train only the classifier")
+    parser.add_argument("--aux", action="store_true", help="train with the auxiliary heads of the network, from random weights")
+    parser.add_argument("--layer-decay", type=float, help="ratio of a stage's learning rate to the next stage's, such as 0.8")
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     parser.add_argument("--drop-rate", type=float, help="dropout before the classifier")
-    parser.add_argument("--ema", type=float, help="decay of an average of the weights, 0.99 for example")
+    parser.add_argument("--ema", type=float, help="decay of the moving average of the weights, such as 0.99")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
-    parser.add_argument("--balance", action="store_true", help="weigh each class by one over its share of the images")
-    parser.add_argument("--adamw", action="store_true", help="AdamW with weight decay 0.05 in place of the recipe's SGD")
-    parser.add_argument("--augment", action="store_true", help="also turn images by quarters, mirror, brighten them")
+    parser.add_argument("--balance", action="store_true", help="weight each class by the inverse of its frequency")
+    parser.add_argument("--adamw", action="store_true", help="use AdamW with weight decay 0.05 instead of the recipe's SGD")
+    parser.add_argument("--augment", action="store_true", help="also rotate by 90 degrees, mirror and brighten images")
     parser.add_argument("--out", type=Path, default=Path("runs/finetune"))
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
 def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[ImageFolder, ImageFolder]:
-    """Return images to train on, augmented, and images held out, as they are. All are kept in memory, a little larger."""
-    part = 0.875  # of the image's side is cropped
+    """Return augmented training images and plain held-out images. All are cached in memory, a little larger than `--size`."""
+    part = 0.875  # the crop's share of the image's side
     side = round(model.data.input_size[1] / part)
 
     @cache
@@ -108,7 +108,7 @@ def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[I
         return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 
     more: dict[str, Any] = {"color_jitter": (0.1, 0.0, 0.0), "vflip": 0.5} if asked.augment else {"color_jitter": None}
-    crop = iz.transforms(model, training=True, scale=(part**2, part**2), ratio=(1.0, 1.0), **more)  # all at one scale
+    crop = iz.transforms(model, training=True, scale=(part**2, part**2), ratio=(1.0, 1.0), **more)  # a crop at a fixed scale
     augmented = (
         v2.Compose([v2.RandomChoice([v2.RandomRotation((turn, turn)) for turn in (0, 90)]), crop]) if asked.augment else crop
     )
@@ -124,7 +124,7 @@ def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[I
 
 
 def own_statistics(data: iz.DataConfig, paths: list[str]) -> iz.DataConfig:
-    """Return how images are prepared, with the mean and the deviation of these images; the model's file will say so."""
+    """Return the preprocessing with the mean and standard deviation of these images. It is saved with the model."""
     small = [Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BOX) for path in paths]
     values = torch.stack([pil_to_tensor(image) for image in small]) / 255
     mean, deviation = (measure.tolist() for measure in (values.mean((0, 2, 3)), values.std((0, 2, 3))))
@@ -132,8 +132,8 @@ def own_statistics(data: iz.DataConfig, paths: list[str]) -> iz.DataConfig:
 
 
 def stepping(asked: argparse.Namespace, model: iz.Net) -> dict[str, Any]:
-    """Return the arguments of `fit` that say by which steps it trains."""
-    steps = {"warmup_epochs": asked.warmup_epochs, "layer_decay": asked.layer_decay}  # fit refuses them beside an optimizer
+    """Return the arguments of `fit` for the optimizer and the learning rate."""
+    steps = {"warmup_epochs": asked.warmup_epochs, "layer_decay": asked.layer_decay}  # fit rejects them with --adamw
     if not asked.adamw:
         return {"lr": asked.lr, **steps}
     optimizer = torch.optim.AdamW(model.parameters(), 5e-4 if asked.lr is None else asked.lr, weight_decay=0.05)
@@ -141,7 +141,7 @@ def stepping(asked: argparse.Namespace, model: iz.Net) -> dict[str, Any]:
 
 
 def balanced(targets: list[int]) -> Tensor:
-    """Return a weight for each class, one over its share, their mean 1."""
+    """Return a weight for each class: the inverse of its frequency, with a mean of 1."""
     weights = 1 / torch.tensor(targets).bincount()
     return weights / weights.mean()
 

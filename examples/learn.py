@@ -1,6 +1,6 @@
-"""Every architecture learns: ten handwritten digits, from random weights, each with the recipe that its registry entry carries.
+"""Train every architecture on ten handwritten digits, from random weights, with the recipe of its registry entry.
 
-python examples/learn.py                                  # all of iz.list_models(), at the smallest size that fits
+python examples/learn.py                                  # all of iz.list_models(), at 32 or 75 px
 python examples/learn.py --models vgg19 googlenet_paper --epochs 10
 """
 
@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import inceptionzoo as iz
 
-SIZES = (32, 75)  # pixels; the first that a network takes
-LARGER = {"inception_v4": 107}  # a last map of 2x2 px: with one pixel an image, batch normalisation keeps it at chance
+SIZES = (32, 75)  # image sides in pixels; the first that is large enough for the network is used
+LARGER = {"inception_v4": 107}  # the last map has 2x2 px; with 1x1, batch normalisation keeps the accuracy at chance
 
 
 def digits(size: int) -> tuple[TensorDataset, TensorDataset]:
-    """Return scikit-learn's digits, 1,437 to train on and 360 held out, as (3, size, size) images of mean 0."""
+    """Return scikit-learn's digits, 1,437 for training and 360 held out, as images (3, size, size) with values from -1 to 1."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -34,7 +34,7 @@ def digits(size: int) -> tuple[TensorDataset, TensorDataset]:
 
 
 def learn(name: str, epochs: int, seed: int) -> tuple[int, iz.Result, float]:
-    """Train the model and return its size in pixels, its result on the digits held out, and seconds."""
+    """Train a model. Return the image side in pixels, the result on the held-out digits, and the seconds of training."""
     torch.manual_seed(seed)
     model = iz.create_model(name, num_classes=10)
     size = LARGER.get(name) or next(size for size in SIZES if size >= model.min_input_size)
@@ -48,7 +48,7 @@ def learn(name: str, epochs: int, seed: int) -> tuple[int, iz.Result, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=iz.list_models())
-    parser.add_argument("--epochs", type=int, default=6, help="of 44 steps of 32 images")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs, each of 44 steps with 32 images")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     print("| model | px | lr | steps | held-out accuracy | seconds |\n| --- | ---: | ---: | ---: | ---: | ---: |")

@@ -1,6 +1,6 @@
-"""What a training step costs: peak memory and time for each image, of every combination of `fit`'s ways to save memory.
+"""Measure the peak memory and the time per image of a training step, for the options of `fit` that save memory.
 
-python examples/memory.py                                   # the seed's network, 224 px, an effective batch of 32
+python examples/memory.py                                   # googlenet_cifar, 224 px, an effective batch of 32
 python examples/memory.py --model googlenet --size 128 --batch 8
 """
 
@@ -22,7 +22,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
-    """Print the peak memory over what the process had before, in MiB, and the seconds an image took."""
+    """Print the peak memory in MiB, beyond what the process used before, and the seconds per image."""
     import torch
 
     import inceptionzoo as iz
@@ -31,7 +31,7 @@ def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
     net = iz.create_model(model, num_classes=2)
     images, targets = torch.randn(batch, 3, size, size), torch.arange(batch) % 2
     batches = list(zip(torch.split(images, small), torch.split(targets, small), strict=True))
-    other = iz.create_model("vgg11_bn_cifar", num_classes=2)  # whose training loads what training needs
+    other = iz.create_model("vgg11_bn_cifar", num_classes=2)  # trained first, so that imports are not measured
     iz.fit(other, [(images[:2, :, :32, :32], targets[:2])], epochs=1)
     settings: dict[str, object] = {"epochs": 1, "channels_last": False, "accumulate": batch // small, **OPTIONS[option]}
     start = time.perf_counter()
@@ -40,12 +40,12 @@ def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
 
 
 def main() -> None:
-    """Measure each combination in a process of its own, and print a table."""
+    """Measure each combination in a new process, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="googlenet_cifar")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
-    parser.add_argument("--batch", type=int, default=32, help="images of a step")
-    parser.add_argument("--small", type=int, nargs="+", default=[2], help="images at a time, for each of these a table")
+    parser.add_argument("--batch", type=int, default=32, help="images in a step")
+    parser.add_argument("--small", type=int, nargs="+", default=[2], help="images processed at a time; one or more numbers")
     parser.add_argument("--only", nargs="+", default=list(OPTIONS), help="the combinations to measure")
     parser.add_argument("--option", help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -1,7 +1,8 @@
 """Train a two-class GoogLeNet, save it, load it back, predict.
 
-Without --data it uses two of scikit-learn's handwritten digits, 357 real images of 8x8 px brought to 32x32. With --data DIR
-it uses DIR: a folder of class folders (every fifth image is held out), or one that holds such folders as train/ and val/.
+Without --data, it uses two of scikit-learn's handwritten digits: 357 images of 8x8 px, resized to 32x32. With --data DIR, it
+uses the images in DIR. DIR has one folder for each class, and every fifth image is held out. Or it has train/ and val/ with one
+folder for each class.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="a folder of class folders, or one with train/ and val/ of them")
+    parser.add_argument("--data", help="a folder with one folder for each class, or with train/ and val/")
     parser.add_argument("--model", default="googlenet", help="any of iz.list_models()")
-    parser.add_argument("--size", type=int, help="image side in pixels (32 for the digits, else 128)")
+    parser.add_argument("--size", type=int, help="image side in pixels (default: 32 for the digits, 128 for --data)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--out", default="runs/quickstart", help="where weights, history and pictures go")
+    parser.add_argument("--out", default="runs/quickstart", help="folder for weights, history and plots")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -70,7 +71,7 @@ def training_folder(folder: Path) -> Path:
 
 
 def data_sets(folder: Path, model: iz.Net, *, flip: bool) -> tuple[ImageFolder, ImageFolder]:
-    """Return images to train on, augmented, and images held out, as they are."""
+    """Return augmented training images and plain held-out images."""
     augmented = iz.transforms(model, training=True, scale=(0.7, 1.0), hflip=0.5 if flip else 0.0)
     plain = iz.transforms(model)
     if training_folder(folder) != folder:
@@ -83,7 +84,7 @@ def data_sets(folder: Path, model: iz.Net, *, flip: bool) -> tuple[ImageFolder, 
 
 
 def write_digits(folder: Path) -> Path:
-    """Write two of scikit-learn's digits as pictures, a folder a class."""
+    """Write two of scikit-learn's digits as images, with one folder for each class."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

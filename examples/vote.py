@@ -1,4 +1,4 @@
-"""Several trainings of finetune.py answer together, each seeing an image turned and mirrored: more certain, without training.
+"""Combine models of finetune.py to an ensemble, and average the predictions for rotated and mirrored images.
 
 for s in 0 1 2; do python examples/finetune.py moles --seed $s --out runs/$s; done
 python examples/vote.py moles/val runs/0 runs/1 runs/2
@@ -18,9 +18,10 @@ import inceptionzoo as iz
 
 
 class Views(nn.Module):
-    """A model that answers for the eight views of an image, turned by quarters and mirrored: the mean of its probabilities.
+    """The mean of a model's probabilities for eight views of an image: rotated by multiples of 90 degrees, and mirrored.
 
-    For images without an up and a down, square ones: (n, c, h, h) -> (n, num_classes), log probabilities as of an `Ensemble`.
+    Use it for square images without an upright direction: (n, c, h, h) -> (n, num_classes). The output is the log of the
+    mean, as of an `Ensemble`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -35,8 +36,8 @@ class Views(nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="a folder of class folders that no member has trained on")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that finetune.py wrote")
+    parser.add_argument("data", type=Path, help="a folder with one folder for each class, not used in training")
+    parser.add_argument("runs", type=Path, nargs="+", help="output folders of finetune.py")
     parser.add_argument("--out", type=Path, default=Path("runs/vote"))
     asked = parser.parse_args()
     members = [iz.create_model(f"local-dir:{run}/model") for run in asked.runs]
@@ -48,7 +49,7 @@ def main() -> None:
     print("| model | accuracy | balanced accuracy | AUC |\n| --- | ---: | ---: | ---: |")
     voters: dict[str, iz.Net | iz.Ensemble] = {**dict(zip(map(str, asked.runs), members, strict=True)), "together": ensemble}
     for name, model in voters.items():
-        loader = DataLoader(ImageFolder(asked.data, iz.transforms(model)), 32)  # each in its own normalisation
+        loader = DataLoader(ImageFolder(asked.data, iz.transforms(model)), 32)  # with the model's own normalisation
         for label, form in ((name, model), (f"{name}, eight views", Views(model))):
             result = iz.evaluate(form, loader)
             print(f"| {label} | {result.accuracy:.3f} | {result.balanced_accuracy:.3f} | {result.auc:.3f} |", flush=True)

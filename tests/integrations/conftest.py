@@ -1,4 +1,4 @@
-"""The pages of docs/embedding are what these tests run: a section's code is executed, and its test judges what it leaves."""
+"""Fixtures that run the code of docs/embedding. A test runs the code of one section and checks the variables it sets."""
 
 import os
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from sections import sections
 
 import inceptionzoo as iz
 
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}  # nothing but loopback is reached
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}  # these libraries must not send reports
 
 
 @pytest.fixture
 def moles(tmp_path, monkeypatch):
-    """A folder of our own, with two classes of noisy images, one redder than the other, in moles/train and moles/val."""
+    """Write noisy images of two classes, one redder than the other, to moles/train and moles/val."""
     random = numpy.random.default_rng(0)
     for split, count in (("train", 12), ("val", 6)):
         for number, name in enumerate(("benign", "malignant")):
@@ -30,7 +30,7 @@ def moles(tmp_path, monkeypatch):
 
 @pytest.fixture
 def page(moles) -> Callable[[str], dict[str, object]]:
-    """Run the code of a section as a user would, from one seed; return all that it has named."""
+    """Return a function that runs the code of a section with a fixed seed and returns the variables it sets."""
 
     def run(title: str) -> dict[str, object]:
         names: dict[str, object] = {"__name__": "page"}

@@ -1,4 +1,4 @@
-"""The code that stands under each heading of docs/embedding."""
+"""Read the code of docs/embedding, by heading."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def sections() -> dict[str, str]:
     """Return the code under each heading of the pages."""
-    found = {}
+    code_by_title = {}
     for page in sorted(PAGES.glob("*.md")):
-        found |= {title: "".join(BLOCK.findall(text)) for title, text in SECTION.findall(page.read_text("utf-8"))}
-    return found
+        code_by_title |= {title: "".join(BLOCK.findall(text)) for title, text in SECTION.findall(page.read_text("utf-8"))}
+    return code_by_title

@@ -1,11 +1,11 @@
-"""Accelerate: its loop, our model and our figures."""
+"""Accelerate: a training loop, then evaluate and save_weights."""
 
 import torch
 
 import inceptionzoo as iz
 
 
-def test_a_loop_and_its_figures(page, tmp_path):
+def test_training_and_evaluation(page, tmp_path):
     names = page("Accelerate")
     model, losses, result = names["model"], names["losses"], names["result"]
     assert type(model) is iz.Net

@@ -1,4 +1,4 @@
-"""AOTInductor: a package of compiled code."""
+"""AOTInductor: a compiled package."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from helpers import distance, noise
 pytestmark = pytest.mark.integration
 
 
-def test_a_package_of_any_batch(page):
+def test_a_package_with_a_dynamic_batch(page):
     names = page("AOTInductor")
     with torch.inference_mode():
         assert distance(names["logits"], names["model"](names["images"])) < 1e-4

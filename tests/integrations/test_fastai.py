@@ -1,4 +1,4 @@
-"""fastai's vision_learner, through timm."""
+"""fastai: vision_learner with a model from timm's registry."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def test_a_learner_trains_the_body(page):
     names = page("fastai")
     learner, body, model = (names[name] for name in ("learner", "body", "model"))
     assert type(body) is iz.Net
-    assert len(learner.opt.param_lists) == 2  # the body and the head, as fine_tune wants
+    assert len(learner.opt.param_lists) == 2  # fine_tune needs two groups: body and head
     x = noise(2, 3, 64, 64)
     with torch.inference_mode():
         assert learner.model[0].eval()(x).equal(model.eval().forward_features(x))

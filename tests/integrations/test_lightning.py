@@ -1,4 +1,4 @@
-"""Lightning: a module is trained, and its checkpoint is weights."""
+"""Lightning: train a module and load its checkpoint."""
 
 import pytest
 import torch
@@ -7,14 +7,14 @@ import inceptionzoo as iz
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",  # lightning 2.6 on torch 2.14
-    "ignore:.*does not have many workers",  # advice on speed
-    "ignore:.*srun.*",  # advice where SLURM is installed
-    "ignore:The number of training batches",  # advice on logging
+    "ignore:.*does not have many workers",  # a hint about speed
+    "ignore:.*srun.*",  # a hint if SLURM is installed
+    "ignore:The number of training batches",  # a hint about logging
     "ignore:.*You defined a `validation_step`",
 )
 
 
-def test_a_checkpoint_comes_back(page):
+def test_a_checkpoint_is_loaded(page):
     names = page("Lightning")
     module, trainer, model = names["module"], names["trainer"], names["model"]
     assert trainer.global_step == 6

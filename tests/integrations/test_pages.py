@@ -1,4 +1,4 @@
-"""Every section of the pages has a test here that runs it, and every test its section."""
+"""Every section of docs/embedding has a test, and every test has a section."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""segmentation_models_pytorch: encoders of a U-Net, through timm."""
+"""segmentation_models_pytorch: models as encoders of a U-Net and an FPN, through timm."""
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -26,7 +26,7 @@ def test_u_nets_train_at_odd_sizes(page):
         assert loss < names["losses"][name]
 
 
-def test_padding_makes_skips_fit(page):
+def test_same_padding_aligns_the_skip_connections(page):
     iz.interop.timm.register()
     images = torch.randn(1, 3, 96, 128)
     valid, same = (

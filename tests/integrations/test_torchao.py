@@ -1,4 +1,4 @@
-"""torchao: convolutions in int8, and what that does to the accuracy on digits."""
+"""torchao: int8 convolutions, and their accuracy on digits."""
 
 import pytest
 import torch
@@ -7,12 +7,12 @@ from torch.utils.data import DataLoader
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:The input of maxpool2d is not quantized"),  # as it should be: see the page
+    pytest.mark.filterwarnings("ignore:The input of maxpool2d is not quantized"),  # expected: see docs/embedding/inference.md
 ]
 
 
-def quantised(graph):
-    """Return whether every convolution of the graph takes int8 images and int8 weights."""
+def is_quantised(graph):
+    """Return whether the input and the weight of every convolution are dequantised int8 tensors."""
     convolutions = [node for node in graph.graph.nodes if "conv2d" in str(node.target)]
     assert len(convolutions) == 57
     return all("dequantize" in str(argument.target) for node in convolutions for argument in node.args[:2])
@@ -21,7 +21,7 @@ def quantised(graph):
 def test_accuracy_in_int8(page):
     names = page("torchao")
     int8, fast, loader = names["int8"], names["fast"], DataLoader(names["held_out"], 60, drop_last=True)
-    assert quantised(int8)
+    assert is_quantised(int8)
     assert sum(value.numel() for value in int8.state_dict().values() if value.dtype == torch.int8) > 5_500_000
     with torch.no_grad():
         logits = {

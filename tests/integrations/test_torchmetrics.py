@@ -1,4 +1,4 @@
-"""torchmetrics' FID with our network: pytorch-fid's values, on the same images and the same random weights."""
+"""torchmetrics' FID gives the values of pytorch-fid, on the same images and the same random weights."""
 
 import numpy
 import pytest
@@ -11,11 +11,11 @@ from torch import nn
 
 import inceptionzoo as iz
 
-pytestmark = pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated")  # pytorch-fid's call of scipy's sqrtm
+pytestmark = pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated")  # pytorch-fid calls scipy's sqrtm
 
 
 class Pooled(nn.Module):
-    """The mean of one map, as pytorch-fid's smaller features are."""
+    """The spatial mean of one feature map, like the smaller features of pytorch-fid."""
 
     def __init__(self, model):
         super().__init__()
@@ -27,7 +27,7 @@ class Pooled(nn.Module):
 
 @pytest.fixture
 def theirs(monkeypatch):
-    """pytorch-fid's network with random weights in place of those that it downloads."""
+    """Return pytorch-fid's network with random weights instead of downloaded ones."""
     module = pytorch_fid.inception
     plain = module._inception_v3(num_classes=1008, aux_logits=False, weights=None)
     monkeypatch.setattr(module, "load_state_dict_from_url", lambda url, progress: plain.state_dict())
@@ -38,7 +38,7 @@ def theirs(monkeypatch):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Two folders of 66 images: with more of them than features, 64, covariances have full rank."""
+    """Write two folders of 66 images. There are 64 features, so the covariances have full rank."""
     random = numpy.random.default_rng(0)
     for name, mean in (("real", 110), ("fake", 150)):
         (tmp_path / name).mkdir()
@@ -54,13 +54,13 @@ def pixels(folder):
 
 def updated(fid, images):
     with torch.inference_mode():
-        for name, all_of_them in images.items():
-            for part in all_of_them.split(11):
-                fid.update(part, real=name == "real")
+        for name, pixels in images.items():
+            for batch in pixels.split(11):
+                fid.update(batch, real=name == "real")
     return fid
 
 
-def test_the_distance_is_pytorch_fids(page, theirs, folders):
+def test_the_distance_equals_pytorch_fids(page, theirs, folders):
     metric = page("torchmetrics' FID")["metric"]
     state, images = theirs.state_dict(), {name: pixels(folder) for name, folder in folders.items()}
     stem = iz.create_model("inception_v3_fid", weights=state, features_only=True, out_indices=["pool1"]).eval()

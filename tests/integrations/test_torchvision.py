@@ -1,28 +1,28 @@
-"""torchvision's detection: Faster R-CNN on a pyramid of our maps."""
+"""torchvision's detection: Faster R-CNN on a feature pyramid."""
 
 import torch
 
 import inceptionzoo as iz
 
 
-def test_a_step_and_a_prediction(page):
+def test_training_step_and_prediction(page):
     names = page("torchvision's detection")
     detector, images, targets = names["detector"], names["images"], names["targets"]
     body = detector.backbone.body
     assert set(names["losses"]) == {"loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"}
     sum(names["losses"].values()).backward()
-    untouched = [key for key, parameter in body.named_parameters() if not parameter.grad.abs().sum()]
-    assert untouched == []
+    without_gradient = [key for key, parameter in body.named_parameters() if not parameter.grad.abs().sum()]
+    assert without_gradient == []
     optimizer = torch.optim.SGD(detector.parameters(), 0.01)
     for _ in range(2):
         optimizer.step()
         optimizer.zero_grad()
-        torch.manual_seed(0)  # it samples the boxes that it learns from
+        torch.manual_seed(0)  # the detector samples boxes at random
         loss = sum(detector(images, targets).values())
         loss.backward()
     assert loss < sum(names["losses"].values())
 
-    detector.roi_heads.score_thresh = 0.0  # so little training is sure of nothing
+    detector.roi_heads.score_thresh = 0.0  # after so little training, all scores are low
     plain = iz.create_model("googlenet", weights=body.state_dict(), num_classes=0).eval()
     with torch.inference_mode():
         found, x = detector.eval()(images), torch.stack(images[1:])

@@ -1,4 +1,4 @@
-"""transformers' wrapper of timm's models, on the folder that save_pretrained writes."""
+"""transformers reads and writes the folder of save_pretrained, through its wrapper for timm."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ import inceptionzoo as iz
 
 
 @one_thread()
-def test_the_folder_is_read_and_written(page):
+def test_a_folder_is_read_and_written(page):
     names = page("transformers")
     model, theirs, again, image = (names[name] for name in ("model", "theirs", "again", "image"))
     assert type(theirs) is TimmWrapperForImageClassification
@@ -24,13 +24,13 @@ def test_the_folder_is_read_and_written(page):
         assert again(pixels).equal(model(pixels))
     assert float(output.loss) == pytest.approx(float(torch.nn.functional.cross_entropy(output.logits, torch.tensor([1]))))
     assert (again.class_names, again.data) == (("benign", "malignant"), model.data)
-    said = {answer["label"]: answer["score"] for answer in names["answers"]}
-    assert said == pytest.approx(dict(iz.predict(again, image)))
+    probabilities = {answer["label"]: answer["score"] for answer in names["answers"]}
+    assert probabilities == pytest.approx(dict(iz.predict(again, image)))
 
 
 @one_thread()
 @pytest.mark.parametrize("arguments", [{}, {"in_chans": 1}, {"global_pool": "max"}, {"padding": "same"}])
-def test_features_of_every_kind_of_model(arguments, tmp_path):
+def test_features_and_logits_of_variants(arguments, tmp_path):
     iz.interop.timm.register()
     images = noise(2, arguments.get("in_chans", 3), 64, 64)
     model = fill(iz.create_model("googlenet", num_classes=3, **arguments), images)
