@@ -1,7 +1,7 @@
-"""`inceptionzoo bench`: how fast models run here, beside their peers, measured so that anyone can repeat it."""
+"""Benchmarks: time and memory of models here and in other libraries. `inceptionzoo bench` on the command line."""
 
-from ._jobs import PRECISIONS
 from ._run import bench
+from ._runners import PRECISIONS
 from ._timings import Timings
 
 __all__ = ["PRECISIONS", "Timings", "bench"]

@@ -1,65 +1,43 @@
-"""The same network, the same weights, by every way of running it that is installed: ours, and the peers'."""
+"""The same network with the same weights in other libraries: torchvision, timm, ONNX Runtime, OpenVINO."""
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..inference import fuse
 from ..nn import Net
 from ..weights import exported_state_dict
 
 Call = Callable[[Tensor], Tensor]
-OURS = ("inceptionzoo", "fused", "fused, compiled")
 
 
-def ours(model: Net, dtype: torch.dtype, *, compiled: bool) -> Iterator[tuple[str, Call]]:
-    """Yield our own forms of the model, in `dtype`: as it is, fused, and compiled."""
-    yield "inceptionzoo", model if dtype is torch.float32 else copy.deepcopy(model).to(dtype)
-    yield "fused", fuse(model).to(dtype)
-    if compiled:
-        yield "fused, compiled", fuse(model, compile=True).to(dtype)
+def entry_name(model: Net) -> str:
+    """Return the registered name of a model that `create_model` built."""
+    assert model.entry is not None
+    return model.entry.name
 
 
-def peers(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tuple[str, Call]]:
-    """Yield the peers that are installed and have this network, with this model's weights, in the images' dtype."""
-    for name, build in LIBRARIES.items():
-        if layout_of(model, name):
-            other = build(model).eval().to(images)
-            yield name, other
-            other = copy.deepcopy(other).to(memory_format=torch.channels_last)
-            yield f"{name}, channels_last", other
-            if compiled:
-                yield f"{name}, compiled", torch.compile(other, options={"freezing": True})
-    if images.device.type == "cpu" and images.dtype is torch.float32:
-        yield from _runtimes(model, images)
-
-
-def _named(model: Net, layout: str) -> str | None:
-    """Return the model's name, where its weights have this layout."""
-    entry = model.entry
-    return entry.name if entry is not None and layout in {item.name for item in entry.layouts} else None
-
-
-def layout_of(model: Net, library: str) -> str | None:
-    """Return the name of the layout in which a library has this model, or None where it does not."""
+def layout_in(library: str, model: Net) -> str | None:
+    """Return the name of the layout of the model's weights in a library, or None if the library lacks the model."""
     import torchvision
 
+    name = entry_name(model)
+    layouts = {layout.name for layout in model.entry.layouts} if model.entry is not None else set()
     if library == "torchvision":
-        name = _named(model, "torchvision")
-        return "torchvision" if name and hasattr(torchvision.models, name) else None
-    layouts = ("timm", "torchvision")  # the names of some of timm's are torchvision's
-    return next((layout for layout in layouts if (name := _named(model, layout)) and _has_timm(name)), None)
+        return "torchvision" if "torchvision" in layouts and hasattr(torchvision.models, name) else None
+    candidates = ("timm", "torchvision")  # some models of timm have torchvision's names
+    return next((layout for layout in candidates if layout in layouts and _is_in_timm(name)), None)
 
 
-def _has_timm(name: str) -> bool:
-    """Return whether timm has a model of this name, of its own: our bridge may have put ours there."""
+def _is_in_timm(name: str) -> bool:
+    """Return whether timm has its own model of this name, not one that `interop.timm.register` added."""
     from timm.models import is_model, model_entrypoint
 
     from ..interop.timm import is_bridged
@@ -67,60 +45,81 @@ def _has_timm(name: str) -> bool:
     return is_model(name) and not is_bridged(model_entrypoint(name))
 
 
-def in_torchvision(model: Net, *, drawn: bool = False) -> Any:
-    """Return torchvision's network with the model's weights; with `drawn`, with the random ones that it begins with."""
+def build_torchvision(model: Net, *, random: bool = False) -> Any:
+    """Return torchvision's network with the model's weights, or with torchvision's random initialisation."""
     import torchvision
 
-    assert model.entry is not None
-    name = model.entry.name
-    inception = name in ("googlenet", "inception_v3")
-    options = {"init_weights": drawn, "aux_logits": False, "transform_input": False} if inception else {}
-    other = getattr(torchvision.models, name)(weights=None, num_classes=model.num_classes, **options)
-    if not drawn:
-        other.load_state_dict(exported_state_dict(model, "torchvision"))
-    return other
+    name = entry_name(model)
+    has_aux = name in ("googlenet", "inception_v3")
+    options = {"init_weights": random, "aux_logits": False, "transform_input": False} if has_aux else {}
+    network = getattr(torchvision.models, name)(weights=None, num_classes=model.num_classes, **options)
+    if not random:
+        network.load_state_dict(exported_state_dict(model, "torchvision"))
+    return network
 
 
-def in_timm(model: Net, *, drawn: bool = False) -> Any:
-    """Return timm's network with the model's weights; with `drawn`, with the random ones that it begins with."""
+def build_timm(model: Net, *, random: bool = False) -> Any:
+    """Return timm's network with the model's weights, or with timm's random initialisation."""
     import timm
 
-    assert model.entry is not None
-    other = timm.create_model(model.entry.name, num_classes=model.num_classes)
-    if not drawn:
-        layout = layout_of(model, "timm")
+    network = timm.create_model(entry_name(model), num_classes=model.num_classes)
+    if not random:
+        layout = layout_in("timm", model)
         assert layout is not None
-        other.load_state_dict(exported_state_dict(model, layout))
-    return other
+        network.load_state_dict(exported_state_dict(model, layout))
+    return network
 
 
-LIBRARIES = {"torchvision": in_torchvision, "timm": in_timm}
+def load_torchvision(model: Net, file: Path) -> Any:
+    """Return torchvision's network with the weights of a file."""
+    network = build_torchvision(model, random=True)
+    network.load_state_dict(load_file(file))
+    return network
 
 
-def _runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:
-    """Yield runtimes that take the model as ONNX."""
-    wanted = [name for name in ("onnxruntime", "openvino") if find_spec(name)]
-    if not wanted or not find_spec("onnxscript"):
+def load_timm(model: Net, file: Path) -> Any:
+    """Return timm's network with the weights of a file."""
+    import timm
+
+    return timm.create_model(entry_name(model), num_classes=model.num_classes, checkpoint_path=str(file))
+
+
+BUILDERS = {"torchvision": build_torchvision, "timm": build_timm}
+LOADERS = {"torchvision": load_torchvision, "timm": load_timm}
+
+
+def runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:
+    """Yield the installed runtimes that run the model as ONNX, with their names."""
+    installed = [name for name in ("onnxruntime", "openvino") if find_spec(name)]
+    if not installed or not find_spec("onnxscript"):
         return
-    data = _onnx(model, images)
-    if "onnxruntime" in wanted:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        (name,) = (entry.name for entry in session.get_inputs())
-        yield "ONNX Runtime", lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
-    if "openvino" in wanted:
-        import openvino
-
-        core, threads = openvino.Core(), torch.get_num_threads()
-        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        network = core.compile_model(core.read_model(data), "CPU", settings)
-        yield "OpenVINO", lambda x: torch.from_numpy(network(x.numpy())[0])
+    data = _export_onnx(model, images)
+    if "onnxruntime" in installed:
+        yield "ONNX Runtime", _onnxruntime(data)
+    if "openvino" in installed:
+        yield "OpenVINO", _openvino(data)
 
 
-def _onnx(model: nn.Module, images: Tensor) -> bytes:
+def _onnxruntime(data: bytes) -> Call:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    (name,) = (argument.name for argument in session.get_inputs())
+    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+def _openvino(data: bytes) -> Call:
+    import openvino
+
+    core, threads = openvino.Core(), torch.get_num_threads()
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    network = core.compile_model(core.read_model(data), "CPU", settings)
+    return lambda x: torch.from_numpy(network(x.numpy())[0])
+
+
+def _export_onnx(model: nn.Module, images: Tensor) -> bytes:
     with warnings.catch_warnings(action="ignore"):
         program: Any = torch.onnx.export(model, (images,), dynamo=True, verbose=False)
     data: bytes = program.model_proto.SerializeToString()

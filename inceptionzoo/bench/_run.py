@@ -1,4 +1,4 @@
-"""Measure models beside their peers."""
+"""bench: time models of this library, and the same models in other libraries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +16,12 @@ from ..errors import ArgumentError, check_choice, check_int
 from ..nn import Net, check_device
 from ..spec import Shape, network_cost
 from ..zoo import create_model, find_entry
-from ._jobs import PRECISIONS, loads, train_networks, train_step
-from ._measure import apart, gemm_peak, load, machine, quartiles, ratio, take_turns
-from ._peers import OURS, Call, ours, peers
+from ._libraries import entry_name
+from ._machine import background_load, describe_machine
+from ._runners import OWN_RUNNERS, PRECISIONS, inference_runners, loading_runners, training_networks, training_step
+from ._timing import gemm_peak, quartiles, relative_error, time_interleaved, time_ratio
 from ._timings import Row, Timings
-from .memory import in_its_own_process
-
-PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "openvino", "llvmlite")
+from .memory import measure_in_subprocess
 
 
 def bench(
@@ -38,17 +36,50 @@ def bench(
     precision: Literal["fp32", "bf16"] = "fp32",
     device: str | torch.device | None = None,
 ) -> Timings:
-    """Time a job with models, ours and with `with_peers` the peers', call by call in turn.
+    """Time models, and with `with_peers` the same models in other installed libraries. Print or `plot` the result.
 
-    `job` is "inference"; "training", a step of SGD without auxiliary heads; or "loading", making the model at random and of
-    files, for which there are no batches. The last two say how much memory they take, each in a process of its own.
-    `size` is the side of the images in pixels, the model's own where it is None. `precision` "bf16" is that of weights and
-    images in inference, whose outputs are held against float32's, and autocast's in training; ONNX's runtimes are left out.
-    Ratios are to our fastest form, round by round; of loading, to our way with the same file.
+    All candidates run once in each round, so that a disturbance of the machine affects them alike. Ratios are taken
+    round by round. If other processes keep the machine busy, there are no ratios.
+
+    - `names`: the models. `batches`: the batch sizes. `size`: the side of the images in pixels; by default the model's own.
+    - `job`: "inference"; "training", a step of SGD without auxiliary heads; or "loading", the creation of a model with
+      random weights and from files. Training and loading also measure peak memory, each candidate in a subprocess.
+    - `compiled`: also time `torch.compile`.
+    - `precision` "bf16": bfloat16 weights and images in inference, with errors relative to float32; autocast in training.
+      ONNX Runtime and OpenVINO are left out.
+
+    The reference of the ratios is the fastest form of this library in inference, the plain model in training, and in
+    loading this library with the same file.
 
     Raises:
-        ArgumentError: an argument lies outside its range, or a model is unknown.
+        UnknownModelError: no model has one of the names.
+        ArgumentError: another argument is invalid.
     """
+    target = _check(batches, size, rounds, job, precision, device)
+    entries = [find_entry(name) for name in names]
+    rows: list[Row] = []
+    gemm, loads = gemm_peak(target), [background_load()]
+    for entry in entries:
+        model = create_model(entry.name).eval().to(target)
+        side = size or model.data.input_size[1]
+        for batch in batches if job != "loading" else (0,):
+            if job == "inference":
+                rows += _inference(model, side, batch, gemm, rounds, precision, with_peers=with_peers, compiled=compiled)
+            elif job == "training":
+                rows += _training(model, side, batch, rounds, precision, with_peers=with_peers)
+            else:
+                rows += _loading(model, side, rounds, with_peers=with_peers)
+            loads.append(background_load())
+    machine = describe_machine(target, max(loads))
+    if machine.busy:
+        rows = [replace(row, ratio=None) for row in rows]
+    return Timings(machine, gemm, rounds, precision, rows)
+
+
+def _check(
+    batches: Sequence[int], size: int | None, rounds: int, job: str, precision: str, device: str | torch.device | None
+) -> torch.device:
+    """Check the arguments of `bench` and return the device."""
     check_choice("job", job, ("inference", "training", "loading"))
     check_choice("precision", precision, PRECISIONS)
     check_int("rounds", rounds, 1)
@@ -56,97 +87,76 @@ def bench(
         check_int("size", size, 1)
     for batch in batches:
         check_int("batches", batch, 1)
-    entries = [find_entry(name) for name in names]
-    place = check_device(device) or torch.device("cpu")
-    if job == "loading" and place.type != "cpu":
+    target = check_device(device) or torch.device("cpu")
+    if job == "loading" and target.type != "cpu":
         raise ArgumentError(f"device={device!r} has no effect on loading, which is to the CPU; leave it out")
     if job == "loading" and precision != "fp32":
         raise ArgumentError(f"precision={precision!r} has no effect on loading, which is in float32; leave it out")
-    rows: list[Row] = []
-    peak, others = gemm_peak(place), [load()]
-    for entry in entries:
-        model = create_model(entry.name).eval().to(place)
-        side = size or model.data.input_size[1]
-        for batch in batches if job != "loading" else (0,):
-            if job == "inference":
-                rows += _inference(model, side, batch, peak, rounds, precision, with_peers=with_peers, compiled=compiled)
-            elif job == "training":
-                rows += _training(model, side, batch, rounds, precision, with_peers=with_peers)
-            else:
-                rows += _loading(model, side, rounds, with_peers=with_peers)
-            others.append(load())
-    found = {name: number for name in PACKAGES if (number := _version(name))}
-    timings = Timings(machine(place, max(others), found), peak, rounds, precision, rows)
-    if timings.machine.busy:
-        timings.rows[:] = [replace(row, ratio=None) for row in rows]
-    return timings
+    return target
 
 
 def _inference(
-    model: Net, side: int, batch: int, peak: float, rounds: int, precision: str, *, with_peers: bool, compiled: bool
+    model: Net, side: int, batch: int, gemm: float, rounds: int, precision: str, *, with_peers: bool, compiled: bool
 ) -> Iterator[Row]:
-    """Yield a row for each way of running the model on a batch of images."""
-    place = next(model.parameters()).device
-    images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(place)
+    """Yield a row for each runner on a batch of images. `gemm` is the rate of a matrix product in multiply-adds per second."""
+    device = next(model.parameters()).device
+    images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
         expected = model(images)
     images = images.to(PRECISIONS[precision])
-    forms: dict[str, Call] = dict(ours(model, images.dtype, compiled=compiled))
-    if with_peers:
-        forms |= dict(peers(model, images, compiled=compiled))
+    runners = inference_runners(model, images, with_peers=with_peers, compiled=compiled)
     with torch.inference_mode():
-        differences = {name: apart(call(images), expected) for name, call in forms.items()}
-        times = take_turns({name: partial(call, images) for name, call in forms.items()}, rounds, place)
-    best = min((name for name in OURS if name in times), key=lambda name: statistics.median(times[name]))
-    assert model.entry is not None
-    work = network_cost(model.network, Shape(model.in_chans, side, side), model.num_classes).macs * batch
+        errors = {name: relative_error(run(images), expected) for name, run in runners.items()}
+        times = time_interleaved({name: partial(run, images) for name, run in runners.items()}, rounds, device)
+    fastest = min((name for name in OWN_RUNNERS if name in times), key=lambda name: statistics.median(times[name]))
+    macs = network_cost(model.network, Shape(model.in_chans, side, side), model.num_classes).macs * batch
     for name, seconds in times.items():
-        share = work / statistics.median(seconds) / peak
-        yield replace(_row(model, side, batch, name, seconds, times[best]), apart=differences[name], share=share)
-
-
-def _row(model: Net, side: int, batch: int, name: str, seconds: list[float], ours: list[float]) -> Row:
-    assert model.entry is not None
-    low, median, high = (1000 * value for value in quartiles(seconds))
-    return Row(model.entry.name, side, batch, name, median, low, high, ratio(seconds, ours))
+        row = _row(model, side, batch, name, seconds, times[fastest])
+        yield replace(row, apart=errors[name], share=macs / statistics.median(seconds) / gemm)
 
 
 def _training(model: Net, side: int, batch: int, rounds: int, precision: str, *, with_peers: bool) -> Iterator[Row]:
-    """Yield a row for each library's step of training."""
-    assert model.entry is not None
-    place, shape = next(model.parameters()).device, [batch, model.in_chans, side, side]
-    networks = train_networks(model, peers=with_peers)
-    images = torch.randn(shape, device=place)
-    times = take_turns({name: train_step(build(), images, precision) for name, build in networks.items()}, rounds, place)
+    """Yield a row for the training step of each network."""
+    device, shape = next(model.parameters()).device, [batch, model.in_chans, side, side]
+    images = torch.randn(shape, device=device)
+    networks = training_networks(model, with_peers=with_peers)
+    steps = {name: training_step(build(), images, precision) for name, build in networks.items()}
+    times = time_interleaved(steps, rounds, device)
     for name, seconds in times.items():
-        asked = {"peers": with_peers, "shape": shape, "precision": precision}
-        memory = _memory(model, name, **asked) if place.type == "cpu" else None
+        memory = None
+        if device.type == "cpu":
+            memory = _memory(model, name, with_peers=with_peers, shape=shape, precision=precision)
         yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
 
 
 def _loading(model: Net, side: int, rounds: int, *, with_peers: bool) -> Iterator[Row]:
-    """Yield a row for each way of making the model."""
-    assert model.entry is not None
+    """Yield a row for each way to create the model."""
     images = torch.randn(1, model.in_chans, side, side)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        jobs = loads(model, Path(folder), peers=with_peers)
+        runners = loading_runners(model, Path(folder), with_peers=with_peers)
         expected = model(images)
-        found = {name: None if "random" in name else apart(job().eval()(images), expected) for name, job in jobs.items()}
-        times = take_turns(jobs, rounds, torch.device("cpu"))
+        errors = {
+            name: None if name.endswith("random") else relative_error(load().eval()(images), expected)
+            for name, load in runners.items()
+        }
+        times = time_interleaved(runners, rounds, torch.device("cpu"))
         for name, seconds in times.items():
-            library, _, what = name.partition(", ")
-            ours = times.get(f"inceptionzoo, {library}'s file" if "file" in what else f"inceptionzoo, {what}", seconds)
-            memory = _memory(model, name, peers=with_peers, folder=folder)
-            yield replace(_row(model, side, 0, name, seconds, ours), apart=found[name], memory=memory)
+            reference = times[_loading_reference(name, times)]
+            memory = _memory(model, name, with_peers=with_peers, folder=folder)
+            yield replace(_row(model, side, 0, name, seconds, reference), apart=errors[name], memory=memory)
 
 
-def _memory(model: Net, runner: str, **asked: object) -> float | None:
-    assert model.entry is not None
-    return in_its_own_process(model=model.entry.name, runner=runner, threads=torch.get_num_threads(), **asked)
+def _loading_reference(name: str, runners: dict[str, list[float]]) -> str:
+    """Return the runner of this library that does the same as `name`, or `name` if there is none."""
+    library, _, source = name.partition(", ")
+    reference = f"inceptionzoo, {library}'s file" if source.endswith("file") else f"inceptionzoo, {source}"
+    return reference if reference in runners else name
 
 
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+def _row(model: Net, side: int, batch: int, runner: str, seconds: list[float], reference: list[float]) -> Row:
+    low, median, high = (1000 * value for value in quartiles(seconds))
+    return Row(entry_name(model), side, batch, runner, median, low, high, time_ratio(seconds, reference))
+
+
+def _memory(model: Net, runner: str, **arguments: object) -> float | None:
+    return measure_in_subprocess(model=entry_name(model), runner=runner, threads=torch.get_num_threads(), **arguments)

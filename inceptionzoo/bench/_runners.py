@@ -1,47 +1,82 @@
-"""What is measured beside inference: a step of training, and making a model at random or of a file."""
+"""The runners: callables, by name, that do the same job with this library and with others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..inference import fuse
 from ..nn import Net
 from ..weights import exported_state_dict, save_weights
 from ..zoo import create_model
-from ._peers import LIBRARIES, layout_of
+from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, runtimes
 
-Job = Callable[[], Any]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+OWN_RUNNERS = ("inceptionzoo", "fused", "fused, compiled")  # of inference
 
 
-def train_networks(model: Net, *, peers: bool) -> dict[str, Callable[[], Any]]:
-    """Return who trains: networks of the model's architecture in the format that `fit` uses, or torchvision's and timm's."""
+def inference_runners(model: Net, images: Tensor, *, with_peers: bool, compiled: bool) -> dict[str, Call]:
+    """Return functions from images to logits, all with the model's weights and the dtype of the images."""
+    runners = dict(_own_runners(model, images.dtype, compiled=compiled))
+    if with_peers:
+        runners |= dict(_peer_runners(model, images, compiled=compiled))
+    return runners
 
-    def ours(checkpointed: bool) -> nn.Module:
-        assert model.entry is not None
-        net = create_model(model.entry.name, num_classes=model.num_classes)
-        net.set_grad_checkpointing(checkpointed)
+
+def _own_runners(model: Net, dtype: torch.dtype, *, compiled: bool) -> Iterator[tuple[str, Call]]:
+    yield "inceptionzoo", model if dtype is torch.float32 else copy.deepcopy(model).to(dtype)
+    yield "fused", fuse(model).to(dtype)
+    if compiled:
+        yield "fused, compiled", fuse(model, compile=True).to(dtype)
+
+
+def _peer_runners(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tuple[str, Call]]:
+    for library, build in BUILDERS.items():
+        if layout_in(library, model):
+            network = build(model).eval().to(images)
+            yield library, network
+            network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+            yield f"{library}, channels_last", network
+            if compiled:
+                yield f"{library}, compiled", torch.compile(network, options={"freezing": True})
+    if images.device.type == "cpu" and images.dtype is torch.float32:
+        yield from runtimes(model, images)
+
+
+def training_networks(model: Net, *, with_peers: bool) -> dict[str, Callable[[], Any]]:
+    """Return functions that build a network to train, of the model's architecture, with random weights.
+
+    The networks of this library are in channels_last, as in `fit`.
+    """
+
+    def build_own(checkpoint: bool) -> nn.Module:
+        net = create_model(entry_name(model), num_classes=model.num_classes)
+        net.set_grad_checkpointing(checkpoint)
         return net.to(memory_format=torch.channels_last)
 
     networks: dict[str, Callable[[], Any]] = {
-        "inceptionzoo": partial(ours, False),
-        "inceptionzoo, checkpointed": partial(ours, True),
+        "inceptionzoo": partial(build_own, False),
+        "inceptionzoo, checkpointed": partial(build_own, True),
     }
-    for name, build in LIBRARIES.items() if peers else ():
-        if layout_of(model, name):
-            networks[name] = partial(build, model, drawn=True)
+    for library, build in BUILDERS.items() if with_peers else ():
+        if layout_in(library, model):
+            networks[library] = partial(build, model, random=True)
     return networks
 
 
-def train_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Job:
-    """Return a step: forward, by autocast in another precision than "fp32", backward, SGD with momentum."""
+def training_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Callable[[], None]:
+    """Return a function that does one training step: forward, backward, SGD with momentum.
+
+    The forward pass uses autocast unless `precision` is "fp32".
+    """
     net.to(images.device).train()
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9)
     targets = torch.arange(len(images), device=images.device) % 2
@@ -56,44 +91,27 @@ def train_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Job:
     return step
 
 
-def loads(model: Net, folder: Path, *, peers: bool) -> dict[str, Job]:
-    """Return ways to make the model: at random, of a file of ours, and of each peer's file by us and by the peer.
+def loading_runners(model: Net, folder: Path, *, with_peers: bool) -> dict[str, Callable[[], Any]]:
+    """Return functions that build the model: with random weights, from its own file, and from the file of each peer.
 
-    The files are written into the folder, where they are not there yet.
+    A peer's file is loaded by this library and by the peer. Files that do not exist yet are written to the folder.
     """
-    assert model.entry is not None
-    name, classes = model.entry.name, model.num_classes
-    mine = folder / "inceptionzoo.safetensors"
-    if not mine.exists():
-        save_weights(model, mine)
-    jobs: dict[str, Job] = {
-        "inceptionzoo, random": partial(create_model, name, num_classes=classes),
-        "inceptionzoo, its file": partial(create_model, name, num_classes=classes, weights=mine),
+    create = partial(create_model, entry_name(model), num_classes=model.num_classes)
+    own_file = folder / "inceptionzoo.safetensors"
+    if not own_file.exists():
+        save_weights(model, own_file)
+    runners: dict[str, Callable[[], Any]] = {
+        "inceptionzoo, random": create,
+        "inceptionzoo, its file": partial(create, weights=own_file),
     }
-    for library, build in LIBRARIES.items() if peers else ():
-        layout = layout_of(model, library)
+    for library, build in BUILDERS.items() if with_peers else ():
+        layout = layout_in(library, model)
         if layout is None:
             continue
         file = folder / f"{library}.safetensors"
         if not file.exists():
             save_file({key: value.contiguous() for key, value in exported_state_dict(model, layout).items()}, file)
-        jobs[f"{library}, random"] = partial(build, model, drawn=True)
-        jobs[f"inceptionzoo, {library}'s file"] = partial(create_model, name, num_classes=classes, weights=file)
-        jobs[f"{library}, its file"] = partial(_READERS[library], model, file)
-    return jobs
-
-
-def _by_timm(model: Net, file: Path) -> Any:
-    import timm
-
-    assert model.entry is not None
-    return timm.create_model(model.entry.name, num_classes=model.num_classes, checkpoint_path=str(file))
-
-
-def _by_torchvision(model: Net, file: Path) -> Any:
-    other = LIBRARIES["torchvision"](model, drawn=True)
-    other.load_state_dict(load_file(file))
-    return other
-
-
-_READERS = {"timm": _by_timm, "torchvision": _by_torchvision}
+        runners[f"{library}, random"] = partial(build, model, random=True)
+        runners[f"inceptionzoo, {library}'s file"] = partial(create, weights=file)
+        runners[f"{library}, its file"] = partial(LOADERS[library], model, file)
+    return runners

@@ -1,4 +1,4 @@
-"""What was measured: as a table, JSON, a picture."""
+"""The result of a benchmark: as a table, JSON or a plot."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import check_path
-from ._measure import Machine
+from ._machine import Machine
 
-NO_RATIOS = "the machine is busy: times are shown and no ratios; end what else is running, and measure again"
+NO_RATIOS = "the machine is busy: no ratios are shown; stop other programs and measure again"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way of doing one job: median milliseconds, their quartiles, and how far its outputs are from ours.
+    """The timing of one runner, for example "fused" or "timm", with one model and batch size.
 
-    `share` is the direct convolutions' arithmetic over the GEMM's in that time, `memory` the most MiB beyond what was there
-    before; None where they are not measured.
+    - `size`: the side of the images in pixels. `batch`: the batch size, 0 for loading.
+    - `median`, `low`, `high`: median and quartiles of the time in milliseconds.
+    - `ratio`: time divided by the reference's, as (median, lower quartile, upper quartile); None on a busy machine.
+    - `apart`: the largest difference of the outputs, relative to the largest output.
+    - `share`: multiply-adds per second, counted as direct convolutions, divided by those of a matrix product.
+    - `memory`: the peak of the memory beyond what the process used before, in MiB.
+
+    The last three are None if they were not measured.
     """
 
     model: str
@@ -37,9 +43,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What `bench` measured, a row for each model, batch and way of doing it.
+    """The result of `bench`: a row for each model, batch size and runner. `str(timings)` is a table.
 
-    `peak` is the multiply-adds a second of float32 matrices, whatever the `precision` of the jobs.
+    `peak` is the rate of a float32 matrix product in multiply-adds per second, whatever the `precision`.
     """
 
     machine: Machine
@@ -49,31 +55,36 @@ class Timings:
     rows: list[Row]
 
     def __str__(self) -> str:
-        told = self.machine
-        head = (
-            f"{told.processor}, {told.cores} cores, {told.threads} threads, {told.device}; "
-            f"others took {told.load:.2f} cores; GEMM {2 * self.peak / 1e9:.0f} GFLOP/s; {self.rounds} rounds; "
-            f"{self.precision}\n" + ", ".join(f"{name} {number}" for name, number in told.versions.items())
+        machine = self.machine
+        conditions = (
+            f"{machine.processor}, {machine.cores} cores, {machine.threads} threads, {machine.device}; "
+            f"other processes used {machine.load:.2f} cores; GEMM {2 * self.peak / 1e9:.0f} GFLOP/s; "
+            f"{self.rounds} rounds; {self.precision}"
         )
-        return "\n".join([head, "" if not told.busy else NO_RATIOS, *self._lines()])
+        versions = ", ".join(f"{package} {version}" for package, version in machine.versions.items())
+        return "\n".join([conditions, versions, NO_RATIOS if machine.busy else "", *self._lines()])
 
     def _lines(self) -> Iterator[str]:
         line = "{:20} {:>4} {:>5} {:27} {:>8} {:>15} {:>18} {:>6} {:>5} {:>6}".format
-        yield line("model", "px", "batch", "by", "ms", "quartiles", "slower than ours", "apart", "peak", "MiB")
+        yield line("model", "px", "batch", "runner", "ms", "quartiles", "time ratio", "error", "peak", "MiB")
         for row in self.rows:
-            spread = "-" if row.ratio is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.ratio)
-            times = f"{row.median:.1f}", f"{row.low:.1f}-{row.high:.1f}", spread
-            rest = ((row.apart, ".0e"), (row.share, ".0%"), (row.memory, ".0f"))
-            cells = ("-" if value is None else format(value, how) for value, how in rest)
+            ratio = "-" if row.ratio is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.ratio)
+            times = f"{row.median:.1f}", f"{row.low:.1f}-{row.high:.1f}", ratio
+            optional = ((row.apart, ".0e"), (row.share, ".0%"), (row.memory, ".0f"))
+            cells = ("-" if value is None else format(value, spec) for value, spec in optional)
             yield line(row.model, row.size, row.batch or "-", row.runner, *times, *cells)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        told: dict[str, Any] = json.loads(json.dumps(asdict(self), default=dict))
-        return told
+        """Return the result as plain dicts, lists, numbers and strings."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=dict))
+        return values
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the medians as bars, a panel for each model and batch, and save the picture."""
+        """Plot the medians as bars, one panel for each model and batch size, and save the figure.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         from matplotlib.figure import Figure
 
         target = check_path("path", path)
@@ -82,7 +93,7 @@ class Timings:
         heights = [sum((row.model, row.size, row.batch) == panel for row in self.rows) + 1 for panel in panels]
         for axes, panel in zip(figure.subplots(len(panels), height_ratios=heights, squeeze=False).flat, panels, strict=True):
             rows = [row for row in self.rows if (row.model, row.size, row.batch) == panel][::-1]
-            colours = ["#1f77b4" if _ours(row.runner) else "0.7" for row in rows]
+            colours = ["#1f77b4" if _is_own(row.runner) else "0.7" for row in rows]
             axes.barh([row.runner for row in rows], [row.median for row in rows], color=colours)
             batch = f", batch {panel[2]}" if panel[2] else ""
             axes.set(title=f"{panel[0]}, {panel[1]} px{batch}", xlabel="milliseconds")
@@ -91,5 +102,6 @@ class Timings:
         figure.savefig(target, dpi=120)
 
 
-def _ours(runner: str) -> bool:
+def _is_own(runner: str) -> bool:
+    """Return whether this library does the work."""
     return runner.startswith(("inceptionzoo", "fused"))

@@ -1,4 +1,4 @@
-"""The most memory that a job takes, measured in a process of its own: `python -m inceptionzoo.bench.memory`, on Linux."""
+"""Peak memory of a benchmark, measured in a subprocess: `python -m inceptionzoo.bench.memory`. Linux only."""
 
 from __future__ import annotations
 
@@ -14,64 +14,66 @@ from typing import Any
 import torch
 
 from ..zoo import create_model
-from ._jobs import loads, train_networks, train_step
+from ._runners import loading_runners, training_networks, training_step
 
-WHOLE = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc gives a freed map back at once: what is measured is in use
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc returns freed memory at once, so only memory in use counts
+PROC_STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def in_its_own_process(**asked: Any) -> float | None:
-    """Return the MiB that a job takes over what its process had before; None where this system does not say, or it fails.
+def measure_in_subprocess(**arguments: Any) -> float | None:
+    """Return `measure(**arguments)` in MiB, run in a subprocess.
 
-    Holes that the C library would keep between the maps in use, for speed, are not counted.
-
-    `asked` has what `measured` takes.
+    Return None if the system does not report peak memory, or, with a warning, if the subprocess fails.
     """
-    if not CLEAR.exists():
+    if not CLEAR_REFS.exists():
         return None
-    command = [sys.executable, "-m", "inceptionzoo.bench.memory", json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **WHOLE})
-    if done.returncode:
-        said = (done.stderr.splitlines() or ["nothing"])[-1]
-        warnings.warn(f"bench: no memory of {asked['runner']}: a process of its own ended with {said}", stacklevel=2)
+    command = [sys.executable, "-m", "inceptionzoo.bench.memory", json.dumps(arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **MALLOC_SETTINGS})
+    if process.returncode:
+        error = (process.stderr.splitlines() or ["no message"])[-1]
+        warnings.warn(f"bench: the memory of {arguments['runner']} is unknown: its process failed with {error}", stacklevel=2)
         return None
-    return float(done.stdout.split()[-1])
+    return float(process.stdout.split()[-1])
 
 
-def measured(
+def measure(
     *,
     model: str,
     runner: str,
     threads: int,
-    peers: bool,
+    with_peers: bool,
     folder: str | None = None,
     shape: list[int] | None = None,
     precision: str = "fp32",
 ) -> float:
-    """Return the MiB that a job of this process takes: making a model of files in `folder`, or two steps on images."""
+    """Return the peak memory of a runner in this process, in MiB.
+
+    With `folder`, the runner loads a model from the files in it. Otherwise it does two training steps on images of `shape`
+    (n, c, h, w).
+    """
     torch.set_num_threads(threads)
+    meta_model = create_model(model, device="meta")
     if folder is not None:
-        small = create_model(model, device="meta")
-        return peak(loads(small, Path(folder), peers=peers)[runner])
+        return peak(loading_runners(meta_model, Path(folder), with_peers=with_peers)[runner])
     assert shape is not None
-    net = train_networks(create_model(model, device="meta"), peers=peers)[runner]()
-    step = train_step(net, torch.randn(shape), precision)
+    net = training_networks(meta_model, with_peers=with_peers)[runner]()
+    step = training_step(net, torch.randn(shape), precision)
     return peak(lambda: (step(), step()))
 
 
 def peak(call: Callable[[], object]) -> float:
-    """Return by how many MiB the process was larger at most, while it called."""
-    CLEAR.write_text("5")  # the high-water mark is the present size
-    before = _kibibytes("VmRSS")
-    kept = call()
-    del kept
-    return (_kibibytes("VmHWM") - before) / 1024
+    """Return how much the memory of this process grew at most during a call, in MiB. Linux only."""
+    CLEAR_REFS.write_text("5")  # resets VmHWM, the peak, to the present size
+    before = _read_kib("VmRSS")
+    result = call()
+    del result
+    return (_read_kib("VmHWM") - before) / 1024
 
 
-def _kibibytes(name: str) -> int:
-    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+def _read_kib(name: str) -> int:
+    (line,) = (line for line in PROC_STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1])
 
 
 if __name__ == "__main__":
-    print(measured(**json.loads(sys.argv[1])))  # noqa: T201  # to the process that asked
+    print(measure(**json.loads(sys.argv[1])))  # noqa: T201  # read by measure_in_subprocess

@@ -1,0 +1,41 @@
+"""Runners: training steps, and which libraries have a model."""
+
+import copy
+
+import torch
+from helpers import noise
+
+import inceptionzoo as iz
+from inceptionzoo.bench import _libraries as libraries
+from inceptionzoo.bench import _runners as runners
+
+
+def test_a_training_step_in_bf16():
+    """Autocast computes in bfloat16; weights and gradients stay float32."""
+    net, dtypes = iz.create_model("vgg11_bn_cifar", num_classes=2), []
+    net.features[0].register_forward_hook(lambda module, args, out: dtypes.append(out.dtype))
+    for precision in ("bf16", "fp32"):
+        runners.training_step(net, noise(4, 3, 32, 32), precision)()
+    assert dtypes == [torch.bfloat16, torch.float32]
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
+def test_a_training_step_changes_the_weights():
+    model = iz.create_model("vgg11_bn_cifar", num_classes=2)
+    for name, build in runners.training_networks(model, with_peers=False).items():
+        net = build()
+        before = copy.deepcopy(net.state_dict())
+        step = runners.training_step(net, noise(4, 3, 32, 32))
+        step()
+        assert net.grad_checkpointing == name.endswith("checkpointed")
+        assert not any(value.equal(before[key]) for key, value in net.named_parameters() if key.endswith("weight"))
+        assert {parameter.grad for parameter in net.parameters()} == {None}
+
+
+def test_models_that_the_bridge_added_to_timm_are_no_peers():
+    iz.interop.timm.register()
+    layouts = {
+        name: libraries.layout_in("timm", iz.create_model(name, device="meta"))
+        for name in ("googlenet", "inception_v4", "vgg16_bn")
+    }
+    assert layouts == {"googlenet": None, "inception_v4": "timm", "vgg16_bn": "timm"}
