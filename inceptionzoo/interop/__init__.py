@@ -1,4 +1,4 @@
-"""Bridges into other people's registries; each library is imported where its bridge is used."""
+"""Bridges to other libraries. A library is imported only when its bridge is used."""
 
 from . import timm
 

@@ -1,4 +1,7 @@
-"""The models as timm's registry holds them: an entry point and a description each, under this module's name."""
+"""Entry points and configurations of the models for timm's registry.
+
+timm finds `default_cfgs` through the module of an entry point, so both are in this module.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +18,26 @@ from ..weights import load_source, read_weights
 from ..weights.download import HUB
 from ..zoo import create_model, find_entry, load_published, make_network
 
-SOURCES = ("file", "url", "hf_hub_id", "state_dict")  # where a description of timm's says that weights are
+SOURCES = ("file", "url", "hf_hub_id", "state_dict")  # keys of a pretrained_cfg that say where the weights are
 EntryPoint = Callable[..., Any]
-Described = str | Mapping[str, Any] | PretrainedCfg | None  # a tag, or all that timm says of weights
+Configuration = str | Mapping[str, Any] | PretrainedCfg | None  # what timm passes as pretrained_cfg; a string is a tag
 
-default_cfgs: dict[str, Any] = {}  # timm reads this of the module of an entry point
-__all__: list[str] = []  # and writes the names of entry points to this
+default_cfgs: dict[str, Any] = {}  # timm reads this
+__all__: list[str] = []  # timm adds the names of the entry points
 
 
 def register_as(names: Sequence[str], entry: Entry) -> None:
-    """Register the model in timm under each name, which has to be free."""
-    rows: dict[str, Any] = {f".{tag}": _description(entry, row) for tag, row in entry.weights.items()}
-    rows = rows or {"": _description(entry, None)}
+    """Register the model in timm under each name. timm must not have a model with one of the names."""
+    configs: dict[str, Any] = {f".{tag}": _pretrained_cfg(entry, weights) for tag, weights in entry.weights.items()}
+    configs = configs or {"": _pretrained_cfg(entry, None)}
     for name in names:
-        default_cfgs.update(generate_default_cfgs({f"{name}{tag}": row for tag, row in rows.items()}))
+        default_cfgs.update(generate_default_cfgs({f"{name}{tag}": config for tag, config in configs.items()}))
         register_model(_entry_point(name, entry.name))
 
 
-def _entry_point(name: str, ours: str) -> EntryPoint:
+def _entry_point(name: str, entry_name: str) -> EntryPoint:
     def entry_point(pretrained: bool = False, **arguments: Any) -> Any:
-        return _build(name, find_entry(ours), pretrained, **arguments)
+        return _build(name, find_entry(entry_name), pretrained, **arguments)
 
     entry_point.__name__ = entry_point.__qualname__ = name
     return entry_point
@@ -44,106 +47,107 @@ def _build(
     name: str,
     entry: Entry,
     pretrained: bool,
-    pretrained_cfg: Described = None,
+    pretrained_cfg: Configuration = None,
     pretrained_cfg_overlay: Mapping[str, Any] | None = None,
     cache_dir: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """Return the model from timm's builder, or its feature network."""
+    """Return the model, or with `features_only` its feature extractor, as timm's `build_model_with_cfg` builds it."""
     tag, overlay = _tag(entry, pretrained_cfg), dict(pretrained_cfg_overlay or {})
-    told = not isinstance(pretrained_cfg, str | None) or any(overlay.get(source) for source in SOURCES)
-    if pretrained and tag and not told:  # checked, from this library's caches
+    has_source = not isinstance(pretrained_cfg, str | None) or any(overlay.get(source) for source in SOURCES)
+    if pretrained and tag and not has_source:  # checked, from this library's caches
         overlay["state_dict"] = load_published(entry, tag, cache_dir)[0].tensors
-    made: list[Net] = []
+    nets: list[Net] = []  # with features_only, timm returns a wrapper and not the model itself
 
-    def make(**keywords: Any) -> Net:
-        made.append(create_model(entry.name, **keywords))
-        return made[0]
+    def create(**keywords: Any) -> Net:
+        nets.append(create_model(entry.name, **keywords))
+        return nets[0]
 
-    count = len(feature_levels(make_network(entry, {}), entry.data.input_size[0]))
-    described: Any = pretrained_cfg
-    built: Any = build_model_with_cfg(
-        make,
+    level_count = len(feature_levels(make_network(entry, {}), entry.data.input_size[0]))
+    config: Any = pretrained_cfg
+    model: Any = build_model_with_cfg(
+        create,
         name,
         pretrained,
-        pretrained_cfg=described,
+        pretrained_cfg=config,
         pretrained_cfg_overlay=overlay,
-        pretrained_filter_fn=_converted,
-        feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(count))},
+        pretrained_filter_fn=_filter_state_dict,
+        feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(level_count))},
         cache_dir=cache_dir,
         **{**(entry.weights[tag].arguments if tag else {}), **arguments},
     )
-    if not told:
-        for model in (built, made[0]):
-            model.pretrained_cfg.pop("state_dict", None)
-    _describe(made[0])
-    return built
+    if not has_source:
+        for module in (model, nets[0]):
+            module.pretrained_cfg.pop("state_dict", None)
+    _apply_pretrained_cfg(nets[0])
+    return model
 
 
-def _tag(entry: Entry, described: Described) -> str | None:
-    """Return whose weights' arguments the model has: timm makes the same model with `pretrained` and without."""
-    if described is None:
+def _tag(entry: Entry, config: Configuration) -> str | None:
+    """Return the tag of the published weights whose arguments the model gets, with `pretrained` or without."""
+    if config is None:
         return next(iter(entry.weights), None)
-    tag = described.tag if isinstance(described, PretrainedCfg) else described
+    tag = config.tag if isinstance(config, PretrainedCfg) else config
     tag = tag.get("tag") if isinstance(tag, Mapping) else tag
     return tag if tag in entry.weights else None
 
 
-def _converted(state: Mapping[str, Any], model: Net) -> dict[str, Tensor]:
-    """Return the weights by the model's names, whatever layout they have; all of them are checked, as `load_weights` does.
+def _filter_state_dict(state: Mapping[str, Any], model: Net) -> dict[str, Tensor]:
+    """Return the state dict with the model's names, from any layout that `load_weights` reads, after the same checks.
 
-    timm adapts a first convolution of other channels and leaves a classifier of other classes out by itself.
+    timm itself adapts the first convolution to `in_chans` and drops a classifier with another number of classes. So the
+    first convolution is returned unadapted.
     """
-    source, described = read_weights(state), model.pretrained_cfg
-    report = load_source(model, source, new_head=model.num_classes != described["num_classes"])
+    source, config = read_weights(state), model.pretrained_cfg
+    report = load_source(model, source, new_head=model.num_classes != config["num_classes"])
     tensors: dict[str, Tensor] = dict(model.state_dict())
-    stem = f"{described['first_conv']}.weight" if described["first_conv"] else ""
-    if stem in report.adapted:
-        theirs = {ours: name for name, ours in report.renamed.items()}
-        tensors[stem] = source.tensors[theirs.get(stem, stem)]
+    first_conv = f"{config['first_conv']}.weight" if config["first_conv"] else ""
+    if first_conv in report.adapted:
+        source_names = {own_name: source_name for source_name, own_name in report.renamed.items()}
+        tensors[first_conv] = source.tensors[source_names.get(first_conv, first_conv)]
     return tensors
 
 
-def _describe(model: Net) -> None:
-    """Let the model's own description say what timm's does: of its images, and of its classes."""
-    said = model.pretrained_cfg
-    size, mean, std = (tuple(said[key]) for key in ("input_size", "mean", "std"))
-    data = DataConfig(input_size=size, mean=mean, std=std, interpolation=said["interpolation"], crop_pct=said["crop_pct"])
+def _apply_pretrained_cfg(model: Net) -> None:
+    """Set the model's preprocessing and class names to those of its `pretrained_cfg`."""
+    config = model.pretrained_cfg
+    size, mean, std = (tuple(config[key]) for key in ("input_size", "mean", "std"))
+    data = DataConfig(input_size=size, mean=mean, std=std, interpolation=config["interpolation"], crop_pct=config["crop_pct"])
     model.data = data.sized(model.in_chans, *size[1:])
-    names = said.get("label_names")
+    names = config.get("label_names")
     if names and model.num_classes == len(names) == len(set(names)):
         model.set_class_names(tuple(names))
 
 
-def _description(entry: Entry, row: Published | None) -> PretrainedCfg:
-    """Return timm's description of published weights, or of the model where there are none."""
-    network, data = make_network(entry, row.arguments if row else {}), row.data if row else entry.data
-    last = stage_costs(network, Shape(*data.input_size))[-1][2].shape
+def _pretrained_cfg(entry: Entry, weights: Published | None) -> PretrainedCfg:
+    """Return timm's configuration of published weights, or of the model without weights."""
+    network, data = make_network(entry, weights.arguments if weights else {}), weights.data if weights else entry.data
+    last_map = stage_costs(network, Shape(*data.input_size))[-1][2].shape
     side = min_input_size(network, in_channels=data.input_size[0])
-    at_hub = row is not None and row.url.startswith(HUB)
+    on_hub = weights is not None and weights.url.startswith(HUB)
     return PretrainedCfg(
-        url=row.url if row and not at_hub else None,
-        hf_hub_id=row.url.removeprefix(HUB) if row and at_hub else None,
+        url=weights.url if weights and not on_hub else None,
+        hf_hub_id=weights.url.removeprefix(HUB) if weights and on_hub else None,
         input_size=data.input_size,
         mean=data.mean,
         std=data.std,
         interpolation=data.interpolation,
         crop_pct=data.crop_pct,
         min_input_size=(data.input_size[0], side, side),
-        num_classes=row.num_classes if row else entry.num_classes,
-        pool_size=(last.height, last.width),
+        num_classes=weights.num_classes if weights else entry.num_classes,
+        pool_size=(last_map.height, last_map.width),
         first_conv=_first_conv(network, data.input_size[0]),
         classifier="head.fc",
-        license=row.license if row else None,
+        license=weights.license if weights else None,
         description=entry.about,
         paper_name=entry.paper,
     )
 
 
-def _first_conv(network: Network, channels: int) -> Any:
-    """Return the name of the convolution that sees the image, or no name where it is depthwise, as timm adapts none."""
-    name, layer = network.stages[0]
+def _first_conv(network: Network, in_channels: int) -> Any:
+    """Return the name of the first convolution, or () if it is depthwise, because timm cannot adapt that to `in_chans`."""
+    stage, layer = network.stages[0]
     with torch.device("meta"):
-        stage = build_layer(layer, channels, network.style)
-    path, first = next((path, part) for path, part in stage.named_modules() if isinstance(part, nn.Conv2d))
-    return f"features.{name}.{path}" if first.groups == 1 else ()
+        module = build_layer(layer, in_channels, network.style)
+    path, conv = next((path, child) for path, child in module.named_modules() if isinstance(child, nn.Conv2d))
+    return f"features.{stage}.{path}" if conv.groups == 1 else ()

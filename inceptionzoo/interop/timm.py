@@ -1,4 +1,4 @@
-"""The bridge into timm's registry: `timm.create_model("izoo_googlenet")`."""
+"""Register the models of this library in timm: `timm.create_model("izoo_googlenet")`."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from ..zoo import REGISTRY
 
 
 def register() -> list[str]:
-    """Make every model of this library one of timm's, and return the names that are new there.
+    """Register every model of this library in timm, and return the names that were added.
 
-    A model is called "izoo_NAME", and NAME too where timm has no model of that name. What timm has is never replaced;
-    another call adds the models that were registered since. All of `timm.create_model` works: `pretrained` and tags,
-    `features_only` with `out_indices`, `num_classes`, `in_chans`, `checkpoint_path`, "hf-hub:" and "local-dir:"; the
-    keyword arguments of `inceptionzoo.create_model` too. The models are this library's own: `fit`, `fuse` and
-    `save_weights` take them.
+    A model is registered as "izoo_NAME", and also as "NAME" if timm has no model of this name. Models of timm are never
+    replaced. Call `register` again after `register_model` to add new models.
+
+    `timm.create_model` works as usual: `pretrained` and tags, `features_only` with `out_indices`, `num_classes`,
+    `in_chans`, `checkpoint_path`, "hf-hub:" and "local-dir:". It also takes the keyword arguments of
+    `inceptionzoo.create_model`. The models are of this library, so `fit`, `fuse` and `save_weights` work with them.
 
     Warns:
-        UserWarning: somebody else's model has a name "izoo_NAME" in timm; it stays.
+        UserWarning: timm has a model "izoo_NAME" from another library. It is kept.
     """
     from timm.models import is_model, model_entrypoint
 
     from ._timm_entries import register_as
 
-    new = []
+    added = []
     for name, entry in REGISTRY.items():
-        own = f"{PREFIX}{name}"
-        if is_model(own) and not is_bridged(model_entrypoint(own)):
-            warnings.warn(f"timm has a model {own!r} that is not this library's; it stays as it is", stacklevel=2)
-        if free := [theirs for theirs in (own, name) if not is_model(theirs)]:
-            register_as(free, entry)
-            new += free
-    return new
+        prefixed = f"{PREFIX}{name}"
+        if is_model(prefixed) and not is_bridged(model_entrypoint(prefixed)):
+            warnings.warn(f"timm has a model {prefixed!r} that is not this library's; it is kept", stacklevel=2)
+        if free_names := [candidate for candidate in (prefixed, name) if not is_model(candidate)]:
+            register_as(free_names, entry)
+            added += free_names
+    return added
 
 
 def is_bridged(entry_point: Callable[..., Any]) -> bool:
-    """Return whether an entry point of timm's registry is one that `register` put there."""
+    """Return whether `register` added this entry point to timm's registry."""
     return entry_point.__module__ == f"{__package__}._timm_entries"

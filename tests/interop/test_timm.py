@@ -1,4 +1,4 @@
-"""The bridge into timm's registry: what timm promises of its models, and what its factory does, for every model of ours."""
+"""Models registered in timm: timm's own checks of a model, and all options of its factory."""
 
 import io
 import re
@@ -23,7 +23,7 @@ iz.interop.timm.register()
 
 @pytest.fixture
 def forget():
-    """The names that a test adds are taken out of timm's registry again."""
+    """Remove the models that a test adds to timm's registry."""
     before = set(_model_entrypoints)
     yield
     for name in set(_model_entrypoints) - before:
@@ -32,11 +32,11 @@ def forget():
             names.discard(name)
 
 
-def test_every_model_is_timms_and_none_of_timms_was_replaced():
+def test_every_model_is_registered_and_none_of_timms_is_replaced():
     assert iz.interop.timm.register() == []
     known = timm.list_models()
     assert {f"izoo_{name}" for name in NAMES} <= set(known)
-    assert set(NAMES) - set(known) == {"xception"}  # a name that timm has given up, but still answers to
+    assert set(NAMES) - set(known) == {"xception"}  # a deprecated name that timm still accepts
     for name in ("googlenet", "googlenet_paper", "bn_inception", "inception_v2", "inception_resnet_v1", "vgg16_1x1"):
         assert type(timm.create_model(name)) is iz.Net
     for name in ("inception_v3", "inception_v4", "inception_resnet_v2", "vgg16", "vgg19_bn", "xception"):
@@ -46,9 +46,9 @@ def test_every_model_is_timms_and_none_of_timms_was_replaced():
     assert tags == set(TAGS)
 
 
-def test_another_call_adds_what_is_new_and_leaves_what_is_not_ours(register, tiny, forget):
+def test_a_second_call_adds_new_models_and_keeps_foreign_ones(register, tiny, forget):
     def izoo_other(pretrained=False, **kwargs):
-        raise AssertionError("somebody else's")
+        raise AssertionError("a model of another library")
 
     register_model(izoo_other)
     register("other", tiny.network)
@@ -59,8 +59,8 @@ def test_another_call_adds_what_is_new_and_leaves_what_is_not_ours(register, tin
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_what_timm_expects_of_a_model(name):
-    """The assertions of timm's own suite on what its models say of themselves, and on every way to take the head off."""
+def test_timms_checks_of_a_model(name):
+    """timm's own tests of a model's configuration and of a model without its head."""
     torch.manual_seed(0)
     model = timm.create_model(f"izoo_{name}").eval()
     cfg, keys = model.default_cfg, set(model.state_dict())
@@ -86,7 +86,7 @@ def test_what_timm_expects_of_a_model(name):
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_what_timm_expects_of_training_and_features(name):
+def test_timms_checks_of_training_and_features(name):
     torch.manual_seed(0)
     side = {"inception_v4": 107}.get(name, 32 if "cifar" in name else 96)
     model = timm.create_model(f"izoo_{name}", num_classes=42, drop_rate=0.0)
@@ -95,13 +95,13 @@ def test_what_timm_expects_of_training_and_features(name):
     output.mean().backward()
     assert output.shape == (2, 42)
     assert all(parameter.grad is not None for parameter in model.parameters())
-    plain, again = fill(model, images), None
+    plain = fill(model, images)
     info = FeatureInfo(model.feature_info, tuple(range(len(model.feature_info))))
     last, maps = plain.forward_intermediates(images)
     assert [x.shape[1] for x in maps] == info.channels()
     plain.set_grad_checkpointing()
-    again, _ = plain.forward_intermediates(images)
-    torch.testing.assert_close(again, last, rtol=1e-4, atol=1e-5)
+    recomputed, _ = plain.forward_intermediates(images)
+    torch.testing.assert_close(recomputed, last, rtol=1e-4, atol=1e-5)
     features = timm.create_model(f"izoo_{name}", features_only=True).eval()
     channels, reductions = features.feature_info.channels(), features.feature_info.reduction()
     assert len(channels) == (3 if name == "googlenet_cifar" else 5)
@@ -111,7 +111,7 @@ def test_what_timm_expects_of_training_and_features(name):
     assert len(timm.create_model(f"izoo_{name}", features_only=True, out_indices=(0, -1))(images)) == 2
 
 
-def test_arguments_of_both_libraries_reach_the_model():
+def test_arguments_of_both_libraries():
     model = timm.create_model("izoo_inception_v3", num_classes=5, in_chans=1, drop_rate=0.3, padding="same", global_pool="max")
     assert (model.num_classes, model.in_chans, model.head.drop.p, model.global_pool) == (5, 1, 0.3, "max")
     assert model.arguments == {"padding": "same"}
@@ -132,7 +132,7 @@ def test_the_same_seed_gives_the_same_model():
     assert all(value.equal(models[1][key]) for key, value in models[0].items())
 
 
-def test_preprocessing_follows_what_timm_says():
+def test_preprocessing_follows_pretrained_cfg():
     model = timm.create_model("izoo_googlenet", pretrained_cfg_overlay={"mean": (0.1, 0.2, 0.3), "input_size": (3, 96, 128)})
     assert (model.data.mean, model.data.input_size) == ((0.1, 0.2, 0.3), (3, 96, 128))
     config = resolve_model_data_config(model)
@@ -153,10 +153,10 @@ def test_published_weights_by_tag(host, monkeypatch, channels):
 
     peer = fill(PEERS["googlenet.tv_in1k"]())
     serve("googlenet.tv_in1k", peer.state_dict(), monkeypatch)
-    want = iz.create_model("googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
+    expected = iz.create_model("googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
     model = timm.create_model("izoo_googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
     images = noise(2, channels, 64, 64)
-    assert distance(model(images).detach(), want(images).detach()) < 1e-6
+    assert distance(model(images).detach(), expected(images).detach()) < 1e-6
     assert "state_dict" not in model.pretrained_cfg
     assert model.pretrained_cfg["tag"] == "tv_in1k"
     other = timm.create_model("googlenet", pretrained=True, in_chans=channels, num_classes=7).eval()
@@ -167,8 +167,8 @@ def test_published_weights_by_tag(host, monkeypatch, channels):
     assert "state_dict" not in features.pretrained_cfg
 
 
-def test_weights_from_elsewhere(tmp_path):
-    """A file of another's layout, by timm's own description of where weights are; and a model that lacks a tensor."""
+def test_weights_from_files(tmp_path):
+    """A file in another layout through pretrained_cfg_overlay, a file that lacks a tensor, and checkpoint_path."""
     peer = fill(iz.create_model("googlenet", num_classes=3))
     iz.export_weights(peer, tmp_path / "theirs.pth", layout="torchvision")
     overlay = {"file": str(tmp_path / "theirs.pth"), "num_classes": 3}
@@ -183,25 +183,25 @@ def test_weights_from_elsewhere(tmp_path):
     with pytest.raises(iz.errors.MismatchError, match=r"1 missing \(conv2.conv.weight\)"):
         timm.create_model("izoo_googlenet", pretrained=True, num_classes=9, pretrained_cfg_overlay=short)
     iz.save_weights(peer, tmp_path / "ours.safetensors")
-    again = timm.create_model("izoo_googlenet", num_classes=3, checkpoint_path=str(tmp_path / "ours.safetensors"))
-    assert all(value.equal(peer.state_dict()[key]) for key, value in again.state_dict().items())
+    reloaded = timm.create_model("izoo_googlenet", num_classes=3, checkpoint_path=str(tmp_path / "ours.safetensors"))
+    assert all(value.equal(peer.state_dict()[key]) for key, value in reloaded.state_dict().items())
 
 
 @one_thread()
-def test_folders_go_both_ways(tmp_path):
+def test_folders_of_both_libraries(tmp_path):
     model = fill(iz.create_model("inception_v3", num_classes=3, padding="same", global_pool="max"))
     model.set_input_size(96)
     iz.save_pretrained(model, tmp_path / "ours", class_names=["a", "b", "c"])
-    there = timm.create_model(f"local-dir:{tmp_path}/ours", pretrained=True).eval()
+    timm_model = timm.create_model(f"local-dir:{tmp_path}/ours", pretrained=True).eval()
     images = noise(2, 3, 96, 96)
-    assert there(images).equal(model(images))
-    assert (there.data, there.class_names, there.global_pool) == (model.data, ("a", "b", "c"), "max")
+    assert timm_model(images).equal(model(images))
+    assert (timm_model.data, timm_model.class_names, timm_model.global_pool) == (model.data, ("a", "b", "c"), "max")
     assert timm.create_model(f"local-dir:{tmp_path}/ours", pretrained=True, num_classes=2).num_classes == 2
     timm.models.save_for_hf(
-        there, tmp_path / "theirs", safe_serialization=True, model_args={"padding": "same", "global_pool": "max"}
+        timm_model, tmp_path / "timm", safe_serialization=True, model_args={"padding": "same", "global_pool": "max"}
     )
-    back = iz.create_model(f"local-dir:{tmp_path}/theirs").eval()
-    assert back(images).equal(model(images))
+    reloaded = iz.create_model(f"local-dir:{tmp_path}/timm").eval()
+    assert reloaded(images).equal(model(images))
 
 
 @one_thread()
@@ -209,14 +209,14 @@ def test_a_repository_of_the_hub(tmp_path, host):
     model = fill(iz.create_model("googlenet", num_classes=2))
     iz.save_pretrained(model, tmp_path / "out", class_names=["benign", "malignant"])
     host.put_repo("owner/moles", {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}, "v1")
-    there = timm.create_model("hf-hub:owner/moles@v1", pretrained=True, cache_dir=tmp_path / "cache").eval()
+    timm_model = timm.create_model("hf-hub:owner/moles@v1", pretrained=True, cache_dir=tmp_path / "cache").eval()
     images = noise(1, 3, 64, 64)
-    assert there(images).equal(model(images))
-    assert there.class_names == ("benign", "malignant")
+    assert timm_model(images).equal(model(images))
+    assert timm_model.class_names == ("benign", "malignant")
 
 
-def test_timms_own_training_pieces():
-    """What timm's train script does with a model: groups with layer decay, an average of the weights, a checkpoint."""
+def test_timms_optimizer_and_ema():
+    """As in timm's training script: parameter groups with layer decay, an average of the weights, a checkpoint."""
     from timm.optim import create_optimizer_v2
     from timm.utils import ModelEmaV3
 
@@ -239,7 +239,7 @@ def test_timms_own_training_pieces():
     assert str(fresh.load_state_dict(torch.load(stream)["state_dict"])) == "<All keys matched successfully>"
 
 
-def test_a_model_may_be_called_as_anything(register, tiny, forget):
+def test_a_model_may_have_the_name_of_a_function_of_timm(register, tiny, forget):
     register("create_model", tiny.network)
     assert "izoo_create_model" in iz.interop.timm.register()
     assert timm.create_model("create_model").network == tiny.network
