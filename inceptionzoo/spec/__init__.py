@@ -18,7 +18,7 @@ from ._network_cost import (
 from ._summary import Summary, summarize
 from ._terminal import supports_colour
 from ._variants import VARIANT_ARGUMENTS, apply_variants
-from ._walk import children, leaves, map_leaves
+from ._walk import children, leaves, map_leaves, named_leaves
 
 __all__ = [
     "CIFAR",
@@ -69,6 +69,7 @@ __all__ = [
     "leaves",
     "map_leaves",
     "min_input_size",
+    "named_leaves",
     "network",
     "network_cost",
     "out_channels",

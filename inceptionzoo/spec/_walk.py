@@ -11,29 +11,39 @@ from dataclasses import replace
 from ._layers import Chain, Concat, Layer, Residual
 
 
-def children(layer: Layer) -> tuple[Layer, ...]:
-    """Return the layers directly inside `layer`, in order; () for a leaf.
+def named_children(layer: Layer) -> tuple[tuple[str, Layer], ...]:
+    """Return (name, layer) for the layers directly inside `layer`, in order; () for a leaf.
 
-    A residual block has its body, then its shortcut if there is one.
+    The names are those of the modules: "0", "1", ... in a chain, the names of branches, "body" and "shortcut".
     """
     match layer:
         case Chain():
-            return layer.layers
+            return tuple((str(index), step) for index, step in enumerate(layer.layers))
         case Concat():
-            return tuple(branch for _, branch in layer.branches)
+            return layer.branches
         case Residual():
-            return (layer.body,) if layer.shortcut is None else (layer.body, layer.shortcut)
+            return (("body", layer.body), *(() if layer.shortcut is None else (("shortcut", layer.shortcut),)))
         case _:
             return ()
 
 
-def leaves(layer: Layer) -> Iterator[Layer]:
-    """Yield the leaves of `layer`, depth first, in the order of `children`."""
-    inner = children(layer)
+def named_leaves(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield (path of the module, leaf) for the leaves of `layer`, depth first; `path` is that of `layer` itself."""
+    inner = named_children(layer)
     if not inner:
-        yield layer
-    for child in inner:
-        yield from leaves(child)
+        yield path, layer
+    for name, child in inner:
+        yield from named_leaves(child, f"{path}.{name}" if path else name)
+
+
+def children(layer: Layer) -> tuple[Layer, ...]:
+    """Return the layers directly inside `layer`, in order; () for a leaf."""
+    return tuple(child for _, child in named_children(layer))
+
+
+def leaves(layer: Layer) -> Iterator[Layer]:
+    """Yield the leaves of `layer`, depth first."""
+    return (leaf for _, leaf in named_leaves(layer))
 
 
 def map_children(layer: Layer, change: Callable[[Layer], Layer]) -> Layer:

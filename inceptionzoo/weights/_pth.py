@@ -28,8 +28,8 @@ def read_pth(path: Path, checksum: Checksum | None = None) -> Any:
     whole file; it is checked first, in a pass of its own.
 
     Raises:
-        FileError: the file does not have `checksum`, is not a .pth file, is damaged or compressed, or holds more than tensors and plain values; or
-            torch is too old.
+        FileError: the file does not have `checksum`, is not a .pth file, is damaged or compressed, or holds more than
+            tensors and plain values; or torch is too old.
         OSError: the file cannot be read.
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < MIN_TORCH:

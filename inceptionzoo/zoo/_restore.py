@@ -11,15 +11,12 @@ from ..errors import MismatchError
 from ..inference import folded_network, fuse
 from ..nn import Net, Report, build_network, with_aux
 from ..spec import (
-    Chain,
-    Concat,
     Entry,
     GlobalPool,
-    Layer,
     Network,
     Op,
-    Residual,
     Shape,
+    leaves,
     min_input_size,
     network_cost,
     stage_costs,
@@ -120,16 +117,4 @@ def _pooled_width(pool: GlobalPool | None) -> int:
 
 def _has_op(network: Network) -> bool:
     """Return whether a stage contains a module of the user's own."""
-    return any(_contains_op(layer) for _, layer in network.stages)
-
-
-def _contains_op(layer: Layer) -> bool:
-    match layer:
-        case Chain():
-            return any(map(_contains_op, layer.layers))
-        case Concat():
-            return any(_contains_op(branch) for _, branch in layer.branches)
-        case Residual():
-            return _contains_op(layer.body) or (layer.shortcut is not None and _contains_op(layer.shortcut))
-        case _:
-            return isinstance(layer, Op)
+    return any(isinstance(leaf, Op) for _, layer in network.stages for leaf in leaves(layer))

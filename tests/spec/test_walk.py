@@ -6,7 +6,7 @@ import pytest
 
 import inceptionzoo as iz
 from inceptionzoo import Act, Chain, Concat, Conv, Depthwise, Norm, Op, Pool, Residual, chain, concat
-from inceptionzoo.spec import LAYERS, children, leaves, map_leaves
+from inceptionzoo.spec import LAYERS, children, leaves, map_leaves, named_leaves
 
 A, B, C, D = (Conv(out) for out in (1, 2, 3, 4))
 LEAVES = (A, Depthwise(3), Pool("max"), Norm("lrn"), Act(), Op(len, 8))
@@ -53,3 +53,13 @@ def test_leaves_of_a_network_in_order():
     stages = iz.models.vgg.vgg("A").stages
     kinds = [type(leaf) for _, layer in stages for leaf in leaves(layer)]
     assert (kinds.count(Conv), kinds.count(Pool)) == (8, 5)
+
+
+def test_named_leaves_have_the_paths_of_their_modules():
+    block = chain(A, concat(x=B, y=Residual(chain(C, A), shortcut=D)))
+    module = iz.build(block, in_channels=4)
+    paths = dict(named_leaves(block))
+    assert list(paths) == ["0", "1.x", "1.y.body.0", "1.y.body.1", "1.y.shortcut"]
+    for path, leaf in paths.items():
+        assert module.get_submodule(path).conv.out_channels == leaf.out
+    assert [path for path, _ in named_leaves(block, "features.mixed")] == [f"features.mixed.{path}" for path in paths]
