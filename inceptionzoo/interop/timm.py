@@ -25,7 +25,7 @@ def register() -> list[str]:
     """
     from timm.models import is_model, model_entrypoint
 
-    from ._timm_entries import register_as
+    from ._timm_entries.izoo import register_as
 
     added = []
     for name, entry in REGISTRY.items():
@@ -40,4 +40,4 @@ def register() -> list[str]:
 
 def is_bridged(entry_point: Callable[..., Any]) -> bool:
     """Return whether `register` added this entry point to timm's registry."""
-    return entry_point.__module__ == f"{__package__}._timm_entries"
+    return entry_point.__module__ == f"{__package__}._timm_entries.izoo"

@@ -1,6 +1,7 @@
 """Entry points and configurations of the models for timm's registry.
 
-timm finds `default_cfgs` through the module of an entry point, so both are in this module.
+timm finds `default_cfgs` through the module of an entry point, so both are in this module. `timm.list_models(module="izoo")`
+finds the models by the name of this module.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from ..nn import Net, build_layer
-from ..spec import DataConfig, Entry, Network, Published, Shape, feature_levels, min_input_size, stage_costs
-from ..weights import load_source, read_weights
-from ..weights.download import HUB
-from ..zoo import create_model, find_entry, load_published, make_network
+from ...nn import Net, build_layer
+from ...spec import DataConfig, Entry, Network, Published, Shape, feature_levels, min_input_size, stage_costs
+from ...weights import load_source, read_weights
+from ...weights.download import HUB
+from ...zoo import create_model, find_entry, load_published, make_network
 
 SOURCES = ("file", "url", "hf_hub_id", "state_dict")  # keys of a pretrained_cfg that say where the weights are
 EntryPoint = Callable[..., Any]
