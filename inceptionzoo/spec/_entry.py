@@ -34,7 +34,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         size = self.input_size
-        check_size("input_size", size, most_channels=MAX_CHANNELS)
+        check_size("input_size", size, max_channels=MAX_CHANNELS)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not isinstance(values, tuple) or len(values) != size[0] or not all(map(_is_pixel_value, values)):
                 raise ArgumentError(f"{name}={values!r} must be {size[0]} numbers below {MAX_PIXEL_VALUE:.0e}, one per channel")
@@ -50,7 +50,7 @@ class DataConfig:
 
         For another number of channels, the mean and std of each channel are the averages over the present channels.
         """
-        check_size("input_size", (channels, height, width), most_channels=MAX_CHANNELS)
+        check_size("input_size", (channels, height, width), max_channels=MAX_CHANNELS)
         mean, std = self.mean, self.std
         if channels != len(mean):
             mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))

@@ -155,7 +155,7 @@ def register_model(
         raise ArgumentError(f"model {name!r} is already registered; choose another name")
     check_int("num_classes", num_classes, 0)
     if input_size is not None:
-        check_size("input_size", input_size, most_channels=MAX_CHANNELS)
+        check_size("input_size", input_size, max_channels=MAX_CHANNELS)
     check_text("paper", paper)
     check_text("about", about)
     for argument, value, kind in (("data", data, DataConfig), ("recipe", recipe, Recipe)):
