@@ -16,7 +16,8 @@ from server import COMMIT, FAULTS
 
 import inceptionzoo as iz
 from inceptionzoo.weights._hub_config import read_config
-from inceptionzoo.weights.download._hub import open_repository, parse_reference
+from inceptionzoo.weights.download import open_repository
+from inceptionzoo.weights.download._reference import parse_reference
 
 NAMES = ("a", "b", "c")
 OTHER = "d" * 40

@@ -1,6 +1,7 @@
 """Weight files from the Hugging Face Hub and other hosts, checked, in the caches that other tools share."""
 
 from ._checkpoints import read_checkpoint
-from ._hub import CONFIG, HUB, WEIGHTS, is_reference, open_repository
+from ._hub import CONFIG, WEIGHTS, open_repository
+from ._reference import HUB, is_reference
 
 __all__ = ["CONFIG", "HUB", "WEIGHTS", "is_reference", "open_repository", "read_checkpoint"]
