@@ -32,11 +32,11 @@ test-integrations: .venv/dev .venv/integrations
 test-site: docs .venv/dev .venv/site
 	$(BIN)/pytest -m site tests/site
 
-# Test with the lowest versions that pyproject.toml allows. Their warnings are no errors.
+# Test with the lowest versions that pyproject.toml allows. Warnings of these versions are not errors.
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/pytest -W default $(QUICK) --ignore tests/integrations
 
-# Without `partners`, which need newer versions. PYTHON must be 3.11 or 3.12, because numpy 1.26 has no newer wheels.
+# `partners` are left out, because they need newer versions. PYTHON must be 3.11 or 3.12, because numpy 1.26 has no newer wheels.
 .venv-lowest/ready: pyproject.toml
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet packaging

@@ -1,7 +1,7 @@
-"""Combine several models to an ensemble, on scikit-learn's digits.
+"""Combine several models into an ensemble, on scikit-learn's digits.
 
 The members are different networks, trained from different seeds. Their weights in the ensemble are fitted on separate data.
-One file holds all members and weights.
+The ensemble is saved in one file.
 """
 
 from __future__ import annotations

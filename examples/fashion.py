@@ -1,7 +1,7 @@
-"""Train a small Inception network on Fashion-MNIST in half an hour on two CPU cores, or torchvision's GoogLeNet.
+"""Train a small Inception network, or torchvision's GoogLeNet, on Fashion-MNIST in half an hour on one CPU core.
 
-python examples/fashion.py                     # reads the four files of Debian's dataset-fashion-mnist, or of --data FOLDER
-python examples/fashion.py --peer --epochs 11  # torchvision's GoogLeNet and initial weights, same images and training
+python examples/fashion.py                     # reads Debian's package dataset-fashion-mnist, or --data FOLDER
+python examples/fashion.py --peer --epochs 11  # torchvision's GoogLeNet, trained in the same way
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def peer() -> iz.Net:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"), help="folder of the .gz files")
     parser.add_argument("--peer", action="store_true", help="train torchvision's GoogLeNet, with 32 px and three channels")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=64)

@@ -1,6 +1,6 @@
 """Fine-tune or train a model on a folder of images, evaluate and plot it, and save it with a model card.
 
-DATA has one folder for each class; every fifth image is held out. Or it has train/ and val/ with one folder for each class.
+DATA has either one folder for each class, of which every fifth image is held out, or train/ and val/ with such folders.
 
 python examples/finetune.py moles --model googlenet --pretrained                 # published weights, a new classifier
 python examples/finetune.py moles --weights mine.safetensors --freeze-epochs 2   # a file; first train only the classifier
@@ -97,7 +97,7 @@ def parse() -> argparse.Namespace:
 
 
 def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[ImageFolder, ImageFolder]:
-    """Return augmented training images and plain held-out images. All are cached in memory, a little larger than `--size`."""
+    """Return augmented training images and plain held-out images. All are cached in memory, slightly larger than `--size`."""
     part = 0.875  # the crop's share of the image's side
     side = round(model.data.input_size[1] / part)
 

@@ -1,6 +1,6 @@
-"""Train every architecture on ten handwritten digits, from random weights, with the recipe of its registry entry.
+"""Train every model on scikit-learn's digits, from random weights, with the optimizer settings of its registry entry.
 
-python examples/learn.py                                  # all of iz.list_models(), at 32 or 75 px
+python examples/learn.py                                  # all of iz.list_models(), at 32, 75 or 107 px
 python examples/learn.py --models vgg19 googlenet_paper --epochs 10
 """
 
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import inceptionzoo as iz
 
 SIZES = (32, 75)  # image sides in pixels; the first that is large enough for the network is used
-LARGER = {"inception_v4": 107}  # the last map has 2x2 px; with 1x1, batch normalisation keeps the accuracy at chance
+LARGER = {"inception_v4": 107}  # the last feature map then has 2x2 px; with 1x1 px, the model does not learn
 
 
 def digits(size: int) -> tuple[TensorDataset, TensorDataset]:

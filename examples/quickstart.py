@@ -1,8 +1,8 @@
-"""Train a two-class GoogLeNet, save it, load it back, predict.
+"""Train a two-class GoogLeNet, save it, load it back and predict.
 
 Without --data, it uses two of scikit-learn's handwritten digits: 357 images of 8x8 px, resized to 32x32. With --data DIR, it
-uses the images in DIR. DIR has one folder for each class, and every fifth image is held out. Or it has train/ and val/ with one
-folder for each class.
+uses the images in DIR. DIR has either one folder for each class, of which every fifth image is held out, or train/ and val/
+with such folders.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Combine models of finetune.py to an ensemble, and average the predictions for rotated and mirrored images.
+"""Combine models of finetune.py into an ensemble, and average the predictions for rotated and mirrored images.
 
 for s in 0 1 2; do python examples/finetune.py moles --seed $s --out runs/$s; done
 python examples/vote.py moles/val runs/0 runs/1 runs/2
@@ -21,7 +21,7 @@ class Views(nn.Module):
     """The mean of a model's probabilities for eight views of an image: rotated by multiples of 90 degrees, and mirrored.
 
     Use it for square images without an upright direction: (n, c, h, h) -> (n, num_classes). The output is the log of the
-    mean, as of an `Ensemble`.
+    mean, like that of an `Ensemble`.
     """
 
     def __init__(self, model: nn.Module) -> None:
