@@ -25,14 +25,14 @@ def entry_name(model: Net) -> str:
 
 
 def layout_in(library: str, model: Net) -> str | None:
-    """Return the name of the layout of the model's weights in a library, or None if the library lacks the model."""
+    """Return the name of the layout that a library has for the model's weights, or None if it lacks the model."""
     import torchvision
 
     name = entry_name(model)
     layouts = {layout.name for layout in model.entry.layouts} if model.entry is not None else set()
     if library == "torchvision":
         return "torchvision" if "torchvision" in layouts and hasattr(torchvision.models, name) else None
-    candidates = ("timm", "torchvision")  # some models of timm have torchvision's names
+    candidates = ("timm", "torchvision")  # some models of timm have torchvision's tensor names
     return next((layout for layout in candidates if layout in layouts and _is_in_timm(name)), None)
 
 
@@ -89,7 +89,7 @@ LOADERS = {"torchvision": load_torchvision, "timm": load_timm}
 
 
 def runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:
-    """Yield the installed runtimes that run the model as ONNX, with their names."""
+    """Yield the name of each installed ONNX runtime, and a function that runs the model in it."""
     installed = [name for name in ("onnxruntime", "openvino") if find_spec(name)]
     if not installed or not find_spec("onnxscript"):
         return

@@ -56,7 +56,7 @@ def background_load(seconds: float = 1.0) -> float:
 
 
 def _cpu_ticks() -> int | None:
-    """Return the clock ticks of all processes since the start of the machine: user, nice and system time."""
+    """Return the CPU time of all processes since boot in clock ticks: user, nice and system time."""
     try:
         fields = Path("/proc/stat").read_text().split()
     except OSError:

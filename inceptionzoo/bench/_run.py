@@ -36,10 +36,10 @@ def bench(
     precision: Literal["fp32", "bf16"] = "fp32",
     device: str | torch.device | None = None,
 ) -> Timings:
-    """Time models, and with `with_peers` the same models in other installed libraries. Print or `plot` the result.
+    """Time models, and with `with_peers` the same models in other installed libraries. The result can be printed or plotted.
 
-    All candidates run once in each round, so that a disturbance of the machine affects them alike. Ratios are taken
-    round by round. If other processes keep the machine busy, there are no ratios.
+    All candidates are timed once in each round, so that a disturbance of the machine affects them alike. The ratios are
+    computed for each round. If other processes keep the machine busy, there are no ratios.
 
     - `names`: the models. `batches`: the batch sizes. `size`: the side of the images in pixels; by default the model's own.
     - `job`: "inference"; "training", a step of SGD without auxiliary heads; or "loading", the creation of a model with
@@ -48,8 +48,8 @@ def bench(
     - `precision` "bf16": bfloat16 weights and images in inference, with errors relative to float32; autocast in training.
       ONNX Runtime and OpenVINO are left out.
 
-    The reference of the ratios is the fastest form of this library in inference, the plain model in training, and in
-    loading this library with the same file.
+    The times are divided by those of a reference: in inference this library's fastest form, in training the plain model, in
+    loading this library with the same file or with random weights.
 
     Raises:
         UnknownModelError: no model has one of the names.

@@ -1,4 +1,4 @@
-"""The runners: callables, by name, that do the same job with this library and with others."""
+"""The runners: functions, by name, that do the same job with this library and with others."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3  # rounds before those that are timed
-PAUSE = 0.02  # seconds before each call, after which the worker threads of the previous call no longer spin
+PAUSE = 0.02  # seconds before each call, in which the worker threads of the previous call stop spinning
 
 
 def time_interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of each call in each round. A round runs each call twice and times the second run."""
+    """Return the seconds of each call in each round. In a round each call runs twice, and the second run is timed."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for index in range(WARM_UP + rounds):
         for name, call in calls.items():
@@ -49,7 +49,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def gemm_peak(device: torch.device, size: int = 2048, rounds: int = 5) -> float:
-    """Return the multiply-adds per second of a large float32 matrix product, the yardstick for convolutions."""
+    """Return the multiply-adds per second of a large float32 matrix product, to compare convolutions with."""
     a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     times = time_interleaved({"gemm": lambda: a @ b}, rounds, device)["gemm"]
     return float(size**3 / min(times))

@@ -22,8 +22,8 @@ class Row:
     - `median`, `low`, `high`: median and quartiles of the time in milliseconds.
     - `ratio`: time divided by the reference's, as (median, lower quartile, upper quartile); None on a busy machine.
     - `apart`: the largest difference of the outputs, relative to the largest output.
-    - `share`: multiply-adds per second, counted as direct convolutions, divided by those of a matrix product.
-    - `memory`: the peak of the memory beyond what the process used before, in MiB.
+    - `share`: multiply-adds per second, counted as for direct convolutions, divided by those of a matrix product.
+    - `memory`: the peak memory in MiB, beyond what the process used before.
 
     The last three are None if they were not measured.
     """

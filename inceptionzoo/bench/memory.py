@@ -16,7 +16,7 @@ import torch
 from ..zoo import create_model
 from ._runners import loading_runners, training_networks, training_step
 
-MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc returns freed memory at once, so only memory in use counts
+MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc then returns freed memory at once: only memory in use counts
 PROC_STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -62,7 +62,7 @@ def measure(
 
 
 def peak(call: Callable[[], object]) -> float:
-    """Return how much the memory of this process grew at most during a call, in MiB. Linux only."""
+    """Return the largest growth of this process's memory during a call, in MiB. Linux only."""
     CLEAR_REFS.write_text("5")  # resets VmHWM, the peak, to the present size
     before = _read_kib("VmRSS")
     result = call()

@@ -16,7 +16,7 @@ from ..zoo import build_from_metadata, convert, create_model, draw, list_models,
 
 
 def run_list(options: argparse.Namespace) -> list[str]:
-    """List the models whose names match a pattern, or with --pretrained their published weights."""
+    """List the models whose names match a pattern, or, with --pretrained, their published weights."""
     names = list_models(options.pattern, pretrained=options.pretrained)
     if not options.json:
         print("\n".join(names) or f"no model matches {options.pattern!r}")
@@ -52,7 +52,7 @@ def run_convert(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_verify(options: argparse.Namespace) -> dict[str, Any]:
-    """Check a weight file: its format, its digest if it has one, and every name, shape and value.
+    """Check a weight file: its format, its digest if it has one, and every tensor's name, shape and values.
 
     Names and shapes are checked by loading the weights into their model. If the file does not name its model and
     --architecture is not given, only the values are checked.
@@ -92,7 +92,7 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
 
     --train times a training step and --load the creation of a model. Both also measure memory.
 
-    The candidates are timed in turn, each once a round, and their outputs are compared. If the machine is busy, no ratios
+    The candidates are timed in turn, once in each round, and their outputs are compared. If the machine is busy, no ratios
     are reported.
     """
     if options.plot:

@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_list_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("pattern", nargs="?", default="", help="a pattern such as '*inception*'; all models by default")
+    command.add_argument("pattern", nargs="?", default="", help="a pattern such as '*inception*' (default: all models)")
     command.add_argument("--pretrained", action="store_true", help="list published weights as name.tag")
 
 
@@ -54,7 +54,7 @@ def _add_draw_arguments(command: argparse.ArgumentParser) -> None:
         const="full",
         default="forms",
         dest="detail",
-        help="draw every block, not each form once",
+        help="draw every block; by default, blocks that differ only in their widths are drawn once",
     )
 
 

@@ -16,9 +16,10 @@ def register() -> list[str]:
     A model is registered as "izoo_NAME", and also as "NAME" if timm has no model of this name. Models of timm are never
     replaced. Call `register` again after `register_model` to add new models.
 
-    `timm.create_model` works as usual: `pretrained` and tags, `features_only` with `out_indices`, `num_classes`,
+    `timm.create_model` then works as usual, with `pretrained` and tags, `features_only` and `out_indices`, `num_classes`,
     `in_chans`, `checkpoint_path`, "hf-hub:" and "local-dir:". It also takes the keyword arguments of
-    `inceptionzoo.create_model`. The models are of this library, so `fit`, `fuse` and `save_weights` work with them.
+    `inceptionzoo.create_model`. Without `features_only` it returns a `Net` of this library, for `fit`, `fuse`
+    and `save_weights`.
 
     Warns:
         UserWarning: timm has a model "izoo_NAME" from another library. It is kept.

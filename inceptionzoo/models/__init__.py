@@ -1,4 +1,4 @@
-"""The networks of the papers, a file for each paper: its blocks, its tables of widths, its registry entries."""
+"""The networks of the papers, one module for each family: blocks, tables of widths and registry entries."""
 
 from . import bn_inception, googlenet, inception_resnet, inception_v3, inception_v4, vgg, xception
 

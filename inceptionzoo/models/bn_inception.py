@@ -52,9 +52,9 @@ def inception_double(
 def reduction_double(r3: int, n3: int, rd: int, nd: int, *, padding: Padding = "half") -> Concat:
     """Return one row of stride 2 of Figure 5: (c, h, w) -> (n3 + nd + c, ceil(h / 2), ceil(w / 2)).
 
-    It has no 1x1 branch, and its pool has no projection. Branches have the same numbers as in the other rows. `padding` is that
-    of the strided convolutions. The pool is padded so that its map has the size of theirs at every input size. For even sizes
-    this equals Caffe, whose pool rounds up; for odd ones Caffe's branches have different sizes.
+    It has no 1x1 branch, so its branches are numbered from 2. Its pool has no projection. `padding` is the padding of the
+    strided convolutions. The pool is padded so that its map always has the size of theirs. For even input sizes this equals
+    Caffe, whose pool rounds up. For odd sizes, Caffe's branches have different sizes.
     """
     return concat(
         branch2=chain(Conv(r3), Conv(n3, 3, 2, padding)),
@@ -87,11 +87,11 @@ def rows(late: int, *, include_pad: bool = True, padding: Padding = "half") -> d
 def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
     """Return BN-Inception as in Caffe: biases before batch normalisation, pools that round up.
 
-    With `widths="cadene"` rows 4c and 4d project their pools to 128 channels, which gives 608 channels there and 1056 after
-    4e; with `widths="onnx"` to 96 channels, which gives 576 and 1024.
+    With `widths="cadene"` rows 4c and 4d project their pools to 128 channels, which gives 608 channels after 4d and 1056 after
+    4e. With `widths="onnx"` they project to 96 channels, which gives 576 and 1024.
 
     Raises:
-        ArgumentError: `widths` is another value.
+        ArgumentError: `widths` is neither.
     """
     check_choice("widths", widths, ("cadene", "onnx"))
     return network(
@@ -102,7 +102,7 @@ def bn_inception(*, widths: Literal["cadene", "onnx"] = "cadene") -> Network:
 
 
 def inception_v2() -> Network:
-    """Return TF-slim's Inception v2: TensorFlow's padding, averages that do not count it, a separable first convolution.
+    """Return TF-slim's Inception v2: TensorFlow's padding, average pools that do not count it, a separable first convolution.
 
     The first convolution has a bias and no normalisation. Rows 3a to 5b are slim's Mixed_3b to Mixed_5c.
     """

@@ -38,7 +38,7 @@ def inception(n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, *, five: F
     the kernel of the third branch: 5, the paper's; 3, torchvision's; or (3, 3), two 3x3 convolutions in a row.
 
     Raises:
-        ArgumentError: `five` is another value, or a width is not an int of at least 1.
+        ArgumentError: `five` is none of these, or a width is not an int of at least 1.
     """
     check_choice("five", five, (5, 3, (3, 3)))
     for name, width in dict(n1=n1, r3=r3, n3=n3, r5=r5, n5=n5, proj=proj).items():
@@ -84,15 +84,15 @@ def googlenet(
     """Return GoogLeNet (Table 1). The defaults are torchvision's.
 
     Args:
-        five: kernels in place of the 5x5, as in `inception`.
-        pools: pools of stride 2 round up ("ceil", the paper's: 56, 28, 14, 7) or down ("valid": 55, 27, 13, 6).
+        five: the kernel of the third branch of each block, as in `inception`.
+        pools: "ceil", the paper's: pools of stride 2 round up (56, 28, 14, 7 px); "valid": they round down (55, 27, 13, 6 px).
         pool4: kernel of the last pool of stride 2; the paper has 3.
-        norm: "batch" has batch normalisation after each convolution; "lrn", the paper's, has biases and two local response
+        norm: "batch": batch normalisation after each convolution; "lrn", the paper's: biases and two local response
             normalisations instead.
-        aux_pool: pooling of the auxiliary heads: "adaptive", to 4x4, or "5x5", the paper's window of stride 3.
+        aux_pool: the pool of the auxiliary heads: "adaptive", to 4x4, or "5x5", the paper's, with stride 3.
 
     Raises:
-        ArgumentError: an argument has another value.
+        ArgumentError: an argument has none of these values.
     """
     check_choice("pools", pools, ("ceil", "valid"))
     check_choice("pool4", pool4, (3, 2))
@@ -182,7 +182,7 @@ ENTRIES = (
         data=DataConfig(mean=HALF, std=HALF),
         layouts=(TORCHVISION,),
         weights={
-            "tv_in1k": Published(  # torchvision normalises with 0.5 inside the model (`transform_input`)
+            "tv_in1k": Published(  # torchvision applies this mean and std inside the model (`transform_input`)
                 url="https://download.pytorch.org/models/googlenet-1378be20.pth",
                 digest="sha256:1378be20",
                 license="bsd-3-clause",

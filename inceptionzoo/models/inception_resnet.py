@@ -29,9 +29,10 @@ Last = Literal["linear", "plain"]
 Two = tuple[int, int]
 Three = tuple[int, int, int]
 
-MAX_REPEATS = 300  # of each kind of block; three times this is below the limit of a network's stages
+MAX_REPEATS = 300  # for each of the three kinds of block; a network may have 1,000 stages
 
-# Widths from the figures, a branch in parentheses. The 1x1 convolution after them has the width of the block's input.
+# Widths from the figures; each int or inner tuple is a branch. The 1x1 convolution after them has the width of the block's
+# input.
 # fmt: off
 A: dict[str, tuple[int, Two, Three]] = {
     "v1": (32, (32, 32), (32, 32, 32)),                     # Figure 10
@@ -60,10 +61,10 @@ REDUCTION_B: dict[str, tuple[Two, Two, Three]] = {
 def stem(version: Version) -> dict[str, Layer]:
     """Return the stem: (3, 299, 299) -> (256, 35, 35) for "v1" (Figure 14), (320, 35, 35) for "v2".
 
-    For "v2" it is that of the published weights: Inception-v3's stem and its first block. The paper's is `inception_v4.stem`.
+    The "v2" stem is that of the published weights: Inception v3's stem and a block. The paper's is `inception_v4.stem`.
 
     Raises:
-        ArgumentError: `version` is another value.
+        ArgumentError: `version` is neither.
     """
     check_choice("version", version, ("v1", "v2"))
     start: dict[str, Layer] = dict(
@@ -88,7 +89,7 @@ def stem(version: Version) -> dict[str, Layer]:
 def inception_resnet_a(n1: int, n3: Two, n33: Three, *, scale: float = 0.17) -> Residual:
     """Return the block of Figures 10 and 16, for the 35x35 grid: (c, h, w) -> (c, h, w).
 
-    Each tuple has the widths of a branch. `scale` multiplies the branches before they are added to the input.
+    Each tuple has the widths of a branch. `scale` multiplies the output of the branches before it is added to the input.
     """
     body = concat(
         branch0=Conv(n1),
@@ -121,7 +122,7 @@ def reduction_b(first: Two, second: Two, third: Three) -> Concat:
 
 
 def blocks(version: Version, repeats: Three, scales: tuple[float, float, float], last: Last) -> dict[str, Layer]:
-    """Return the stages of Figure 15 from the stem to the average pool.
+    """Return the stages of Figure 15 between the stem and the average pool.
 
     `repeats` and `scales` are the number and the scale of the blocks A, B and C.
 
@@ -158,7 +159,7 @@ def inception_resnet_v1(
 
     Args:
         repeats: number of blocks A, B and C; the paper has (5, 10, 5).
-        scales: their scales; the paper recommends 0.1 to 0.3.
+        scales: the scales of the blocks A, B and C; the paper recommends 0.1 to 0.3.
         last: "linear" gives the last block C a scale of 1 and no ReLU; "plain", the paper's, makes it like the others.
         bottleneck: width of FaceNet's embedding, a linear layer with batch normalisation before the classifier; None, the
             paper's, leaves it out.
@@ -184,7 +185,7 @@ def inception_resnet_v2(
 
     Args:
         repeats: number of blocks A, B and C; the paper has (5, 10, 5).
-        scales: their scales; the paper recommends 0.1 to 0.3.
+        scales: the scales of the blocks A, B and C; the paper recommends 0.1 to 0.3.
         last: "linear" gives the last block C a scale of 1 and no ReLU; "plain", the paper's, makes it like the others.
         start: the stem: "slim", that of the published weights, or "figure3", the paper's.
         final: width of a 1x1 convolution after the last block; None, the paper's, leaves it out.
@@ -211,7 +212,7 @@ def units(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
     return ((f"features.{ours}.body.", f"{theirs}.branches."), (f"features.{ours}.project.conv.", f"{theirs}.conv."))
 
 
-STEM = (  # as timm and facenet-pytorch name it
+STEM = (  # key prefixes (ours, theirs) of the stem in timm and facenet-pytorch
     ("features.Conv2d_1a_3x3.", "conv2d_1a."),
     ("features.Conv2d_2a_3x3.", "conv2d_2a."),
     ("features.Conv2d_2b_3x3.", "conv2d_2b."),

@@ -51,7 +51,7 @@ def stem() -> dict[str, Layer]:
 def inception_a(proj: int, *, pool: Pool = AVERAGE) -> Concat:
     """Return the block of Figure 5, for the 35x35 grid: (c, h, w) -> (224 + proj, h, w).
 
-    The second branch has a 5x5 convolution, as in TF-slim, torchvision and timm; the figure has a 3x3.
+    The second branch has a 5x5 convolution, as in TF-slim, torchvision and timm; the figure has a 3x3 there.
     """
     return concat(
         branch1x1=Conv(64),
@@ -106,11 +106,11 @@ def inception_e(*, pool: Pool = AVERAGE) -> Concat:
 def inception_v3(*, include_pad: bool = True, last_pool: Literal["avg", "max"] = "avg", aux: bool = True) -> Network:
     """Return Inception v3. The defaults are torchvision's and timm's.
 
-    `include_pad`: average pools count the zeros of the padding; TensorFlow's do not. `last_pool`: kind of the pool in the last
-    block; the network of FID has "max". `aux`: there is an auxiliary head on the last 17x17 grid (Figure 8).
+    `include_pad`: whether average pools count the zeros of the padding; TensorFlow's do not. `last_pool`: the kind of the pool
+    in the last block; the network of FID has "max". `aux`: whether there is an auxiliary head (Figure 8), on `Mixed_6e`.
 
     Raises:
-        ArgumentError: an argument has another value.
+        ArgumentError: an argument has none of these values.
     """
     check_flag("include_pad", include_pad)
     check_choice("last_pool", last_pool, ("avg", "max"))
@@ -163,7 +163,7 @@ FID = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0)
 
 
 def timm(tag: str, top1: float, data: DataConfig = BICUBIC) -> Published:
-    """Return timm's published weights of this tag. timm runs all of them with averages that count the padding."""
+    """Return timm's published weights of this tag. timm runs all of them with average pools that count padding."""
     return Published(url=f"hf-hub:timm/inception_v3.{tag}", license="apache-2.0", layout="torchvision", data=data, top1=top1)
 
 

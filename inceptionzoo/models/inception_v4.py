@@ -14,7 +14,7 @@ AVERAGE = Pool("avg", 3, include_pad=False)
 
 
 def stem() -> dict[str, Layer]:
-    """Return the stem of Figure 3: (3, 299, 299) -> (384, 35, 35). The figures mark layers of "valid" padding with V."""
+    """Return the stem of Figure 3: (3, 299, 299) -> (384, 35, 35). The paper marks layers with "valid" padding with V."""
     return dict(
         Conv2d_1a_3x3=Conv(32, 3, 2, "valid"),
         Conv2d_2a_3x3=Conv(32, 3, padding="valid"),
@@ -93,7 +93,7 @@ def inception_v4() -> Network:
     )
 
 
-FORKED = (  # timm's names of an Inception-C's branches
+FORKED = (  # key prefixes (ours, theirs) of the branches of an Inception-C in timm
     ("branch0.", "branch0."),
     ("branch1.0.", "branch1_0."),
     ("branch1.1.a.", "branch1_1a."),

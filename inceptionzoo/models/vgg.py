@@ -46,11 +46,11 @@ HEADS = {
 def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp") -> Network:
     """Return VGG for a column of Table 1: "A", "A-LRN", "B", "C", "D" or "E".
 
-    `batch_norm` adds batch normalisation after each convolution. `head`: "mlp", the paper's dense layers on a map pooled to
-    7x7; "conv", the same layers as convolutions over the map (timm's); "pool", a global pool and one linear layer.
+    `batch_norm` adds batch normalisation after each convolution. `head` is "mlp", the paper's dense layers on a map pooled to
+    7x7; "conv", the same layers as convolutions over the map (timm's); or "pool", a global pool and one linear layer.
 
     Raises:
-        ArgumentError: an argument has another value.
+        ArgumentError: an argument has none of these values.
     """
     check_choice("configuration", configuration, TABLE1)
     check_choice("head", head, HEADS)
@@ -103,7 +103,7 @@ TOP1 = {
     "vgg11": 69.050, "vgg13": 69.950, "vgg16": 71.594, "vgg19": 72.400,
     "vgg11_bn": 70.374, "vgg13_bn": 71.560, "vgg16_bn": 73.354, "vgg19_bn": 74.230,
 }  # fmt: skip
-FEATURES = Published(  # convolutions of the paper's weights, for detectors; the classifier in the file is nan
+FEATURES = Published(  # the convolutions with the paper's weights, for detectors; the classifier in the file is NaN
     url="https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
     digest="sha256:88682ab5",
     license="bsd-3-clause",
@@ -123,9 +123,8 @@ def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entr
         network=build,
         paper=PAPER,
         about=f"configuration {configuration}" + (" with batch normalisation" if batch_norm else ""),
-        recipe=Recipe(
-            lr=0.002 if batch_norm else 0.01, weight_decay=5e-4
-        ),  # at 0.025 the dense layers without normalisation give nan
+        # the dense layers have no normalisation: at the usual rate of 0.025 the loss becomes NaN
+        recipe=Recipe(lr=0.002 if batch_norm else 0.01, weight_decay=5e-4),
         layouts=layouts(build()),
         weights=published(name),
     )

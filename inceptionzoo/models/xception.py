@@ -27,7 +27,7 @@ HALF = (0.5, 0.5, 0.5)
 def separable(out: int, *, act: bool = False) -> Layer:
     """Return a separable convolution, a 3x3 depthwise and a normalised 1x1 convolution: (c, h, w) -> (out, h, w).
 
-    There is no normalisation or activation between the two. `act` is a ReLU after them; the residual blocks have it before.
+    There is no normalisation or activation between the two. `act=True` adds a ReLU after them.
     """
     return chain(Depthwise(3), Conv(out, act=act))
 
@@ -36,7 +36,7 @@ def down(first: int, out: int, *, preact: bool = True) -> Residual:
     """Return a block of the entry or exit flow of Figure 5: (c, h, w) -> (out, ceil(h / 2), ceil(w / 2)).
 
     Its body has separable convolutions of `first` and `out` channels and a max pool; its shortcut is a 1x1 convolution of
-    stride 2. `preact=False` leaves out the first ReLU; the input then comes from a ReLU.
+    stride 2. `preact=False` leaves out the ReLU at the start of the body, for an input that comes from a ReLU.
     """
     start = (Act(),) if preact else ()
     body = chain(*start, separable(first), Act(), separable(out), Pool("max", 3, 2))
@@ -64,7 +64,7 @@ def xception() -> Network:
         conv3=separable(1536, act=True),
         conv4=separable(2048, act=True),
     )
-    head = Head(drop_rate=0.5)  # section 4.3: before the logistic regression
+    head = Head(drop_rate=0.5)  # section 4.3: dropout before the classifier
     return network(entry, eight, end, head=head, style=Style(eps=1e-5))
 
 

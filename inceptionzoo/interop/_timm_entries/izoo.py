@@ -1,7 +1,7 @@
 """Entry points and configurations of the models for timm's registry.
 
-timm finds `default_cfgs` through the module of an entry point, so both are in this module. `timm.list_models(module="izoo")`
-finds the models by the name of this module.
+timm looks for `default_cfgs` in the module of an entry point, so both are here. The name of this module is the one in
+`timm.list_models(module="izoo")`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _build(
     """Return the model, or with `features_only` its feature extractor, as timm's `build_model_with_cfg` builds it."""
     tag, overlay = _tag(entry, pretrained_cfg), dict(pretrained_cfg_overlay or {})
     has_source = not isinstance(pretrained_cfg, str | None) or any(overlay.get(source) for source in SOURCES)
-    if pretrained and tag and not has_source:  # checked, from this library's caches
+    if pretrained and tag and not has_source:  # read from this library's caches, with the checksum checked
         overlay["state_dict"] = load_published(entry, tag, cache_dir)[0].tensors
     nets: list[Net] = []  # with features_only, timm returns a wrapper and not the model itself
 
@@ -85,7 +85,7 @@ def _build(
 
 
 def _tag(entry: Entry, config: Configuration) -> str | None:
-    """Return the tag of the published weights whose arguments the model gets, with `pretrained` or without."""
+    """Return the tag of the published weights whose `arguments` the model is built with, pretrained or not."""
     if config is None:
         return next(iter(entry.weights), None)
     tag = config.tag if isinstance(config, PretrainedCfg) else config
@@ -96,8 +96,8 @@ def _tag(entry: Entry, config: Configuration) -> str | None:
 def _filter_state_dict(state: Mapping[str, Any], model: Net) -> dict[str, Tensor]:
     """Return the state dict with the model's names, from any layout that `load_weights` reads, after the same checks.
 
-    timm itself adapts the first convolution to `in_chans` and drops a classifier with another number of classes. So the
-    first convolution is returned unadapted.
+    The first convolution is returned unadapted, because timm itself adapts it to `in_chans`. timm also drops a classifier with
+    another number of classes.
     """
     source, config = read_weights(state), model.pretrained_cfg
     report = load_source(model, source, new_head=model.num_classes != config["num_classes"])
