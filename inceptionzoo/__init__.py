@@ -155,5 +155,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """Return the public names, without the other folders of the package."""
+    """Return the public names, without the private subpackages."""
     return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -1,4 +1,4 @@
-"""Specifications as torch modules: blocks, heads, `Net`, `FeatureNet`, and the functions that build them."""
+"""The torch modules of specifications (blocks, heads, `Net`, `FeatureNet`) and the functions that build them."""
 
 from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices

@@ -20,8 +20,8 @@ Out = TypeVar("Out")
 class Backbone(nn.Module, Generic[Out]):
     """Named stages that run one after the other: (n, in_chans, h, w) -> (n, c, h', w').
 
-    `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `fused` is True
-    if the stages are those of `fuse`.
+    `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `reduction` is
+    the factor by which the map is smaller than the image. `fused` is True for a model that `fuse` made.
     """
 
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
@@ -37,7 +37,7 @@ class Backbone(nn.Module, Generic[Out]):
         return super().train(mode and not self.fused)
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Out:
-        """Return `forward(x)`. Check the images first, except under tracing, export and compilation.
+        """Check the images, except under tracing, export and compilation. Return `forward(x)`.
 
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
@@ -79,16 +79,16 @@ class Backbone(nn.Module, Generic[Out]):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> tuple[Tensor, list[Tensor]] | list[Tensor]:
-        """Return (last map, maps of `indices`), or only the maps. Each is (n, c, h', w'); they are in the network's order.
+        """Return the last map and a list of the maps of `indices`, in the network's order. Each map is (n, c, h', w').
 
         Args:
             x: images, (n, in_chans, h, w).
-            indices: indices into `feature_info` (negative ones count from the end) and names of stages ("inception4a");
-                or an int n, the last n levels; or None, all levels.
-            norm: ignored; in timm's signature.
+            indices: a list of indices into `feature_info` (negative ones count from the end) or stage names ("inception4a");
+                or an int n for the last n levels of `feature_info`; or None for all levels.
+            norm: ignored; it is part of timm's signature.
             stop_early: run no stage after the last selected one.
             output_fmt: "NCHW".
-            intermediates_only: return only the maps.
+            intermediates_only: return only the list.
 
         Raises:
             ArgumentError: an index is not a level, a name is not a stage, or `output_fmt` is not "NCHW".
@@ -122,7 +122,7 @@ class Backbone(nn.Module, Generic[Out]):
         """Return the names of the stages that `indices` selects, in the network's order.
 
         Raises:
-            ArgumentError: an index is not a level, or a name is not a stage; the message calls the indices `argument`.
+            ArgumentError: an index is not a level, or a name is not a stage. The message names `argument`.
         """
         return resolve_stages(argument, indices, self._level_names(), [name for name, _ in self.network.stages])
 
@@ -159,7 +159,7 @@ class Backbone(nn.Module, Generic[Out]):
         return True
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Enable activation checkpointing: save the maps between blocks, and recompute the others in the backward pass.
+        """Enable activation checkpointing: save only the maps between blocks and recompute the others in the backward pass.
 
         It saves memory in training. Outputs, gradients and batch statistics do not change.
         """
@@ -177,11 +177,11 @@ class Backbone(nn.Module, Generic[Out]):
         }
 
     def no_weight_decay(self) -> set[str]:
-        """Return an empty set: timm excludes biases and normalisation from weight decay itself."""
+        """Return an empty set. timm itself excludes biases and normalisation from weight decay."""
         return set()
 
     def _segments(self) -> list[nn.Module]:
-        """Return the modules to checkpoint: each block, and each run of single layers up to its pool."""
+        """Return the modules to checkpoint: each block, and each sequence of single layers up to a pool."""
         segments: list[nn.Module] = []
         pending: list[nn.Module] = []
         for (_, layer), stage in zip(self.network.stages, self.features.children(), strict=True):

@@ -81,8 +81,8 @@ def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
 def use_masked_relu(module: nn.Module, style: Style) -> None:
     """Replace the ReLU that ends `module` by one that saves a mask instead of its output in training.
 
-    This saves memory only if the next module does not save that output: a concatenation or a max pool. A user's activation
-    is not replaced.
+    This saves memory only if the next operation does not save that output itself. A concatenation and `CompactMaxPool2d` do
+    not. A user's activation is not replaced.
     """
     match module:
         case nn.Sequential() if len(module):
@@ -92,7 +92,7 @@ def use_masked_relu(module: nn.Module, style: Style) -> None:
 
 
 def training_batch_norms(model: nn.Module) -> list[nn.Module]:
-    """Return the batch normalisations in training mode, which use the statistics of the batch."""
+    """Return the batch normalisation modules in training mode, which use the statistics of the batch."""
     return [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
 
 
@@ -121,7 +121,7 @@ class ResidualBlock(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, an image of x is 0 with probability `rate`, else divided by 1 - rate. Keeps the shape."""
+    """Stochastic depth. In training, set each image of x to 0 with probability `rate`, and divide the others by 1 - rate."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

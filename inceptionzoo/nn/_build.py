@@ -43,12 +43,12 @@ def build(spec: Layer, in_channels: int = 3, **style: Any) -> nn.Module: ...
 def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Module:
     """Return the module of a layer, or the `Net` of a network, for inputs of `in_channels` channels.
 
-    `style` are fields of `Style` (norm, eps, bias, act). They override the network's style, or for a layer the defaults: batch
-    normalisation with an epsilon of 1e-3, no bias, ReLU.
+    The keywords are the fields of `Style`: norm, eps, bias and act. They override the network's style. For a layer they
+    override the defaults: batch normalisation with an epsilon of 1e-3, no bias, ReLU.
 
     Raises:
         ArgumentError: `in_channels` is below 1, `spec` is neither a layer nor a network, or `Style` has no such field.
-        SpecError: the channels or map sizes of the layers do not match.
+        SpecError: the channels of the layers do not match, or the network accepts no image.
     """
     check_int("in_channels", in_channels, 1)
     if not isinstance(spec, (Network, *LAYERS)):
@@ -174,11 +174,11 @@ def build_network(
 def with_aux(model: Net) -> Net:
     """Return the model with its auxiliary heads, for training. It shares all other modules with `model`.
 
-    `forward` still returns only the logits. `forward_aux` also returns those of the heads, and `fit` adds their losses. The
-    heads start with random weights.
+    `forward` still returns only the logits of the main head. `forward_aux` also returns those of the auxiliary heads, and `fit`
+    adds their losses. The auxiliary heads start with random weights.
 
     Raises:
-        ArgumentError: the network has no auxiliary heads, or the model is fused or has no classes.
+        ArgumentError: the network has no auxiliary heads, the model is fused, or it has no classes.
     """
     check_net(model)
     name = model.entry.name if model.entry else "this network"

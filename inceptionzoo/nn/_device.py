@@ -1,4 +1,4 @@
-"""Devices: the check of a device argument, and the default accelerator."""
+"""Check a device argument, and find the default accelerator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_device(device: str | torch.device | int | None) -> torch.device | None
     """Return the torch device, or None for None.
 
     Raises:
-        ArgumentError: torch does not know the device, or finds fewer of its type.
+        ArgumentError: torch does not know the device, or does not find it on this machine.
     """
     try:
         checked = None if device is None else torch.device(device)
@@ -30,7 +30,7 @@ def check_device(device: str | torch.device | int | None) -> torch.device | None
 
 
 def default_accelerator() -> torch.device | None:
-    """Return the accelerator that torch finds, that of LOCAL_RANK under torchrun, or None if there is none."""
+    """Return the current accelerator, or None if there is none. Under torchrun, LOCAL_RANK selects the device."""
     if not torch.accelerator.is_available():
         return None
     device = torch.accelerator.current_accelerator()

@@ -54,7 +54,7 @@ class FeatureInfo:
     @overload
     def get_dicts(self, keys: Sequence[str] | None = None, *, idx: int) -> dict[str, Any]: ...
     def get_dicts(self, keys: Sequence[str] | None = None, idx: int | Sequence[int] | None = None) -> Any:
-        """Return a dict of num_chs, reduction and module for each map of `idx`, or only of `keys`."""
+        """Return a dict with num_chs, reduction and module, or only with `keys`, for each map of `idx`."""
         rows = self.info if idx is None else [self.info[index] for index in ([idx] if isinstance(idx, int) else idx)]
         dicts = [{key: row[key] for key in keys or row} for row in rows]
         return dicts[0] if isinstance(idx, int) else dicts
@@ -69,11 +69,11 @@ class FeatureInfo:
 class FeatureNet(Backbone[list[Tensor]]):
     """The stages of a model up to the last selected map: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
 
-    `out_indices` selects the maps as in `Net.forward_intermediates`. The stages are shared with the model; `entry`, `data` and
-    `report` are the model's.
+    `out_indices` selects the maps like `indices` of `Net.forward_intermediates`. The network shares the stages, `entry`, `data`
+    and `report` of `model`.
     """
 
-    feature_info: FeatureInfo  # type: ignore[assignment]  # timm has a list on a model and this class on a feature network
+    feature_info: FeatureInfo  # type: ignore[assignment]  # as in timm: a list for a model, this class for a feature network
 
     def __init__(self, model: Net, out_indices: Indices = None) -> None:
         super().__init__(model.network, model.features, in_chans=model.in_chans)

@@ -14,7 +14,7 @@ from ._init import allocate, init_weights
 
 
 class GlobalPool2d(nn.Module):
-    """Pooling to size x size: (n, c, h, w) -> (n, c, size, size), or 2c channels for "catavgmax". The kinds are timm's."""
+    """Pooling to size x size: (n, c, h, w) -> (n, c, size, size). "catavgmax" gives 2c channels. The kinds are timm's."""
 
     def __init__(self, kind: GlobalPool, size: int = 1) -> None:
         super().__init__()
@@ -45,7 +45,8 @@ def check_head(num_classes: object, global_pool: object, drop_rate: object) -> N
 class ClassifierHead(nn.Module):
     """The head of a specification: (n, c, h, w) -> (n, num_classes).
 
-    With `num_classes=0` it returns the pre-logits, (n, num_features); with `global_pool=""`, its input.
+    With `num_classes=0` it returns the pre-logits, the input of the last linear layer: (n, num_features). With
+    `global_pool=""` it returns its input.
     """
 
     def __init__(self, spec: Head, in_channels: int, num_classes: int, global_pool: GlobalPool, drop_rate: float) -> None:
@@ -53,7 +54,7 @@ class ClassifierHead(nn.Module):
         check_head(num_classes, global_pool, drop_rate)
         self.spec, self.in_channels, self.num_classes, self.global_pool = spec, in_channels, num_classes, global_pool
         self.pool = GlobalPool2d(global_pool, spec.size if spec.kind == "mlp" else 1) if global_pool else nn.Identity()
-        pool_factor = 2 if global_pool == "catavgmax" else 1  # channels after the pooling, as a multiple
+        pool_factor = 2 if global_pool == "catavgmax" else 1  # channels after pooling / channels before
         fan_in, self.hidden = in_channels, nn.ModuleDict()
         for number, out in enumerate(spec.hidden if global_pool else (), 1):
             if spec.kind == "conv":
@@ -83,14 +84,14 @@ class ClassifierHead(nn.Module):
                 init_weights(layer)
 
     def reset_classifier(self) -> None:
-        """Initialise the classifier: normal weights of standard deviation 0.01, so that logits start small, and zero bias."""
+        """Initialise the classifier: normal weights (standard deviation 0.01, for small logits) and zero bias."""
         if isinstance(self.fc, nn.Linear):
             init_weights(self.fc, std=0.01)
 
     def with_classes(self, num_classes: int, global_pool: GlobalPool | None, reference: Tensor) -> ClassifierHead:
-        """Return a head with a new classifier, with `reference`'s device and dtype.
+        """Return a head with a new classifier that has the device and dtype of `reference`.
 
-        It shares the hidden layers of this head if their shapes stay the same. `global_pool=None` keeps the pooling.
+        The new head shares the hidden layers of this head if their shapes stay the same. `global_pool=None` keeps the pooling.
         """
         pool = self.global_pool if global_pool is None else global_pool
         arguments = (self.spec, self.in_channels, num_classes, pool, self.drop.p)
@@ -113,7 +114,7 @@ class ClassifierHead(nn.Module):
             for layer in self.hidden.values():
                 x = layer(x)
         elif self.spec.kind == "conv":
-            # enlarge a map that is smaller than the kernel; others keep their size, and so their values
+            # enlarge a map that is smaller than the kernel; a larger map does not change
             size = (torch.sym_max(self.spec.size, x.shape[-2]), torch.sym_max(self.spec.size, x.shape[-1]))
             x = self._forward_hidden(F.adaptive_avg_pool2d(x, size))  # type: ignore[arg-type]  # symbolic sizes too
             x = self.drop(self.pool(x).flatten(1))

@@ -11,7 +11,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def allocate(kind: type[M], *args: object, **kwargs: object) -> M:
-    """Return a module whose weights are allocated but not set; its owner sets them with `init_weights`."""
+    """Return a module whose weights are allocated but not set; the module that contains it sets them with `init_weights`."""
     module = cast("M", _without_values(kind)(*args, **kwargs))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
     module.__class__ = kind
     return module
@@ -24,9 +24,9 @@ def _without_values(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def init_weights(layer: nn.Conv2d | nn.Linear, std: float | None = None) -> None:
-    """Draw normal weights and zero the bias; a layer on the meta device is left as it is.
+    """Draw normal weights and set the bias to 0. A layer on the meta device is left unchanged.
 
-    The standard deviation is `std`, or He's for a ReLU, sqrt(2 / fan_in), if it is None.
+    The standard deviation is `std`. If it is None, it is He's value for a ReLU, sqrt(2 / fan_in).
     """
     if layer.weight.is_meta:
         return

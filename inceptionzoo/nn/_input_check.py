@@ -1,4 +1,4 @@
-"""The check of a model's input images, before they reach torch's operations. Shapes: n images, c channels, h x w pixels."""
+"""The check of a model's input images. Shapes: n images, c channels, h x w pixels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ._memory import is_tracing
 
 
 class InputCheck:
-    """Check that a network can process a batch of images. The result for each image size is kept.
+    """Check that a network can process a batch of images. Accepted image sizes are cached.
 
-    `min_input_size` is the side of the smallest square image in pixels. `aux` includes the auxiliary heads.
+    `min_input_size` is the side in pixels of the smallest square image. With `aux`, the auxiliary heads are checked too.
     """
 
     def __init__(self, network: Network, *, in_chans: int, aux: bool = False) -> None:
         self.network, self.in_chans, self.aux = network, in_chans, aux
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
-        self._normalized_positions: dict[tuple[int, int], int | None] = {}  # by image size: `Cost.normed`
+        self._normalized_positions: dict[tuple[int, int], int | None] = {}  # by (height, width); see `Cost.normed`
 
     def __call__(self, x: Tensor, model: nn.Module) -> None:
-        """Check the images x: (n, in_chans, h, w). Does nothing while `model` is traced, exported or compiled.
+        """Check the images x: (n, in_chans, h, w). Do nothing while `model` is traced, exported or compiled.
 
         Raises:
             InputError: the images have another rank or number of channels, or a size that the network does not accept.

@@ -1,7 +1,7 @@
-"""ReLU and max pooling that save less for the backward pass. Their outputs and gradients are those of torch.
+"""ReLU and max pooling that save less for the backward pass. Their outputs and gradients equal those of torch.
 
-torch's ReLU saves its output, and its max pool saves its input and an eight-byte index for each maximum. If nothing else
-saves these maps, one byte per value and a two-byte index per maximum are enough.
+torch's ReLU saves its output. torch's max pool saves its input, and an eight-byte index for each maximum. If no other
+operation saves these maps, a one-byte mask per value and a two-byte index per maximum are enough.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def is_tracing() -> bool:
 
 
 def is_relu(module: nn.Module) -> bool:
-    """Return whether a module is a ReLU, torch's or ours."""
+    """Return whether a module is a ReLU, of torch or of this library."""
     return type(module) in (nn.ReLU, MaskedReLU)
 
 
 def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
-    """Return whether a module is a max pool, torch's or ours."""
+    """Return whether a module is a max pool, of torch or of this library."""
     return type(module) in (nn.MaxPool2d, CompactMaxPool2d)
 
 
 def _saves_for_backward(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a backward pass may follow, and x is not traced: a traced graph has to consist of torch's operations."""
+    """Return whether a backward pass may follow and x is not traced. A traced graph must consist of torch's operations."""
     return module.training and torch.is_grad_enabled() and not (is_tracing() or isinstance(x, torch.fx.Proxy))
 
 
@@ -116,7 +116,7 @@ class _CompactMaxPool(torch.autograd.Function):
         if gradient is None:
             return None, None
         options = {"dtype": gradient.dtype, "device": gradient.device, "memory_format": ctx.format}
-        x = torch.empty(ctx.shape, **options)  # in place of the input, of which only the shape and format are used
+        x = torch.empty(ctx.shape, **options)  # stands for the input: torch uses only its shape and memory format
         return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *ctx.window, _expand_indices(indices)), None
 
     @staticmethod
@@ -126,7 +126,7 @@ class _CompactMaxPool(torch.autograd.Function):
 
 
 def _compress_indices(indices: Tensor, x: Tensor) -> Tensor:
-    """Return the indices, below h * w of x, in the smallest integer type that has as many values."""
+    """Return the indices, all below h * w of x, in the smallest integer type with at least h * w values."""
     pixels = x.shape[-2] * x.shape[-1]
     return indices.to(torch.int16 if pixels <= MAX_INT16_PIXELS else torch.int32 if pixels <= 2**31 else torch.int64)
 

@@ -19,9 +19,9 @@ from ._report import Report
 class Net(Backbone[Tensor]):
     """A network of this library: (n, in_chans, h, w) -> (n, num_classes). It returns one tensor in every mode.
 
-    `network` is its specification. `entry` and `arguments` are the registry entry and the keyword arguments that `create_model`
-    built it from. `data` is the preprocessing of its images. `class_names` are the names of its outputs, or None. `report` is
-    the report of the last `load_weights`, or None.
+    `network` is its specification. `entry` and `arguments` are the registry entry and the keyword arguments from which
+    `create_model` built it; `entry` is None for a model of `build`. `data` is the preprocessing of images. `class_names` are
+    the names of the outputs, or None. `report` is the report of the last `load_weights`, or None.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Net(Backbone[Tensor]):
     # --- attributes -------------------------------------------------------------------------------------------------
     @property
     def num_classes(self) -> int:
-        """Number of outputs; 0 if the head gives features."""
+        """Number of classes; 0 if the model returns features."""
         return self.head.num_classes
 
     @property
@@ -62,7 +62,7 @@ class Net(Backbone[Tensor]):
 
     @property
     def head_hidden_size(self) -> int:
-        """Number of values of the pre-logits."""
+        """Number of pre-logits, the inputs of the classifier."""
         return self.head.num_features
 
     @property
@@ -89,7 +89,7 @@ class Net(Backbone[Tensor]):
 
     @property
     def default_cfg(self) -> dict[str, Any]:
-        """Timm's older name of `pretrained_cfg`."""
+        """The older name of `pretrained_cfg` in timm."""
         return self.pretrained_cfg
 
     @default_cfg.setter
@@ -106,7 +106,7 @@ class Net(Backbone[Tensor]):
         return self.forward_head(self.forward_features(x))
 
     def forward_aux(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits, and those of each auxiliary head by the name of its stage; each is (n, num_classes).
+        """Return the logits, and a dict of the logits of each auxiliary head by stage name. All are (n, num_classes).
 
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
@@ -125,10 +125,10 @@ class Net(Backbone[Tensor]):
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: GlobalPool | None = None) -> None:
-        """Replace the classifier, and those of the auxiliary heads, by new ones with random weights.
+        """Replace the classifier, and the classifiers of the auxiliary heads, by new ones with random weights.
 
-        With `num_classes=0` the model returns features. `global_pool` changes the pooling; None keeps it. Hidden layers of the
-        head keep their weights, unless the new pooling changes their width.
+        With `num_classes=0` the model returns features. `global_pool=None` keeps the pooling. Hidden layers of the head keep
+        their weights, unless the new pooling changes their shapes.
 
         Raises:
             ArgumentError: `num_classes` is negative, or is above 0 without pooling.
@@ -147,10 +147,10 @@ class Net(Backbone[Tensor]):
         prune_norm: bool = False,  # noqa: ARG002  # timm's signature
         prune_head: bool = True,
     ) -> list[int | str]:
-        """Remove the stages after the last of `indices`, and the head; return the indices, as timm does.
+        """Remove the stages after the last of `indices`, and the head. Return the indices, as timm does.
 
-        `prune_head=False` keeps the head if no stage is removed. `save_weights` refuses a pruned model, because no
-        name in the registry builds it again.
+        `prune_head=False` keeps the head if no stage is removed. `indices` are those of `forward_intermediates`.
+        `save_weights` refuses a pruned model, because `create_model` cannot build it again.
 
         Raises:
             ArgumentError: an index is not a level, or a name is not a stage.
@@ -167,7 +167,7 @@ class Net(Backbone[Tensor]):
         return kept_indices
 
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
-        """Set the size in pixels, an int or (height, width), to which `transforms` and `predict` resize images.
+        """Set the image size of `transforms` and `predict` in pixels, an int or (height, width).
 
         Raises:
             ArgumentError: the size is not an int or a pair of ints.
@@ -184,7 +184,7 @@ class Net(Backbone[Tensor]):
             self._timm_cfg = {**self._timm_cfg, "input_size": self.data.input_size}
 
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
-        """Set the names of the outputs, in order.
+        """Set the class names, in the order of the outputs.
 
         Raises:
             ArgumentError: the number of names is not the number of classes, or two are equal.

@@ -41,7 +41,7 @@ class SameMaxPool2d(CompactMaxPool2d):
 
 
 class CeilMaxPool2d(CompactMaxPool2d):
-    """The output of a max pool with `ceil_mode=True`, by padding at the bottom and right, for runtimes without that mode."""
+    """A max pool with the output of `ceil_mode=True`. It pads at the bottom and right, for runtimes without that mode."""
 
     def __init__(self, kernel_size: Size, stride: int, padding: tuple[int, int], dilation: int) -> None:
         super().__init__(kernel_size, stride, padding, dilation)

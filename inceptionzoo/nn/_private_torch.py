@@ -1,7 +1,7 @@
 """Every use of torch's private interface.
 
-Nothing is looked up when this module is imported. If a torch release lacks one of the names that inference needs,
-`missing_names` lists it and `operations_are_observed` returns True, so that fused models run by torch's public operations.
+No name is looked up when this module is imported. If a torch release lacks one of the names that inference needs,
+`missing_names` lists it. The function of `observation_check` then returns True, and fused models use torch's public operations.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def missing_names() -> tuple[str, ...]:
 def observation_check() -> Callable[[], bool]:
     """Return a function that tells whether anything observes or transforms the operations that torch runs.
 
-    The function returns True inside a functorch transform, forward-mode differentiation or a dispatch mode, if a hook on all
-    modules is registered, and always if torch lacks one of `missing_names`. It is called at every forward pass.
+    The function returns True inside a functorch transform, forward-mode differentiation or a dispatch mode, and if a global
+    module hook is registered. If there are `missing_names`, it always returns True. It is called in every forward pass.
     """
     if missing_names():
         return lambda: True
@@ -70,12 +70,12 @@ def observation_check() -> Callable[[], bool]:
 
 
 def tensor_version(tensor: Tensor) -> tuple[int, int]:
-    """Return a value that changes when the tensor's memory is replaced or written to, except through `.data`."""
+    """Return a value that changes when the tensor's memory is replaced or written, except by writes through `.data`."""
     return tensor.data_ptr(), tensor._version
 
 
 def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
-    """Return the module's forward hooks and forward pre-hooks, which later registrations change in place."""
+    """Return the module's forward hooks and forward pre-hooks. The dicts change when hooks are registered later."""
     return module._forward_hooks, module._forward_pre_hooks
 
 
@@ -85,7 +85,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def content_tables(module: nn.Module) -> tuple[Mapping[str, Any], ...]:
-    """Return the module's children, parameters and buffers by name, which later assignments change in place."""
+    """Return the module's children, parameters and buffers by name. The dicts change with later assignments."""
     return module._modules, module._parameters, module._buffers
 
 
@@ -106,13 +106,13 @@ def onednn_weight(
 def onednn_convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int], dilation: list[int], groups: int
 ) -> Tensor:
-    """Return the convolution of x with a weight of `onednn_weight`."""
+    """Return the convolution of x with a weight that `onednn_weight` returned."""
     y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, dilation, groups, "none", [], "")
     return y
 
 
 def is_functional_tensor(tensor: Tensor) -> bool:
-    """Return whether a tensor is a wrapper of torch's functionalization, as far as this torch can tell."""
+    """Return whether a tensor is a wrapper of torch's functionalization; False if this torch cannot tell."""
     return _exists(IS_FUNCTIONAL) and bool(torch._is_functional_tensor(tensor))
 
 
@@ -123,7 +123,7 @@ def uncompiled(model: object) -> object:
 
 @cache
 def openmp() -> Any:
-    """Return the OpenMP library that torch's operations use: a second pool of threads would compete with theirs.
+    """Return the OpenMP library that torch uses. A second library's threads would compete with its threads.
 
     Raises:
         AttributeError, OSError, ValueError: torch is not built with GNU's OpenMP interface.

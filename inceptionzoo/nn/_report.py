@@ -1,4 +1,4 @@
-"""The report of a load."""
+"""The report of loading weights."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ BATCH_COUNTER = "num_batches_tracked"
 
 @dataclass(slots=True)
 class Report:
-    """What `load_weights` did. Keys are the model's own.
+    """What `load_weights` did. A key is a name in the model's state dict.
 
-    - `layout`: the library whose tensor names the source has.
-    - `renamed`: {the source's name: the model's key}, if they differ.
-    - `adapted`: {key: what was changed in its shape or values}.
-    - `replaced`: the model's own head, kept because the source's has another size.
-    - `dropped`: tensors of the source that the model has no place for.
+    - `layout`: the library that the source's tensor names come from.
+    - `renamed`: {name in the source: key}, where they differ.
+    - `adapted`: {key: how its shape or values were changed}.
+    - `replaced`: keys of the head that were not loaded, because the source's head has another size.
+    - `dropped`: tensors of the source that the model does not have.
     - `left_random`: parameters that kept their random initial values.
     - `taken`: the part of a checkpoint that was read.
-    - `differs`: {setting: how the model differs from the saved one}; arguments, preprocessing, class names.
+    - `differs`: {setting: how the model differs from the saved one}, for arguments, preprocessing and class names.
     """
 
     layout: str

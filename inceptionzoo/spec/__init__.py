@@ -1,4 +1,4 @@
-"""A network as a value, and what is computed from it: cost, variants, summary, registry entry. No torch."""
+"""The specification of a network as plain data, its cost, variants, summary and registry entry. No torch."""
 
 from ._cost import Cost, Shape, layer_cost, out_channels, projection
 from ._entry import CIFAR, IMAGENET_MEAN, IMAGENET_STD, MAX_CHANNELS, NATIVE, DataConfig, Entry, Layout, Published, Recipe

@@ -39,7 +39,7 @@ def check_kernel(spec: object, kernel: Size) -> None:
 
 
 def check_padding(spec: object, padding: str, kernel: Size, stride: int) -> None:
-    """Check the kind of padding, and that "same" never needs a negative padding."""
+    """Check the kind of padding. "same" must not lead to a negative padding."""
     check_one_of(spec, "padding", padding, ("half", "same", "valid"))
     if padding == "same" and kernel not in (1, (1, 1)) and min(as_pair(kernel)) < stride:
-        raise SpecError(f"{spec}: padding='same' needs a kernel of one pixel or of at least the stride")
+        raise SpecError(f"{spec}: padding='same' needs a kernel of one pixel, or one at least as large as the stride")

@@ -27,11 +27,11 @@ class Shape(NamedTuple):
 class Cost:
     """The output shape and the cost of a layer or a network, for one image.
 
-    `weights` counts the kernels of convolutions and dense layers, as the GoogLeNet paper does. `params` counts every learnable
-    number: also biases and normalisation. `macs` is the multiply-adds of convolutions and dense layers. `depth` is the number
-    of layers with weights on the longest path. `normed` is the smallest number of positions (h * w) that a batch normalisation
-    sees, None without one. `complete` is False if part of the cost is unknown: that of an `Op` without a cost, or of a user's
-    normalisation.
+    `weights` counts the weights of convolutions and dense layers, as the GoogLeNet paper does. `params` counts all parameters,
+    including biases and normalisation. `macs` counts the multiply-adds of convolutions and dense layers. `depth` is the number
+    of convolutions and dense layers on the longest path. `normed` is the number of positions (h * w) of the smallest map that
+    batch normalisation normalises, or None if there is no batch normalisation. `complete` is False if the cost leaves out an
+    `Op` without a stated cost, or a user's normalisation.
     """
 
     shape: Shape
@@ -43,11 +43,11 @@ class Cost:
     complete: bool = True
 
     def then(self, after: Cost) -> Cost:
-        """Return the total cost of this and of `after`, which runs on its output."""
+        """Return the total cost of this layer and of `after`, which runs on its output."""
         return _combine(after.shape, self.depth + after.depth, self, after)
 
     def beside(self, *others: Cost, shape: Shape) -> Cost:
-        """Return the total cost of this and of `others`, which run in parallel; `shape` is that of the joined output."""
+        """Return the total cost of this layer and `others` in parallel; `shape` is that of the joined output."""
         return _combine(shape, max(cost.depth for cost in (self, *others)), self, *others)
 
 
@@ -84,7 +84,7 @@ def out_channels(layer: Layer, in_channels: int) -> int:
 
 
 def total_stride(layer: Layer) -> int:
-    """Return the factor by which `layer` reduces height and width, up to the pixels lost without padding."""
+    """Return the factor by which `layer` reduces height and width, ignoring pixels lost without padding."""
     match layer:
         case Conv() | Depthwise() | Pool() | Op():
             return layer.stride
@@ -104,7 +104,7 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
 
     Raises:
         InputError: the input is too small for the layer.
-        SpecError: branches give maps of different sizes, or `groups` does not divide the channels of the input.
+        SpecError: parallel branches give different map sizes, or `groups` does not divide the channels of the input.
     """
     style = style or Style()
     match layer:
@@ -173,7 +173,7 @@ def _residual(layer: Residual, shape: Shape, style: Style) -> Cost:
 
 
 def projection(out: int) -> Conv:
-    """Return the 1x1 convolution at the end of a residual body: with bias, without normalisation and activation."""
+    """Return the 1x1 convolution at the end of a residual body. It has a bias, but no normalisation or activation."""
     return Conv(out, norm=False, act=False, bias=True)
 
 
@@ -186,7 +186,7 @@ def _op(layer: Op, shape: Shape) -> Cost:
 
 
 def _window_output(layer: Conv | Pool, shape: Shape, axis: int) -> int:
-    """Return the output size along `axis` (0: height, 1: width), rounded down; the formulas stand in `Conv`."""
+    """Return the output size along `axis` (0: height, 1: width), rounded down; `Conv` documents the formulas."""
     side, extent = shape[1 + axis], dilated_extent(layer.kernel, layer.dilation)[axis]
     padding = half_padding(layer.kernel, layer.padding, layer.dilation)[axis]
     if layer.padding == "same":

@@ -20,7 +20,7 @@ class DataConfig:
     """The preprocessing of images: `input_size` is (channels, height, width) in pixels, `mean` and `std` are per channel.
 
     Pixel values are between 0 and 1 before `mean` is subtracted and the result is divided by `std`. `crop_pct` is the size of
-    the center crop as a fraction of the resized image.
+    the centre crop as a fraction of the resized image.
 
     Raises:
         ArgumentError: a field is outside its range.
@@ -48,7 +48,7 @@ class DataConfig:
     def sized(self, channels: int, height: int, width: int) -> DataConfig:
         """Return the configuration for images of another size.
 
-        For another number of channels, the mean and std of each channel are the averages over the present channels.
+        For another number of channels, the mean and std of each channel are the averages over the current channels.
         """
         check_size("input_size", (channels, height, width), max_channels=MAX_CHANNELS)
         mean, std = self.mean, self.std
@@ -96,11 +96,11 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The names that another library gives to the same tensors.
+    """The names that another library gives to the same tensors. "ours" is this library, "theirs" the other one.
 
-    To translate a key of ours, the first pair (ours, theirs) of `prefixes` that starts it is replaced, then every pair
-    (ours, theirs) of `inner`, wherever it occurs. `shapes` are (our key, their shape) of weights that they store in another
-    shape, for example a dense layer as a convolution; -1 stands for the size that follows from the others.
+    To translate our key, the first prefix in `prefixes`, pairs (ours, theirs), that the key starts with is replaced. Then each
+    pair (ours, theirs) of `inner` is replaced wherever it occurs. `shapes` lists (our key, their shape) for weights that the
+    other library stores in another shape, for example a dense layer as a convolution; -1 is inferred, as in `Tensor.reshape`.
 
     Raises:
         ArgumentError: a field has the wrong type.
@@ -118,7 +118,7 @@ class Layout:
         _check_pairs("shapes", self.shapes, "(our key, their shape), a string and a tuple of ints", _is_shape)
 
     def theirs(self, key: str) -> str:
-        """Return their name for our `key`."""
+        """Return the other library's name for our `key`."""
         for ours, theirs in self.prefixes:
             if key.startswith(ours):
                 key = theirs + key.removeprefix(ours)
@@ -128,7 +128,7 @@ class Layout:
         return key
 
     def table(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return {our key: their key}, a bijection.
+        """Return {our key: their key}. The mapping is one-to-one.
 
         Raises:
             MismatchError: two of our keys get the same name.
@@ -161,12 +161,13 @@ class Published:
     """Published weights, and what their publisher states about them.
 
     `url` is a file's URL, or "hf-hub:owner/name". `digest` is "sha256:" or "sha1:" and the leading hexadecimal digits that the
-    publisher states, or "" if none are stated; the Hub states its own. For a zip archive, `member` is the file in it, and the
-    digest is that file's. `top1` is the reported accuracy on ImageNet's validation images in percent; `note` is another figure.
+    publisher states, or "" if the publisher states none; the Hub provides its own. For a zip archive, `member` is the file in
+    it, and `digest` is of that file. `top1` is the reported accuracy on ImageNet's validation images in percent; `note` is
+    another reported figure. `layout` is the name of the entry's `Layout` for them, `arguments` are the network's keywords.
 
-    `data` is the preprocessing for the converted weights. If the publisher's weights take images in the order blue, green, red
-    (`bgr`), or of another `scale` than 0 to 1, both are folded into the first convolution. `headless` weights have no usable
-    classifier.
+    `data` is the preprocessing for the converted weights. If the publisher's weights expect BGR images (`bgr`), or pixel values
+    from 0 to `scale` instead of 0 to 1, the conversion changes the first convolution to match. `headless` weights have no
+    usable classifier.
     """
 
     url: str
@@ -186,9 +187,9 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A registered model. `network` is the network, or a function that returns it; its arguments become `create_model`'s.
+    """A registered model. `network` is a network or a function that returns one; `create_model` passes it keywords.
 
-    `weights` maps a tag to published weights; the first is the default.
+    `weights` maps tags to published weights; the first tag is the default.
     """
 
     name: str

@@ -22,7 +22,8 @@ def dilated_extent(kernel: Size, dilation: int) -> tuple[int, int]:
 def half_padding(kernel: Size, padding: Padding, dilation: int = 1) -> tuple[int, int]:
     """Return the fixed padding on each side, (height, width).
 
-    Every fixed padding of the library is computed here. It is 0 for "valid", and for "same", which depends on the input's size.
+    Every fixed padding of the library is computed here. It is 0 for "valid". It is also 0 for "same", whose padding depends on
+    the input's size.
     """
     height, width = dilated_extent(kernel, dilation)
     return ((height - 1) // 2, (width - 1) // 2) if padding == "half" else (0, 0)

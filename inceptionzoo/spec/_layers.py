@@ -1,4 +1,4 @@
-"""The layers of which a network is composed: frozen dataclasses that hold numbers, without torch.
+"""The specifications of layers: frozen dataclasses without torch.
 
 Shapes are (channels, height, width) of one image's feature map. A layer does not state the channels of its input: `build`
 and the cost functions pass them from layer to layer.
@@ -25,7 +25,7 @@ class Conv:
     `padding` is one of three kinds. The dilated kernel spans extent = (kernel - 1) * dilation + 1 pixels:
 
     - "half" pads (extent - 1) // 2 pixels on every side. With stride 1 and an odd kernel, h' = h.
-    - "same" pads as TensorFlow does: h' = ceil(h / stride). If the total is odd, the extra pixel is at the bottom or right.
+    - "same" pads as TensorFlow does: h' = ceil(h / stride). An odd total puts the extra pixel at the bottom or right.
     - "valid" does not pad.
 
     With p pixels of padding on each side, "half" and "valid" give h' = (h + 2 * p - extent) // stride + 1.
@@ -80,7 +80,7 @@ class Depthwise:
         check_flags(self, bias=self.bias)
 
     def conv(self, in_channels: int) -> Conv:
-        """Return the equal grouped convolution of an input of `in_channels` channels."""
+        """Return the equivalent grouped convolution for an input of `in_channels` channels."""
         out = self.multiplier * in_channels
         plain = Conv(out, self.kernel, self.stride, self.padding, groups=in_channels, norm=False, act=False, bias=self.bias)
         return replace(plain, dilation=self.dilation)
@@ -93,11 +93,11 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pooling layer: (c, h, w) -> (c, h', w'). "adaptive_avg" averages any map to `kernel` pixels.
+    """A pooling layer: (c, h, w) -> (c, h', w'). `kind="adaptive_avg"` averages a map of any size to a map of `kernel` pixels.
 
-    `padding` is explained in `Conv`. `ceil=True` rounds h' up instead of down. `ceil="pad"` computes the same maxima by
-    padding at the bottom and right, for runtimes without a ceil mode. `include_pad` says whether an average counts the
-    zeros of the padding. Only a max pool can be dilated.
+    `padding` is explained in `Conv`. `ceil=True` rounds h' up instead of down. `ceil="pad"` gives the same output
+    by padding at the bottom and right, for runtimes without a ceil mode. `include_pad` says whether an average counts the
+    zeros of the padding. Only a max pool can have a dilation or `ceil="pad"`.
 
     Raises:
         SpecError: a field is outside its range, or the combination is not supported.
@@ -131,7 +131,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A normalisation layer: the style's ("style"), or local response normalisation ("lrn"): (c, h, w) -> (c, h, w).
+    """A normalisation layer: (c, h, w) -> (c, h, w). "style" is that of the `Style`, "lrn" local response normalisation (LRN).
 
     LRN divides by (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta.
 
@@ -170,10 +170,10 @@ class Concat:
 class Residual:
     """act(shortcut(x) + scale * project(body(x))): (c, h, w) -> (c, h, w), or the shape that `shortcut` gives.
 
-    `shortcut=None` is the identity. `project=True` adds a 1x1 convolution with a bias after the body, without normalisation or
-    activation, which gives the shortcut's number of channels; with `project=False` the body has to have them. `act=False`
-    leaves out the activation of the sum. `drop_path` is the fraction of images whose body is dropped in training
-    (stochastic depth).
+    `shortcut=None` is the identity. `project=True` adds a 1x1 convolution after the body that gives the shortcut's number of
+    channels; it has a bias, but no normalisation or activation. With `project=False` the body must give that number itself.
+    `act=False` leaves out the activation after the sum. `drop_path` is the probability that training drops the body for an
+    image (stochastic depth).
 
     Raises:
         SpecError: a field is outside its range.
@@ -196,10 +196,10 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """A module of the user's: `make(in_channels)` returns an `nn.Module` that gives `out` channels.
+    """A user-defined module: `make(in_channels)` returns an `nn.Module` that gives `out` channels.
 
-    `stride` is the factor by which it reduces height and width; it has to round up. `cost` is (parameters, multiply-adds per
-    output position); None means that they are unknown.
+    `stride` is the factor by which the module reduces height and width. Its output sizes must be rounded up. `cost` is
+    (parameters, multiply-adds per output position), or None if they are unknown.
 
     Raises:
         SpecError: a field is outside its range, or `make` cannot be called.
@@ -225,7 +225,7 @@ LAYERS = (Conv, Depthwise, Pool, Norm, Act, Chain, Concat, Residual, Op)
 
 
 def chain(*layers: Layer) -> Layer:
-    """Return the layers as one that runs them in order; a single layer is returned as it is.
+    """Return one layer that runs the layers in order. A single layer is returned as it is.
 
     Raises:
         SpecError: there is no layer, or one of them is not a layer.
@@ -235,9 +235,9 @@ def chain(*layers: Layer) -> Layer:
 
 
 def concat(**branches: Layer) -> Concat:
-    """Return named branches on the same input, concatenated along channels: (c, h, w) -> (sum of channels, h', w').
+    """Return a layer of parallel branches, concatenated along channels: (c, h, w) -> (sum of channels, h', w').
 
-    The names become state-dict keys. The branches have to give maps of the same size.
+    The branch names become part of state-dict keys. The branches must give maps of the same height and width.
 
     Raises:
         SpecError: there is no branch, or one of them is not a layer.

@@ -1,4 +1,4 @@
-"""A network as a value: named stages, the style of its convolutions, its head and its auxiliary heads. No torch."""
+"""The specification of a network: named stages, the style of its convolutions, its head and its auxiliary heads. No torch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ MAX_STAGES = 1000  # Inception-ResNet-v2 has 50
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What all convolutions of a network share: their normalisation, bias and activation.
+    """The normalisation, bias and activation that all convolutions of a network share.
 
-    `norm`: "batch"; "group", group normalisation with up to 32 groups of at least 4 channels; "layer", group normalisation with
-    one group; None for none; or a callable that takes the number of channels and returns a module. `eps` is its epsilon.
-    `bias`: whether convolutions have one. `act`: the name of an activation, or a callable that returns a module.
+    - `norm`: "batch"; "group", group normalisation with up to 32 groups of at least 4 channels each; "layer", group
+      normalisation with one group; None; or a callable that takes the number of channels and returns a module.
+    - `eps`: the epsilon of the normalisation; a callable `norm` does not get it.
+    - `bias`: whether convolutions have a bias.
+    - `act`: the name of an activation, for example "relu" or "silu", or a callable that returns a module.
 
     Raises:
         ArgumentError: a field is outside its range.
@@ -52,10 +54,11 @@ class Head:
     """The layers from the last feature map to the logits: (c, h, w) -> (num_classes,).
 
     - "pool": global pooling, dropout, linear layer.
-    - "mlp": pooling to `size` x `size`, flattening, `hidden` dense layers with ReLU and dropout, linear layer. The VGG paper's.
-    - "conv": the same layers as convolutions over the whole map, then an average over positions. timm's for VGG.
-    - "embed": global pooling, dropout, linear layer to `hidden[0]` without bias, normalisation, linear layer. FaceNet's.
+    - "mlp", as in the VGG paper: pooling to `size` x `size`, flattening, dense layers with ReLU and dropout, linear layer.
+    - "conv", as timm's VGG: the dense layers of "mlp" as convolutions on the map, global pooling, dropout, linear layer.
+    - "embed", as in FaceNet: global pooling, dropout, dense layer without bias or ReLU, normalisation, linear layer.
 
+    `hidden` are the widths of the dense layers; "embed" has one. `size` is also the kernel of the first convolution of "conv".
     `drop_rate` is the dropout rate. `norm` is the normalisation of "embed": "batch" or "layer".
 
     Raises:
@@ -87,9 +90,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Aux:
-    """An auxiliary head for training: `layers`, then `head`, on the output of the stage `tap`.
+    """An auxiliary head for training: `layers`, then `head`, on the output of the stage named `tap`.
 
-    `fit` adds `weight` times its loss. Build it with `with_aux`.
+    `fit` adds `weight` times its loss to the loss of the network. `with_aux` adds the head to a model.
 
     Raises:
         SpecError: a field has the wrong type.
@@ -112,8 +115,8 @@ class Aux:
 class Network:
     """A network: named stages that run in order, then the head. Create it with `network`.
 
-    `taps` names the last stage of each resolution; if it is empty, the strides decide. A dilated network has `taps`, so that it
-    keeps its feature levels.
+    `taps` names the last stage of each resolution; if it is empty, they follow from the strides. `apply_variants` sets `taps`
+    when dilation replaces strides, so that the network keeps its feature levels.
     """
 
     stages: tuple[tuple[str, Layer], ...]
@@ -149,13 +152,13 @@ def network(
     aux: tuple[Aux, ...] = (),
     **stages: Layer,
 ) -> Network:
-    """Return the network of these stages, in order; their names become state-dict keys.
+    """Return a network of these stages in this order. The stage names become part of state-dict keys.
 
-    Stages are keyword arguments, or mappings that come before them: `network(stem, table, last=Conv(64))`. `head` defaults to
-    `Head()` and `style` to `Style()`.
+    Stages are keyword arguments, or mappings from names to layers before them: `network(stem, table, last=Conv(64))`.
+    `head` defaults to `Head()` and `style` to `Style()`. `aux` are the auxiliary heads, which only `with_aux` builds.
 
     Raises:
-        SpecError: there is no stage, two have the same name, one is not a layer, or an auxiliary head taps none of them.
+        SpecError: there is no stage, two have the same name, one is not a layer, or an `Aux` has a `tap` that is no stage.
     """
     for part in parts:
         if not isinstance(part, Mapping):

@@ -1,4 +1,4 @@
-"""Cost of a network, stage by stage, its feature levels and its smallest input, from its specification. No torch."""
+"""The cost of a network and of its stages, its feature levels and its smallest input, from its specification. No torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ._network import Head, Network
 
 Indices = int | Sequence[int | str] | None
 MAX_SIZE = 4096  # pixels
-TRIED_SIZES = 64  # branches that round differently may agree only at every n-th size
+TRIED_SIZES = 64  # branches that round differently may give equal map sizes only for every n-th image size
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureLevel:
-    """The output of a stage: the stage's name, the channels, and the factor by which the map is smaller than the image."""
+    """The output of a stage: the stage's name, its channels, and the factor by which the map is smaller than the image."""
 
     name: str
     channels: int
@@ -38,7 +38,7 @@ def stage_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
 def feature_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
     """Return the last stage of each resolution, the finest first: reductions 2, 4, 8, 16, 32 for ImageNet networks.
 
-    A level at the resolution of the image is left out if there are five others.
+    The level at the image's own resolution is left out if there are at least five others.
     """
     stages = stage_levels(net, in_channels)
     if net.taps:
@@ -52,8 +52,8 @@ def feature_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
 def resolve_stages(argument: str, indices: Indices, levels: list[str], stages: list[str]) -> list[str]:
     """Return the names of the stages that `indices` selects, in the network's order.
 
-    `indices` is a list of indices into `levels` and of names from `stages`, an int n for the last n levels, or None for all
-    levels. `argument` is its name in error messages.
+    `indices` is a list of indices into `levels` or names from `stages`, an int n for the last n levels, or None for all levels.
+    Error messages call it `argument`.
 
     Raises:
         ArgumentError: an index is not a level, or a name is not a stage.
@@ -135,7 +135,7 @@ def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> 
     """Return the side, in pixels, of the smallest square image that the network accepts.
 
     Raises:
-        SpecError: no image of up to MAX_SIZE pixels fits, or branches give maps of the same size at no image size.
+        SpecError: every image of up to MAX_SIZE pixels is too small, or branches give different map sizes for all of them.
     """
 
     def error_at(side: int) -> InputError | SpecError | None:

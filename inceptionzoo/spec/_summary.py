@@ -23,7 +23,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row as printed; weights and params in units, multiply-adds in millions."""
+        """The printed cells. Weights and params are exact counts, multiply-adds are in millions."""
         bound = "" if self.cost.complete else ">= "
         depth = str(self.cost.depth) if self.cost.depth else ""
         counts = (f"{bound}{self.cost.weights:,}", f"{bound}{self.cost.params:,}", f"{bound}{self.cost.macs / 1e6:,.1f}M")
@@ -85,13 +85,13 @@ def summarize(title: str, network: Network, shape: Shape, num_classes: int) -> S
 
 
 def _align(cell: str, coloured: str, width: int, column: int) -> str:
-    """Return the cell padded to `width`; text columns are aligned left, numbers right."""
+    """Return the cell padded to `width`; texts are aligned left, numbers right."""
     padding = " " * (width - len(cell))
     return coloured + padding if column in TEXT_COLUMNS else padding + coloured
 
 
 def _patch(layer: Layer) -> str:
-    """Return the kernel and stride, as in "7x7/2": of a chain, those of its largest kernel; of branches, none."""
+    """Return the kernel and stride, for example "7x7/2". A chain has those of its largest kernel, branches have none."""
     match layer:
         case Conv() | Depthwise() | Pool():
             height, width = as_pair(layer.kernel)

@@ -7,15 +7,15 @@ import re
 from typing import TextIO
 
 BOLD, DIM = "1", "2"
-POOL, NORM, DEPTHWISE, OP = "31", "32", "36", "35"  # of the eight colours that themes keep readable
+POOL, NORM, DEPTHWISE, OP = "31", "32", "36", "35"  # four of the eight basic colours, which terminal themes keep readable
 KINDS = {"max": POOL, "avg": POOL, "adaptive_avg": POOL, "style": NORM, "lrn": NORM, "depthwise": DEPTHWISE, "op": OP}
 SHADES = ((2 / 3, "1;35"), (1 / 3, BOLD), (1 / 10, ""), (0.0, DIM))  # (smallest share of the largest value, code)
 
 
 def supports_colour(stream: TextIO) -> bool:
-    """Return whether to print colour to `stream`: if it is a terminal that understands ANSI codes.
+    """Return whether `stream` is a terminal that understands ANSI colour codes.
 
-    NO_COLOR turns colour off, FORCE_COLOR turns it on; NO_COLOR wins.
+    The environment variable NO_COLOR turns colour off, FORCE_COLOR turns it on. NO_COLOR takes precedence.
     """
     if os.environ.get("NO_COLOR"):
         return False
@@ -32,10 +32,10 @@ def paint(text: str, code: str) -> str:
 
 
 def tint(branches: str) -> str:
-    """Return the branches with kinds of layers coloured and separators dimmed."""
+    """Return the text of `Row.branches` with layer kinds coloured and separators dimmed."""
     return re.sub(r"[a-z_]+|[|>+]", lambda match: paint(match[0], KINDS.get(match[0], DIM)), branches)
 
 
 def shade(text: str, share: float) -> str:
-    """Return the text, more prominent the larger `share`, its value divided by the column's largest (0 to 1)."""
+    """Return the text, the more prominent the larger `share` is: the value divided by the column's largest."""
     return paint(text, next(code for smallest, code in SHADES if share >= smallest))

@@ -1,6 +1,6 @@
 """Variants of any network: padding, dilation in place of strides, activation, normalisation, stochastic depth.
 
-Each is a function from a network to a network. No torch.
+Each variant is a function that takes a network and returns the changed network. No torch.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def apply_variants(
     norm_layer: str | Callable[[int], Any] | None = None,
     drop_path_rate: float = 0.0,
 ) -> Network:
-    """Return the network with these changes; None changes nothing.
+    """Return the network with these changes. An argument of None changes nothing.
 
     Args:
         net: the network to change.
-        padding: "same" pads every convolution and pool as TensorFlow does, so that an output has ceil(n / stride) pixels.
+        padding: "same" pads every convolution and pool as TensorFlow does: the output has ceil(n / stride) pixels.
             "valid" removes the padding of every layer with a stride above 1.
         include_pad: whether average pools count the zeros of the padding.
-        ceil_mode: "pad" makes pools that round up do so by padding; the maxima are the same.
-        output_stride: the largest reduction; strides beyond it become dilation.
-        act_layer: the activation, a name or a class.
-        norm_layer: the normalisation, timm's name ("batchnorm2d", "groupnorm", "layernorm2d") or a class.
-        drop_path_rate: the stochastic depth of the last residual block; it rises linearly from 0 at the first.
+        ceil_mode: "pad" replaces the ceil mode of max pools by padding; the output is the same.
+        output_stride: the largest factor by which maps are smaller than the image; later strides become dilation.
+        act_layer: the activation: a name of `Style.act`, or a class.
+        norm_layer: the normalisation: timm's name ("batchnorm2d", "groupnorm", "layernorm2d"), or a class.
+        drop_path_rate: the drop-path rate of the last residual block; rates rise linearly from 0 at the first block.
 
     Raises:
-        ArgumentError: a value is outside its range, or the network has no layer to which it applies.
+        ArgumentError: a value is outside its range or does not fit the network.
     """
     if padding is not None:
         check_choice("padding", padding, ("same", "valid"))
@@ -99,7 +99,7 @@ def _with_valid_padding(leaf: Layer) -> Layer:
 
 
 def _check_branch_sizes(net: Network, padding: str) -> None:
-    """Raise ArgumentError if branches give maps of different sizes at 512 px."""
+    """Raise ArgumentError if branches give maps of different sizes for images of 512x512 px."""
     try:
         stage_costs(net, Shape(3, 512, 512))
     except SpecError as error:
@@ -114,7 +114,7 @@ def dilated(net: Network, output_stride: int) -> Network:
     """Return the network with a reduction of at most `output_stride`: later strides become dilation.
 
     A layer that loses its stride keeps the size of its map. The convolutions and max pools after it are dilated by that
-    stride, so that their kernels see the same inputs. Average pools are not dilated.
+    stride, so that their kernels see the same input pixels. Average pools are not dilated.
 
     Raises:
         ArgumentError: `output_stride` is not 1, 2, 4, 8, 16 or 32, or an `Op` would have to lose its stride.
@@ -131,7 +131,7 @@ def dilated(net: Network, output_stride: int) -> Network:
 def _dilate(layer: Layer, state: tuple[int, int], limit: int) -> tuple[Layer, tuple[int, int]]:
     """Return the layer with dilation in place of strides beyond `limit`, and the state after it.
 
-    The state is (reduction, dilation): the product of the strides kept so far, and of those removed.
+    The state is (reduction, dilation): the product of the strides kept so far, and the product of those removed.
     """
     reduction, dilation = state
     match layer:

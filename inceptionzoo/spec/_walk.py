@@ -1,4 +1,4 @@
-"""The walk over a specification: the layers inside a layer, its leaves, and a change of every leaf. No torch.
+"""Traversal of a specification: list the layers inside a layer or its leaves, or change every leaf. No torch.
 
 A leaf is a layer without layers inside: Conv, Depthwise, Pool, Norm, Act or Op. The others are Chain, Concat and Residual.
 """
@@ -14,7 +14,7 @@ from ._layers import Chain, Concat, Layer, Residual
 def named_children(layer: Layer) -> tuple[tuple[str, Layer], ...]:
     """Return (name, layer) for the layers directly inside `layer`, in order; () for a leaf.
 
-    The names are those of the modules: "0", "1", ... in a chain, the names of branches, "body" and "shortcut".
+    The names are those of the modules: "0", "1", ... in a chain, the branch names, or "body" and "shortcut".
     """
     match layer:
         case Chain():

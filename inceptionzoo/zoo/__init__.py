@@ -1,4 +1,4 @@
-"""Models by name: the registry, creation, restoring, publishing, conversion, ensembles, prediction, summaries, drawings."""
+"""Models by name: the registry, creating, loading, publishing, converting, ensembles, predictions, summaries, drawings."""
 
 from ._convert import convert
 from ._create import create_model, load_model

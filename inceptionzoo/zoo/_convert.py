@@ -26,7 +26,7 @@ def convert(
     progress: bool | None = None,
     **arguments: Any,
 ) -> Report:
-    """Convert weights to a .safetensors file of this library and return the load report.
+    """Convert weights to a .safetensors file of this library, written to `path`, and return the load report.
 
     `source` is a .pth or .safetensors file, a state dict, "hf-hub:OWNER/NAME" or "local-dir:PATH". `architecture` is the
     model's name in this library. It is needed only if the source does not name the model. `class_names` and `metrics` are
@@ -34,8 +34,8 @@ def convert(
     default it is shown on a terminal.
 
     Raises:
-        ArgumentError: `architecture` is needed; the message lists the models whose tensors match. Or it contradicts the
-            source.
+        ArgumentError: the source does not name its model and `architecture` is missing; the message lists the models that
+            match. Or `architecture` is not the model of the repository.
         WeightsError: as `create_model`.
         OSError: the file cannot be written.
     """
@@ -55,7 +55,7 @@ def _load(source: str | os.PathLike[str] | Mapping[str, Any], architecture: str 
         model = create_model(str(source), **arguments)
         assert model.entry is not None  # create_model sets it
         if architecture not in (None, model.entry.name):
-            raise ArgumentError(f"architecture={architecture!r}: {source} holds {model.entry.name!r}; leave it out")
+            raise ArgumentError(f"architecture={architecture!r}: {source} holds {model.entry.name!r}; leave out architecture")
     elif architecture:
         model = create_model(architecture, weights=source, **arguments)
     else:
@@ -68,7 +68,7 @@ def _architecture(weights: WeightSource) -> str:
     """Return the architecture that the file's metadata names.
 
     Raises:
-        ArgumentError: it names none. The message lists the models whose tensors match.
+        ArgumentError: the metadata names none. The message lists the models whose tensors match.
     """
     if weights.metadata is not None:
         return weights.metadata.architecture
@@ -78,7 +78,7 @@ def _architecture(weights: WeightSource) -> str:
 
 
 def _matches(name: str, tensors: Mapping[str, Any]) -> bool:
-    """Return whether the tensors load into a model. Its number of classes and of input channels may differ."""
+    """Return whether the tensors load into a model with any number of classes and of input channels."""
     try:
         create_model(name, weights=tensors, device="meta")
     except WeightsError:

@@ -1,8 +1,7 @@
-"""Make models.
+"""Create models from names, files and repositories.
 
-From a name to a model with weights there are four steps: `_sources` reads the tensors and what is said of their model
-(`SourceInfo`), `ModelOptions` are what the caller asks for, `_restore` merges the two, builds the model once, on the meta
-device, and loads the tensors into it.
+A model with weights is created in three steps. `_sources` reads the tensors and the description of their model, `SourceInfo`.
+`_restore` merges it with the caller's `ModelOptions` and builds the model once, on the meta device. Then it loads the tensors.
 """
 
 from __future__ import annotations
@@ -47,25 +46,27 @@ def create_model(
     cache_dir: str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Net | FeatureNet:
-    """Return the model `name`, with random weights or the given ones: (n, in_chans, h, w) -> (n, num_classes).
+    """Return the model `name` in training mode: (n, in_chans, h, w) -> (n, num_classes). By default its weights are random.
 
-    `weights` is a .safetensors or .pth file, or a state dict. `pretrained=True` loads published weights: those of the tag in
-    "name.tag", else the first that `model_info(name).weights` lists. A name "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH"
-    is a repository with a config.json. The sizes of the model are those of the weights, unless `num_classes` or `in_chans`
-    is given; with another `num_classes` the head is new and random. `model.report` says what was loaded.
+    `pretrained=True` loads published weights: those of the tag in "name.tag", else the first in `model_info(name).weights`.
+    `weights` loads a .safetensors or .pth file, or a state dict. `name` can also be a repository with a config.json,
+    "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH"; its weights are always loaded. `num_classes` and `in_chans` default to
+    those of the weights. Another `num_classes` gives a new classifier with random weights. Another `in_chans` adapts the first
+    convolution of weights for 3 channels. `model.report` says what was loaded.
 
-    Hub files are cached where huggingface_hub caches them, files of other hosts in INCEPTIONZOO_CACHE or
-    ~/.cache/inceptionzoo, and both in `cache_dir` if it is given.
+    Files of the Hub are cached by huggingface_hub, files of other hosts in the folder INCEPTIONZOO_CACHE or
+    ~/.cache/inceptionzoo. `cache_dir` replaces both.
 
-    `num_classes=0` gives features; with `global_pool=""` too, the last feature map. `drop_rate` is the dropout before the
-    classifier; None is the network's own. `features_only=True` gives a `FeatureNet` without a head, whose `forward` returns
-    a list of maps: one of each resolution, or those of `out_indices` (levels of `feature_info`, or names of stages). Every
-    model takes padding, include_pad, ceil_mode, output_stride, act_layer, norm_layer and drop_path_rate (see
-    `apply_variants`); other arguments are the model's own, such as `head="conv"` of VGG.
+    With `num_classes=0` the model returns features; with `global_pool=""` as well, the last feature map. `drop_rate` is the
+    dropout rate of the head; None keeps the network's own. `features_only=True` gives a `FeatureNet`, which has no head and
+    returns a list of maps: one of each resolution, or those of `out_indices` (indices into `feature_info`, or stage names).
+
+    Every model takes the keywords of `apply_variants`: padding, include_pad, ceil_mode, output_stride, act_layer, norm_layer
+    and drop_path_rate. Other keywords belong to one family, for example `head="conv"` to VGG.
 
     Raises:
         UnknownModelError: there is no such model, or it has no such published weights.
-        ArgumentError: a keyword is unknown, or a value outside its range; nothing is allocated then.
+        ArgumentError: a keyword is unknown, or a value is outside its range. Nothing has been allocated.
         WeightsError: the weights cannot be read or downloaded, or do not fit.
     """
     check_flag("pretrained", pretrained)
@@ -124,7 +125,7 @@ def _describe(weights: Weights) -> str:
 def _build_random(
     entry: Entry, tag: str | None, options: ModelOptions, arguments: Mapping[str, Any], device: torch.device | None
 ) -> Net:
-    """Return the model with random weights; with a tag, in the sizes and for the images of its published weights."""
+    """Return the model with random weights. A tag gives it the sizes, arguments and preprocessing of its weights."""
     info = info_from_row(entry.weights[tag]) if tag else SourceInfo()
     arguments = {**info.arguments, **arguments}
     merged = options.merged(entry, info.options)
@@ -138,8 +139,9 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
     """Return the model that `save_weights` wrote to `path`, in evaluation mode.
 
     Raises:
-        FileError: the file was not written by `save_weights`; the message says what to use instead.
+        FileError: `save_weights` did not write the file, or it is damaged.
         UnknownModelError: its model is not registered.
+        MismatchError: the weights do not fit the model.
     """
     target = check_device(device)
     source = read_weights(path if is_reference(path) else check_path("path", path))

@@ -1,4 +1,4 @@
-"""Ensemble: the mean of the probabilities of several models, as one module."""
+"""Ensemble: several models as one module that averages their probabilities."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ LBFGS_STEPS = 100  # enough for one number per member
 class Ensemble(nn.Module):
     """Several models with the same classes as one model. The output is the log of the mean of their probabilities.
 
-    Shape: (n, c, h, w) -> (n, num_classes). `softmax(1)` of the output is the mean, so `evaluate`, `predict` and loss
-    functions use an ensemble like a single model.
+    Shape: (n, c, h, w) -> (n, num_classes). `softmax(1)` of the output is the mean, so an ensemble works like a single model
+    in `evaluate`, `predict` and loss functions.
 
-    Images are normalised as `ensemble.data` says, which is the first member's `data`. If another member uses a different
+    Normalise images as `ensemble.data` says, which is the `data` of the first member. If another member uses a different
     mean and standard deviation, the ensemble renormalises the images for it.
 
     `weights` holds one number of at least 0 for each member; they are scaled to a sum of 1. By default all are equal.
@@ -104,7 +104,7 @@ class Ensemble(nn.Module):
             ArgumentError: as `evaluate`. The weights are unchanged.
         """
         likelihoods = self._likelihoods(loader)
-        logits = torch.zeros(len(likelihoods), dtype=torch.float64, requires_grad=True)  # of the weights
+        logits = torch.zeros(len(likelihoods), dtype=torch.float64, requires_grad=True)  # their softmax gives the weights
         optimizer = torch.optim.LBFGS([logits], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
@@ -119,7 +119,7 @@ class Ensemble(nn.Module):
         return weights
 
     def _likelihoods(self, loader: Batches) -> Tensor:
-        """Return each member's probability of each image's target: (members, images), at least 1e-12."""
+        """Return the probability that each member gives to the target of each image: (members, images), at least 1e-12."""
         check_loader("loader", loader)
         parameter, parts = next(self.parameters()), []
         with evaluation_mode(self):

@@ -10,7 +10,7 @@ from ..spec import Entry
 from ..weights import PREFIX
 
 PLACEHOLDER = "OWNER/NAME"  # the repository's id until the model is uploaded
-MAX_LISTED_CLASSES = 20  # the card leaves out a longer list of class names
+MAX_LISTED_CLASSES = 20  # the card does not list more class names
 USAGE = f"""## Use
 
 ```python

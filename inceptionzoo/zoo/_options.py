@@ -1,4 +1,4 @@
-"""Options of a model: what the caller asks for, and what a source of weights says of its model."""
+"""Options of a model: those that the caller asks for, and those that a source of weights states."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLASSIFIER = "head.fc.weight"
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """Options that every model has; None means the weights' own, else the entry's."""
+    """Options that every model has. None stands for the value of the weights, or without weights for that of the entry."""
 
     num_classes: int | None = None
     in_chans: int | None = None
@@ -46,7 +46,7 @@ class ModelOptions:
             check_int("in_chans", self.in_chans, 1, MAX_CHANNELS)
 
     def merged(self, entry: Entry, source: ModelOptions | None) -> dict[str, Any]:
-        """Return the arguments of `build_network`: each the caller's, else the source's, else the entry's."""
+        """Return the arguments of `build_network`. The caller's options come first, then the source's, then the entry's."""
         default = ModelOptions(entry.num_classes, entry.data.input_size[0], "avg")
         merged: dict[str, Any] = {}
         for item in fields(self):
@@ -57,9 +57,9 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What a source says of its model, in a file's header, a config.json or a published row; None: it does not say.
+    """What a source says about its model in a file's header, a config.json or a `Published`. None means that it says nothing.
 
-    If `options` is None, the shapes of the tensors decide: see `options_from_shapes`.
+    If `options` is None, they are read off the shapes of the tensors; see `options_from_shapes`.
     """
 
     options: ModelOptions | None = None
@@ -85,7 +85,7 @@ def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
 
 
 def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:
-    """Return what the header of a file says; nothing if the file is not this library's."""
+    """Return what the header of a file says about its model; nothing if `save_weights` did not write the file."""
     if metadata is None:
         return SourceInfo()
     return SourceInfo(
@@ -105,8 +105,8 @@ def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:
 def options_from_shapes(network: Network, entry: Entry, source: WeightSource) -> ModelOptions:
     """Return the numbers of classes and input channels, from the shapes of the classifier and the first convolution.
 
-    There are 0 classes if the source has no classifier. If it has no first convolution under any name that the entry knows,
-    the entry's numbers are returned, and loading says which names differ.
+    There are 0 classes if the source has no classifier. If no layout of the entry finds the first convolution, the numbers stay
+    None: the entry's apply, and loading reports which names differ.
 
     Raises:
         MismatchError: the two tensors have shapes that no model of this network has.
@@ -125,7 +125,7 @@ def options_from_shapes(network: Network, entry: Entry, source: WeightSource) ->
 
 
 def first_convolution(network: Network) -> tuple[str, Conv | Depthwise | None]:
-    """Return our name of the first convolution's weight, and its layer; ("", None) if the network has none."""
+    """Return the state-dict key of the first convolution's weight, and the layer; ("", None) if there is none."""
     for name, layer in network.stages:
         for path, leaf in named_leaves(layer, f"features.{name}"):
             if isinstance(leaf, Conv | Depthwise):

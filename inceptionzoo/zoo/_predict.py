@@ -23,8 +23,8 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
     """Return the model's preprocessing: a function from a PIL image to a Tensor (c, h, w) of the model's input size.
 
     It is `timm.data.create_transform` with the input size, mean, standard deviation, interpolation and crop of
-    `model.data`. With `training` it also augments. `options` are more arguments of that function, for example
-    `scale=(0.5, 1.0)` or `vflip=0.5`.
+    `model.data`. With `training=True` it also augments the image. `options` are further arguments of that
+    function, for example `scale=(0.5, 1.0)` or `vflip=0.5`.
 
     Raises:
         ArgumentError: `model` is not a model of this library, `training` is not a bool, or an option is unknown.
@@ -55,11 +55,12 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None) -> li
     """Return (class name, probability) for the classes of an image, the most probable first.
 
     `image` is a path, a PIL image, or a Tensor (c, h, w) from `transforms(model)`. `topk` limits the number of classes.
-    A model without class names gives the indices "0", "1", ... The model runs in evaluation mode; its mode is restored.
+    Without class names, the names are the indices "0", "1", ... The model runs in evaluation mode; its mode is restored.
 
     Raises:
         ArgumentError: the model has no classes, `image` has the wrong type or shape, or `topk` is below 1.
         InputError: a Tensor is too small for the network or has the wrong number of channels.
+        OSError: the file cannot be read, or is not an image.
     """
     data, num_classes = getattr(model, "data", None), getattr(model, "num_classes", None)
     if not isinstance(data, DataConfig) or not isinstance(num_classes, int):

@@ -29,14 +29,14 @@ def save_pretrained(
 ) -> None:
     """Write a model to a folder: config.json, model.safetensors and README.md, the model card.
 
-    The folder is created if it does not exist. It has timm's layout. `create_model("local-dir:FOLDER")` loads it, and
-    `create_model("hf-hub:OWNER/NAME")` loads it after an upload.
+    The folder is created if it does not exist. Its files have timm's format. `create_model("local-dir:FOLDER")` loads it,
+    and after an upload `create_model("hf-hub:OWNER/NAME")` does.
 
-    `class_names` are the names of the outputs in order; the default is the model's own. `metrics` are results, for example
-    `{"accuracy": 0.93}`. `license` and `datasets` are identifiers of the Hub. `description` is a paragraph of the card.
+    `class_names` are in the order of the outputs; the default is the model's own. `metrics` are results, for example
+    `{"accuracy": 0.93}`. `license` and `datasets` are the Hub's identifiers. `description` is a paragraph of the card.
 
     Raises:
-        ArgumentError: as `save_weights`, or a text is not a string, or the model is fused.
+        ArgumentError: as `save_weights`; or a text is not a string, or the model is fused.
         OSError: a file cannot be written.
     """
     _check_card(license, datasets, description)
@@ -71,7 +71,7 @@ def push_to_hub(
     is an existing branch; the default is the main branch. `token` defaults to the token that huggingface_hub has stored.
 
     Raises:
-        ArgumentError: as `save_pretrained`, or `repo_id` is not a valid identifier. Nothing is uploaded.
+        ArgumentError: as `save_pretrained`; or `repo_id` is not a valid identifier. Nothing is uploaded.
         DownloadError: the Hub refused the upload or could not be reached.
     """
     import tempfile

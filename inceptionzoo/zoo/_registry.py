@@ -36,7 +36,7 @@ class ModelInfo:
     - `macs`: multiply-adds for one image of `input_size`, which is (channels, height, width).
     - `min_input_size`: the side in pixels of the smallest square image that the model accepts.
     - `weights`: the published weights, by tag.
-    - `complete`: False if an `Op` of the network states no cost. `params` and `macs` then leave it out.
+    - `complete`: False if the network has an `Op` without a cost, or a user's normalisation. `params` and `macs` leave it out.
     """
 
     name: str
@@ -78,7 +78,7 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
 
 
 def is_model(name: str) -> bool:
-    """Return whether a model "name" is registered, or for "name.tag" whether it has published weights with this tag."""
+    """Return whether the model `name` is registered. For "name.tag", return whether it has weights with this tag."""
     check_text("name", name)
     base, dot, tag = name.partition(".")
     return base in REGISTRY and (not dot or tag in REGISTRY[base].weights)
@@ -139,10 +139,10 @@ def register_model(
 ) -> None:
     """Register a model, so that `create_model(name)` builds it.
 
-    `network` is a `Network`, or a function that returns one. `create_model` passes keyword arguments on to the function.
+    `network` is a `Network`, or a function that returns one. `create_model` passes its keyword arguments on to the function.
     `num_classes` is the default number of classes. `data` describes the preprocessing; the default is ImageNet's, with
     images of (3, 224, 224). `input_size` (channels, height, width) replaces the size in `data`. `recipe` holds the
-    defaults of `fit`, and `layouts` the key names of other libraries' checkpoints. `paper` and `about` appear in
+    defaults of `fit`. `layouts` are the names that other libraries give to the tensors. `paper` and `about` appear in
     `model_info`.
 
     Raises:
@@ -181,8 +181,8 @@ def register_model(
 def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:
     """Return the network of an entry.
 
-    Arguments that the entry's own function takes go to it. The others must be in VARIANT_ARGUMENTS and go to
-    `apply_variants`.
+    The entry's function gets the arguments that it takes. The others must be in VARIANT_ARGUMENTS; `apply_variants` gets
+    them.
 
     Raises:
         ArgumentError: the entry does not hold a network or a function that returns one.

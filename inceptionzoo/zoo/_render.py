@@ -49,12 +49,12 @@ class Drawing:
 def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | None = None) -> Summary:
     """Print a model as a table, like the one in its paper, and return the table.
 
-    A row is a stage: its output shape, depth, branch widths and cost. The column `weights` counts convolution and linear
-    weights only, as the GoogLeNet paper does; `params` also counts biases and normalisation. The branch "96 > 128" has 96
-    channels, then 128.
+    Each stage has a row with its output shape, depth, branch widths and cost. The column `weights` counts the weights of
+    convolutions and dense layers only, as the GoogLeNet paper does; `params` also counts biases and normalisation. The branch
+    "96 > 128" has a layer of 96 channels, then one of 128.
 
     `model` is the name of a model, a model or a network. `input_size` is (channels, height, width); the default is the
-    model's own.
+    model's own, or (3, 224, 224) for a network.
 
     Raises:
         UnknownModelError: no model has this name.
@@ -76,13 +76,13 @@ def draw(
 ) -> Drawing:
     """Draw a model, network or block as an SVG and return the drawing. Write it to `path`, if given.
 
-    A column lists the stages: name, layers, output (height x width x channels), and the shares of parameters and
-    multiply-adds. Blocks and auxiliary heads are drawn next to it, as in the figures of the papers.
+    A table lists the stages: name, layers, output (height x width x channels), parameters and multiply-adds. Blocks and
+    auxiliary heads are drawn next to it, as in the figures of the papers.
 
     `model` is the name of a model, a model, a network, or a layer such as `inception(64, 96, 128, 16, 32, 32)`. `path`
-    must end in .svg. `input_size` is (channels, height, width); the default is the model's own, and a layer needs none.
-    `detail` "forms" draws blocks that differ only in their widths once, with a table of the widths. "full" draws every
-    block.
+    must end in .svg. `input_size` is (channels, height, width); the default is that of `summary`, and a layer needs none.
+    `detail="forms"` draws blocks that differ only in their widths once, with a table of the widths. `detail="full"` draws
+    each of them.
 
     Raises:
         UnknownModelError: no model has this name.
@@ -109,7 +109,7 @@ def draw(
 def _check_svg_path(path: str | os.PathLike[str]) -> Path:
     target = check_path("path", path)
     if target.suffix.lower() != ".svg":
-        raise ArgumentError(f"path={str(path)!r} must end in .svg, the one format that is written")
+        raise ArgumentError(f"path={str(path)!r} must end in .svg, the only format that is written")
     return target
 
 
@@ -129,7 +129,7 @@ def _resolve(model: str | Net | Network, input_size: tuple[int, int, int] | None
 
     Raises:
         UnknownModelError: no model has this name.
-        ArgumentError: `model` has another type, the message says what is `accepted`; or `input_size` is invalid.
+        ArgumentError: `model` has another type (the message says what is `accepted`), or `input_size` is invalid.
     """
     shape = None if input_size is None else _as_shape(input_size)
     if isinstance(model, Network):

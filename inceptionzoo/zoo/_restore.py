@@ -38,19 +38,19 @@ def build_from_weights(
 ) -> Net:
     """Return the model with the source's weights, cast to `dtype`; `options` and `arguments` are the caller's.
 
-    The model is built once, on the meta device, in the sizes of the source, and takes the source's tensors. Only then is the
+    The model is built once, on the meta device, with the sizes of the source. It takes the source's tensors. Only then is the
     head replaced, if the caller asked for another one.
 
     Raises:
         ArgumentError: the source describes its model with a keyword that the entry does not take.
-        WeightsError: the source does not fit the model, or describes a larger model than it has values for.
+        WeightsError: the source does not fit the model, or has fewer values than the model that it describes.
     """
     arguments = {**info.arguments, **arguments}
     check_keywords(entry, arguments)
     network = make_network(entry, arguments)
     fused = source.metadata is not None and source.metadata.fused
     sizes = info.options or options_from_shapes(network, entry, source)
-    if info.options or _has_op(network):  # else nothing is allocated before the shapes are compared
+    if info.options or _has_op(network):  # in other cases, nothing is allocated before the shapes are compared
         _check_size(folded_network(network) if fused else network, sizes, source)
     merged = options.merged(entry, sizes)
     final = merged["num_classes"], merged["global_pool"]

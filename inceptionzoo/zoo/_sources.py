@@ -1,4 +1,4 @@
-"""Sources of weights: what a repository, a file or a published tag holds, and what it says of its model."""
+"""Read weights, and what their source says about the model, from a repository, a file or a published tag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Weights = str | os.PathLike[str] | Mapping[str, Any] | WeightSource
 
 
 def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, WeightSource, SourceInfo]:
-    """Return what "hf-hub:owner/name@revision" or "local-dir:path" holds: a model of this library, or one of timm.
+    """Return what "hf-hub:owner/name@revision" or "local-dir:path" holds. It may be a model of this library or of timm.
 
     Raises:
         DownloadError: the repository is not cached and cannot be downloaded.
@@ -41,7 +41,7 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
     options = options_from_shapes(make_network(entry, arguments), entry, source)
     if options.num_classes not in (None, config.num_classes):
         warnings.warn(
-            f"{reference}: {CONFIG} says {config.num_classes} classes, {WEIGHTS} has {options.num_classes}, which counts",
+            f"{reference}: {CONFIG} says {config.num_classes} classes, {WEIGHTS} has {options.num_classes}, which is used",
             stacklevel=3,
         )
     names = config.class_names if options.num_classes == config.num_classes else None
@@ -50,10 +50,10 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
 
 
 def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:
-    """Return the weights that `create_model(weights=...)` names; with a tag, a publisher's own file may be meant.
+    """Return the weights of `create_model(weights=...)`. With a tag, a file without metadata is that publisher's own file.
 
     Raises:
-        WeightsError: they cannot be read, or are of another architecture.
+        WeightsError: the weights cannot be read, or are of another architecture.
     """
     source = read_weights(weights, cache_dir=cache_dir)
     metadata = source.metadata
@@ -69,12 +69,12 @@ def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheF
 
 
 def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:
-    """Return published weights, from a cache or downloaded; None is the entry's first tag.
+    """Return published weights, from a cache or downloaded. Without a tag, they are those of the entry's first tag.
 
     Raises:
         ArgumentError: the entry has no published weights.
-        DownloadError: they are not cached and cannot be downloaded.
-        WeightsError: the file is damaged, or another's.
+        DownloadError: the weights are not cached and cannot be downloaded.
+        WeightsError: the file is damaged, or not the published one.
     """
     if not entry.weights:
         raise ArgumentError(f"pretrained=True: no published weights are listed for {entry.name!r}; pass weights=FILE")
@@ -88,12 +88,12 @@ def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tup
 
 
 def info_from_row(row: Published) -> SourceInfo:
-    """Return what the registry says of published weights."""
+    """Return what the registry says about published weights."""
     return SourceInfo(ModelOptions(row.num_classes, 3, "avg"), row.arguments, row.data)
 
 
 def _as_published(entry: Entry, row: Published, source: WeightSource) -> WeightSource:
-    """Return a publisher's tensors for images in red, green, blue of 0..1, without a head that has no useful values."""
+    """Return a publisher's tensors, changed for RGB images with values from 0 to 1, and without a head of no use."""
     layout = next(layout for layout in entry.layouts if layout.name == row.layout)
     tensors = dict(source.tensors)
     if row.headless:

@@ -1,4 +1,4 @@
-"""Pictures: what stands in them, that nothing overlaps or is cut, that no name breaks them, that they are kept current."""
+"""Drawings: their contents, no overlapping or clipped elements, hostile names, and current files in the docs."""
 
 import functools
 import itertools
@@ -47,7 +47,7 @@ def parsed(drawing: Drawing) -> ElementTree.Element:
 
 
 def boxes(drawing: Drawing, *kinds: str) -> list[str]:
-    """Return what the boxes of these kinds say."""
+    """Return the texts of the boxes of these kinds."""
     groups = [group for group in parsed(drawing).iter(f"{NS}g") if group.get("class") in kinds]
     said = ([word for text in group.iter(f"{NS}text") for word in "".join(text.itertext()).split()] for group in groups)
     return [" ".join(words) for words in said]
@@ -68,7 +68,7 @@ def rect(element: ElementTree.Element) -> Rect:
 
 
 def text_rect(text: ElementTree.Element) -> Rect:
-    """Return where a text stands in DejaVu Sans, the widest of the usual fonts."""
+    """Return the rectangle of a text in DejaVu Sans, the widest of the common fonts."""
     role, *anchor = text.get("class").split()
     width = font(*ROLES[role]).getlength(text.text or "")
     for part in text:
@@ -135,7 +135,7 @@ def test_every_model(name, detail):
     check_geometry(drawing)
 
 
-def test_anything_at_all_is_drawn_without_overlap():
+def test_unusual_networks_are_drawn_without_overlap():
     for detail in ("forms", "full"):
         check_geometry(draw(EVERYTHING, input_size=(3, 64, 64), detail=detail))
     check_geometry(draw(DEEP))
@@ -144,7 +144,7 @@ def test_anything_at_all_is_drawn_without_overlap():
     check_geometry(draw(iz.network({f"stage{i}": iz.inception(*range(i, i + 6)) for i in range(1, 30)}), detail="full"))
 
 
-CONVOLUTIONS = {  # boxes of (1x1, k x k, 1 x n, depthwise): each form once, and what stands in the column
+CONVOLUTIONS = {  # numbers of boxes: (1x1, k x k, 1 x n, depthwise), with each form of block once
     "vgg16": (0, 13, 0, 0),
     "googlenet_paper": (1 + 4 + 1, 1 + 1 + 2, 0, 0),
     "inception_v2": (2 + 4 + 2 + 4, 1 + 3 + 3 + 3, 0, 1),
@@ -155,12 +155,12 @@ CONVOLUTIONS = {  # boxes of (1x1, k x k, 1 x n, depthwise): each form once, and
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_as_many_boxes_as_convolutions(name):
+def test_number_of_boxes_per_kind_of_convolution(name):
     drawing = draw(name)
     assert tuple(len(boxes(drawing, kind)) for kind in ("conv1", "convk", "convf", "depthwise")) == CONVOLUTIONS[name]
 
 
-def test_a_form_is_drawn_once_and_its_widths_are_a_table():
+def test_a_form_is_drawn_once_with_a_table_of_widths():
     forms, full = draw("googlenet_paper"), draw("googlenet_paper", detail="full")
     assert boxes(forms, "join") == ["concat 256-1024"]
     assert len(boxes(full, "join")) == 8  # 4e and 5a are the same
@@ -171,7 +171,7 @@ def test_a_form_is_drawn_once_and_its_widths_are_a_table():
     assert boxes(full, "block") == [f"block {letter}" for letter in "ABCDEFGGH"]
 
 
-def test_equal_blocks_in_a_row_stand_once():
+def test_equal_consecutive_blocks_are_drawn_once():
     assert boxes(draw("inception_resnet_v2"), "block") == [
         "block A", "block B x 10", "block C", "block D x 20", "block E", "block F x 9", "block G",
     ]  # fmt: skip
@@ -181,7 +181,7 @@ def test_equal_blocks_in_a_row_stand_once():
     assert "add body x 0.17, drop path 0-0.046, then ReLU" in said
 
 
-def test_what_a_box_says():
+def test_texts_of_boxes():
     net = iz.network(
         a=iz.Conv(8, 3, 2, "valid"), b=iz.Conv(8, 1, 2, "valid"), c=iz.Conv(8, 3, padding="same"),
         d=iz.Conv(8, 4, padding="same"), e=iz.Conv(8, (7, 1), groups=2, act=False), f=iz.Depthwise(5, 2, multiplier=3),
@@ -206,7 +206,7 @@ def test_what_a_box_says():
 def test_heads():
     said = functools.partial(boxes, draw("vgg16"))
     assert said("dense", "act") == ["dense 4096", "dropout 0.5", "dense 4096", "dropout 0.5", "linear 1000"]
-    assert "avg to 7x7" not in said("pool")  # the map has that size already, as in the paper
+    assert "avg to 7x7" not in said("pool")  # the map already has this size, as in the paper
     assert "avg to 7x7" in boxes(draw("vgg16", input_size=(3, 256, 256)), "pool")
     assert boxes(draw(EVERYTHING, input_size=(3, 64, 64)), "convk", "pool", "act")[-4:] != []
     grey = iz.create_model("googlenet", num_classes=2, in_chans=1, global_pool="max", drop_rate=0.0, device="meta")
@@ -219,7 +219,7 @@ def test_heads():
     assert embedding == ["linear 512", "batch norm", "linear 1000"]
 
 
-def test_hostile_names_are_only_text():
+def test_hostile_names_are_escaped():
     drawing = draw(EVERYTHING, input_size=(3, 64, 64))
     seen = "".join(parsed(drawing).itertext())
     assert "<b>\"&'\ufffd\u202e ]]>é" in seen
@@ -233,7 +233,7 @@ def test_hostile_names_are_only_text():
     assert [text for text in seen if "<" in text] == ["<&\"'\ufffd>"] * 5
 
 
-def test_nothing_leaks_into_a_page():
+def test_styles_do_not_affect_the_embedding_page():
     drawing = draw("inception_v3")
     root = parsed(drawing)
     assert (root.get("role"), root.find(f"{NS}title").text) == ("img", "inception_v3")
@@ -257,14 +257,14 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
-def test_words_stand_out_from_what_lies_behind(dark):
+def test_text_contrasts_with_its_background(dark):
     behind = [colours[2 * dark] for colours in (*svg.BOXES.values(), *(svg.BARS[kind] for kind in ("page", "card", "band")))]
     for ink, ground in itertools.product((svg.INK[dark], svg.FAINT[dark]), behind):
         low, high = sorted(map(luminance, (ink, ground)))
         assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
 
 
-def test_drawing(tmp_path):
+def test_drawing_is_returned_and_written(tmp_path):
     path = tmp_path / "net.svg"
     drawing = draw("googlenet", path)
     assert path.read_text() == str(drawing) == drawing._repr_svg_() == drawing.svg == draw("googlenet").svg
@@ -281,27 +281,27 @@ BAD = [
     (dict(model=iz.Conv(3), input_size=(3, 0, 4)), iz.ArgumentError, "has 0, which must be an int from 1"),
     (dict(model=iz.Conv(3, groups=3), input_size=(4, 8, 8)), iz.SpecError, "groups must divide the input's 4 channels"),
     (dict(input_size=(3, 4, 4)), iz.InputError, "too small"),
-    (dict(path="net.png"), iz.ArgumentError, "path='net.png' must end in .svg, the one format that is written"),
+    (dict(path="net.png"), iz.ArgumentError, "path='net.png' must end in .svg, the only format that is written"),
     (dict(path="net.svg.gz", model="googlnet"), iz.ArgumentError, "path='net.svg.gz' must end in .svg"),
     (dict(path=7), iz.ArgumentError, "path=7 must be a path"),
 ]
 
 
 @pytest.mark.parametrize(("wrong", "kind", "said"), BAD, ids=lambda value: str(value)[:40])
-def test_refuses(wrong, kind, said, tmp_path, monkeypatch):
+def test_invalid_arguments_are_refused(wrong, kind, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=re.escape(said)):
         draw(**{"model": "googlenet_paper", "path": "net.svg"} | wrong)
     assert not list(tmp_path.iterdir())
 
 
-def test_no_folder_is_made(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(OSError, match="nowhere"):
         draw("vgg11", tmp_path / "nowhere" / "net.svg")
 
 
-def test_the_pictures_of_the_pages_are_current():
-    """`docs/drawings.py` would write what stands there, and the page shows each."""
+def test_the_drawings_of_the_docs_are_current():
+    """`docs/drawings.py` does not change the files, and the page shows each of them."""
     script = runpy.run_path(str(DOCS / "drawings.py"))
     files = {path.name: path.read_text() for path in (DOCS / "drawings").iterdir()}
     assert files == script["drawings"]()

@@ -1,4 +1,4 @@
-"""Layers and networks as values: what they refuse and with which message; frozen, hashable, picklable, without torch."""
+"""Specifications of layers and networks: error messages; frozen, hashable and picklable; no import of torch."""
 
 import ast
 import dataclasses
@@ -16,7 +16,7 @@ ONE = Conv(8)
 AT_LEAST_1 = "must be an int from 1 to 2147483647"
 KERNEL = "must be an int or a (height, width)"
 
-# expression: part of the error message, with the value and the constraint
+# expression: part of the error message, with value and constraint
 INVALID = {
     "Conv(0)": f"out=0 {AT_LEAST_1}",
     "Conv(-8)": f"out=-8 {AT_LEAST_1}",
@@ -33,7 +33,7 @@ INVALID = {
     "Conv(8, 3, (2, 2))": f"stride=(2, 2) {AT_LEAST_1}",
     "Conv(8, 3, padding='full')": "padding='full' must be one of 'half', 'same', 'valid'",
     "Conv(8, 3, padding=1)": "padding=1 must be one of",
-    "Conv(8, 2, 3, 'same')": "padding='same' needs a kernel of one pixel or of at least the stride",
+    "Conv(8, 2, 3, 'same')": "padding='same' needs a kernel of one pixel, or one at least as large as the stride",
     "Conv(8, (1, 7), 2, 'same')": "padding='same' needs a kernel",
     "Conv(8, groups=0)": f"groups=0 {AT_LEAST_1}",
     "Conv(8, groups=3)": "groups=3, dilation=1, norm=True, act=True, bias=None): out must be divisible by groups",
@@ -114,7 +114,7 @@ INVALID = {
     "Style(eps='x')": "eps='x' must be",
     "Style(bias='no')": "bias='no' must be",
 }
-# names that torch's containers refuse, or that are their own methods
+# names that torch's containers refuse, and names of their methods
 BAD_NAMES = (
     *((network, name) for name in ("a.b", "", "append", "forward")),
     *((concat, name) for name in ("a.b", "", "keys", "forward")),
@@ -170,11 +170,11 @@ def test_values_are_frozen_hashable_picklable(value):
 
 def test_different_values_are_unequal():
     assert len(set(VALUES)) == len(VALUES)
-    assert concat(a=ONE, b=Pool("avg")) != concat(b=Pool("avg"), a=ONE)  # the order of the branches is that of the channels
+    assert concat(a=ONE, b=Pool("avg")) != concat(b=Pool("avg"), a=ONE)  # branches are in the order of the channels
 
 
 @pytest.mark.parametrize("path", TORCHLESS, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_torch(path):
+def test_module_does_not_import_torch(path):
     nodes = list(ast.walk(ast.parse(path.read_text())))
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]

@@ -228,7 +228,7 @@ def test_the_number_of_classes_is_that_of_the_weights(host, tmp_path):
     timm.models.save_for_hf(peer, tmp_path / "timm", safe_serialization=True)
     config = json.loads((tmp_path / "timm" / "config.json").read_text()) | {"num_classes": 7}
     (tmp_path / "timm" / "config.json").write_text(json.dumps(config))
-    with pytest.warns(UserWarning, match="config.json says 7 classes, model.safetensors has 5, which counts"):
+    with pytest.warns(UserWarning, match="config.json says 7 classes, model.safetensors has 5, which is used"):
         model = iz.create_model(f"local-dir:{tmp_path / 'timm'}")
     assert model.head.fc.weight.equal(peer.fc.weight)
 

@@ -1,4 +1,4 @@
-"""The arrangement of a page: panels below and beside the table of stages, on shelves of panels side by side."""
+"""The layout of a page: panels in rows, called shelves, below and beside the table of stages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ._elements import Element, Group
 from ._panel import Panel
 
 GAP = 16  # between panels
-STEP, MAX_WIDTH = 20, 640  # of the column beside the table, whose widths are tried
+STEP, MAX_WIDTH = 20, 640  # the widths that are tried for the column beside the table
 
 
 @dataclass(slots=True)
 class Column:
-    """A column of shelves from (x, top) down; a shelf has panels side by side. `end` is the y of the next shelf."""
+    """A column of shelves from (x, top) down; panels stand side by side on a shelf. `end` is the y of the next shelf."""
 
     x: int
     top: int
@@ -36,7 +36,7 @@ class Column:
         self.end += _height(self.shelves[-1]) + GAP
 
     def drawn(self) -> Iterator[Element]:
-        """Yield the panels; those of a shelf share its remaining width."""
+        """Yield the elements of the panels. The panels of a shelf are widened to share its remaining width."""
         y = self.top
         for shelf in self.shelves:
             x, high, spare = self.x, _height(shelf), (self.width - _width(shelf)) // len(shelf) // 2 * 2
@@ -47,7 +47,7 @@ class Column:
 
 
 def arrange(stage_table: Group, panels: Sequence[Panel]) -> Group:
-    """Return the table with the panels below and beside it, arranged for the smallest width + height."""
+    """Return the table with the panels below and beside it, laid out so that width + height is smallest."""
     if not panels:
         return stage_table
     min_width = max(panel.width for panel in panels)
@@ -58,7 +58,7 @@ def arrange(stage_table: Group, panels: Sequence[Panel]) -> Group:
 
 
 def _filled(stage_table: Group, panels: Sequence[Panel], width: int) -> tuple[Column, Column]:
-    """Return the columns below and beside the table. A panel goes on a shelf with room, else to the shorter column."""
+    """Return the filled columns. A panel goes on a shelf with room, else into the shortest column that is wide enough."""
     start = stage_table.height + GAP
     columns = Column(0, start, stage_table.width, start), Column(stage_table.width + GAP, 0, width, 0)
     for panel in panels:

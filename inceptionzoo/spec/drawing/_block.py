@@ -15,7 +15,10 @@ TOUCHING = 2  # pixels between the two halves of a separable convolution
 
 
 def canonical_form(layer: Layer, *, widths: bool) -> Layer:
-    """Return a layer without the names of branches and stochastic depth, and without channels unless `widths`."""
+    """Return a layer without branch names and stochastic depth, and without channels unless `widths`.
+
+    Layers with equal results have the same form: one drawing shows them all.
+    """
     match layer:
         case Conv():
             return layer if widths else replace(layer, out=layer.groups)
@@ -32,7 +35,7 @@ def canonical_form(layer: Layer, *, widths: bool) -> Layer:
 
 
 def columns(layer: Layer) -> tuple[Layer | None, ...]:
-    """Return the layers that stand side by side in the drawing of a layer; None is the identity."""
+    """Return the layers that are side by side in the drawing of a layer; None is the identity."""
     match layer:
         case Concat():
             return tuple(branch for _, branch in layer.branches)
@@ -44,9 +47,9 @@ def columns(layer: Layer) -> tuple[Layer | None, ...]:
 
 
 def draw_block(variants: Sequence[Layer], in_channels: Sequence[int], style: Style, min_width: Sequence[int] = ()) -> Group:
-    """Return the drawing of layers of one form, each for its number of `in_channels`; () if they are unknown.
+    """Return one drawing for `variants`, layers of the same form; channels that differ are shown as a range.
 
-    Channels that differ are shown as a range. `min_width` are the least widths of the branches in pixels.
+    `in_channels` are the input channels of each layer, or () if unknown. `min_width` are the smallest branch widths in pixels.
     """
     match layer := variants[0]:
         case Conv() | Depthwise() | Pool() | Norm() | Act() | Op():
@@ -86,7 +89,7 @@ def _branch(parts: Sequence[Layer | None], in_channels: Sequence[int], style: St
 
 
 def _out_channels(variants: Sequence[Layer], in_channels: Sequence[int]) -> tuple[int, ...]:
-    """Return the channels after each layer; () if they depend on unknown channels before."""
+    """Return the output channels of each layer; () if they depend on unknown input channels."""
     if in_channels:
         return tuple(out_channels(layer, into) for layer, into in zip(variants, in_channels, strict=True))
     known = all(out_channels(layer, 1) == out_channels(layer, 2) for layer in variants)

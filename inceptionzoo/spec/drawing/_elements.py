@@ -1,4 +1,4 @@
-"""The elements of a drawing, boxes, connectors, texts and rectangles at whole pixels, and groups of them."""
+"""The elements of a drawing (boxes, connectors, texts and rectangles, at whole pixels) and groups of elements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._text import measure
 
 CONNECTOR_LENGTH = 12  # between two boxes of a chain
 BOX_HEIGHT = 24  # the height of a box of one line
-NOTE_BOX_HEIGHT = 38  # of one with a note below
+NOTE_BOX_HEIGHT = 38  # the height of a box with a note below its title
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A line through points, horizontal and vertical."""
+    """A line through points, made of horizontal and vertical segments."""
 
     points: tuple[tuple[int, int], ...]
 
@@ -60,9 +60,9 @@ Element = Box | Rect | Connector | Text
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Elements within (0, 0, width, height). Connectors enter at the top and leave at the bottom, at half the even width.
+    """Elements within (0, 0, width, height). Connectors enter at the middle of the top and leave at that of the bottom.
 
-    `branch_centers` are the x of the branches side by side in it.
+    `width` is even. `branch_centers` are the x of the parallel branches, if there are any.
     """
 
     width: int
@@ -71,7 +71,7 @@ class Group:
     branch_centers: tuple[int, ...] = ()
 
     def at(self, x: int, y: int) -> tuple[Element, ...]:
-        """Return its elements, moved so that its upper left corner is at (x, y)."""
+        """Return the elements, moved so that the group's upper left corner is at (x, y)."""
         return tuple(_moved(element, x, y) for element in self.elements)
 
     def stretched(self, width: int) -> Group:
@@ -87,12 +87,12 @@ def _moved(element: Element, dx: int, dy: int) -> Element:
 
 
 def next_even(size: int) -> int:
-    """Return `size`, or the next number if it is odd, so that the middle is a whole pixel."""
+    """Return `size` rounded up to an even number, so that the middle is a whole pixel."""
     return size + size % 2
 
 
 def box(kind: str, title: str, note: str = "", *, flat: bool = False, min_width: int = 56, hint: str = "") -> Group:
-    """Return a box as wide as its text, and at least `min_width`."""
+    """Return a box as wide as its text, but at least `min_width`."""
     heading, below = measure(title, "strong"), measure(note, "small")
     text_width = heading + below + measure(" ") if flat and note else max(heading, below)
     wide, high = next_even(max(text_width + 12, min_width)), NOTE_BOX_HEIGHT if note and not flat else BOX_HEIGHT
@@ -100,7 +100,7 @@ def box(kind: str, title: str, note: str = "", *, flat: bool = False, min_width:
 
 
 def stack(groups: Sequence[Group], gaps: Iterable[int] | None = None) -> Group:
-    """Return groups one below the other with connectors between them, of the lengths `gaps`."""
+    """Return groups one below the other; `gaps` are the lengths of the connectors between them."""
     wide, y, elements = max(group.width for group in groups), 0, list[Element]()
     lengths = [0, *(gaps if gaps is not None else [CONNECTOR_LENGTH] * (len(groups) - 1))]
     for gap, group in zip(lengths, groups, strict=True):
@@ -112,7 +112,7 @@ def stack(groups: Sequence[Group], gaps: Iterable[int] | None = None) -> Group:
 
 
 def fork(branches: Sequence[Group], join_label: tuple[str, str, str], min_width: Sequence[int] = ()) -> Group:
-    """Return branches side by side, with connectors from one point above and to a box below that joins them."""
+    """Return branches side by side, with connectors from one point above and to a joining box below."""
     widths = [
         next_even(max(sizes)) for sizes in zip((b.width for b in branches), min_width or [0] * len(branches), strict=True)
     ]

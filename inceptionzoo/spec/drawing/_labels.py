@@ -42,7 +42,7 @@ def act_name(style: Style) -> str:
 
 
 def format_count(value: int) -> str:
-    """Return a count with three figures, for example 6.62M."""
+    """Return a count with three significant figures, for example 6.62M."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
         if value >= unit:
             return f"{value / unit:.{2 if value < 10 * unit else 1 if value < 100 * unit else 0}f}{name}"
@@ -96,7 +96,7 @@ def layer_label(variants: Sequence[Layer], style: Style) -> Label:
             name = str(getattr(layer.make, "__name__", ""))
             return "op", f"{name if name.isidentifier() else 'op'}{_stride(layer.stride)}", outs
         case Chain() | Concat() | Residual():
-            raise AssertionError(f"{type(layer).__name__} is no single box")
+            raise AssertionError(f"{type(layer).__name__} is not a single box")
     assert_never(layer)
 
 
@@ -110,12 +110,12 @@ def join_label(layer: Concat | Residual, outs: Sequence[int], drops: Sequence[fl
 
 
 def head_labels(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) -> list[Label]:
-    """Return the labels of a head's boxes on a map of `shape`, in order; none without pooling."""
+    """Return the labels of a head's boxes on a map of `shape`, in order; there are none without pooling."""
     if not pool:
         return []
     first: list[Label] = [("pool", POOLS[pool], "")]
     if head.kind == "mlp" and head.size > 1:
-        same = shape[1:] == (head.size, head.size) and pool != "catavgmax"  # then the map stays as it is
+        same = shape[1:] == (head.size, head.size) and pool != "catavgmax"  # pooling does not change the map
         first = [] if same else [("pool", f"{pool} to {format_size(head.size)}", "")]
     drop: list[Label] = [("act", "dropout", f"{head.drop_rate:g}")] if head.drop_rate else []
     last: list[Label] = [("dense", "linear", str(num_classes))] if num_classes else []
@@ -136,7 +136,7 @@ def head_labels(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) ->
 
 
 def branch_widths(layer: Layer | None) -> str:
-    """Return the channels of a branch: "96 > 128", and of branches inside it "384 | 384"."""
+    """Return the channels of a branch, for example "96 > 128"; those of branches inside it are "384 | 384"."""
     match layer:
         case Conv() | Op():
             return str(layer.out)
@@ -164,8 +164,8 @@ def _conv_notes(conv: Conv, style: Style) -> list[str]:
 
 def _window_notes(layer: Conv | Depthwise | Pool) -> list[str]:
     height, width = as_pair(layer.kernel)
-    symmetric = layer.stride == 1 and height % 2 == width % 2 == 1  # then "half" and "same" pad alike
-    padded = half_padding(layer.kernel, "half", layer.dilation) != (0, 0)  # else "half" and "valid" do
+    symmetric = layer.stride == 1 and height % 2 == width % 2 == 1  # "half" and "same" then pad alike
+    padded = half_padding(layer.kernel, "half", layer.dilation) != (0, 0)  # if not, "half" and "valid" are the same
     plain = {"half": True, "same": symmetric or height == width == 1, "valid": not padded}
     return ["" if plain[layer.padding] else layer.padding, f"dilation {layer.dilation}" if layer.dilation > 1 else ""]
 

@@ -20,7 +20,7 @@ MARGIN, HEADING = 24, 92
 def network_page(
     title: str, network: Network, shape: Shape, num_classes: int, pool: GlobalPool, *, full: bool
 ) -> tuple[Group, str]:
-    """Return the drawing of a network for images of `shape`, and its description in words."""
+    """Return the drawing of a network for images of `shape`, and its description as text."""
     rows, total = group_stages(network, shape, full=full), network_cost(network, shape, num_classes)
     taps, style = [aux.tap for aux in network.aux], network.style
     lines = [stage_line(row, style, taps) for row in rows]
@@ -36,7 +36,7 @@ def network_page(
 
 
 def layer_page(layer: Layer, before: Shape | None) -> tuple[Group, str]:
-    """Return the drawing of a single layer for an input of shape `before`, or of any shape, and its description in words."""
+    """Return the drawing of a layer and its description as text. `before` is the input shape; None is any input."""
     cost = None if before is None else layer_cost(layer, before)
     figure = layer_figure(layer, before, None if cost is None else cost.shape, Style())
     description = "on any input" if cost is None else f"{before} to {cost.shape}, {_counts(cost)}"

@@ -41,7 +41,7 @@ class Panel:
 
 
 def block_panel(letter: str, rows: Sequence[StageGroup], style: Style) -> Panel:
-    """Return the panel of a form of block. If the channels of its stages differ, a table below has a row per stage."""
+    """Return the panel of blocks of one form. If their channels differ, a table below has a row per group of stages."""
     layers = [layer for row in rows for layer in row.layers]
     in_channels = [row.before.channels for row in rows for _ in row.layers]
     cells = [[branch_widths(column) for column in columns(row.layers[0])] for row in rows]
@@ -55,7 +55,10 @@ def block_panel(letter: str, rows: Sequence[StageGroup], style: Style) -> Panel:
 
 
 def aux_panel(aux: Aux, taps: Sequence[str], befores: Sequence[Shape], labels: Sequence[Label], style: Style) -> Panel:
-    """Return the panel of an auxiliary head on the stages `taps` of shapes `befores`; `labels` are those of its head."""
+    """Return the panel of an auxiliary head on the stages `taps`, whose outputs have the shapes `befores`.
+
+    `labels` are the labels of its `Head`.
+    """
     figure = draw_block([aux.layers] * len(taps), [before.channels for before in befores], style)
     groups = [_shape(befores, "input"), figure, *(box(*label) for label in labels)]
     below = f"in training only, on {' and '.join(taps)}, weight {aux.weight:g}"
@@ -73,12 +76,12 @@ def _between(figure: Group, befores: Sequence[Shape], afters: Sequence[Shape]) -
 
 
 def _shape(shapes: Sequence[Shape], name: str) -> Group:
-    """Return the box of a shape, or of `name` if there is not exactly one shape."""
+    """Return a box with the shape, or with `name` if the shapes differ or are unknown."""
     return box("shape", str(shapes[0]) if len(set(shapes)) == 1 else name, flat=True)
 
 
 def _with_table(whole: Group, figure: Group, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Group:
-    """Return a drawing with a row of `cells` below it for each name, a cell under the middle of each branch."""
+    """Return the drawing with a table below: a row for each name, with a cell centred under each branch."""
     left, top = next_even(max(measure(name, "small") for name in names) + 12), whole.height + 10
     shift, axes = left + (whole.width - figure.width) // 2, figure.branch_centers or (figure.width // 2,)
     elements: list[Element] = [*whole.at(left, 0)]

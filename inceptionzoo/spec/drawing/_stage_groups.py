@@ -1,4 +1,4 @@
-"""Groups of stages: equal blocks in a row are drawn once, and each form of block has a letter."""
+"""Groups of stages: equal consecutive blocks are drawn once, and each form of block has a letter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import takewhile
 from .. import Chain, Concat, Cost, Layer, Network, Residual, Shape, stage_costs
 from ._block import canonical_form
 
-MOST_INLINE = 3  # layers of a chain that is drawn in its row
+MOST_INLINE = 3  # the longest chain, in layers, that is drawn inside the table
 
 
 @dataclass(frozen=True, slots=True)
 class StageGroup:
-    """One or more equal stages: their layers, the shape before, the cost of all. A block has a letter."""
+    """Equal consecutive stages: names, layers, input shape and total cost. A block has the letter of its form."""
 
     names: tuple[str, ...]
     layers: tuple[Layer, ...]
@@ -24,7 +24,7 @@ class StageGroup:
 
     @property
     def label(self) -> str:
-        """The name of the stage; of several, the first and last without their common prefix: "block35_1-10"."""
+        """The name of the stage. For several, the first name and the end of the last that differs: "block35_1-10"."""
         if len(self.names) == 1:
             return self.names[0]
         first, last = self.names[0], self.names[-1]
@@ -41,7 +41,7 @@ def steps(layer: Layer) -> tuple[Layer, ...]:
 
 
 def group_stages(network: Network, shape: Shape, *, full: bool) -> list[StageGroup]:
-    """Return the groups of a network for images of `shape`; with `full`, blocks of other channels have other letters."""
+    """Return the groups of a network for images of `shape`; with `full`, blocks that differ in channels differ in letter."""
     rows, forms, last = list[StageGroup](), list[Layer](), None
     for name, layer, cost in stage_costs(network, shape):
         inline = bool(steps(layer))
@@ -66,7 +66,7 @@ def by_letter(rows: Iterable[StageGroup]) -> dict[str, list[StageGroup]]:
 
 
 def _letter(found: Layer, forms: list[Layer]) -> str:
-    """Return the letter of a form, adding it to `forms` if it is new. Some forms cannot be hashed, so they are compared."""
+    """Return the letter of a form, adding it to `forms` if it is new. Forms are compared because some are not hashable."""
     if found not in forms:
         forms.append(found)
     index = forms.index(found)

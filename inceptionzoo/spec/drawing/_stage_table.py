@@ -12,8 +12,8 @@ from ._labels import Label, format_count, layer_label
 from ._stage_groups import StageGroup, steps
 from ._text import measure
 
-PAD, GUTTER, AUX = 12, 16, 48  # beside and between columns, and the width of auxiliary heads
-BETWEEN, EDGE, HEADING = 8, 6, 24  # between two boxes, around a band, above the first band
+PAD, GUTTER, AUX = 12, 16, 48  # the margins beside and between columns, and the width of the auxiliary head's mark
+BETWEEN, EDGE, HEADING = 8, 6, 24  # the gaps between two boxes, around a band, and above the first band
 HEADINGS = ("stage", "layers", "output", "params", "mult-adds")
 
 
@@ -44,9 +44,9 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Positions of the columns in pixels: middle and half width of the boxes, right ends of the outputs and the two counts.
+    """Column positions in pixels: middle and half width of the boxes, right ends of the outputs and of the two counts.
 
-    `share` is the width of the longest bar, and `most` are the counts that it stands for.
+    `share` is the width of the longest bar, which stands for the largest count of its column, in `most`.
     """
 
     middle: int
@@ -58,7 +58,7 @@ class Columns:
 
     @classmethod
     def of(cls, lines: Sequence[TableRow], min_width: int) -> Columns:
-        """Return columns that hold these rows, at least `min_width` wide together; the boxes take the remaining width."""
+        """Return columns that hold these rows. Their total width is at least `min_width`; boxes take the remaining width."""
         name = max(measure(label, "strong") for label in (HEADINGS[0], *(line.label for line in lines)))
         boxes = max(group.width for line in lines for group in line.boxes)
         out = max(measure(label) for label in (HEADINGS[2], *(line.output for line in lines)))
@@ -92,7 +92,7 @@ def head_line(labels: Sequence[Label], cost: Cost) -> TableRow:
 
 
 def draw_stage_table(lines: Sequence[TableRow], min_width: int) -> Group:
-    """Return the table, at least `min_width` wide. Bars compare a cost with the largest; rows of one map size share a band."""
+    """Return the table, at least `min_width` wide. Bars compare costs with the largest; rows of one map size share a band."""
     columns, y, bands, elements, ends = Columns.of(lines, min_width), HEADING, list[Element](), list[Element](), list[int]()
     wide = next_even(columns.counts[1] + PAD)
     for _, group in groupby(lines, key=lambda line: line.band):

@@ -1,4 +1,4 @@
-"""Elements as SVG text, in colours for light and for dark pages."""
+"""Elements as the source of an SVG image, with colours for light and dark pages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from xml.sax.saxutils import escape, quoteattr
 from ._elements import NOTE_BOX_HEIGHT, Box, Connector, Element, Group, Rect, Text
 from ._text import ROLES, clean
 
-ROOT = "inceptionzoo-drawing"  # every rule begins with it, so that none leaks into a page that holds the picture
+ROOT = "inceptionzoo-drawing"  # every CSS rule begins with it, so that none affects a page that embeds the image
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 ROUND = 6
 
-# kind: fill and line in light, the same in dark; the hues are those of GoogLeNet's Figure 3: convolutions are blue, pools red
+# kind: (fill, line) on light pages, then on dark ones; as in GoogLeNet's Figure 3, convolutions are blue and pools red
 BOXES = {
     "conv1": ("#dbeafe", "#7aa7e8", "#1e3a5f", "#4a7fc4"),
     "convk": ("#a9cdfb", "#4a86d8", "#21497f", "#6a9fe4"),
@@ -39,7 +39,7 @@ INK, FAINT, LINE = ("#111827", "#f3f4f6"), ("#475569", "#b6c0cd"), ("#64748b", "
 
 
 def to_svg(group: Group, title: str, description: str) -> str:
-    """Return a group as an SVG image. `title` is its name, `description` its text for screen readers."""
+    """Return a group as an SVG image. `title` is its name; screen readers read `description`."""
     size = f'width="{group.width}" height="{group.height}" viewBox="0 0 {group.width} {group.height}"'
     root = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{ROOT}" {size} role="img" aria-label={quoteattr(clean(description))}>'
@@ -91,7 +91,7 @@ def _path(points: tuple[tuple[int, int], ...]) -> str:
 
 
 def _toward(corner: tuple[int, int], other: tuple[int, int]) -> str:
-    """Return the point between a corner and another point at which the rounding begins."""
+    """Return the point at which the rounding of a corner begins, on the way to another point."""
     (x, y), (ox, oy) = corner, other
     dx, dy = max(-ROUND, min(ROUND, ox - x)), max(-ROUND, min(ROUND, oy - y))
     return f"{x + dx} {y + dy}"

@@ -1,4 +1,4 @@
-"""The width of a text in pixels, for any of the usual fonts."""
+"""The width of a text in pixels, at most, in common sans-serif fonts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ROLES = {  # pixels, whether bold
     "small": (11, False),
 }
 NARROW, WIDE = frozenset(" .,:;|/!'()[]-ijlIft"), frozenset("mwMW@%+=<>~")
-UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 has no way to write it
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 cannot represent it
 
 
 def clean(words: str) -> str:
-    """Return the text as one line that XML can hold; other characters become U+FFFD."""
+    """Return the text as one line. Characters that XML cannot represent become U+FFFD."""
     return UNPRINTABLE.sub("\ufffd", words).translate(dict.fromkeys(map(ord, "\t\n\r"), " "))
 
 
 def measure(words: str, role: str = "plain") -> int:
-    """Return an upper bound of the text's width in pixels, in any usual sans-serif font."""
+    """Return an upper bound of the text's width in pixels, for common sans-serif fonts."""
     size, bold = ROLES[role]
     return math.ceil(sum(map(_width, clean(words))) * size * (1.1 if bold else 1.0))
 
