@@ -1,7 +1,7 @@
 """Fixtures that several test files share."""
 
 import pytest
-import server  # before anything that imports huggingface_hub: it allows no network but loopback
+import server  # must come before imports of huggingface_hub; it allows connections to loopback only
 import torch
 from helpers import tiny_network
 
@@ -12,7 +12,7 @@ from inceptionzoo.zoo._registry import REGISTRY
 
 @pytest.fixture
 def register():
-    """`register_model`; after the test the registry is as before."""
+    """`register_model`; the registry is restored after the test."""
     before = dict(REGISTRY)
     yield iz.register_model
     REGISTRY.clear()
@@ -21,7 +21,7 @@ def register():
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """The host on loopback, empty, with empty caches and short timeouts."""
+    """The host on loopback, without files, with empty caches and short timeouts."""
     server.HOST.reset()
     monkeypatch.setenv("INCEPTIONZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -33,7 +33,7 @@ def host(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(register):
-    """A model of `tiny_network` with three classes, registered as "tiny", whose buffers are not the initial ones."""
+    """A model of `tiny_network` with three classes, registered as "tiny", whose buffers differ from their initial values."""
     register("tiny", tiny_network, num_classes=3, input_size=(3, 8, 8))
     torch.manual_seed(0)
     model = iz.create_model("tiny").eval()

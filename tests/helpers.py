@@ -12,7 +12,7 @@ import inceptionzoo as iz
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run on one thread, so that equal computations give equal bits. Can be a decorator."""
+    """Run torch on one thread, so that equal computations give bit-identical results. It can also be a decorator."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -33,9 +33,10 @@ def tiny_network(*, five: object = (3, 3), width: int = 4) -> iz.Network:
 
 
 def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Module:
-    """Return the model in evaluation mode with new weights: He's initialisation, no bias of 0. It may be on the meta device.
+    """Give the model random weights (He's initialisation) and biases, and return it in evaluation mode.
 
-    Batch normalisation gets random weights, and statistics from a pass over `images` in training mode.
+    Batch normalisation gets random weights and biases, and its statistics from `images` if they are given. A model on the meta
+    device is moved to the CPU.
     """
     torch.manual_seed(seed)
     if any(parameter.is_meta for parameter in model.parameters()):
@@ -56,7 +57,7 @@ def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Mo
 
 
 class Block(nn.Module):
-    """Figure 2b of the GoogLeNet paper, written by hand with pytorch-cifar's names. `five`: kernels in place of the 5x5."""
+    """Figure 2b of the GoogLeNet paper, by hand, with pytorch-cifar's names. `five`: the kernels that replace the 5x5."""
 
     def __init__(
         self, into: int, row: tuple[int, ...], five: tuple[int, ...] = (3, 3), *, bias: bool = True, eps: float = 1e-5

@@ -1,4 +1,4 @@
-"""Run the Python blocks of a page and compare what they print with what the page says. CONTRIBUTING.md has the convention."""
+"""Run the Python blocks of a page and compare what they print with what the page says. CONTRIBUTING.md describes the format."""
 
 import ast
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 NUMBER = r"-?\d+\.\d+(?:e[-+]?\d+)?"
-NOT_COMPARED = "for example"  # begins a comment that shows one possible output
+NOT_COMPARED = "for example"  # a comment that begins with this shows one possible output
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -45,10 +45,10 @@ def difference(expected: str, printed: str, page: str) -> Iterator[str]:
 
 
 def agrees(expected: str, printed: str) -> bool:
-    """Check that a page's text is what was printed.
+    """Return whether the text of a page agrees with what was printed.
 
     `...` matches any text. A number with a decimal point may differ by one unit in its last digit. A shape may be written
-    as a tuple. Kinds of quotes and the amount of white space make no difference.
+    as a tuple. The kind of quotes and the amount of white space do not matter.
     """
     expected, printed = plain(expected), plain(printed)
     parts = re.split(rf"(\.\.\.|{NUMBER})", expected)

@@ -1,4 +1,4 @@
-"""A server on loopback that serves files as download hosts and the Hugging Face Hub do, with faults on request.
+"""A server on loopback that serves files like download hosts and the Hugging Face Hub. It can simulate faults.
 
 `HOST` is started once, before huggingface_hub reads HF_ENDPOINT (see conftest.py).
 """
@@ -35,9 +35,9 @@ FAULTS = (
 )
 
 
-@lru_cache(32)  # a request must not wait for the checksum of a large file
+@lru_cache(32)  # so that a request does not wait for the checksum of a large file
 def git_sum(data: bytes) -> str:
-    """Return the name of a blob in git."""
+    """Return the git blob hash of a file."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
@@ -48,7 +48,7 @@ def sha256_sum(data: bytes) -> str:
 
 
 class Host:
-    """Files by path, or by repository, revision and name; each of the next requests meets one of `faults`."""
+    """Files by path, or by repository, revision and name. Each of the next requests fails with one of `faults`."""
 
     def __init__(self) -> None:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -64,16 +64,16 @@ class Host:
         self.faults: deque[str] = deque()
         self.always = ""
         self.requests: list[tuple[str, str, str]] = []  # method, path, range
-        self.pause = 5.0  # seconds that a stalled answer waits
-        self.sent: dict[str, str] = {}  # headers that replace those of an answer
-        self.sent_after = 0  # number of requests that are answered before `sent` is used
+        self.pause = 5.0  # seconds that a stalled response waits
+        self.sent: dict[str, str] = {}  # headers that replace those of a response
+        self.sent_after = 0  # the number of requests before `sent` is used
 
     def put(self, path: str, data: bytes) -> None:
         """Serve `data` at a path of a plain host."""
         self.files[path] = data
 
     def put_repo(self, repo: str, files: dict[str, bytes], *revisions: str) -> None:
-        """Serve files of a Hub repository, at these revisions and its commit."""
+        """Serve files of a Hub repository at these revisions and at its commit."""
         for name, data in files.items():
             sha256_sum(data)
             for revision in ("main", COMMIT, *revisions):

@@ -1,4 +1,4 @@
-"""What every registered model has to do: the same tests over the whole registry."""
+"""Every registered model passes the same tests."""
 
 import copy
 import multiprocessing
@@ -18,7 +18,7 @@ from inceptionzoo.nn import ConvNormAct, ResidualBlock
 
 NAMES = iz.list_models()
 LARGE = [name for name in NAMES if iz.model_info(name).params > 50_000_000]
-# compilers take a minute on a large model: one of the family here, the others in `make test-full`
+# compiling a large model takes a minute: one of them is tested here, the others in `make test-full`
 COMPILED = [pytest.param(name, marks=pytest.mark.full) if name in LARGE[1:] else name for name in NAMES]
 
 
@@ -49,7 +49,7 @@ def run_elsewhere(payload: bytes, x: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_meta_and_table_agree(name):
+def test_meta_device_and_model_info_agree(name):
     model = make(name, device="meta")
     assert all(tensor.is_meta for tensor in model.state_dict().values())
     assert sum(tensor.numel() for tensor in model.parameters()) == iz.model_info(name).params
@@ -72,7 +72,7 @@ def test_summary_equals_a_count_on_real_tensors(name, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_tensor_in_both_modes(name):
+def test_output_is_one_tensor_in_both_modes(name):
     model, x = make(name, num_classes=3), images(name)
     for mode in (False, True):
         logits = model.train(mode)(x)
@@ -93,8 +93,8 @@ def is_normalized(module: nn.Module) -> bool:
 def biases_without_gradient(model: iz.Net) -> set[str]:
     """Return the biases that batch normalisation cancels in training, because it subtracts the mean of each channel.
 
-    They are those of normalised convolutions, and of the projection of a residual block without an activation if a
-    normalised 1x1 convolution comes next.
+    They are the biases of normalised convolutions. If a normalised 1x1 convolution follows a residual block without an
+    activation, the bias of the block's projection is one too.
     """
     keys = {f"{name}.conv.bias" for name, module in model.named_modules() if is_normalized(module)}
     for (name, stage), (_, following) in pairwise(model.features.named_children()):
@@ -106,7 +106,7 @@ def biases_without_gradient(model: iz.Net) -> set[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_has_a_gradient(name):
-    """In float64, in which a gradient of zero is told from a small one; on maps that are larger than a pixel."""
+    """Use float64, which separates zero gradients from small ones, and images with final maps larger than one pixel."""
     options = {"head": "pool"} if name in LARGE[2:] else {}  # one of the large VGGs is enough with its dense layers
     model, side = make(name, num_classes=3, **options).double(), iz.model_info(name).min_input_size + 32
     x = torch.randn(3, 3, side, side + 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -121,7 +121,7 @@ def test_every_parameter_has_a_gradient(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_save_load_copy_pickle_spawn(name, tmp_path, spawned):
     model, x = make(name, num_classes=3), images(name)
-    model.train()(x)  # statistics of batch normalisation that are not the initial ones
+    model.train()(x)  # so that batch-normalisation statistics differ from their initial values
     model.eval()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -194,13 +194,13 @@ def test_smallest_input(name):
         model.train(mode)
         assert model(torch.randn(2, 3, smallest, smallest)).shape == (2, 3)
         if smallest > 1:
-            for run in (model, model.forward_features, model.forward_intermediates):  # the last two are what others call
+            for run in (model, model.forward_features, model.forward_intermediates):  # other libraries call the last two
                 with pytest.raises(iz.InputError, match=f"smallest side is {smallest} px"):
                     run(torch.randn(2, 3, smallest - 1, smallest + 9))
 
 
 def accepts(model: iz.Net, side: int) -> bool:
-    """Whether torch itself can run the network: its stages and its head, without the model's check."""
+    """Return whether torch can run the stages and the head, without the model's input check."""
     try:
         with torch.inference_mode():
             model.eval().forward_head(model.features(torch.randn(1, 3, side, side)))
@@ -222,7 +222,7 @@ def test_trace_export_compile(name):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is deprecated", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", ["googlenet", "inception_v2", "inception_resnet_v1", "xception", "vgg11_bn_cifar"])
 def test_torchscript_by_tracing(name):
-    """It is deprecated: `torch.jit.trace` works, at the size traced; `torch.jit.script` does not read these modules."""
+    """`torch.jit.trace`, which is deprecated, works at the traced size. `torch.jit.script` cannot read these modules."""
     model, x = make(name, num_classes=3).eval(), images(name)
     assert run(torch.jit.trace(model, x), x).equal(run(model, x))
 
@@ -230,7 +230,7 @@ def test_torchscript_by_tracing(name):
 @pytest.mark.parametrize("name", COMPILED)
 def test_onnx(name, tmp_path):
     model, x = make(name, num_classes=3), images(name)
-    model.train()(x)  # statistics of batch normalisation that are not the initial ones
+    model.train()(x)  # so that batch-normalisation statistics differ from their initial values
     assert_onnx_agrees(model.eval(), x, tmp_path)
 
 
@@ -243,7 +243,7 @@ def test_onnx_of_variants(arguments, tmp_path):
 
 
 def assert_onnx_agrees(model: iz.Net, x: torch.Tensor, folder: Path) -> None:
-    """torch's dynamo exporter, and ONNX Runtime on what it wrote."""
+    """Export the model by torch's dynamo exporter, and compare it with the output of ONNX Runtime."""
     program = torch.onnx.export(model, (x,), dynamo=True, verbose=False)
     program.save(folder / "model.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx")

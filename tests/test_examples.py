@@ -57,7 +57,7 @@ def test_memory(tmp_path):
     assert lines[0] == "vgg11_bn_cifar, 64 px, a step of 4 images"
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["plain", "checkpoint, bf16"]
     for line in lines[4:]:
-        assert float(line.split("|")[3]) > 35  # MiB; the gradients of the weights need as much
+        assert float(line.split("|")[3]) > 35  # MiB; the gradients of the weights alone need that much
         assert float(line.split("|")[4]) > 0
 
 
@@ -123,7 +123,7 @@ def test_finetune(tmp_path):
 
 
 def test_ensemble(tmp_path):
-    """The loss of an ensemble with equal weights is at most the mean loss of its members, however well they were trained."""
+    """With equal weights, the loss of the ensemble is at most the mean loss of its members. This holds for any members."""
     members = ("--members", "vgg11_bn_cifar", "googlenet", "--epochs", 1)
     lines = run(tmp_path, "ensemble.py", *members, "--out", ".").splitlines()
     first, second, mean, ensemble, weighted = ([float(n) for n in re.findall(r"\d+\.\d+", line)] for line in lines[:5])
@@ -146,7 +146,7 @@ def test_two_processes_by_torchrun(tmp_path):
 
 
 def test_architectures_learn(tmp_path):
-    """Two models only. The table in docs/recipes.md has all of them, from examples/learn.py without --models."""
+    """Train three models. Without --models, examples/learn.py trains all models in the table of docs/recipes.md."""
     lines = run(tmp_path, "learn.py", "--models", "vgg11_bn_cifar", "googlenet", "--epochs", 2).splitlines()[2:]
     lines += run(tmp_path, "learn.py", "--models", "googlenet_paper", "--epochs", 6).splitlines()[2:]
     assert len(lines) == 3
@@ -156,7 +156,7 @@ def test_architectures_learn(tmp_path):
 
 
 def test_fashion(tmp_path):
-    """Random images and labels in Fashion-MNIST's file format, with the small network and with torchvision's."""
+    """Use random images in Fashion-MNIST's file format, with the small network and with torchvision's."""
     sizes = {"train": 128, "t10k": 64}
     for split, count in sizes.items():
         for kind, header, shape in (("images-idx3", 16, (count, 784)), ("labels-idx1", 8, (count,))):

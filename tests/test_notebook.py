@@ -46,7 +46,7 @@ def test_it_was_executed_from_top_to_bottom():
     assert kinds.count("image/png") == 3
 
 
-def test_it_is_small_and_has_no_path_of_a_machine():
+def test_it_is_small_and_has_no_path_of_one_machine():
     text = NOTEBOOK.read_text()
     assert len(text) < 400_000
     assert not re.search(r"/(tm[p]|wor[k]|roo[t]|hom[e]|usr)/", text)

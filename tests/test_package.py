@@ -39,7 +39,7 @@ def test_dir_lists_the_public_names():
     assert {"__version__", "__all__", "__doc__"} <= set(dir(iz))
 
 
-def test_no_module_has_the_name_of_a_function_beside_it():
+def test_no_module_has_the_name_of_a_function_of_its_package():
     for face in [PACKAGE / "__init__.py", *PACKAGE.rglob("*/__init__.py")]:
         module = importlib.import_module(".".join(face.parent.relative_to(ROOT).parts))
         functions = {name for name in vars(module) if inspect.isroutine(getattr(module, name))}
@@ -108,7 +108,7 @@ TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 
 @pytest.mark.parametrize("page", TABLES["TABLES"])
 def test_the_tables_are_current(page):
-    """`make tables` would not change the page."""
+    """`make tables` does not change the page."""
     text = (ROOT / page).read_text()
     assert TABLES["updated"](page, text) == text
     for head, rows in TABLES["TABLES"][page]:
@@ -117,12 +117,12 @@ def test_the_tables_are_current(page):
 
 
 def test_the_explorer_is_current():
-    """`make tables` would not change the file."""
+    """`make tables` does not change the file."""
     explorer = runpy.run_path(str(ROOT / "docs" / "explorer_data.py"))
     assert explorer["FILE"].read_text() == explorer["explorer_data"]()
 
 
-PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # tests/integrations runs these
+PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # run by tests/integrations
 
 
 @pytest.mark.usefixtures("register")  # restores the registry

@@ -1,4 +1,4 @@
-"""Intermediate maps, feature networks, checkpointing and parameter groups, by timm's names."""
+"""timm's methods: intermediate maps, feature networks, checkpointing and parameter groups."""
 
 import copy
 
@@ -39,7 +39,7 @@ def images(side: int = 64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_levels(name):
+def test_feature_info_lists_the_levels(name):
     model = iz.create_model(name, device="meta")
     names = LEVELS[name].split()
     assert [info["module"] for info in model.feature_info] == [f"features.{part}" for part in names]
@@ -49,7 +49,7 @@ def test_levels(name):
 
 
 @torch.no_grad()
-def test_intermediates_are_what_the_stages_give(model):
+def test_intermediates_equal_the_outputs_of_the_stages(model):
     x = images()
     names = [info["module"] for info in model.feature_info]
     seen = outputs({name: model.get_submodule(name) for name in names}, lambda: model(x))
@@ -81,7 +81,7 @@ def test_intermediates_are_what_the_stages_give(model):
         (["inception4z"], "unknown stage 'inception4z'; did you mean 'inception4"),
     ],
 )
-def test_indices_that_are_not_there(model, indices, text):
+def test_invalid_indices_are_refused(model, indices, text):
     for call in (model.forward_intermediates, lambda x, indices: copy.copy(model).prune_intermediate_layers(indices)):
         with pytest.raises(iz.ArgumentError) as error:
             call(images(), indices)
@@ -118,7 +118,7 @@ def test_features_only(name, tmp_path):
     maps = net(x)
     assert all(a.equal(b) for a, b in zip(maps, whole.forward_intermediates(x, intermediates_only=True), strict=True))
     assert [one.shape[1] for one in maps] == net.feature_info.channels()
-    if name not in ("inception_resnet_v1", "xception"):  # whose stems are unpadded
+    if name not in ("inception_resnet_v1", "xception"):  # their stems are unpadded
         assert [max(1, round(96 / one.shape[2])) for one in maps] == net.feature_info.reduction()
     traced = torch.fx.symbolic_trace(net)
     exported = torch.export.export(net, (x,)).module()
@@ -126,7 +126,7 @@ def test_features_only(name, tmp_path):
         assert all(a.equal(b) for a, b in zip(other(x), maps, strict=True))
 
 
-def test_feature_info_answers_as_timms():
+def test_feature_info_agrees_with_timm():
     net = iz.create_model("googlenet", features_only=True, out_indices=(1, 2, 4), device="meta")
     rows = iz.create_model("googlenet", device="meta").feature_info
     theirs = TimmFeatureInfo(copy.deepcopy(rows), (1, 2, 4))
@@ -141,7 +141,7 @@ def test_feature_info_answers_as_timms():
     assert not hasattr(net, "head")
 
 
-def test_arguments_that_do_not_go_together():
+def test_contradictory_arguments_are_refused():
     with pytest.raises(iz.ArgumentError, match="out_indices=.* has no effect without features_only=True"):
         iz.create_model("googlenet", out_indices=(1,))
     with pytest.raises(iz.ArgumentError, match="features_only=True leaves no head"):
@@ -192,7 +192,7 @@ def test_checkpointing_with_taps_and_auxiliary_heads():
 
 
 @pytest.mark.parametrize("coarse", [False, True])
-def test_groups_of_parameters(model, coarse):
+def test_parameter_groups(model, coarse):
     groups = group_parameters(model, model.group_matcher(coarse=coarse))
     ordered = [groups[key] for key in sorted(groups)]
     assert ordered[0][0].startswith("features.conv1.")

@@ -1,4 +1,4 @@
-"""From a value to modules: arguments take effect, weights are drawn as said, branches and paddings lie where they should."""
+"""Building modules: arguments, initial weights, blocks compared with hand-written ones, and padding."""
 
 import math
 from functools import partial
@@ -13,9 +13,9 @@ import inceptionzoo as iz
 from inceptionzoo import Aux, Conv, Head, Op, Pool, Residual, build, chain, network
 
 ROW = iz.inception(64, 96, 128, 16, 32, 32)
-ALIKE = (8, 8, 8, 8, 8, 8)  # widths that let no shape tell one branch from another
+ALIKE = (8, 8, 8, 8, 8, 8)  # equal widths, so that swapped branches are not noticed by their shapes
 FIVES = (5, 3, (3, 3))
-# build(..., norm, eps, bias) and what every convolution then has: batch normalisation's epsilon or None, a bias
+# arguments of build; then the epsilon of batch normalisation, or None without it, and whether convolutions have a bias
 STYLES = (
     ({}, 1e-3, False),
     ({"eps": 1e-5}, 1e-5, False),
@@ -43,7 +43,7 @@ def kinds(module: nn.Module, kind: type) -> list:
     return [part for part in module.modules() if isinstance(part, kind)]
 
 
-def test_a_block_in_a_model_of_ones_own():
+def test_a_block_in_a_users_model():
     block = build(ROW, in_channels=192)
     model = nn.Sequential(nn.Conv2d(3, 192, 3), block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 2))
     assert block(noise(2, 192, 14, 9)).shape == (2, 256, 14, 9)
@@ -68,7 +68,7 @@ def test_a_convolution_overrides_the_style():
     assert build(Conv(4, bias=False), 3, bias=True).conv.bias is None
 
 
-def test_refuses():
+def test_invalid_arguments_are_refused():
     for spec, channels, options, text in (
         (Op(lambda _: None, 8), 3, {}, r"make\(3\) must return an nn.Module, not None"),
         (Op(lambda channels: channels, 8), 5, {}, r"make\(5\) must return an nn.Module, not 5"),
@@ -85,7 +85,7 @@ def test_refuses():
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_weights_are_drawn_as_said(name):
+def test_distribution_of_initial_weights(name):
     torch.manual_seed(0)
     model = DRAWN[name]()
     last = [model.head.fc, *(head.head.fc for head in model.aux.values())]
@@ -101,7 +101,7 @@ def test_weights_are_drawn_as_said(name):
         assert not norm.bias.any()
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_weights():
     one, same, other = (torch.manual_seed(seed) and build(MLP).state_dict() for seed in (3, 3, 4))
     assert len(one) == 12
     for key, value in one.items():
@@ -119,14 +119,14 @@ def test_block_equals_one_written_by_hand(five):
     with torch.no_grad():
         expected = hand(x)
         assert ours.eval()(x).equal(expected)
-        assert not expected.eq(0).flatten(2).all(2).any()  # no channel is dead, so each of them tells
+        assert not expected.eq(0).flatten(2).all(2).any()  # every channel has values, so each is compared
         parts = expected.split(8, 1)
         assert all(not a.equal(b) for i, a in enumerate(parts) for b in parts[:i])
 
 
 @pytest.mark.parametrize("act", [True, False])
 @pytest.mark.parametrize(("shortcut", "out"), [(None, 5), (Conv(6, 3, 2), 6)], ids=["plain", "projected"])
-def test_residual_adds_what_it_says(shortcut, out, act):
+def test_residual_block_equals_its_formula(shortcut, out, act):
     stride = 1 if shortcut is None else 2
     module = fill(build(Residual(Conv(4, 3, stride), scale=0.3, shortcut=shortcut, act=act), 5))
     x = noise(2, 5, 8, 7)
@@ -148,7 +148,7 @@ def test_half_padding_is_centred(kernel, stride):
 
 
 def tensorflow(x, weight, stride, *, most=False):
-    """Return "SAME" by its definition: ceil(n / stride) windows; the odd pixel of padding lies at the far side."""
+    """Return the output of "SAME" by its definition: ceil(n / stride) windows, an odd pixel at the bottom or right."""
     counts = [math.ceil(n / stride) for n in x.shape]
     before = [max((c - 1) * stride + k - n, 0) // 2 for c, k, n in zip(counts, weight.shape, x.shape, strict=True)]
     result = torch.zeros(counts, dtype=x.dtype)
@@ -161,9 +161,9 @@ def tensorflow(x, weight, stride, *, most=False):
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (2, 3), (1, 7)], ids=str)
-def test_same_is_tensorflows(kernel):
+def test_same_padding_equals_its_definition(kernel):
     for stride, size in product(range(1, 1 + (3 if kernel == (1, 1) else min(kernel))), ((7, 8), (8, 9), (5, 5), (6, 3))):
-        x = torch.randint(-9, 0, (1, 1, *size)).double()  # below zero: a zero that a max pool saw would win
+        x = torch.randint(-9, 0, (1, 1, *size)).double()  # all negative, so that a max pool would return a zero of the padding
         weight = torch.randint(1, 9, (1, 1, *kernel)).double()
         conv = build(Conv(1, kernel, stride, "same", norm=False, act=False), 1).double()
         conv.conv.weight.data.copy_(weight)

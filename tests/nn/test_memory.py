@@ -1,4 +1,4 @@
-"""What keeps less for the backward pass: every number is torch's, to the bit."""
+"""ReLU and max pooling that save less for the backward pass: every value and gradient is bit-identical to torch's."""
 
 import copy
 import pickle
@@ -29,7 +29,7 @@ def plain(x):
 @pytest.mark.parametrize("how", POOLS, ids=str)
 @pytest.mark.parametrize("shape", [(2, 5, 13, 14), (5, 9, 9), (1, 2, 200, 200), (1, 1, 260, 260)], ids=str)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
-def test_the_numbers_are_torchs(how, shape, layout):
+def test_outputs_and_gradients_equal_torchs(how, shape, layout):
     x = torch.randn(shape).round(decimals=1)  # with ties
     x = (x.to(memory_format=layout) if len(shape) == 4 else x).requires_grad_()
     for ours, theirs in ((compact_max_pool(x, how), F.max_pool2d(x, *how)), (masked_relu(x), x.relu())):
@@ -41,7 +41,7 @@ def test_the_numbers_are_torchs(how, shape, layout):
         assert a.stride() == b.stride()
 
 
-def test_nan_stays_and_its_gradient_passes():
+def test_relu_passes_nan_and_its_gradient():
     x = torch.tensor([float("nan"), -1.0, 0.0, 2.0], requires_grad=True)
     for relu in (masked_relu, torch.relu):
         y = relu(x)
@@ -49,8 +49,8 @@ def test_nan_stays_and_its_gradient_passes():
         assert torch.autograd.grad(y.sum(), x)[0].tolist() == [1, 0, 0, 1]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, inside its forward mode
-def test_derivatives_of_every_kind():
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # raised inside torch's forward mode
+def test_vmap_forward_mode_and_second_derivatives():
     x = torch.randn(4, 2, 3, 6, 6, dtype=torch.float64)
     assert vmap(grad(lean))(x).equal(vmap(grad(plain))(x))
     assert jvp(lean, (x[0],), (x[1],))[1].equal(jvp(plain, (x[0],), (x[1],))[1])
@@ -75,14 +75,14 @@ def ordinary(model):
 
 
 def kept(model, images):
-    """Return the bytes that a forward pass keeps beside the weights, and the gradients after it."""
+    """Return the bytes that a forward pass saves, without the weights, and the gradients of the parameters."""
     weights = {value.untyped_storage().data_ptr() for value in model.parameters()}
     sizes, alive = {}, []
 
     def pack(value):
         storage = value.untyped_storage()
         if storage.data_ptr() not in weights:
-            alive.append(value.detach())  # nothing else may get its place
+            alive.append(value.detach())  # so that its address is not reused
             sizes[storage.data_ptr()] = storage.nbytes()
         return value
 
@@ -93,7 +93,7 @@ def kept(model, images):
 
 
 @pytest.mark.parametrize(("name", "most"), [("googlenet", 0.63), ("vgg11", 0.8), ("inception_v3", 0.9)])
-def test_a_network_keeps_less(name, most):
+def test_a_network_saves_less(name, most):
     torch.manual_seed(0)
     model = iz.create_model(name, num_classes=3, drop_rate=0.0).to(memory_format=torch.channels_last).train()
     images = noise(2, 3, 96, 96)
@@ -102,7 +102,7 @@ def test_a_network_keeps_less(name, most):
     assert all(a.equal(b) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_a_mask_stands_where_nobody_else_keeps_the_output():
+def test_only_outputs_that_no_other_module_saves_become_masks():
     net = iz.build(
         iz.network(
             one=iz.Conv(4),
@@ -141,7 +141,7 @@ def test_traced_pickled_and_without_gradients():
     assert net(x).equal(expected)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the tracer itself, which is deprecated and warns of torch's own code
+@pytest.mark.filterwarnings("ignore")  # torch.jit.trace is deprecated, and warns about torch's own code
 def test_traced_by_jit_for_training(tmp_path):
     net = iz.build(iz.network(one=iz.Conv(4, 3), pool=iz.Pool("max", 3, 2))).train()
     x = noise(2, 3, 9, 9)
@@ -155,7 +155,7 @@ def test_traced_by_jit_for_training(tmp_path):
     assert gradient.allclose(net.features.one.conv.weight.grad)
 
 
-def test_ones_own_activation_stays():
+def test_a_users_activation_is_not_replaced():
     mine = nn.ReLU()
     block = iz.build(iz.concat(a=iz.Conv(2), b=iz.Conv(2)), 3, act=lambda: mine)
     assert block.a.act is block.b.act is mine

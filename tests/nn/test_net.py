@@ -1,4 +1,4 @@
-"""What a model says of itself, and what it refuses."""
+"""Attributes of a model, and the errors of unsuitable images and arguments."""
 
 import pytest
 import torch
@@ -34,14 +34,14 @@ def test_one_small_image_in_training_names_the_remedy(model):
         assert model(torch.randn(1, 3, 64, 64)).shape == (1, 2)
         assert model(torch.randn(2, 3, 32, 32)).shape == (2, 2)
         plain = iz.create_model("googlenet_paper", num_classes=2).train()
-        assert plain(torch.randn(1, 3, 32, 32)).shape == (1, 2)  # nothing to normalise
+        assert plain(torch.randn(1, 3, 32, 32)).shape == (1, 2)  # it has no batch normalisation
     finally:
         model.eval()
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_branches_that_agree_at_every_other_size(kernel):
-    """A stride-2 convolution rounds up, an unpadded pool down: they agree at even sizes alone."""
+    """A stride-2 convolution rounds up and an unpadded pool rounds down. They agree only for even sizes."""
     block = iz.concat(x=iz.Conv(8, 3, 2), y=iz.Pool("max", 2, 2, "valid"))
     model = iz.build(iz.network(s=iz.Conv(4, kernel, 1, "valid"), a=block)).eval()
     smallest = model.min_input_size
@@ -56,7 +56,7 @@ def test_branches_that_never_agree():
         iz.build(iz.network(a=iz.concat(x=iz.Conv(2, 3), y=iz.Conv(2, 3, 1, "valid"))))
 
 
-def test_it_says_what_it_is(model):
+def test_attributes_and_pretrained_cfg(model):
     assert (model.num_features, model.head_hidden_size, model.num_classes, model.in_chans) == (1024, 1024, 2, 3)
     assert model.pretrained_cfg == model.default_cfg
     assert model.pretrained_cfg["architecture"] == "googlenet"
@@ -106,14 +106,14 @@ def test_auxiliary_heads(name):
         model.forward_aux(torch.randn(2, 3, smallest - 1, smallest - 1))
 
 
-def test_auxiliary_heads_are_refused_where_there_are_none():
+def test_with_aux_refuses_models_without_auxiliary_heads_or_classes():
     with pytest.raises(iz.ArgumentError, match="vgg11 has no auxiliary heads"):
         iz.with_aux(iz.create_model("vgg11", device="meta"))
     with pytest.raises(iz.ArgumentError, match="num_classes=0 leaves the heads nothing"):
         iz.with_aux(iz.create_model("googlenet", num_classes=0, device="meta"))
 
 
-def test_hidden_layers_stay_when_the_classifier_is_reset():
+def test_reset_classifier_keeps_hidden_layers_of_the_same_shape():
     style = iz.Head("mlp", hidden=(8, 8), size=2, drop_rate=0.5)
     model = iz.build(iz.network(conv1=iz.Conv(4, 3, 2), head=style))
     hidden = model.head.hidden.fc1.weight

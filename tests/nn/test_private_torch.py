@@ -25,7 +25,7 @@ IS_FUNCTIONAL, OPENMP = private_torch.IS_FUNCTIONAL.replace(":", "."), "libtorch
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, list[str] | str]:
-    """For each name: the warnings of `fuse(model)(x)` in a process without it, or the error of that process."""
+    """{name: the warnings of `fuse(model)(x)` in a process without this name, or the error of that process}."""
     command = [sys.executable, str(SCRIPT), *INFERENCE_NAMES, IS_FUNCTIONAL, OPENMP]
     result: dict[str, list[str] | str] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     return result
@@ -36,13 +36,13 @@ def test_nothing_is_missing():
 
 
 @pytest.mark.parametrize("name", INFERENCE_NAMES)
-def test_fused_models_run_by_torch_without(outcomes, name):
+def test_fused_models_use_public_operations_without_a_name(outcomes, name):
     assert outcomes[name] == [
         f"fuse: torch {torch.__version__} lacks {name}; the model runs by torch's own operations, which is slower"
     ]
 
 
-def test_nothing_changes_without_the_test_for_functional_tensors(outcomes):
+def test_fused_models_work_without_the_check_for_functional_tensors(outcomes):
     assert outcomes[IS_FUNCTIONAL] == []
 
 

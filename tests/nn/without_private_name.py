@@ -1,9 +1,9 @@
-"""Use the library with a torch that lacks one private name, as a later release may. Run by test_private_torch.py.
+"""Use the library with a torch that lacks one private name, as a later release may. test_private_torch.py runs this file.
 
 Usage: python without_private_name.py NAME...
 
-Each name is tried in a process of its own, forked after torch was imported. The output is JSON: for each name the warnings of
-`fuse(model)(x)`, or the traceback of an error.
+Each name is removed in its own process, which is forked after torch was imported. The output is JSON:
+{name: the warnings of `fuse(model)(x)`, or the traceback of an error}.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-USED_BY_TORCH = (  # in the backward pass, and by modules that torch imports late
+USED_BY_TORCH = (  # names that torch itself needs in the backward pass, or in modules that it imports late
     "torch._C._are_functorch_transforms_active",
     "torch.utils._python_dispatch._get_current_dispatch_mode",
 )
@@ -35,12 +35,12 @@ class MissingAttribute:
 
 
 def read_by_the_library() -> bool:
-    """Return whether the caller's caller is the library, also through `pkgutil.resolve_name`."""
+    """Return whether the caller's caller is the library, directly or through `pkgutil.resolve_name`."""
     return sys._getframe(2).f_globals["__name__"].partition(".")[0] in READERS
 
 
 def delete(path: str) -> None:
-    """Delete a name from torch, or hide it from the library alone if torch itself needs it."""
+    """Delete a name from torch. If torch itself needs the name, hide it only from the library."""
     owner_path, _, name = path.rpartition(".")
     if owner_path == "torch.nn.Module":
         assert hasattr(nn.Module(), name)

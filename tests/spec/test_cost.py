@@ -1,4 +1,4 @@
-"""Shapes, parameters and multiply-adds read off the value equal what the built modules do on real tensors."""
+"""Shapes, parameters and multiply-adds of a specification equal those of its modules on real tensors."""
 
 import math
 import re
@@ -45,7 +45,7 @@ LAYERS = [
     Op(lambda c: nn.Conv2d(c, 6, 3, 2, 1), 6, stride=2, cost=(4 * 6 * 9 + 6, 4 * 6 * 9)),
     chain(Op(lambda c: nn.Conv2d(c, c, 3, padding=1, groups=c), 4), Conv(2)),
 ]
-SMALL = {  # networks whose smallest side is found by trying
+SMALL = {  # networks whose smallest image is found by trying every size
     "valid": network(a=VALID(7, 2), b=Pool("max", 3, 2, "valid")),
     "ceil": network(a=VALID(3, 2), b=Pool("max", 3, 2, "valid", ceil=True), c=Pool("max", 2, 2, "valid", ceil=True)),
     "half": network(a=Conv(4, 7, 2), b=Pool("max", 3, 2), c=Conv(4, 3)),
@@ -94,7 +94,7 @@ def small_maps_need_one_thread():
 
 
 def check(layer, shape: Shape, style: Style | None = None) -> None:
-    """Compare the value's account with the module's; what the value refuses, the module cannot do either."""
+    """Compare `layer_cost` with counts on the built module. If `layer_cost` raises, the module must fail too."""
     options = {} if style is None else {"norm": style.norm, "bias": style.bias}
     x = noise(1, *shape)
     try:
@@ -115,7 +115,7 @@ def check(layer, shape: Shape, style: Style | None = None) -> None:
         assert told.weights == sum(weight.numel() for weight in module.parameters() if weight.ndim == 4)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: re.sub(" at 0x[0-9a-f]+", "", str(layer)))  # the same everywhere
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: re.sub(" at 0x[0-9a-f]+", "", str(layer)))  # stable test ids
 def test_layers(layer):
     for (height, side), style in product(SIZES, STYLES):
         check(layer, Shape(CHANNELS, height, side), style)
@@ -140,14 +140,14 @@ def test_whole_networks(head):
         assert (told.shape, told.depth) == ((1000, 1, 1), 2 + len(head.hidden) + 1)
 
 
-def test_depth_is_that_of_the_longest_path():
+def test_depth_is_the_length_of_the_longest_path():
     layer = chain(Conv(4), Residual(concat(a=Conv(4), b=chain(Conv(4), Norm(), Conv(4, 3))), shortcut=Conv(9)))
     assert layer_cost(layer, Shape(3, 8, 8)).depth == 1 + 2 + 1
     assert not layer_cost(chain(Conv(4), Op(nn.Identity, 4)), Shape(3, 8, 8)).complete
 
 
 def smallest(model: iz.Net) -> int:
-    """Return the smallest side that torch itself runs, without the model's own check."""
+    """Return the smallest image side that torch can run, without the model's input check."""
 
     def runs(side: int) -> bool:
         x = torch.zeros(1, 3, side, side)
@@ -175,7 +175,7 @@ def test_smallest_input(name):
         assert min_input_size(table, aux=True) == model.min_input_size == smallest(model)
 
 
-def test_refuses_sizes_that_do_not_fit():
+def test_sizes_that_do_not_fit_are_refused():
     layer = concat(left=Conv(4, 3), right=Pool("max", 3, 2))
     with pytest.raises(iz.SpecError, match=r"one size \(have left: 8x6x4, right: 4x3x3\)"):
         layer_cost(layer, Shape(3, 8, 6))

@@ -1,4 +1,4 @@
-"""The table on a terminal: colour where it is wanted, and the same table everywhere else."""
+"""The printed table: with colour on a terminal, and without it elsewhere."""
 
 import io
 import re
@@ -42,19 +42,19 @@ def test_colour_is_the_plain_table_with_codes(name, monkeypatch):
     assert not [line for line in shown.splitlines() if line.count("\x1b[") % 2], "a colour is not ended on its line"
 
 
-def test_what_stands_out(monkeypatch):
+def test_what_is_highlighted(monkeypatch):
     shown, _ = printed(monkeypatch, Terminal())
     assert "\x1b[1minception3a\x1b[0m" in shown
     assert "\x1b[2m-----" in shown
     assert "\x1b[31mavg\x1b[0m \x1b[2m>\x1b[0m 32" in shown
     assert "\x1b[36mdepthwise\x1b[0m" in shown
     assert "\x1b[1;35m359.7M\x1b[0m" in shown  # the largest
-    assert "\x1b[1m171.0M\x1b[0m" in shown  # a third and more of it
-    assert " 119.2M\n" in shown  # a tenth
+    assert "\x1b[1m171.0M\x1b[0m" in shown  # at least a third of the largest
+    assert " 119.2M\n" in shown  # at least a tenth
     assert "\x1b[2m34.0M\x1b[0m" in shown  # less
 
 
-def test_nothing_but_the_table_goes_to_a_file(monkeypatch):
+def test_a_file_gets_the_table_without_codes(monkeypatch):
     shown, table = printed(monkeypatch, io.StringIO())
     assert shown == f"{table}\n"
     lines = shown.splitlines()
@@ -76,13 +76,13 @@ def test_nothing_but_the_table_goes_to_a_file(monkeypatch):
         (object(), {}, False),
     ],
 )
-def test_who_wants_colour(stream, environ, wanted, monkeypatch):
+def test_supports_colour(stream, environ, wanted, monkeypatch):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert supports_colour(stream) is wanted
 
 
-def test_a_cost_that_is_not_known_has_its_colour_too(monkeypatch):
+def test_a_lower_bound_of_a_cost_is_coloured_too(monkeypatch):
     net = iz.network(own=iz.Op(len, 4), conv=iz.Conv(3))
     shown, table = printed(monkeypatch, Terminal(), net)
     assert CODES.sub("", shown) == f"{table}\n"

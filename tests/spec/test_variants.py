@@ -1,4 +1,4 @@
-"""What every network can be varied in: paddings, dilation, activations, normalisation, stochastic depth."""
+"""Variants of every network: padding, dilation, activation, normalisation, stochastic depth."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ import inceptionzoo as iz
 from inceptionzoo.zoo._registry import REGISTRY
 
 NAMES = ("googlenet", "googlenet_paper", "googlenet_cifar", "vgg11", "vgg13_bn", "vgg11_bn_cifar")
-VALID = ("inception_v3", "inception_v4", "inception_resnet_v1", "xception")  # unpadded, so that a map is a little smaller
+VALID = ("inception_v3", "inception_v4", "inception_resnet_v1", "xception")  # unpadded layers make the maps a little smaller
 NAMES += ("bn_inception", "inception_v2", *VALID)
 RESIDUAL = iz.network(stem=iz.Conv(8, 3, 2), **{f"block{i}": iz.Residual(iz.Conv(4), scale=0.5) for i in range(5)})
 
@@ -41,8 +41,8 @@ def test_output_stride(name, limit):
     assert x.grad.abs().sum() > 0
 
 
-def test_dilation_sees_what_the_stride_saw():
-    """Every second pixel of the dilated map is the strided one's: the same taps, none left out."""
+def test_dilated_kernels_see_the_same_inputs():
+    """The dilated map, sampled with the removed stride, equals the strided map."""
     down = iz.Pool("max", 3, 2)
     last = iz.chain(iz.Pool("max", 3), iz.Conv(6, (1, 3)))
     network = iz.network(a=iz.Conv(4, 3), down=down, b=iz.Conv(5, 3), c=down, d=last)
@@ -60,7 +60,7 @@ def test_dilation_sees_what_the_stride_saw():
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(96, 64), (97, 63), (101, 67)])
-def test_padding_same_divides_and_rounds_up(name, size):
+def test_padding_same_gives_sizes_rounded_up(name, size):
     model = make(name, padding="same").eval()
     maps = model.forward_intermediates(noise(1, 3, *size), intermediates_only=True)
     wanted = [tuple(-(-side // info["reduction"]) for side in size) for info in model.feature_info]
@@ -69,8 +69,8 @@ def test_padding_same_divides_and_rounds_up(name, size):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_padding_valid_pads_nothing_that_strides(name):
-    if name == "xception":  # its shortcuts stride over one pixel, its pools over three
+def test_padding_valid_removes_the_padding_of_strided_layers(name):
+    if name == "xception":  # its shortcuts have a kernel of one pixel and its pools of three, so that sizes differ
         with pytest.raises(iz.ArgumentError, match="padding='valid' does not fit this network: residual: .* they must agree"):
             make(name, padding="valid")
         return
@@ -124,7 +124,7 @@ def test_normalisation(name, norm, groups):
             assert model(noise(1, 3, side, side)).isfinite().all()
 
 
-def test_variants_are_saved_and_classes_are_not(tmp_path):
+def test_named_variants_are_saved_and_classes_are_refused(tmp_path):
     model = make("googlenet", norm_layer="groupnorm", act_layer="silu", output_stride=16, padding="same").eval()
     iz.save_weights(model, tmp_path / "a.safetensors")
     again = iz.load_model(tmp_path / "a.safetensors")

@@ -1,4 +1,4 @@
-"""The walk over a specification: children, leaves and mapped leaves of every kind of layer."""
+"""Traversal of a specification: children, leaves and mapped leaves of every kind of layer."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ LEAVES = (A, Depthwise(3), Pool("max"), Norm("lrn"), Act(), Op(len, 8))
 # layer, its children, its leaves
 COMPOSITES = (
     (chain(A, B), (A, B), (A, B)),
-    (concat(late=B, early=A), (B, A), (B, A)),  # the order in which they are written
+    (concat(late=B, early=A), (B, A), (B, A)),  # in the order in which they are written
     (Residual(A), (A,), (A,)),
     (Residual(A, shortcut=B), (A, B), (A, B)),
     (chain(A, concat(x=B, y=Residual(chain(C, A), shortcut=D))), None, (A, B, C, A, D)),

@@ -1,4 +1,4 @@
-"""create_model: arguments, sizes from files, start-up."""
+"""create_model: arguments, sizes from files, and the time of imports."""
 
 import subprocess
 import sys
@@ -124,11 +124,11 @@ def test_weights_from_a_file_are_not_initialised_first(tmp_path, monkeypatch):
     iz.create_model("vgg11_bn_cifar", weights=path)
     assert not drawn
     model = iz.create_model("vgg11_bn_cifar", weights=None)
-    assert len(drawn) == sum(p.ndim > 1 for p in model.parameters())  # each once, and only ours
+    assert len(drawn) == sum(p.ndim > 1 for p in model.parameters())  # each weight is drawn once, by this library only
 
 
 class Squeeze(nn.Module):
-    """A module of a user's own with a buffer that no file holds."""
+    """A user's module with a buffer that is not saved."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ HEAVY = ("timm", "torchvision", "huggingface_hub", "torchmetrics", "matplotlib",
 
 
 def test_import_is_light():
-    """Heavy packages are imported when they are used. None of them is imported by torch, so that each could be found."""
+    """Heavy packages are imported when they are used. torch imports none of them, so `sys.modules` shows who does."""
     code = "import sys, torch; print(*sys.modules); import inceptionzoo; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = (set(line.split()) for line in done.stdout.splitlines())
@@ -165,7 +165,7 @@ def test_import_is_light():
 
 
 def test_loading_a_file_does_without_torchs_compiler(tmp_path):
-    """torch draws random numbers on the meta device through its compiler, whose import takes longer than any file."""
+    """Drawing random numbers on the meta device would import torch's compiler, which takes longer than reading a file."""
     torch.save(iz.create_model("googlenet", num_classes=2).state_dict(), tmp_path / "g.pth")
     code = (
         "import sys, inceptionzoo as iz; from torch.nn import Conv2d; "

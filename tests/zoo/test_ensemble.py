@@ -32,7 +32,7 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @torch.no_grad()
 def mean_by_hand(members: list[iz.Net], pixels: torch.Tensor, weights: list[float]) -> torch.Tensor:
-    """Return the mean, with the pixels normalised separately for each member."""
+    """Return the mean of the probabilities, with pixels normalised separately for each member."""
     total = torch.zeros(len(pixels), 3)
     for member, weight in zip(members, weights, strict=True):
         mean, std = (torch.tensor(values)[:, None, None] for values in (member.data.mean, member.data.std))

@@ -1,4 +1,4 @@
-"""From a name to a loaded model: one build of the network, one read of each file, no write."""
+"""Loading a model builds the network once, reads each file once, and writes no file."""
 
 import io
 import sys
@@ -21,7 +21,7 @@ RECORDERS: list[SimpleNamespace] = []
 
 
 def record_open(event: str, arguments: tuple[object, ...]) -> None:
-    """Record the path of each file that is opened; Python calls this for all of them."""
+    """Record the path of each opened file. Python calls this audit hook whenever a file is opened."""
     if event != "open" or not RECORDERS or not isinstance(arguments[0], str):
         return
     if arguments[0].startswith(RECORDERS[0].folder) and Path(arguments[0]).is_file():
@@ -34,7 +34,7 @@ sys.addaudithook(record_open)
 
 @pytest.fixture
 def record(tmp_path, monkeypatch):
-    """Counts of network builds, and of files opened under the test's folder, since `start()`."""
+    """Counts, since `start()`, of network builds and of files opened in the test's folder."""
     counts = SimpleNamespace(folder=str(tmp_path), builds=0, read=Counter(), written=Counter())
 
     def build(*arguments: object, **keywords: object) -> iz.Net:
@@ -54,7 +54,7 @@ def record(tmp_path, monkeypatch):
 
 
 def check(record: SimpleNamespace, *names: str) -> None:
-    """Check that the network was built once, and each of these files read once and no other."""
+    """Check that the network was built once, and that each of these files was read once and no other file."""
     RECORDERS.clear()
     assert record.builds == 1
     assert record.written == Counter()

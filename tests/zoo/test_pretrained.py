@@ -1,4 +1,4 @@
-"""Published weights: each tag against its publisher's package, over loopback; the caches."""
+"""Published weights: each tag compared with its publisher's package, downloads from loopback, and the caches."""
 
 import hashlib
 import io
@@ -35,7 +35,7 @@ PLAIN = {"weights": None, "init_weights": False}
 
 
 def fid_network() -> nn.Module:
-    """pytorch-fid's, without its download; its file holds 1008 classes."""
+    """Return pytorch-fid's network without its download; its file has 1008 classes."""
     model = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, **PLAIN)
     for name, block in (("Mixed_5b", fid.FIDInceptionA(192, 32)), ("Mixed_5c", fid.FIDInceptionA(256, 64))):
         setattr(model, name, block)
@@ -60,7 +60,7 @@ LARGE = {name for name in PEERS if name.startswith("vgg") and name not in ("vgg1
 
 
 def serve(name: str, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Serve a publisher's file at the row's URL; a row with a checksum is given the one of this file."""
+    """Serve a file at the row's URL. If the row has a checksum, replace it by that of this file."""
     base, tag = name.split(".", 1)
     row, stream = ROWS[name], io.BytesIO()
     if row.url.startswith("hf-hub:"):
@@ -83,13 +83,13 @@ def serve(name: str, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in PEERS])
 @one_thread()
-def test_a_tag_gives_its_publishers_network(name, host, monkeypatch):
+def test_a_tag_equals_its_publishers_network(name, host, monkeypatch):
     """The publisher's package and ours give the same logits for one image, each with its own preprocessing."""
     row = ROWS[name]
     side = 128 if "vgg" in name else row.data.input_size[1]
     peer = fill(PEERS[name](), noise(2, 3, side, side))
     state = peer.state_dict()
-    if name == "vgg16.tv_features":  # as torchvision publishes it
+    if name == "vgg16.tv_features":  # torchvision publishes it so
         state = {key: value * math.nan if key.startswith("classifier") else value for key, value in state.items()}
     serve(name, state, monkeypatch)
     model = iz.create_model(name, pretrained=True).eval()
@@ -105,7 +105,7 @@ def test_a_tag_gives_its_publishers_network(name, host, monkeypatch):
         assert distance(model(ours), peer(theirs)) < (4e-6 if "vgg" in name else 2e-6)
 
 
-def test_every_row_is_exercised_or_named():
+def test_every_tag_has_a_test_and_complete_data():
     facenet = {"inception_resnet_v1.vggface2", "inception_resnet_v1.casia_webface"}
     assert set(PEERS) | facenet == set(ROWS)
     assert iz.list_models("*", pretrained=True) == sorted(ROWS)
@@ -117,7 +117,7 @@ def test_every_row_is_exercised_or_named():
 
 @pytest.fixture
 def small(host, register, tiny):
-    """A small registered model with published weights: blue, green, red, and 0..255."""
+    """Publish weights of "tiny" for BGR images with values from 0 to 255; return the state dict that they give."""
     state = {key: value + 1 for key, value in tiny.state_dict().items()}
     buffer = io.BytesIO()
     torch.save(
@@ -152,7 +152,7 @@ def test_facenets_tags(tag, host, monkeypatch):
     serve(f"inception_resnet_v1.{tag}", peer.state_dict(), monkeypatch)
     model, pixels = iz.create_model(f"inception_resnet_v1.{tag}", pretrained=True).eval(), torch.rand(1, 3, 160, 160)
     mean, std = (torch.tensor(values)[:, None, None] for values in (row.data.mean, row.data.std))
-    with torch.no_grad():  # theirs is (x - 127.5) / 128 of x in 0..255
+    with torch.no_grad():  # their normalisation is (x - 127.5) / 128 for x in 0..255
         assert distance(model((pixels - mean) / std), peer((pixels * 255 - 127.5) / 128)) < 2e-5
 
 
@@ -191,7 +191,7 @@ def test_a_damaged_cached_file_is_downloaded_again(small, host, tmp_path, monkey
 
 
 def test_torch_hubs_file_is_used_if_it_has_the_checksum(small, host, tmp_path):
-    """torch.hub, and with it torchvision and timm, keep files by the same name."""
+    """torch.hub, torchvision and timm cache files under the same name."""
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     assert torch.hub.get_dir() == str(folder.parent)
@@ -202,7 +202,7 @@ def test_torch_hubs_file_is_used_if_it_has_the_checksum(small, host, tmp_path):
     (folder / "tiny.pth").write_bytes(data[:-1] + b"?")
     assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
     assert host.count() == 1
-    assert (folder / "tiny.pth").read_bytes() == data[:-1] + b"?"  # another tool's file is left alone
+    assert (folder / "tiny.pth").read_bytes() == data[:-1] + b"?"  # the file of another program is not changed
 
 
 @pytest.mark.parametrize("variables", [{"TORCH_HOME": "{}/a"}, {"XDG_CACHE_HOME": "{}/b"}, {"HOME": "{}/c"}], ids=str)
@@ -215,7 +215,7 @@ def test_the_folder_of_checkpoints_is_torch_hubs(tmp_path, monkeypatch, variable
 
 
 def without_checksum() -> None:
-    """Let the row of `small` name no checksum, as FaceNet's publisher."""
+    """Remove the checksum from the row of `small`; FaceNet's publisher states none."""
     entry = REGISTRY["tiny"]
     REGISTRY["tiny"] = replace(entry, weights={"first": replace(entry.weights["first"], digest="")})
 
@@ -245,7 +245,7 @@ def test_wrong_bytes_are_refused(small, host, tmp_path):
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
-def test_the_publishers_file_downloaded_by_hand_is_read_as_its_tag_says(small, host, tmp_path):
+def test_a_publishers_file_can_be_passed_as_weights_of_its_tag(small, host, tmp_path):
     (tmp_path / "by_hand.pth").write_bytes(host.files["/files/tiny.pth"])
     model = iz.create_model("tiny.first", weights=tmp_path / "by_hand.pth")
     for key, value in model.state_dict().items():
@@ -280,7 +280,7 @@ except iz.DownloadError as error:
 """
 
 
-def test_offline_says_so(host, tmp_path):
+def test_offline_error_names_the_remedy(host, tmp_path):
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "INCEPTIONZOO_CACHE": str(tmp_path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, env=environment, timeout=120)
     assert "inception_resnet_v2.tf_in1k is not cached, and HF_HUB_OFFLINE is set; unset it to download" in done.stdout, (
@@ -327,7 +327,7 @@ def test_refusals(host, call, text):
 
 
 def test_the_checksum_of_a_hub_row_is_the_hubs(host):
-    """The registry has no checksums of timm's files: the bytes must have the etag of the Hub."""
+    """The registry has no checksums of timm's files. Their bytes must match the Hub's etag."""
     state = {key: torch.zeros(()) for key in "ab"}
     HOST.put_repo("timm/inception_v4.tf_in1k", {"model.safetensors": safetensors.torch.save(state)})
     with pytest.raises(iz.MismatchError, match="hf-hub:timm/inception_v4.tf_in1k asks for a model of 42,679,816 parameters"):
@@ -339,4 +339,4 @@ def test_the_checksum_of_a_hub_row_is_the_hubs(host):
     host.requests.clear()
     with pytest.raises(iz.MismatchError):
         iz.create_model("inception_v4", pretrained=True)
-    assert host.requests == []  # a published tag is not asked for again
+    assert host.requests == []  # a cached tag needs no request
