@@ -1,4 +1,4 @@
-"""Weights: file formats, layouts of other libraries, loading and saving. Nothing here depends on a particular model."""
+"""Weights: file formats, layouts (the tensor names and shapes of other libraries), loading and saving, for any model."""
 
 from ..nn import Report
 from ._adaptation import fold_input

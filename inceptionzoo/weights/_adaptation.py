@@ -10,9 +10,9 @@ from ..errors import MismatchError
 def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input: bool = False) -> tuple[Tensor, str]:
     """Return `value` in the shape and dtype of `target`, and a description of the changes ("" if there are none).
 
-    `key` is the model's name of the tensor, and `name` the source's. Three changes are made: a hidden layer of a head may
-    be dense on one side and a convolution on the other; the kernel of the input (`is_input`) may have three input channels
-    and the model another number; floating point is cast to floating point.
+    `key` is the model's name of the tensor, and `name` the source's. Three changes are possible: a hidden layer of a head is
+    reshaped between dense and convolution; the kernel of the first convolution (`is_input`) is changed from three input
+    channels to another number; a floating-point tensor is cast to another floating-point dtype.
 
     Raises:
         MismatchError: another change is needed, or the tensor has more elements than its storage (it is expanded).
@@ -47,7 +47,7 @@ def _differs_in_input_channels(value: Tensor, target: Tensor) -> bool:
 
 
 def adapt_input_channels(kernel: Tensor, in_chans: int) -> Tensor:
-    """Return a kernel of three input channels for `in_chans`, by timm's rule: (out, 3, h, w) -> (out, in_chans, h, w).
+    """Change a kernel from three input channels to `in_chans`, by timm's rule: (out, 3, h, w) -> (out, in_chans, h, w).
 
     For one channel the three are summed. For more, they are repeated in turn and scaled by 3 / in_chans, so that the output
     keeps its scale.
@@ -59,10 +59,10 @@ def adapt_input_channels(kernel: Tensor, in_chans: int) -> Tensor:
 
 
 def fold_input(kernel: Tensor, *, bgr: bool, scale: float) -> Tensor:
-    """Return the first convolution's kernel for RGB images with values `scale` times smaller than it was trained on.
+    """Return the first convolution's kernel for RGB images with values `scale` times smaller than those of its training.
 
-    `bgr` says that it was trained on blue, green, red. The result is exact up to one rounding. A mean cannot be folded in
-    the same way, because the zeros that pad the border would need another value.
+    `bgr` says that its training images had the channel order blue, green, red. The result is exact up to one rounding. A mean
+    cannot be folded in the same way, because the zeros that pad the border would need another value.
     """
     ordered = kernel.flip(1) if bgr else kernel
     return (ordered.double() * scale).to(kernel.dtype)

@@ -16,7 +16,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Yield a binary stream whose content replaces the file at `path` if the block ends without an error.
 
     Until then, and after an error, `path` is unchanged. The order is write, fsync, rename, fsync of the folder. The file's
-    mode follows the umask. A symlink stays a symlink. Temporary files of killed writers of the same path are removed first,
+    mode follows the umask. A symlink stays a symlink. Temporary files that killed writers of the path left are removed first,
     if the file system supports locks.
 
     Raises:
@@ -67,7 +67,7 @@ def _remove_orphans(target: Path) -> None:
 def _try_lock(descriptor: int) -> bool | None:
     """Return whether an exclusive lock was taken; None if the system or the file system has no locks (Lustre, some NFS).
 
-    The lock ends when the file is closed or the process ends, also by a signal.
+    The lock ends when the file is closed, or when the process ends or is killed.
     """
     if os.name != "posix":
         return None

@@ -23,7 +23,7 @@ class Checksum:
 
     @classmethod
     def from_etag(cls, etag: str) -> Checksum:
-        """Return the checksum that a Hub etag is: 64 digits are a sha256, 40 the name of a git blob."""
+        """Return the checksum in a Hub etag: 64 digits are a sha256, 40 digits are the name of a git blob."""
         return cls("sha256" if len(etag) == SHA256 else "git", etag)
 
     @classmethod
@@ -33,7 +33,7 @@ class Checksum:
             return cls("sha256", hashlib.file_digest(stream, "sha256").hexdigest())
 
     def hasher(self, size: int) -> hashlib._Hash:
-        """Return a hash object for a file of `size` bytes; update it with all of them, then call `check`."""
+        """Return a hash object for a file of `size` bytes; update it with all the bytes, then call `check`."""
         return hashlib.sha1(b"blob %d\0" % size) if self.kind == "git" else hashlib.new(self.kind)
 
     def check(self, hasher: hashlib._Hash) -> None:

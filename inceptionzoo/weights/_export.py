@@ -16,10 +16,10 @@ from ._validation import check_materialized
 
 
 def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> None:
-    """Write the model's weights so that the library named by `layout` ("torchvision", "timm", ...) loads them strictly.
+    """Write the weights under the tensor names of another library, which then loads them with `strict=True`.
 
-    The path's ending selects the format: .safetensors, or .pth or .pt for `torch.load`. The write is atomic. Auxiliary heads
-    are written if the model has them (`with_aux`).
+    `layout` names that library: "torchvision", "timm", ... The path's ending selects the format: .safetensors, or .pth, .pt,
+    .ckpt or .tar for `torch.load`. The write is atomic. Auxiliary heads are written if the model has them (`with_aux`).
 
     Raises:
         ArgumentError: the model's entry has no such layout, or the model is on the meta device or fused.

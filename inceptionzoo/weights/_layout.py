@@ -53,8 +53,8 @@ def match_layout(
 ) -> LayoutMatch:
     """Return the layout that fits a source's names (`theirs`) to the model's keys (`ours`); this library's is tried first.
 
-    Batch counters may be absent, and keys for which `optional` is true. Auxiliary heads that the model lacks are dropped.
-    `name` is the source's, for errors.
+    Batch counters may be absent, as may keys for which `optional(key)` is true. Auxiliary heads that the model lacks
+    are dropped. `name` is the source's name, for errors.
 
     Raises:
         MismatchError: no layout fits; the message shows the three nearest and the first names that differ.

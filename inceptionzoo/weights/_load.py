@@ -23,12 +23,15 @@ def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any],
     """Load weights into a model, completely or not at all, and return a report of what was done.
 
     `source` is the path of a .safetensors or .pth file, a state dict, a Hub repository ("hf-hub:OWNER/NAME@REVISION") or a
-    local folder like one ("local-dir:PATH"). Its tensor names may be this library's, or those of another library that the
-    model's entry lists. If the head has another size, the weights are refused; with `new_head` the model keeps its own head.
+    local copy of one ("local-dir:PATH"). Its tensor names may be this library's, or those of another library that the
+    model's registry entry lists. Weights with a head of another size are refused, unless `new_head` is True: the model then
+    keeps its own head. After an error the model is unchanged.
 
     Raises:
+        ArgumentError: `model` is not from `create_model`, or `source` is none of these.
         FileError: the file cannot be read as weights.
-        MismatchError: names, shapes or values do not fit. The model is unchanged after any error.
+        DownloadError: the repository cannot be downloaded.
+        MismatchError: names, shapes or values do not fit.
     """
     check_flag("new_head", new_head)
     if not isinstance(model, Net):
@@ -52,7 +55,7 @@ def load_source(model: Net, source: WeightSource, *, new_head: bool = False) -> 
 
 
 def _check_same_model(model: Net, source: WeightSource) -> None:
-    """Check that a file's metadata, if it has any, describes this architecture, and that both are fused or neither."""
+    """Check that a file's metadata, if it has any, describes this architecture, and that both or neither are fused."""
     name = model.entry.name if model.entry else None
     if source.metadata is not None and name is not None and source.metadata.architecture != name:
         raise MismatchError(
@@ -87,7 +90,7 @@ def _prepare_values(
         MismatchError: a tensor does not fit, or a value is invalid; the message shows the first three.
     """
     report, values, faults = Report(match.layout, dropped=match.dropped), dict[str, Tensor](), list[str]()
-    # metadata that says another number of channels than the file's own tensors have is an error
+    # only weights for 3 input channels are adapted; metadata with another number would contradict the file's tensors
     adaptable = source.metadata is None or source.metadata.in_chans == 3
     input_key = next(iter(state)) if adaptable else None
     for key, target in state.items():

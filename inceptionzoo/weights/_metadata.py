@@ -57,7 +57,7 @@ class ModelMetadata:
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Self:
-        """Return the metadata that `to_json` wrote; `name` is the file's, for errors.
+        """Return the metadata that `to_json` wrote; `name` is the file's name, for errors.
 
         Raises:
             FileError: the text is not such JSON, a key is missing or unknown, a value has another type or is out of range,
@@ -114,7 +114,7 @@ class ModelMetadata:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Return whether a value is a JSON scalar, or lists of such nested at most `depth` deep."""
+    """Return whether a value is a JSON scalar, or lists of scalars nested at most `depth` deep."""
     if isinstance(value, list | tuple):
         return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
     return value is None or isinstance(value, str | int | float)

@@ -16,16 +16,16 @@ from ._checksum import Checksum
 from ._other_formats import identify_other_format
 
 MIN_TORCH = (2, 10)
-ALLOWED_FLAGS = 0x808  # of an archive's entry: its sizes follow its data; its name is UTF-8
-GLOBAL = re.compile(r"GLOBAL (\S+)")  # in torch's error message, the name that it refuses to import
+ALLOWED_FLAGS = 0x808  # of a zip entry: its sizes follow its data; its name is UTF-8
+GLOBAL = re.compile(r"GLOBAL (\S+)")  # finds, in torch's error message, the name that it refuses to import
 
 
 def read_pth(path: Path, checksum: Checksum | None = None) -> Any:
     """Return the content of a .pth file, without running any code from it.
 
-    torch ignores the checksums of the archive and accepts compressed entries, which may expand to any size. Both are
-    refused here. Files written by torch before 1.6 (2020) are not archives and have no checksums. `checksum` is that of the
-    whole file; it is checked first, in a pass of its own.
+    torch ignores the checksums of the archive and accepts compressed entries, which may expand to any size. This function
+    refuses wrong checksums and compressed entries. Files written by torch before 1.6 (2020) are not archives and have no
+    checksums. `checksum` is that of the whole file; it is checked first, in a pass of its own.
 
     Raises:
         FileError: the file does not have `checksum`, is not a .pth file, is damaged or compressed, or holds more than

@@ -20,13 +20,13 @@ def save_weights(
     class_names: list[str] | tuple[str, ...] | None = None,
     metrics: Mapping[str, float] | None = None,
 ) -> None:
-    """Write the model to one .safetensors file, from which alone `load_model` rebuilds it; the write is atomic.
+    """Write the model to one .safetensors file, atomically. `load_model` needs only this file to rebuild the model.
 
-    The header holds the architecture, its arguments, the preprocessing, the class names (by default the model's own),
-    any metrics, and a digest of every byte. The safetensors package can read the file too.
+    The header holds the architecture, its arguments, the preprocessing, `class_names` (by default the model's own),
+    `metrics`, and a digest of every byte. The safetensors package can read the file too.
 
     Raises:
-        ArgumentError: the model was not made by `create_model`, is on the meta device, or the class names do not fit.
+        ArgumentError: the model was not made by `create_model` or is on the meta device, or a class name or metric is invalid.
         OSError: the write fails; an old file at `path` is unchanged.
     """
     if not isinstance(model, Net):

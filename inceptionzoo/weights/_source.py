@@ -20,20 +20,20 @@ from ._safetensors_header import MARKER
 from ._validation import require_dense
 from .download import WEIGHTS, is_reference, open_repository
 
-# Keys under which a training checkpoint keeps its weights, in order of preference: timm's averaged weights; Lightning and
-# timm; torchvision's reference scripts; pytorch-cifar.
+# Keys under which a training checkpoint keeps its weights, in order of preference: the averaged weights of timm and
+# torchvision, then the weights of Lightning and timm, of torchvision's reference scripts, and of pytorch-cifar.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
-PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")  # DataParallel and DistributedDataParallel; torch.compile
-ATTRIBUTES = ("model.", "net.", "network.", "backbone.")  # a Lightning module's attribute
+PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of DataParallel, DistributedDataParallel; torch.compile
+ATTRIBUTES = ("model.", "net.", "network.", "backbone.")  # the attribute that holds the network in a Lightning module
 PICKLES = (".pth", ".pt", ".ckpt", ".tar")
 MAX_DEPTH = 8  # of wrappers inside wrappers
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSource:
-    """Tensors by name; `name` is where they come from, `metadata` the description of the model in their file.
+    """Tensors by name, and where they come from (`name`); `metadata` is the description of the model in their file.
 
-    `owned` tensors may be put into a model without a copy. `selected` is the part of a checkpoint that was read.
+    If `owned`, the tensors may be put into a model without a copy. `selected` names the part of a checkpoint that was read.
     """
 
     tensors: dict[str, Tensor]
@@ -72,7 +72,7 @@ def read_weights(
 
 
 def read_weight_file(path: Path, checksum: Checksum | None = None) -> WeightSource:
-    """Return the tensors of a .safetensors or .pth file, whose bytes must have the checksum.
+    """Return the tensors of a .safetensors or .pth file; its bytes must match `checksum`, if one is given.
 
     Raises:
         FileError: the file has another format or another checksum, or is damaged.
@@ -88,7 +88,7 @@ def read_weight_file(path: Path, checksum: Checksum | None = None) -> WeightSour
 
 
 def unwrap_checkpoint(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of a training checkpoint, without the prefixes of wrappers, and the keys under which they were.
+    """Return the tensors of a checkpoint, without the prefixes of wrappers, and the keys that led to them, joined by dots.
 
     Raises:
         FileError: it contains no state dict, or something in the state dict is not a tensor.

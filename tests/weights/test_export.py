@@ -1,4 +1,4 @@
-"""Files with other libraries' tensor names: these libraries load them strictly, and we read them back."""
+"""Exported files: the other libraries load them with strict=True, and this library reads them back."""
 
 import warnings
 
@@ -34,12 +34,12 @@ PEERS = {  # {(our model, layout): builder of the other library's model, of 1000
     **{(name, "torchvision"): lambda name=name: getattr(torchvision.models, name)(**PLAIN) for name in VGGS},
     **{(name, "timm"): lambda name=name: timm.create_model(name) for name in VGGS},
 }
-NO_PEER = {"googlenet_5x5", "googlenet_cifar", "inception_v3_fid", "vgg11_lrn", "vgg16_1x1"}  # networks of no package
+NO_PEER = {"googlenet_5x5", "googlenet_cifar", "inception_v3_fid", "vgg11_lrn", "vgg16_1x1"}  # in no other package
 
 
 @pytest.mark.parametrize(("name", "layout"), PEERS, ids="-".join)
-def test_the_names_and_shapes_are_the_peers(name, layout):
-    """On the meta device, because only names and shapes are compared."""
+def test_names_and_shapes_are_those_of_the_other_library(name, layout):
+    """The models are on the meta device, because only names and shapes are compared."""
     with torch.device("meta"):
         peer = PEERS[name, layout]()
     table = next(item for item in REGISTRY[name].layouts if item.name == layout)
@@ -50,7 +50,7 @@ def test_the_names_and_shapes_are_the_peers(name, layout):
     assert written == {key: value.shape for key, value in theirs.items()}
 
 
-def test_every_layout_has_a_peer_or_a_reason():
+def test_every_layout_is_compared_or_known_to_have_no_package():
     known = {(name, layout.name) for name, entry in REGISTRY.items() for layout in entry.layouts}
     rest = {name for name, layout in known - set(PEERS)}
     cifar = set(iz.list_models("*_cifar"))
@@ -73,7 +73,7 @@ def test_torchvision_loads_it_strictly_and_we_read_it_back(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("head", ["mlp", "conv"])
-def test_vggs_dense_layers_take_the_peers_shape(head):
+def test_vggs_dense_layers_take_the_other_librarys_shape(head):
     model = iz.create_model("vgg11", num_classes=2, head=head)
     states = {name: exported_state_dict(model, name) for name in ("torchvision", "timm")}
     assert states["torchvision"]["classifier.0.weight"].shape == (4096, 25088)
@@ -86,7 +86,7 @@ def test_vggs_dense_layers_take_the_peers_shape(head):
     assert fc1.equal(before)  # no memory is shared
 
 
-def test_refusals(tmp_path, tiny):
+def test_invalid_exports_are_refused(tmp_path, tiny):
     empty = iz.create_model("googlenet", device="meta")
     with pytest.raises(iz.ArgumentError, match=r"must be one of 'torchvision'; did you mean 'torchvision'\?"):
         iz.export_weights(empty, tmp_path / "a.pth", layout="torchvison")

@@ -93,7 +93,7 @@ def test_a_refusal_is_not_retried(get, host):
     assert host.count() == 1
 
 
-def test_only_http(tmp_path):
+def test_only_http_and_https_urls_are_opened(tmp_path):
     (tmp_path / "secret").write_text("secret")
     for url in (f"file://{tmp_path}/secret", "ftp://127.0.0.1/secret", "secret"):
         with pytest.raises(iz.DownloadError, match="must start with https://"):

@@ -34,7 +34,7 @@ def saved(tiny, tmp_path):
 
 @pytest.fixture
 def repo(saved, host):
-    """The same as a repository of the Hub, "owner/tiny", with a tag "v1"."""
+    """The same files as a repository of the Hub, "owner/tiny", with a tag "v1"."""
     host.put_repo("owner/tiny", {path.name: path.read_bytes() for path in saved.iterdir()}, "v1")
     return host
 

@@ -1,4 +1,4 @@
-"""Weight files from the Hugging Face Hub and other hosts, checked, in the caches that other tools share."""
+"""Weight files from the Hugging Face Hub and other hosts: downloaded, checked and cached."""
 
 from ._checkpoints import read_checkpoint
 from ._hub import CONFIG, WEIGHTS, open_repository

@@ -1,4 +1,4 @@
-"""Cache folders, and reading a cached file whose bytes are checked each time."""
+"""Cache folders, and reading of cached files, whose bytes are checked each time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Reader = Callable[[Path, Checksum | None], T]  # reads a file and raises FileErr
 
 
 def checkpoint_folder(cache_dir: Folder) -> Path:
-    """Return our folder of checkpoints: in `cache_dir`, else in INCEPTIONZOO_CACHE, else in ~/.cache/inceptionzoo."""
+    """Return this library's checkpoint folder: in `cache_dir`, else in INCEPTIONZOO_CACHE, else in ~/.cache/inceptionzoo."""
     base = _checked(cache_dir) or os.environ.get("INCEPTIONZOO_CACHE") or _user_cache() / "inceptionzoo"
     return Path(base).expanduser() / "checkpoints"
 

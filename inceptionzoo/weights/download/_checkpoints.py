@@ -1,4 +1,4 @@
-"""Files that publishers serve at a URL of their own, in a cache that holds them unchanged."""
+"""Weight files that publishers serve at their own URLs; they are cached unchanged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ._http import download
 
 T = TypeVar("T")
 LARGEST_MEMBER = 4 << 30  # bytes
-OWN_DIGITS = 16  # of the sha256 in the name of a cached file for which its publisher names no checksum
+OWN_DIGITS = 16  # of the sha256 that we add to the name of a cached file if its publisher gives no checksum
 
 
 def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -> T:
     """Return what `read` returns for the publisher's file, from a cache or downloaded.
 
     torch.hub's folder of checkpoints comes first: torchvision and timm keep the same files there. A file in it is used only
-    if it has the checksum that the publisher names. The file of a zip archive is cached, not the archive.
+    if it has the checksum that the publisher gives. Of a zip archive, only the weight file is cached.
 
     Raises:
         DownloadError: the file is not cached and cannot be downloaded.
@@ -55,7 +55,7 @@ def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -
 
 
 def _with_own_checksum(path: Path) -> tuple[Checksum, str]:
-    """Return the sha256 of a file, and its name with the first digits of it, as torch.hub writes such names."""
+    """Return the sha256 of a file, and the file's name with the first digits of the sha256, as torch.hub writes names."""
     checksum = Checksum.of_file(path)
     return checksum, f"{path.stem}-{checksum.digits[:OWN_DIGITS]}{path.suffix}"
 
@@ -86,7 +86,7 @@ def _download(row: Published, name: str, checksum: Checksum | None, read: Reader
 
 
 def _mirrored(url: str) -> str:
-    """Return the URL, with the host that INCEPTIONZOO_MIRROR names instead of the publisher's."""
+    """Return the URL, with the publisher's host replaced by INCEPTIONZOO_MIRROR if that is set."""
     mirror = os.environ.get("INCEPTIONZOO_MIRROR")
     return f"{mirror.rstrip('/')}/{url.split('/', 3)[3]}" if mirror else url
 

@@ -1,4 +1,4 @@
-"""Download one file over HTTP: resumed, retried, checked, within a deadline."""
+"""Download one file over HTTP: resume, retry and check, within a deadline."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def download(
 ) -> None:
     """Download `url` to `path`; after an error there is no file at `path`.
 
-    `check(path)` is called when all bytes have arrived. If it raises FileError they are downloaded again from the start. A
-    connection that breaks is resumed at the byte where it broke, if the server supports that.
+    `check(path)` is called when all bytes have arrived. If it raises FileError, the file is downloaded again from the start.
+    After a broken connection the download resumes at the byte where it broke, if the server supports that.
 
     Raises:
         DownloadError: the server refuses, or no attempt got the right bytes in time.
@@ -65,7 +65,7 @@ def download(
 
 @dataclass(slots=True)
 class _Transfer:
-    """A download in progress; `etag` identifies the bytes received so far, and is "" if they cannot be resumed."""
+    """A download in progress; `etag` identifies the bytes received so far; it is "" if the download cannot be resumed."""
 
     url: str
     path: Path
@@ -77,7 +77,7 @@ class _Transfer:
         """Receive the bytes that are still missing.
 
         Raises:
-            TransientError: some are still missing.
+            TransientError: some bytes are still missing.
             DownloadError: the server refuses.
         """
         size = self.path.stat().st_size if self.etag and self.path.exists() else 0
@@ -143,7 +143,7 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         login = req.unredirected_hdrs.get("Authorization")
         if request is not None and login and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
-            request.add_unredirected_header("Authorization", login)  # only to the host that the login is for
+            request.add_unredirected_header("Authorization", login)  # only if the host stays the same
         return request
 
 
@@ -151,7 +151,7 @@ def open_url(url: str, headers: Mapping[str, str], seconds: float) -> Any:
     """Return a server's response, whose body has not been read.
 
     Raises:
-        TransientError: there is no response within `seconds`, or one of a status that may change.
+        TransientError: there is no response within `seconds`, or its status may be another at the next attempt.
         RefusedError: the status is one of `REFUSALS`.
         DownloadError: the URL is not http or https.
     """

@@ -1,13 +1,13 @@
 """Files of a Hugging Face Hub repository, in the cache that huggingface_hub shares between all tools.
 
-huggingface_hub resolves names, checksums and cached files; the bytes are downloaded by `download`, not by its
+huggingface_hub resolves names, checksums and cached files. The bytes are downloaded by `download`, not by
 `hf_hub_download` (tried with version 2.4.0), for two reasons:
 
-- It makes a path of the etag that a server sends: with '../../../../evil' it writes outside the cache. It asks for the etag
-  itself, so that a check before the call cannot prevent this.
-- It has no deadline. A call that is given up goes on in its thread, and holds the lock of the file.
+- `hf_hub_download` uses the etag that a server sends as a path: with '../../../../evil' it writes outside the cache. It asks
+  for the etag itself, so that a check before the call cannot prevent this.
+- It has no deadline. If the caller gives up, the call goes on in its thread and keeps the lock on the file.
 
-The cache has the layout that huggingface_hub documents: blobs/ETAG, snapshots/COMMIT/NAME as links to them, refs/REVISION.
+The cache has the layout that huggingface_hub documents: blobs/ETAG, links snapshots/COMMIT/NAME to them, refs/REVISION.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def open_repository(
 ) -> LocalRepository | HubRepository:
     """Return the repository that "hf-hub:owner/name@revision" or "local-dir:path" refers to.
 
-    The Hub is asked for the newest commit of a branch or tag, by its file `name`, unless `newest` is False and a commit of it
-    is known. The last known commit is used offline (HF_HUB_OFFLINE=1), and with a warning if the Hub cannot be reached.
+    For a branch or tag, a request for the file `name` finds the newest commit. The last known commit is used instead, if
+    there is one, with `newest=False`, offline (HF_HUB_OFFLINE=1) and, with a warning, if the Hub cannot be reached.
 
     Raises:
         ArgumentError: `source` has another form.
@@ -186,7 +186,7 @@ def hub_metadata(reference: HubReference, revision: str, name: str, policy: Retr
             raise RefusedError(f"{reference}: {type(error).__name__} for {name}; check its name, and HF_TOKEN") from error
         except TransientError:
             raise
-        except Exception as error:  # its HTTP library, and so the class, depends on its version
+        except Exception as error:  # the class depends on the HTTP library of this huggingface_hub
             status = getattr(getattr(error, "response", None), "status_code", None)
             if status in REFUSALS:
                 raise RefusedError(f"{reference}: {status} for {name}, {REFUSALS[status]}") from error

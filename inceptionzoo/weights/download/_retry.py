@@ -20,9 +20,9 @@ T = TypeVar("T")
 class RetryPolicy:
     """How often a download is tried, and for how long.
 
-    `read` is the time without a byte after which an attempt is given up, `total` the time for all attempts, `pause` the
-    time before the second attempt, all in seconds; the pause doubles before each further attempt. An attempt is also given
-    up if it receives less than `slowest` bytes per second for `read` seconds.
+    All times are in seconds. An attempt is given up after `read` seconds without a byte, or after `read` seconds of less
+    than `slowest` bytes per second. `total` is the time for all attempts. `pause` is the time before the second attempt; it
+    doubles before each further attempt.
     """
 
     read: float = 20.0
@@ -45,7 +45,7 @@ class RetryPolicy:
 
 
 class TransientError(Exception):
-    """An error that another attempt may not meet; `wait` is the pause in seconds that the server asks for."""
+    """An error that may not occur at the next attempt; `wait` is the pause in seconds that the server asks for."""
 
     def __init__(self, text: str, wait: float = 0.0) -> None:
         super().__init__(text)
@@ -55,7 +55,7 @@ class TransientError(Exception):
 def retry(name: str, policy: RetryPolicy, attempt: Callable[[float], T]) -> T:
     """Return what `attempt(deadline)` returns; it is called again after each `TransientError`.
 
-    `deadline` is a value of `time.monotonic()`. `name` says in the error what is downloaded.
+    `deadline` is a value of `time.monotonic()`. `name` tells, in the error, what is downloaded.
 
     Raises:
         DownloadError: all attempts failed, or the time is up.
