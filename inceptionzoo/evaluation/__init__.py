@@ -1,4 +1,4 @@
-"""Evaluation on labelled images: metrics, plots, and data shared between the processes of torchrun."""
+"""Evaluation on labelled images: metrics, plots, and batches split between the processes of torchrun."""
 
 from ._batches import Batches, check_batch, check_loader, length_or_none, unpack_batch
 from ._distributed import DistributedContext, distributed_context, seed_everything

@@ -51,7 +51,7 @@ class DistributedContext:
         """Check that `fingerprint` has the same `repr` on every rank.
 
         Raises:
-            ArgumentError: it has not.
+            ArgumentError: it differs.
         """
         checksum = crc32(repr(fingerprint).encode())
         if self.all_reduce(checksum) != [self.world_size * checksum]:
@@ -116,10 +116,10 @@ _unfinished = Event()  # set while a training runs, and after one that failed
 
 @contextmanager
 def distributed_context() -> Iterator[DistributedContext]:
-    """Join the process group of torchrun or of the caller; yield a context of one rank if there is none.
+    """Join the process group of torchrun or of the caller; without a group, yield a context of one rank.
 
     A group that is created here serves every later call and is destroyed when the process exits. After an error it is not
-    destroyed, because that would wait for the other ranks; they fail when this process exits.
+    destroyed, because that would wait for the other ranks. They fail when this process exits.
     """
     distributed_run = distributed.is_available() and (
         distributed.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -21,8 +21,9 @@ from ._sharding import ShardedLoader
 def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:
     """Return the result of the model on a loader of (images, targets) batches.
 
-    Images are moved to the model's device. `device` moves the model there first. The model runs in evaluation mode; afterwards
-    every module is in the mode that it was in before. Under torchrun, each process evaluates all images.
+    `loader` is a DataLoader or another iterable of (images (n, c, h, w), targets (n,)). If `device` is given, the model is
+    moved there. Images are moved to the model's device and dtype. The model runs in evaluation mode; afterwards the mode of
+    each module is restored. Under torchrun, each process evaluates all images.
 
     Raises:
         ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, or a

@@ -48,7 +48,7 @@ class EpochMetrics:
     weight_sum: float = 0.0
 
     def update(self, logits: Tensor, targets: Tensor, indices: Tensor) -> None:
-        """Add the first `len(indices)` images of a batch: logits (n, num_classes), targets (n,), indices in the epoch."""
+        """Add the first `len(indices)` images of a batch of n: logits (n, num_classes), targets (n,), indices in the epoch."""
         count = len(indices)
         self.logits.append(logits.detach()[:count].float().cpu())
         self.targets.append(targets.detach()[:count].cpu())

@@ -17,9 +17,11 @@ from ._plots import save_calibration, save_confusion, save_precision_recall, sav
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a model on labelled images: `probabilities` (n, num_classes) and `targets` (n,) in order, on the CPU.
+    """The result of a model on n labelled images: `probabilities` (n, num_classes), `targets` (n,) and metrics.
 
-    `loss` is the mean cross entropy. Accuracies and AUC are fractions. `auc` is nan if only one class is present.
+    The tensors are on the CPU, in the order of the loader. `loss` is the mean cross entropy. Accuracies and AUC are fractions.
+    `auc` is the area under the ROC curve: of class 1 if there are two classes, otherwise the mean of the one-vs-rest areas of
+    the classes present. It is nan if only one class is present. `class_names` are "0", "1", ... if the model has none.
     """
 
     probabilities: Tensor
@@ -31,7 +33,7 @@ class Result:
 
     @property
     def confusion(self) -> Tensor:
-        """Numbers of images, (num_classes, num_classes): rows are true classes, columns are predictions."""
+        """Confusion matrix of image counts, (num_classes, num_classes): rows are true classes, columns are predictions."""
         from torchmetrics.functional import confusion_matrix
 
         classes = self.probabilities.shape[1]
@@ -55,7 +57,7 @@ class Result:
 
     @property
     def _curve_classes(self) -> range:
-        """The classes that have a curve: class 1 of two, or every class of more."""
+        """The classes that have a curve: class 1 if there are two classes, otherwise every class."""
         classes = self.probabilities.shape[1]
         return range(1, 2) if classes == 2 else range(classes)
 
@@ -66,7 +68,7 @@ class Result:
 
     @property
     def calibration_error(self) -> float:
-        """Mean absolute difference between confidence and accuracy over 15 bins of confidence (ECE). 0 is perfect."""
+        """Expected calibration error: mean |confidence - accuracy| of 15 bins, weighted by their images. 0 is perfect."""
         from torchmetrics.functional import calibration_error
 
         classes = self.probabilities.shape[1]
@@ -104,7 +106,7 @@ class Result:
         save_roc(curves, target)
 
     def plot_precision_recall(self, path: str | os.PathLike[str]) -> None:
-        """Plot precision against recall and save the image: of class 1 of two classes, or of every class of more.
+        """Plot precision against recall, of class 1 if there are two classes, otherwise of every class, and save the image.
 
         Raises:
             ArgumentError: only one class is present, so that there is no curve.

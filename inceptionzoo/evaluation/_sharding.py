@@ -29,8 +29,8 @@ class Shard:
 
     `checksum` identifies the full batch; ranks compare it to see that they read the same batches.
 
-    If a batch has fewer images than there are ranks, a rank without an image gets the first image and no index: it runs the
-    model, because every rank must take part in the all-reduce, and the image does not count.
+    If a batch has fewer images than there are ranks, a rank without an image gets the first image and no index. The image
+    does not count; the rank runs the model on it because every rank must take part in the all-reduce.
     """
 
     images: Tensor
@@ -42,8 +42,8 @@ class Shard:
 class ShardedLoader:
     """One rank's shards of the batches of `loader`: images rank, rank + world_size, ... of each batch.
 
-    Each pass iterates over `loader` once. If it is a plain DataLoader, a rank loads only its own images. Of any other
-    iterable, each rank reads all images and keeps its own.
+    Each pass iterates over `loader` once. If it is a plain DataLoader, a rank loads only its own images. From any
+    other iterable, each rank reads all images and keeps its own.
 
     Raises:
         ArgumentError: the loader has a DistributedSampler, so that its batches are sharded already.
@@ -59,8 +59,8 @@ class ShardedLoader:
         samplers = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
         if any(isinstance(sampler, DistributedSampler) for sampler in samplers):
             raise ArgumentError(
-                "the loader has a DistributedSampler, which repeats images to fill up: pass the loader of a single process; "
-                "each of its batches is split between the ranks, and no image counts twice"
+                "the loader has a DistributedSampler, which repeats images to make equal parts: pass the loader of a single "
+                "process; each of its batches is split between the ranks, and no image counts twice"
             )
         if type(loader) is DataLoader and batch_sampler is not None and not isinstance(loader.dataset, IterableDataset):
             self._sampler = ShardedBatchSampler(batch_sampler, context)
@@ -85,7 +85,7 @@ class ShardedLoader:
 class ShardedBatchSampler(Sampler[list[int]]):
     """One rank's part of each batch of another batch sampler.
 
-    `full_batches` is a queue of (size, checksum), one for each full batch that was drawn and whose images are not read yet.
+    `full_batches` is a queue of (size, checksum) of the full batches that were drawn and whose images are not read yet.
     """
 
     def __init__(self, batch_sampler: Iterable[Any], context: DistributedContext) -> None:

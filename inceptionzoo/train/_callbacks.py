@@ -14,7 +14,7 @@ Callback = Callable[[nn.Module, Row], None]
 
 
 def tensorboard(folder: str | os.PathLike[str]) -> Callback:
-    """Return a callback that writes each epoch's row to `folder` for TensorBoard.
+    """Return a callback for `fit` that writes each epoch's row to `folder`, for TensorBoard.
 
     Raises:
         ArgumentError: TensorBoard is not installed.

@@ -41,9 +41,9 @@ def _rules(
 ) -> dict[str, Any]:
     """Return the metadata of an argument's field.
 
-    `check(name, value)` raises if the value alone is invalid. `fingerprint(value)` is its JSON value in the fingerprint; None
-    leaves the argument out of it, because it does not change the trained weights. `key` is its key there, by default its
-    name. `recipe` marks an argument that is passed on to `recipe`.
+    `check(name, value)` raises if the value alone is invalid. `fingerprint(value)` is its JSON value in the fingerprint. An
+    argument that does not change the trained weights has `fingerprint=None` and is left out. `key` is its key in the
+    fingerprint, by default its name. `recipe` marks an argument that is passed on to `recipe`.
     """
     return {"check": check, "fingerprint": fingerprint, "key": key, "recipe": recipe}
 
@@ -67,7 +67,7 @@ def _check_val(name: str, loader: object) -> None:
 
 def _check_metrics(name: str, metrics: object) -> None:
     if not isinstance(metrics, Mapping) or not all(isinstance(key, str) and callable(metrics[key]) for key in metrics):
-        raise ArgumentError(f"{name}={metrics!r} must be names with functions of a Result, as {{'error': lambda r: ...}}")
+        raise ArgumentError(f"{name}={metrics!r} must be a dict of functions of a Result, such as {{'error': lambda r: ...}}")
     if taken := sorted({f"val_{key}" for key in metrics}.intersection((*COLUMNS, "val_seconds"))):
         raise ArgumentError(
             f"{name}: {taken[0].removeprefix('val_')!r} is a column of the history already; choose another name"
@@ -99,7 +99,7 @@ class FitConfig:
     """The validated arguments of `fit`: one field for each of its parameters, documented there.
 
     Raises:
-        ArgumentError: an argument lies outside its range, or has no effect with another. Nothing is changed before.
+        ArgumentError: an argument lies outside its range, or has no effect because of another. Nothing has changed then.
     """
 
     model: Net = field(metadata=_rules(_check_model, fingerprint=model_fingerprint))
@@ -233,7 +233,8 @@ class FitConfig:
             return
         if self.model.entry is None:
             raise ArgumentError(
-                f"out={str(self.out)!r} needs a model that can be saved: register_model its network, then create_model it"
+                f"out={str(self.out)!r} needs a model that can be saved: register_model('my_net', network), then "
+                "create_model('my_net')"
             )
         if self.resume is True and not self.resumes:
             raise ArgumentError(f"resume=True: {self.folder / LAST} does not exist; pass resume='auto' to start without it")

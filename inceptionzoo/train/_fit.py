@@ -68,10 +68,10 @@ def fit(
     - `lr`, `momentum`, `weight_decay`: of SGD. By default those of the model's registry entry, 0.025, 0.9 and 3e-4 for most.
     - `warmup_epochs`: the learning rate first rises in equal steps for this many epochs. Default 0. It then falls on a cosine,
       one step an epoch: without warm-up, epoch e, counted from 0, uses lr / 2 * (1 + cos(pi * e / epochs)).
-    - `layer_decay`: the learning rate of each stage is that of the next times this factor. Default: the same rate for all.
+    - `layer_decay`: the learning rate of each stage is this factor times that of the next stage. Default: one rate for all.
     - `optimizer`, `scheduler`: replace SGD, the cosine and the five arguments above. Without a `scheduler` the rate of your
       `optimizer` is constant. The scheduler steps once an epoch.
-    - `freeze_epochs`: for this many epochs only the classifier is trained. Default 0.
+    - `freeze_epochs`: number of epochs at the start that train only the classifiers. Default 0.
     - `accumulate`: number of batches for each optimizer step. Default 1. The step is that of one large batch, except for
       batch normalisation, which sees the small batches.
     - `ema`: decay of a moving average of the weights, for example 0.999. The average is validated and saved, and is copied
@@ -87,27 +87,30 @@ def fit(
     Memory and speed:
 
     - `precision`: "fp32", or "bf16" or "fp16" for autocast, which halves the memory of most feature maps.
-    - `checkpoint`: whether to recompute feature maps in the backward pass instead of keeping them. The results are the same.
+    - `checkpoint`: whether to use gradient checkpointing, which recomputes feature maps in the backward pass instead of
+      keeping them. The results are the same.
     - `channels_last`: whether to convert the model and the images to torch's channels_last memory format. Default True.
     - `device`: device to train on. By default the accelerator if there is one, otherwise the device of the model.
 
     Records:
 
-    - `metrics`: further columns, as names with functions of a `Result` of the validation data.
-    - `monitor`: the column that chooses the best epoch, "accuracy" by default: of the validation data if there is any. The
-      largest value is the best, the smallest for a loss or after a "-", as in "-error".
+    - `metrics`: further columns: a dict of names and functions, which take the `Result` of the validation data.
+    - `monitor`: the column that chooses the best epoch, "accuracy" by default. It is the validation column if there is one.
+      The best value is the largest, or the smallest if the column is a loss or has a "-" before its name ("-error").
     - `patience_epochs`: stop after this many epochs without a better one. Default: never.
-    - `out`: folder for `best.safetensors`, `history.csv`, `history.json` and `last.safetensors`, the state of the training.
-      Default: no files. All processes need the same folder.
+    - `out`: folder for `best.safetensors` (the model of the best epoch), `history.csv`, `history.json` and
+      `last.safetensors` (the state of the training). Default: no files. All processes need the same folder.
     - `resume`: whether to continue from `last.safetensors` in `out`: "auto" if it exists, True to require it, False to start
       again. The result has the same bits as that of an uninterrupted training.
     - `seed`: of the random generators of torch, NumPy and Python when training starts. Default: they are not seeded.
     - `progress`: whether to show a progress bar. By default only on a terminal.
-    - `callbacks`: functions that are called with the model and the row after each epoch, in the first process.
+    - `callbacks`: functions of (model, row) that are called after each epoch, in the first process only.
 
     Raises:
         ArgumentError: an argument lies outside its range, or `out` holds another training. The model is unchanged then.
-        TrainingError: the loss is not finite, or memory has run out. The files in `out` stay as they are.
+        FileError: `last.safetensors` is damaged. The model is unchanged then.
+        TrainingError: the loss is not finite, memory has run out, or the processes read different batches. The files in
+            `out` stay as they are.
     """
     config = FitConfig(**locals())  # the fields of FitConfig are the parameters of this function
     with distributed_context() as context:

@@ -16,11 +16,12 @@ COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy",
 
 @dataclass(slots=True)
 class History:
-    """One row for each epoch, counted from 0, with `COLUMNS`, the caller's own metrics and `seconds`.
+    """The record of a training: `epochs` has one row for each epoch, a dict from column to number.
 
-    The columns that begin with val_ exist if there was validation data. Accuracy and AUC are fractions. `monitor` is the
-    column that chooses the `best` row: the one with the largest value, or with the smallest if the column is a loss or "-"
-    stands before its name.
+    The columns are epoch (from 0), lr, loss, accuracy, auc and seconds (the duration of the epoch). With validation data there
+    are also val_loss, val_accuracy, val_auc, and val_NAME for each of your metrics. Accuracy and AUC are fractions. `monitor`
+    is the column that chooses the `best` row: the row with the largest value, or with the smallest if the column is a loss or
+    has a "-" before its name.
     """
 
     monitor: str
@@ -32,7 +33,7 @@ class History:
         return max(self.epochs, key=self.score)
 
     def score(self, row: Row) -> float:
-        """Return the value of a row by which `best` is chosen: larger is better, minus infinity if it is undefined."""
+        """Return the number by which `best` is chosen: larger is better; minus infinity if the row has no value."""
         value = row[self.monitor.removeprefix("-")]
         if math.isnan(value):
             return -math.inf

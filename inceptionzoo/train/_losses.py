@@ -17,8 +17,9 @@ AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Losses(nn.Module):
     """A model and its loss: images (n, c, h, w) and targets (n,) -> logits (n, num_classes) and a mean loss ().
 
-    The weighted losses of auxiliary heads are added. `amp` is the autocast dtype of the model; the loss is computed in
-    float32. With `counted=False` the loss is 0, and so is its gradient for every parameter.
+    `criterion(logits, targets)` returns the mean loss; the weighted losses of auxiliary heads are added. `amp` is the
+    autocast dtype (None: no autocast); under autocast the loss is computed in float32. With `counted=False` the loss and all
+    its gradients are 0.
     """
 
     def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None) -> None:
@@ -39,7 +40,7 @@ class Losses(nn.Module):
         return self.criterion(logits.float() if self.amp else logits, targets)
 
     def _run_model(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits and those of the auxiliary heads, with running statistics if one image gives none."""
+        """Return the logits of the model and of the auxiliary heads; use running statistics if one image is too few."""
         run = self.model.forward_aux if self.model.aux else lambda x: (self.model(x), {})
         try:
             return run(images)

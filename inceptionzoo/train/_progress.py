@@ -13,7 +13,7 @@ METRICS_INTERVAL = 10  # batches between two updates of the metrics: AUC sorts a
 class Progress:
     """A bar of batches, with loss, accuracy and AUC of the epoch so far, the learning rate and the time since `start`.
 
-    `show` None shows the bar on a terminal only. The metrics are those of this rank's images.
+    With `show=None` the bar is shown on a terminal only. The metrics are those of this rank's images.
     """
 
     def __init__(self, epoch: int, epochs: int, loader: Batches, lr: float, show: bool | None, start: float) -> None:
@@ -47,5 +47,5 @@ def print_line(text: str, show: bool | None) -> None:
 
 
 def should_show(show: bool | None) -> bool:
-    """Return `show`, or whether stderr is a terminal if it is None."""
+    """Return `show`; if it is None, return whether stderr is a terminal."""
     return sys.stderr.isatty() if show is None else show

@@ -30,11 +30,11 @@ def recipe(
     warmup_epochs: int = 0,
     layer_decay: float | None = None,
 ) -> tuple[Optimizer, LRScheduler]:
-    """Return SGD for the model, and its schedule, which steps once an epoch.
+    """Return an SGD optimizer for the model, and its learning rate schedule; step the schedule once an epoch.
 
     `lr`, `momentum` and `weight_decay` are by default those of the model's registry entry. The learning rate rises in equal
-    steps for `warmup_epochs` and then falls to 0 on a cosine. `layer_decay` is timm's: the learning rate of each stage below
-    the head (see `group_matcher`) is that of the next times this factor, and biases and norms have no weight decay.
+    steps for `warmup_epochs` and then falls to 0 on a cosine. `layer_decay` is timm's: the learning rate of each stage (see
+    `group_matcher`) is this factor times that of the next one. With it, biases and norms have no weight decay.
 
     Raises:
         ArgumentError: a number lies outside its range.
@@ -73,7 +73,7 @@ def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> N
 
 
 def describe_optimizer(model: Net, optimizer: Optimizer) -> str:
-    """Return a line with the names of model and optimizer and its learning rate, momentum and weight decay."""
+    """Return a line with the model's name, and the optimizer's name, learning rate, momentum and weight decay."""
     name = model.entry.name if model.entry else "a network without a name"
     group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
     numbers = ", ".join(f"{key} {group[key]:.4g}" for key in ("lr", "momentum", "weight_decay") if key in group)
@@ -115,7 +115,7 @@ def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def freeze_backbone(model: Net) -> Iterator[None]:
-    """Freeze parameters and batch normalisation statistics of all but the classifiers, auxiliary ones included."""
+    """Freeze all parameters but those of the classifiers (the auxiliary ones too), and batch normalisation's statistics."""
     heads = [model.get_classifier(), *(branch.head.fc for branch in model.aux.values() if isinstance(branch, AuxHead))]
     classifiers = {id(parameter) for head in heads for parameter in head.parameters()}
     backbone = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in classifiers]

@@ -49,7 +49,7 @@ def check_state_dicts(objects: Mapping[str, Any]) -> None:
 
 
 def stateful_objects(optimizer: Optimizer | None, scheduler: LRScheduler | None, loader: Iterable[Any]) -> dict[str, Any]:
-    """Return, by name, those objects that have a state dict: torchdata's StatefulDataLoader has one, a DataLoader has not."""
+    """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none."""
     stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
     objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader}
     return {name: owner for name, owner in objects.items() if owner is not None}
@@ -63,7 +63,7 @@ def save_state(
     fingerprint: Mapping[str, Any],
     device: torch.device,
 ) -> None:
-    """Write everything that the next epoch depends on; `objects` have a state dict each.
+    """Write everything that the next epoch depends on; each of `objects` has a state dict.
 
     Raises:
         ArgumentError: a state dict cannot be saved.
@@ -139,7 +139,7 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
 
 @contextmanager
 def fork_rng(device: torch.device) -> Iterator[None]:
-    """Restore the random generators of torch, NumPy and Python afterwards."""
+    """Restore the random generators of torch, NumPy and Python after the block."""
     python_state, numpy_state = random.getstate(), numpy.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield

@@ -25,7 +25,7 @@ from ._progress import Progress
 
 @dataclass(slots=True)
 class Stepper:
-    """Run optimizer steps, each on `accumulate` batches of every rank, and update the average of the weights after each."""
+    """Run optimizer steps on `accumulate` batches each, and update the average of the weights after every step."""
 
     losses: Losses
     optimizer: Optimizer
@@ -72,8 +72,8 @@ class Stepper:
     def _weigh(self, context: DistributedContext, group: list[Shard]) -> list[tuple[Shard, float, float]]:
         """Return each batch with its weight in the mean loss, and the factor by which its loss is multiplied.
 
-        The weight is the number of images, or the sum of their class weights. The factors make the gradient of the step that
-        of one large batch, because DistributedDataParallel averages the gradients of the ranks.
+        The weight is the number of images, or the sum of their class weights. DistributedDataParallel averages the
+        gradients of the ranks; the factors make the result the gradient of one large batch.
 
         Raises:
             TrainingError: the ranks read different batches.
@@ -83,8 +83,8 @@ class Stepper:
         total, *sums = context.all_reduce(sum(weights), *numbers)
         if sums != [context.world_size * number for number in numbers]:
             raise TrainingError(
-                "the ranks read different batches; pass the loader of a single process, in the same order, on each of them: "
-                "fit splits its batches"
+                "the ranks read different batches; pass the same loader on each rank, with batches in the same order: fit "
+                "splits each batch between the ranks"
             )
         factors = [weight * context.world_size / total if total else 1.0 for weight in weights]
         return list(zip(group, weights, factors, strict=True))

@@ -69,7 +69,7 @@ class Trainer:
 
     @property
     def stateful(self) -> dict[str, Any]:
-        """All objects with a state dict that the next step depends on, by name."""
+        """The objects that the next step depends on and that have a state dict, by name."""
         average = self.stepper.average
         objects = {"model": self.model, "scaler": self.stepper.scaler, **({} if average is None else {"average": average})}
         return objects | stateful_objects(self.stepper.optimizer, self.scheduler, self.train.loader)

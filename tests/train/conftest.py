@@ -11,7 +11,7 @@ import inceptionzoo as iz
 
 @pytest.fixture
 def make(register) -> Callable[..., iz.Net]:
-    """A function that creates the network of `trainings`, or "plain" without batch normalisation, with the same weights."""
+    """A function that creates "tiny", the network of `trainings`, or "plain", the same without batch normalisation."""
     register("tiny", iz.network(NETWORK), num_classes=2, input_size=(3, 8, 8))
     register("plain", iz.network(NETWORK, style=iz.Style(norm=None, bias=True)), num_classes=2, input_size=(3, 8, 8))
 

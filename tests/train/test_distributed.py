@@ -101,7 +101,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def kills() -> list[object]:
-    """Return 200 images at which to kill a process: of 100 in one process, of about 50 in each of two."""
+    """Return 200 cases (number of ranks, image at which to kill, rank to kill): half with one rank, half with two."""
     draw, cases = random.Random(0), []
     for index in range(200):
         world = 1 + index % 2
@@ -180,7 +180,7 @@ def test_several_trainings_in_one_process(tmp_path):
 
 
 class Draws(TensorDataset):
-    """Images that are drawn from the random generators of torch, Python and NumPy."""
+    """A data set whose images are drawn from the random generators of torch, Python and NumPy."""
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = torch.tensor([torch.rand(()).item(), random.random(), numpy.random.rand()])

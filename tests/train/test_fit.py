@@ -145,7 +145,7 @@ def test_custom_optimizer_scheduler_loss_and_callbacks(tiny):
 
 
 def label_smoothing(log_probabilities, targets):
-    """Cross entropy with targets of 0.85 and 0.15: one less 0.3, and 0.3 shared between both classes."""
+    """Cross entropy with targets of 0.85 = 1 - 0.3 + 0.3 / 2 for the true class, and 0.15 = 0.3 / 2 for the other."""
     truth = torch.full_like(log_probabilities, 0.15)
     truth[torch.arange(len(targets)), targets] = 0.85
     return -(truth * log_probabilities).sum() / len(targets)
@@ -244,7 +244,7 @@ def test_progress_bar(tiny, capfd, show, bars):
         ({"epochs": 1, "layer_decay": -1}, "layer_decay=-1 must be a finite number"),
         ({"epochs": 1, "metrics": {"f1": max}}, "metrics=['f1'] are computed on the validation data; pass val too"),
         ({"epochs": 1, "val": [()], "metrics": {"auc": max}}, "metrics: 'auc' is a column of the history already"),
-        ({"epochs": 1, "val": [()], "metrics": [max]}, "must be names with functions of a Result"),
+        ({"epochs": 1, "val": [()], "metrics": [max]}, "must be a dict of functions of a Result"),
         ({"epochs": 1, "val": [()], "metrics": {"kappa": max}, "monitor": "kapa"}, "did you mean 'kappa'"),
         ({"epochs": 1, "val": []}, "val has no batch; pass validation data, or None"),
         ({"epochs": 1, "callbacks": [7]}, "callbacks=[7] must be a list of functions"),
