@@ -76,7 +76,7 @@ def _fastest(implementations: Mapping[str, Implementation], x: Tensor) -> str:
 
 
 def _prepare(implementation: Implementation, x: Tensor) -> Callable[[], object]:
-    """Return the call to measure: of a compiled operation its kernels alone, as a program runs them."""
+    """Return the function to measure; of an operation with generated kernels it runs only these, as a program does."""
     if not has_jit():
         return partial(implementation, x)
     from .cpu._launch import prepare

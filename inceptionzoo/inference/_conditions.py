@@ -11,8 +11,8 @@ from ..nn import private_torch
 def must_use_torch(x: Tensor) -> bool:
     """Return whether operations on x must run by torch.
 
-    This is the case unless x is a plain float32 tensor on the CPU, and while operations are traced, transformed, observed,
-    autocast or recorded for a gradient.
+    This is the case if x is anything but a plain float32 tensor on the CPU, or if operations are traced, transformed,
+    observed, autocast or recorded for a gradient.
     """
     return bool(
         type(x) is not Tensor
@@ -36,5 +36,5 @@ def is_plain_frozen_conv(conv: nn.Module) -> bool:
 
 
 def is_frozen(tensor: Tensor) -> bool:
-    """Return whether a tensor needs no gradient and counts its changes; tensors made in inference mode do not count them."""
+    """Return whether a tensor needs no gradient and has a version counter; tensors made in inference mode have none."""
     return not (tensor.requires_grad or tensor.is_inference())

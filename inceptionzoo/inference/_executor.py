@@ -1,4 +1,4 @@
-"""The stages of a fused network: run one by one, or by a program recorded for the input's layout."""
+"""The stages of a fused network: run one by one, or as a program, which `_recording` makes for one input layout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_IMAGES = 16  # most images in a part of a split batch; larger parts are no f
 
 
 class FusedStages(TunableModule, nn.Sequential):
-    """A network's stages, (n, c, h, w) -> (n, c', h', w')."""
+    """The stages of a fused network: (n, c, h, w) -> (n, c', h', w')."""
 
     def __init__(self, stages: OrderedDict[str, nn.Module]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class FusedStages(TunableModule, nn.Sequential):
         self._lock = Lock()
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or must_use_torch(x) or not self._lock.acquire(blocking=False):  # another thread has the programs
+        if not self.tuned or must_use_torch(x) or not self._lock.acquire(blocking=False):  # another thread uses the programs
             x = self._run_stages(x)
             return x
         try:
@@ -94,7 +94,7 @@ class FusedStages(TunableModule, nn.Sequential):
 class SplitBatchProgram:
     """Programs that run a batch in parts of `count` images; the last part may be smaller."""
 
-    size = 0  # bytes; the parts' programs are cached too and count themselves
+    size = 0  # bytes; the programs of the parts are in the cache too and are counted there
 
     def __init__(self, count: int, programs: Sequence[Program | SplitBatchProgram]) -> None:
         self.count, self.programs = count, programs

@@ -35,7 +35,7 @@ class ModelFingerprint:
         return not any(self.hooks) and all(map(is_frozen, self.tensors))
 
     def is_current(self) -> bool:
-        """Return whether nothing has changed; changes of tensors made in inference mode cannot be detected."""
+        """Return whether nothing has changed; if any tensor was made in inference mode, changed values are not detected."""
         return all(list(map(id, table.values())) == list(map(id, values)) for table, values in self.contents) and (
             not self.versions or list(map(tensor_version, self.tensors)) == self.versions
         )

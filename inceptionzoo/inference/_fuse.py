@@ -1,4 +1,4 @@
-"""Build a model's inference form by one walk over its specification together with its modules."""
+"""Build the fused form of a model: walk its specification and its modules together."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ NO_JIT_WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class LeadingConv:
-    """The 1x1 convolution that begins a branch, which can be joined with those of its siblings.
+    """The 1x1 convolution that begins a branch; it can be joined with those of the other branches.
 
     Args:
         position: the branch's position in the concatenated output.
         conv: the convolution.
-        pool: the average pool before the convolution, if any; it moves behind it.
-        rest: the remaining modules of the branch, in their inference form.
+        pool: the average pool before the convolution, if any; it is moved behind the convolution.
+        rest: the remaining modules of the branch, fused.
     """
 
     position: int
@@ -47,7 +47,7 @@ class LeadingConv:
 
     @property
     def active(self) -> bool:
-        """Whether an activation follows directly; with a pool it follows the pool."""
+        """Whether an activation follows the convolution directly, without a pool between them."""
         return self.pool is None and not isinstance(self.conv.act, nn.Identity)
 
 
@@ -58,7 +58,7 @@ def folded_network(network: Network) -> Network:
 
 
 def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
-    """Return the inference form of `module`, which was built from `layer`; they share no tensors."""
+    """Return the fused form of `module`, which was built from `layer`. The two modules share no tensors."""
     match layer:
         case Conv() | Depthwise() if is_foldable(module):
             return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), copy.deepcopy(module.act))
@@ -84,7 +84,7 @@ def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer,
 
 
 def _concat(layer: Concat, module: nn.Module, style: Style) -> nn.Module:
-    """Return the fused branches; if two or more begin with a 1x1 convolution of the input, these are joined into one."""
+    """Return the fused branches; if two or more begin with a 1x1 convolution of the input, these are joined."""
     branches = [(branch, module.get_submodule(name)) for name, branch in layer.branches]
     leads = [lead for position, branch in enumerate(branches) if (lead := _leading_conv(position, *branch, style))]
     if callable(style.act) or len([lead for lead in leads if lead.pool is None]) < 2:
@@ -126,7 +126,7 @@ def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
 
 
 def _fused_copy(model: M) -> M:
-    """Return a copy of the model in evaluation mode whose networks are in their inference form."""
+    """Return a copy of the model in evaluation mode whose networks are fused."""
     stages = [net.features for net in model.modules() if isinstance(net, Backbone)]
     fused = copy.deepcopy(model, {id(features): features for features in stages})  # stages are replaced below, not copied
     for net in list(fused.modules()):
@@ -144,11 +144,11 @@ def _fused_copy(model: M) -> M:
 def tuned(model: M, enable: bool = True) -> M:
     """Enable or disable tuning of a fused model, in place, and return the model.
 
-    A fused model that was loaded from a file is tuned. With `enable=False` its outputs are the same on every run.
+    Tuning is enabled in a fused model that was loaded from a file. Without tuning, outputs are the same on every run.
 
     Args:
         model: a model of `fuse`, or one loaded from its file.
-        enable: run each operation by its fastest implementation; if False, by torch's own. See `fuse`.
+        enable: whether each operation runs by its fastest implementation (see `tune` of `fuse`) or by torch's own.
     """
     for module in model.modules():
         if isinstance(module, TunableModule):
@@ -171,7 +171,7 @@ def _compile(model: nn.Module) -> None:
     if any(map(shutil.which, compilers)):
         model.compile(options={"freezing": True})
     else:
-        message = f"fuse: no C++ compiler of {', '.join(compilers)} is found; it runs without torch.compile"
+        message = f"fuse: no C++ compiler of {', '.join(compilers)} is found; the model runs without torch.compile"
         warnings.warn(message, stacklevel=3)
 
 
@@ -189,19 +189,20 @@ def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module
 def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     """Return a copy of the model for fast inference, with the same outputs up to rounding.
 
-    Batch normalisation is folded into the convolutions, in float64. The 1x1 convolutions of one input are joined into one.
-    Average pools move behind the 1x1 convolutions that follow them. Dropout is removed, and weights are in channels_last
-    format. The copy is of the same class (`Net`, `FeatureNet` or `Ensemble`), keeps the names of stages and feature maps, and
-    cannot be trained. It shares no tensors with `model`, which is unchanged.
+    Batch normalisation is folded into the convolutions, in float64. 1x1 convolutions of the same input are joined into one.
+    An average pool before a 1x1 convolution is moved behind it. Dropout is removed, and weights are in channels_last format.
+    The copy is of the same class (`Net`, `FeatureNet` or `Ensemble`), keeps the names of stages and feature maps, and cannot
+    be trained. It shares no tensors with `model`, which is unchanged.
 
     Args:
         model: a model of this library, without auxiliary heads.
         compile: also compile the copy by `torch.compile` with frozen weights. This needs a C++ compiler; without one a
             warning is given.
-        tune: run each convolution and pool, for float32 inputs on the CPU, by the fastest of torch, oneDNN and kernels
-            generated for this processor (extra `fast`, llvmlite), which include Winograd's method. The first call with each of
-            four input sizes measures them, which takes seconds. The choice can differ between processes, and outputs with it
-            by about 1e-5 of the largest. With `tune=False` outputs are the same on every run.
+        tune: run each convolution and pool by its fastest implementation: torch, oneDNN, or a kernel generated for this
+            processor (this needs the extra `fast`), for example by Winograd's method. It applies to float32 inputs on the CPU.
+            The first call with a new input size measures the implementations, which takes seconds. This is done for four
+            sizes; inputs of other sizes run by torch. The choice can differ between processes, and the outputs with it by about
+            1e-5 of the largest. With `tune=False` outputs are the same on every run.
 
     Returns:
         The fused copy, in evaluation mode and with frozen parameters.

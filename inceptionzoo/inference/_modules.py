@@ -19,7 +19,7 @@ has_hooks = private_torch.has_hooks
 
 
 class TunableModule(nn.Module):
-    """A module that, if `tuned`, runs float32 inputs on the CPU by its fastest implementation."""
+    """A module that, if `tuned`, uses its fastest implementation for float32 inputs on the CPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class TunableModule(nn.Module):
 
 
 class TunedOp(TunableModule):
-    """An operation with several implementations; falls back to its own modules."""
+    """An operation with several implementations; if none can be used, its own modules run."""
 
     def forward(self, x: Tensor) -> Tensor:
         implementation = None if must_use_torch(x) else self.implementation(x)

@@ -1,8 +1,8 @@
 """Record the stages of a network for one input layout as a sequence of kernel launches and torch calls.
 
-Feature maps lie in memory that is planned once. Each branch writes directly into its channels of the concatenated output.
-Operations without a kernel are called as torch functions between two sequences of launches. Their results and the network's
-input have other addresses at each call, so the launches that use them are updated first.
+The memory of feature maps is planned once. Each branch writes directly into its channels of the concatenated output.
+Operations without a kernel are called as torch functions between two sequences of launches. The addresses of their results
+and of the network's input change from call to call, so the launches that use them are updated first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class ProgramTooLargeError(Exception):  # the executor catches it
 
 @dataclass(frozen=True)
 class MapLocation:
-    """Where a feature map lies: in planned memory, or in a value of the current call (`view`: size, strides, offset)."""
+    """Where a feature map lies: in planned memory, or in a value of the current call (`view`: size, strides, offset).
+
+    The values of a call are the network's input and the results of torch functions; `value` is the index of one.
+    """
 
     planned: Tensor | None
     value: int = 0

@@ -79,4 +79,4 @@ def _positions(side: int, kernel: int, stride: int, padding: int, dilation: int,
     """Return the number of positions of a window along one axis."""
     span = side + 2 * padding - dilation * (kernel - 1) - 1
     count = (-(-span // stride) if ceil else span // stride) + 1
-    return count - (ceil and (count - 1) * stride >= side + padding)  # no window starts beyond the left border's padding
+    return count - (ceil and (count - 1) * stride >= side + padding)  # no window starts in the end padding

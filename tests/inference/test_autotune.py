@@ -196,7 +196,7 @@ def test_torch_runs_if_something_observes(how, monkeypatch):
     assert not chosen(block)
 
 
-def test_untuned():
+def test_untuned_modules_run_by_torch():
     block, pool, x = tuned_conv(), tuned(TunedMaxPool(nn.MaxPool2d(3, 2)), False), maps(2, 8, 9, 9)
     tuned(block, False)
     assert block(x).equal(F.relu(block.conv(x)))

@@ -202,7 +202,7 @@ def test_an_inaccurate_program_is_not_used(fast, monkeypatch):
 
 
 @torch.no_grad()
-def test_copies(fast):
+def test_copies_record_their_own_programs(fast):
     x = noise(1, 3, 20, 20)
     y = fast(x)
     for other in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
@@ -277,7 +277,7 @@ def test_branches_of_unknown_modules(register):
 
 @torch.no_grad()
 @pytest.mark.parametrize("place", ["stage", "branch"])
-def test_subclasses_of_sequential(register, place):
+def test_subclasses_of_sequential_run_their_own_forward(register, place):
     op = iz.Op(lambda channels: Doubled(nn.ZeroPad2d((0, 0, 1, 0)), nn.ReLU()), 8)
     layer = op if place == "stage" else iz.concat(a=iz.Conv(8), b=op)
     register("doubled", iz.network(stem=iz.Conv(8), layer=layer), num_classes=2, input_size=(3, 9, 9))

@@ -32,7 +32,7 @@ def count(model: nn.Module, kind: type[nn.Module]) -> int:
 
 @one_thread()
 @pytest.mark.parametrize("name", iz.list_models())
-def test_outputs_stay(name):
+def test_outputs_are_the_same(name):
     light = {"head": "pool"} if name.startswith("vgg") and not name.endswith("cifar") else {}  # the head stays as it is
     model, images = small(name, **light)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -56,7 +56,7 @@ def test_outputs_stay(name):
 
 @one_thread()
 @pytest.mark.parametrize("name", ["googlenet", "inception_v4", "inception_resnet_v1", "vgg13_bn", "xception"])
-def test_outputs_stay_in_float32(name):
+def test_outputs_are_the_same_in_float32(name):
     model, images = small(name, torch.float32)
     with torch.inference_mode():
         assert 0 < distance(iz.fuse(model)(images), model(images)) < ROUNDED
@@ -64,7 +64,7 @@ def test_outputs_stay_in_float32(name):
 
 @one_thread()
 @pytest.mark.parametrize("name", iz.list_models())
-def test_outputs_stay_by_winograd(name, monkeypatch):
+def test_outputs_are_the_same_by_winograd(name, monkeypatch):
     """Supported convolutions run by Winograd's method, the others by oneDNN, pools by generated kernels."""
     monkeypatch.setattr(autotune, "_FASTEST", {})
     preferred = "winograd_4", "onednn", "kernel", "torch"
@@ -128,7 +128,7 @@ def scaled(kind: str) -> iz.Layer:
 
 @one_thread()
 @pytest.mark.parametrize("kind", ["projected", "plain"])
-def test_residuals(register, kind):
+def test_residual_blocks_give_the_same_outputs(register, kind):
     register("summed", iz.network(conv1=iz.Conv(6, 3), block=scaled(kind)), num_classes=2, input_size=(3, 9, 9))
     images = noise(4, 3, 9, 9).double()
     model = fill(iz.create_model("summed", drop_path_rate=0.3, dtype=torch.float64), images)
@@ -151,7 +151,7 @@ def test_residuals(register, kind):
     ],
     ids=str,
 )
-def test_variants(options):
+def test_models_with_other_options_give_the_same_outputs(options):
     model, images = small("googlenet", **options)
     with torch.inference_mode():
         assert distance(iz.fuse(model)(images), model(images)) < CLOSE
@@ -206,7 +206,7 @@ def test_a_feature_network_keeps_its_models_mode():
     assert not iz.FeatureNet(iz.fuse(model)).training
 
 
-def test_train_does_nothing():
+def test_a_fused_model_stays_in_evaluation_mode():
     fast, images = iz.fuse(small("googlenet")[0]), small("googlenet")[1]
     assert not fast.train().training
     assert not any(module.training for module in fast.modules())
@@ -245,7 +245,7 @@ def test_reset_classifier_of_a_fused_model():
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_resnet_v1"])
-def test_export(name):
+def test_a_fused_model_passes_torch_export(name):
     model, images = small(name)
     fast = iz.fuse(model)
     with torch.no_grad():
@@ -255,7 +255,7 @@ def test_export(name):
 
 
 @pytest.mark.full
-def test_compiled():
+def test_compiled_outputs_are_the_same():
     model, images = small("googlenet")
     fast = iz.fuse(model, compile=True)
     with torch.inference_mode():
@@ -266,13 +266,13 @@ def test_compiled():
 def test_without_a_compiler(monkeypatch):
     model, images = small("vgg11_bn_cifar")
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.warns(UserWarning, match="no C.. compiler of .*, clang.. is found; it runs without torch.compile"):
+    with pytest.warns(UserWarning, match="no C.. compiler of .*, clang.. is found; the model runs without torch.compile"):
         fast = iz.fuse(model, compile=True)
     with torch.inference_mode():
         assert distance(fast(images), model(images)) < CLOSE
 
 
-def test_refusals(tmp_path):
+def test_what_cannot_be_fused_trained_or_exported_is_refused(tmp_path):
     model, images = small("googlenet")
     fast = iz.fuse(model)
     batch = [(images, torch.tensor([0, 1]))]

@@ -39,7 +39,7 @@ import torch.utils.collect_env
 
 
 class Call:
-    """Is pickled as a call of `function`, which unpickling makes; its arguments may be calls too."""
+    """An object that is pickled as a call of `function`; unpickling makes the call. The arguments may be calls too."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.call = function, arguments

@@ -58,7 +58,7 @@ def attempt(figure: Figure, model: iz.Net, cache: Path, what: str, *, single: bo
 
 
 def host_faults(kinds: tuple[str, ...] = server.FAULTS, places: range = range(5)) -> Figure:
-    """Count each fault of a host: a single time at each request of a load, and for good; with a cold and a warm cache.
+    """Count each fault of a host: once at each request of a load, and at all requests; with and without cached files.
 
     The requests are HEAD for the commit, then HEAD and GET of each file.
     """

@@ -1,4 +1,4 @@
-"""Saving that is killed, or has no room: the old or the new file is complete, and no temporary file stays."""
+"""Saving that is killed or finds a full disk: the old or the new file is complete, and no temporary file stays."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def saved_model() -> Iterator[SavedModel]:
 
 
 def killed_saves(kills: int, seed: int = 0) -> Figure:
-    """Kill writers, and let others run out of room (figure 3)."""
+    """Kill processes that save, and let others run out of disk space (figure 3)."""
     figure = Figure("killed saves", (*ERRORS, *ZERO))
     figure.reached = ("killed inside the write", "killed between writes", "file too large", *ORDER, "right mode")
     pick = Random(seed)

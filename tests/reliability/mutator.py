@@ -23,8 +23,8 @@ TORCH |= {"I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.
 class Mutant:
     """A changed file, and how it was changed.
 
-    `honest`: it has no digest, or one that matches. It is a file with other content, and may load as that content.
-    `digest`: its format has a digest of every byte. If it is not honest, no change may go undetected.
+    `honest`: the file has no digest, or one that matches. It is a valid file with changed content, and may load.
+    `digest`: the file's format has a digest of every byte. If it is not honest, no change may go undetected.
     """
 
     data: bytes

@@ -36,7 +36,7 @@ def cache_blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 class ScratchArena:
-    """Scratch memory by name. It only grows: buffers that became too small are kept, as launches may hold their addresses."""
+    """Scratch memory by name. Buffers that became too small are kept, because launches may hold their addresses."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, list[Tensor]] = {}

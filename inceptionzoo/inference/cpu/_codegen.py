@@ -170,7 +170,7 @@ class KernelBuilder:
 
 
 def element_pointer(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    """Emit the address of the float number `index` from `pointer`."""
+    """Emit the address of the float with this index in the array at `pointer`."""
     return builder.gep(pointer, [index], source_etype=FLOAT)
 
 

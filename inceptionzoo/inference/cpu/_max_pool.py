@@ -57,4 +57,4 @@ class MaxPoolOp(PoolOp):
         stride, padding = self.stride[axis], self.padding[axis]
         extent = side + 2 * padding - self.kernel_size[axis]
         windows = (-(-extent // stride) if self.ceil_mode else extent // stride) + 1
-        return windows - (self.ceil_mode and (windows - 1) * stride >= side + padding)  # torch: none begins in the end padding
+        return windows - (self.ceil_mode and (windows - 1) * stride >= side + padding)  # no window starts in the end padding
