@@ -10,14 +10,14 @@ BATCH_COUNTER = "num_batches_tracked"
 
 @dataclass(slots=True)
 class Report:
-    """What `load_weights` did. A key is a name in the model's state dict.
+    """What `load_weights` did. A key is a name in the model's state dict, a source name one in the loaded file.
 
     - `layout`: the library that the source's tensor names come from.
-    - `renamed`: {name in the source: key}, where they differ.
+    - `renamed`: {source name: key}, if they differ.
     - `adapted`: {key: how its shape or values were changed}.
-    - `replaced`: keys of the head that were not loaded, because the source's head has another size.
-    - `dropped`: tensors of the source that the model does not have.
-    - `left_random`: parameters that kept their random initial values.
+    - `replaced`: keys of the classifier that were not loaded, because the source's has another size or is missing.
+    - `dropped`: source names that the model has no key for.
+    - `left_random`: keys that kept their random initial values.
     - `taken`: the part of a checkpoint that was read.
     - `differs`: {setting: how the model differs from the saved one}, for arguments, preprocessing and class names.
     """

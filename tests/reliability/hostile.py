@@ -15,10 +15,12 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import torch
 from figure import Figure
+from helpers import tiny_network
 from hostile_files import Case, cases
 from isolated import same_bits
 from torch import Tensor
@@ -33,18 +35,12 @@ FOREIGN, HALF = "errors other than ZooError and OSError", "half-modified models"
 LIVE, DUD = "executed by an unguarded torch.load", "not executed by an unguarded torch.load, although it should be"
 
 
-def tiny_network() -> iz.Network:
-    """Return a network of every kind of tensor in a few kilobytes."""
-    side = iz.Aux("stem", iz.Pool("adaptive_avg", 2), iz.Head("mlp", hidden=(3,), size=2))
-    return iz.network(stem=iz.Conv(4, 3), block=iz.inception(2, 2, 2, 2, 2, 2), aux=(side,))
-
-
 @contextmanager
 def tiny_model() -> Iterator[iz.Net]:
     """Yield a registered model of three classes; afterwards the registry is restored."""
     before = dict(REGISTRY)
     layout = iz.Layout("theirs", (("head.fc.", "linear."),))
-    iz.register_model(TINY, tiny_network, num_classes=3, input_size=(3, 8, 8), layouts=(layout,))
+    iz.register_model(TINY, partial(tiny_network, five=5), num_classes=3, input_size=(3, 8, 8), layouts=(layout,))
     try:
         torch.manual_seed(0)
         yield iz.create_model(TINY).eval()
