@@ -39,7 +39,7 @@ class ScratchArena:
     """Scratch memory by name. Buffers that became too small are kept, because launches may hold their addresses."""
 
     def __init__(self) -> None:
-        self._buffers: dict[str, list[Tensor]] = {}
+        self._allocations: dict[str, list[Tensor]] = {}
 
     def address(self, name: str, size: int) -> int:
         """Return the address of `size` uninitialised floats. Calls with the same name share the memory."""
@@ -50,7 +50,7 @@ class ScratchArena:
         return self._buffer(name, size, torch.zeros)[:size]
 
     def _buffer(self, name: str, size: int, allocate: Callable[[int], Tensor]) -> Tensor:
-        buffers = self._buffers.setdefault(name, [])
+        buffers = self._allocations.setdefault(name, [])
         if not buffers or len(buffers[-1]) < size:
             buffers.append(allocate(size))
         return buffers[-1]
@@ -58,7 +58,7 @@ class ScratchArena:
     @property
     def size(self) -> int:
         """Number of floats in all buffers."""
-        return sum(len(buffer) for buffers in self._buffers.values() for buffer in buffers)
+        return sum(len(buffer) for buffers in self._allocations.values() for buffer in buffers)
 
 
 class _ThreadScratch(threading.local):
