@@ -83,7 +83,7 @@ def _child(code: str, made: list[Case], environment: Mapping[str, str]) -> list[
     with tempfile.TemporaryDirectory() as folder:
         listing, results = Path(folder, "cases.json"), Path(folder, "results.json")
         listing.write_text(json.dumps([(case.name, str(case.path)) for case in made]), encoding="utf-8")
-        paths = os.pathsep.join(map(str, (Path(__file__).parent, Path(iz.__file__).parents[1])))
+        paths = os.pathsep.join(map(str, (*Path(__file__).parents[:2], Path(iz.__file__).parents[1])))
         done = subprocess.run(
             [sys.executable, "-c", code, str(listing), str(results)],
             capture_output=True,
