@@ -34,7 +34,7 @@ STAGES = {  # part of an error's message: the check that refused; the first matc
     "asks for a model of": "size refused",
     "match no known layout": "names refused",
     "no tensor has a name of this model": "names refused",
-    "stands twice once": "names refused",
+    "appears twice without its prefixes": "names refused",
     "does not fit": "values refused",
     "do not fit": "values refused",
     "does not say which model": "no metadata",

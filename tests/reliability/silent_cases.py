@@ -147,7 +147,7 @@ empty state dict | FileError | the state dict | holds no state dict | by itself 
 no key matched | MismatchError | the state dict | no tensor has a name | use weights of the same architecture
 a missing key | MismatchError | head.fc.bias | 1 missing | use weights of this model
 an extra key | MismatchError | more | 1 unknown | use weights of this model
-prefix on some | MismatchError | head.fc.bias | stands twice | remove one
+prefix on some | MismatchError | head.fc.bias | appears twice | remove one
 other architecture | MismatchError | 'other_for_reliability' | the model is 'tiny_for_reliability' | load_model
 other architecture's name | MismatchError | 'other_for_reliability' | not 'tiny_for_reliability' | load_model
 without auxiliary heads | MismatchError | aux.stem | 4 missing | use weights of this model
@@ -184,8 +184,8 @@ unknown model | UnknownModelError | 'googlnet' | unknown model | did you mean 'g
 nothing published | ArgumentError | pretrained=True | no published weights | weights=FILE
 out_indices of no effect | ArgumentError | out_indices=(1,) | no effect | features_only=True
 classes without a head | ArgumentError | num_classes=2 | leaves no head | leave them out
-too few class names | ArgumentError | class_names=['a'] | must be 3 different strings | one a class
-class names twice | ArgumentError | ['a', 'b', 'b'] | must be 3 different strings | one a class
+too few class names | ArgumentError | class_names=['a'] | must be 3 different strings | one per class
+class names twice | ArgumentError | ['a', 'b', 'b'] | must be 3 different strings | one per class
 metric NaN | ArgumentError | auc=nan | must be a finite | number
 unknown target | ArgumentError | from 2 to 3 | must lie in 0..2 | num_classes=3
 integer images | ArgumentError | torch.uint8 | must be floating point | transforms(model)

@@ -175,7 +175,7 @@ def _forward(model: iz.Net, side: int) -> object:
 def _smallest(model: iz.Net) -> int:
     """Return the smallest side with which the modules run; the library's own check is disabled."""
     for side in range(1, 512):
-        with patch.object(model, "_check_images"), contextlib.suppress(RuntimeError, ValueError):
+        with patch.object(model, "_input_check"), contextlib.suppress(RuntimeError, ValueError):
             _forward(model, side)
             return side
     raise RuntimeError("no image fits")

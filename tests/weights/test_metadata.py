@@ -215,7 +215,7 @@ def test_an_error_names_the_file(saved, change):
 def test_wrong_class_names_are_refused_and_the_old_file_stays(saved, tiny, names):
     path, _ = saved
     before = path.read_bytes()
-    with pytest.raises(iz.ArgumentError, match=r"class_names=.* must be 3 .*one a class"):
+    with pytest.raises(iz.ArgumentError, match=r"class_names=.* must be 3 .*one per class"):
         iz.save_weights(tiny, path, class_names=names)
     assert path.read_bytes() == before
 
