@@ -22,7 +22,7 @@ BAD = [
     ({"global_pool": ""}, "needs num_classes=0"),
     ({"drop_rate": 1}, "drop_rate=1 must be a number with 0 <= drop_rate < 1"),
     ({"drop_rate": "half"}, "drop_rate='half'"),
-    ({"device": "gpu"}, "device='gpu' must be a device"),
+    ({"device": "gpu"}, "device='gpu' must be a torch device"),
     ({"dtype": torch.int64}, "dtype=torch.int64 must be a floating-point"),
     ({"num_clases": 2}, "unknown keyword 'num_clases' for 'googlenet'; did you mean 'num_classes'?"),
     ({"head": "conv"}, "unknown keyword 'head'"),
