@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..nn import private_torch
+from ..nn import is_tracing, private_torch
 
 
 def must_use_torch(x: Tensor) -> bool:
@@ -19,8 +19,7 @@ def must_use_torch(x: Tensor) -> bool:
         or x.dtype != torch.float32
         or x.device.type != "cpu"
         or not x.numel()
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or is_tracing()
         or not torch.backends.mkldnn.enabled
         or torch.is_autocast_enabled("cpu")
         or private_torch.observation_check()()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..nn import Branches, ResidualBlock, is_max_pool
-from ..spec import as_pair
+from ..spec import as_pair, dilated_extent, window_positions
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunedMaxPool
 
 Shape = tuple[int, ...]
@@ -36,7 +36,7 @@ def _compute(module: nn.Module, shape: Shape) -> Shape | None:
         case JoinedBranches():
             return _compute_joined(module, shape)
         case nn.Conv2d() if type(module) is nn.Conv2d and not isinstance(module.padding, str):
-            return _slide(module, shape, module.out_channels, as_pair(module.dilation))  # type: ignore[arg-type]
+            return _slide(module, shape, module.out_channels, as_pair(module.dilation))  # type: ignore[arg-type]  # torch declares it wider
         case nn.MaxPool2d() if is_max_pool(module):
             return _slide(module, shape, shape[1], as_pair(module.dilation), ceil=module.ceil_mode)
         case nn.AvgPool2d() if type(module) is nn.AvgPool2d:
@@ -70,13 +70,7 @@ def _concatenate(shapes: list[Shape | None]) -> Shape | None:
 def _slide(
     module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, shape: Shape, channels: int, dilation: tuple[int, int], ceil: bool = False
 ) -> Shape:
-    """Return the output shape of a convolution or pool, by the formulas of torch's documentation."""
-    sizes = zip(shape[2:], *map(as_pair, (module.kernel_size, module.stride, module.padding)), dilation, strict=True)  # type: ignore[arg-type]
-    return shape[0], channels, *(_positions(*axis, ceil=ceil) for axis in sizes)
-
-
-def _positions(side: int, kernel: int, stride: int, padding: int, dilation: int, *, ceil: bool) -> int:
-    """Return the number of positions of a window along one axis."""
-    span = side + 2 * padding - dilation * (kernel - 1) - 1
-    count = (-(-span // stride) if ceil else span // stride) + 1
-    return count - (ceil and (count - 1) * stride >= side + padding)  # no window starts in the end padding
+    """Return the output shape of a convolution or pool."""
+    kernel_size, stride, padding = map(as_pair, (module.kernel_size, module.stride, module.padding))  # type: ignore[arg-type]  # torch declares them wider
+    axes = zip(shape[2:], dilated_extent(kernel_size, dilation), stride, padding, strict=True)
+    return shape[0], channels, *(window_positions(*axis, ceil=ceil) for axis in axes)

@@ -7,7 +7,7 @@ from ._build import build, build_layer, build_network, with_aux
 from ._device import check_device, default_accelerator
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
-from ._memory import is_max_pool, is_relu
+from ._memory import is_max_pool, is_relu, is_tracing
 from ._net import Net, check_class_names
 from ._report import Report
 
@@ -31,6 +31,7 @@ __all__ = [
     "default_accelerator",
     "is_max_pool",
     "is_relu",
+    "is_tracing",
     "private_torch",
     "training_batch_norms",
     "with_aux",

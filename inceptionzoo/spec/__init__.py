@@ -2,7 +2,7 @@
 
 from ._cost import Cost, Shape, layer_cost, out_channels, projection
 from ._entry import CIFAR, IMAGENET_MEAN, IMAGENET_STD, MAX_CHANNELS, NATIVE, DataConfig, Entry, Layout, Published, Recipe
-from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding
+from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding, window_positions
 from ._layers import LAYERS, Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
 from ._network_cost import (
@@ -79,4 +79,5 @@ __all__ = [
     "stage_levels",
     "summarize",
     "supports_colour",
+    "window_positions",
 ]

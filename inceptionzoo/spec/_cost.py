@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, assert_never
 
 from ..errors import InputError, SpecError
-from ._geometry import as_pair, dilated_extent, half_padding
+from ._geometry import as_pair, dilated_extent, half_padding, window_positions
 from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
 from ._network import Style
 
@@ -186,27 +186,18 @@ def _op(layer: Op, shape: Shape) -> Cost:
 
 
 def _window_output(layer: Conv | Pool, shape: Shape, axis: int) -> int:
-    """Return the output size along `axis` (0: height, 1: width), rounded down; `Conv` documents the formulas."""
-    side, extent = shape[1 + axis], dilated_extent(layer.kernel, layer.dilation)[axis]
-    padding = half_padding(layer.kernel, layer.padding, layer.dilation)[axis]
+    """Return the output size along `axis` (0: height, 1: width); `Conv` documents the formulas. `ceil` rounds it up."""
     if layer.padding == "same":
-        return -(-side // layer.stride)
-    if side + 2 * padding < extent:
+        return -(-shape[1 + axis] // layer.stride)
+    extent = dilated_extent(layer.kernel, layer.dilation)[axis]
+    padding = half_padding(layer.kernel, layer.padding, layer.dilation)[axis]
+    ceil = isinstance(layer, Pool) and bool(layer.ceil)
+    out = window_positions(shape[1 + axis], extent, layer.stride, padding, ceil=ceil)
+    if out < 1:
         raise InputError(f"a map of {shape} is too small for {layer}")
-    return (side + 2 * padding - extent) // layer.stride + 1
+    return out
 
 
 def _pool_output(pool: Pool, shape: Shape, axis: int) -> int:
-    """Return the output size along `axis`, rounded up if the pool has `ceil`."""
-    if pool.kind == "adaptive_avg":
-        return as_pair(pool.kernel)[axis]
-    if not pool.ceil or pool.padding == "same":
-        return _window_output(pool, shape, axis)
-    side, extent = shape[1 + axis], dilated_extent(pool.kernel, pool.dilation)[axis]
-    padding = half_padding(pool.kernel, pool.padding, pool.dilation)[axis]
-    out = (side + 2 * padding - extent + pool.stride - 1) // pool.stride + 1
-    if (out - 1) * pool.stride >= side + padding:  # torch drops a window that would start in the padding
-        out -= 1
-    if out < 1:
-        raise InputError(f"a map of {shape} is too small for {pool}")
-    return out
+    """Return the output size of a pool along `axis`."""
+    return as_pair(pool.kernel)[axis] if pool.kind == "adaptive_avg" else _window_output(pool, shape, axis)

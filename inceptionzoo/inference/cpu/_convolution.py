@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ...spec import window_positions
 from ._kernel import KernelOp
 
 
@@ -23,6 +24,6 @@ class ConvOp(KernelOp):
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width for an input of this size; both are in pixels."""
-        axes = zip((height, width), self.kernel_size, self.padding, self.stride, strict=True)
-        rows, columns = ((side + 2 * padding - taps) // stride + 1 for side, taps, padding, stride in axes)
+        axes = zip((height, width), self.kernel_size, self.stride, self.padding, strict=True)
+        rows, columns = (window_positions(*axis) for axis in axes)
         return rows, columns

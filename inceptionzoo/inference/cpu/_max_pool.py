@@ -9,7 +9,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor, nn
 
-from ...spec import as_pair
+from ...spec import as_pair, window_positions
 from ._codegen import KernelBuilder, Pair, TileArgs
 from ._jit import choose_vector_width, compile_kernel
 from ._pooling import PoolOp, supports_window
@@ -50,11 +50,6 @@ class MaxPoolOp(PoolOp):
         self.kernel = max_pool_kernel(self.kernel_size, self.stride, choose_vector_width(shape[1]))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        height, width = (self._output_side(axis, side) for axis, side in enumerate(x.shape[2:]))
+        axes = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        height, width = (window_positions(*axis, ceil=self.ceil_mode) for axis in axes)
         return x.shape[0], x.shape[1], height, width
-
-    def _output_side(self, axis: int, side: int) -> int:
-        stride, padding = self.stride[axis], self.padding[axis]
-        extent = side + 2 * padding - self.kernel_size[axis]
-        windows = (-(-extent // stride) if self.ceil_mode else extent // stride) + 1
-        return windows - (self.ceil_mode and (windows - 1) * stride >= side + padding)  # no window starts in the end padding
