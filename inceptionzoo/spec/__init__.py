@@ -15,6 +15,7 @@ from ._network_cost import (
     stage_costs,
     stage_levels,
 )
+from ._serialization import first_difference, network_from_json, network_to_json
 from ._summary import Summary, summarize
 from ._terminal import supports_colour
 from ._variants import VARIANT_ARGUMENTS, apply_variants
@@ -63,6 +64,7 @@ __all__ = [
     "concat",
     "dilated_extent",
     "feature_levels",
+    "first_difference",
     "half_padding",
     "head_cost",
     "layer_cost",
@@ -72,6 +74,8 @@ __all__ = [
     "named_leaves",
     "network",
     "network_cost",
+    "network_from_json",
+    "network_to_json",
     "out_channels",
     "projection",
     "resolve_stages",

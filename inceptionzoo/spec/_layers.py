@@ -158,12 +158,26 @@ class Chain:
 
     layers: tuple[Layer, ...]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.layers, tuple):
+            raise SpecError(f"Chain: layers={self.layers!r} must be a tuple of layers; use chain(...)")
+        _check_layers("Chain", {str(index): layer for index, layer in enumerate(self.layers)})
+
 
 @dataclass(frozen=True, slots=True)
 class Concat:
     """Named branches on the same input, whose outputs are concatenated along channels. Create it with `concat`."""
 
     branches: tuple[tuple[str, Layer], ...]
+
+    def __post_init__(self) -> None:
+        pairs = self.branches if isinstance(self.branches, tuple) else (self.branches,)
+        names = {pair[0] for pair in pairs if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)}
+        if len(names) < len(pairs):
+            raise SpecError(
+                f"Concat: branches={self.branches!r:.200} must be pairs (name, layer) of different names; use concat(...)"
+            )
+        _check_layers("Concat", dict(pairs))
 
 
 @dataclass(frozen=True, slots=True)

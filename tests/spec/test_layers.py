@@ -180,3 +180,21 @@ def test_module_does_not_import_torch(path):
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     assert modules
     assert not {module.split(".")[0] for module in modules} & {"torch", "torchvision", "timm", "nn"}
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: iz.Chain(()), "Chain.* needs at least one layer"),
+        (lambda: iz.Chain([iz.Act()]), r"layers=\[Act\(\)\] must be a tuple of layers; use chain"),
+        (lambda: iz.Chain((3,)), "Chain: 0=3 must be a layer"),
+        (lambda: iz.Concat(()), "Concat.* needs at least one layer"),
+        (lambda: iz.Concat(3), r"branches=3 must be pairs \(name, layer\) of different names; use concat"),
+        (lambda: iz.Concat((("a", 3),)), "Concat: a=3 must be a layer"),
+        (lambda: iz.Concat(((1, iz.Act()),)), "must be pairs"),
+        (lambda: iz.Concat((("a", iz.Act()), ("a", iz.Conv(4)))), "branches=.* of different names"),
+    ],
+)
+def test_chains_and_branches_are_checked(make, text):
+    with pytest.raises(iz.SpecError, match=text):
+        make()

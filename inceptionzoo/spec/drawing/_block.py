@@ -27,7 +27,8 @@ def canonical_form(layer: Layer, *, widths: bool) -> Layer:
         case Chain():
             return Chain(tuple(canonical_form(step, widths=widths) for step in layer.layers))
         case Concat():
-            return Concat(tuple(("", canonical_form(branch, widths=widths)) for _, branch in layer.branches))
+            branches = enumerate(branch for _, branch in layer.branches)
+            return Concat(tuple((str(index), canonical_form(branch, widths=widths)) for index, branch in branches))
         case Residual():
             shortcut = None if layer.shortcut is None else canonical_form(layer.shortcut, widths=widths)
             return replace(layer, body=canonical_form(layer.body, widths=widths), shortcut=shortcut, drop_path=0.0)
