@@ -77,14 +77,14 @@ def _encode(value: object, path: str, depth: int) -> Any:
         raise SpecError(f"{path[:MAX_TEXT]}... is nested more than {MAX_DEPTH} deep; flatten its chains")
     if isinstance(value, tuple):
         return [_encode(item, where, depth + 1) for item, where in zip(value, _item_paths(value, path), strict=True)]
-    if type(value) in TYPES.values():
-        values = {name: _encode(getattr(value, name), _join(path, name), depth + 1) for name in _hints(type(value))}
-        return {"type": type(value).__name__, **values}
-    if value is None or isinstance(value, bool):
+    kind = type(value).__name__
+    if TYPES.get(kind) is type(value):
+        values = {name: _encode(getattr(value, name), _join(path, name), depth + 1) for name in _hints(TYPES[kind])}
+        return {"type": kind, **values}
+    if value is None or isinstance(value, bool | str):
         return value
-    for plain, kinds in ((str, str), (int, int), (float, Real)):
-        if isinstance(value, kinds):
-            return plain(value)
+    if isinstance(value, Real):
+        return int(value) if isinstance(value, int) else float(value)
     raise SpecError(f"{path}={_short(value)} is code, or a type of your own, and a file holds data only")
 
 
