@@ -26,6 +26,7 @@ from ..spec import (
 )
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
+BUILT_IN = frozenset(REGISTRY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,7 @@ def register_model(
     data: DataConfig | None = None,
     recipe: Recipe | None = None,
     layouts: tuple[Layout, ...] = (),
+    replace: bool = False,
 ) -> None:
     """Register a model, so that `create_model(name)` builds it.
 
@@ -143,16 +145,20 @@ def register_model(
     `num_classes` is the default number of classes. `data` describes the preprocessing; the default is ImageNet's, with
     images of (3, 224, 224). `input_size` (channels, height, width) replaces the size in `data`. `recipe` holds the
     defaults of `fit`. `layouts` are the names that other libraries give to the tensors. `paper` and `about` appear in
-    `model_info`.
+    `model_info`. `replace=True` replaces a model that you have registered under this name before, for example when a notebook
+    cell runs again. Models that exist already keep their network.
 
     Raises:
-        ArgumentError: the name is invalid or already registered, `network` is not a network, or another argument is
-            invalid.
+        ArgumentError: the name is invalid, already registered, or that of a model of this library; `network` is not a
+            network; or another argument is invalid.
     """
     if not isinstance(name, str) or not name or not set(name) <= _NAME:
         raise ArgumentError(f"name={name!r} must be made of letters, digits, '_' and '-'")
-    if name in REGISTRY:
-        raise ArgumentError(f"model {name!r} is already registered; choose another name")
+    check_flag("replace", replace)
+    if name in BUILT_IN:
+        raise ArgumentError(f"model {name!r} is one of this library, which cannot be replaced; choose another name")
+    if name in REGISTRY and not replace:
+        raise ArgumentError(f"model {name!r} is already registered; choose another name, or pass replace=True")
     check_int("num_classes", num_classes, 0)
     if input_size is not None:
         check_size("input_size", input_size, max_channels=MAX_CHANNELS)

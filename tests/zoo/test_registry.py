@@ -108,7 +108,9 @@ def test_register_a_function_and_a_network(clean_registry):
 @pytest.mark.parametrize(
     ("name", "network", "options", "text"),
     [
-        ("googlenet", my_network, {}, "already registered"),
+        ("googlenet", my_network, {}, "is one of this library, which cannot be replaced"),
+        ("googlenet", my_network, {"replace": True}, "is one of this library, which cannot be replaced"),
+        ("fresh", my_network, {"replace": 1}, "replace=1 must be True or False"),
         ("a.b", my_network, {}, "must be made of letters"),
         ("", my_network, {}, "must be made of letters"),
         ("fresh", 7, {}, "must be a network, or a function"),
@@ -127,3 +129,20 @@ def test_bad_registrations_are_refused(clean_registry, name, network, options, t
     with pytest.raises(iz.ArgumentError, match=text):
         iz.register_model(name, network, **options)
     assert before == registry.REGISTRY
+
+
+def test_a_model_of_ones_own_is_replaced_where_asked(clean_registry):
+    iz.register_model("my_net", my_network(width=4))
+    before = iz.create_model("my_net", num_classes=2)
+    with pytest.raises(iz.ArgumentError, match="'my_net' is already registered; choose another name, or pass replace=True"):
+        iz.register_model("my_net", my_network(width=6))
+    assert iz.create_model("my_net").features.conv1.conv.out_channels == 4
+    iz.register_model("my_net", my_network(width=6), num_classes=5, replace=True)
+    after = iz.create_model("my_net")
+    assert (after.features.conv1.conv.out_channels, after.num_classes) == (6, 5)
+    assert before.features.conv1.conv.out_channels == 4
+    with pytest.raises(iz.ArgumentError, match="must be a network"):
+        iz.register_model("my_net", 7, replace=True)
+    assert iz.create_model("my_net").num_classes == 5
+    iz.register_model("my_other", my_network(), replace=True)
+    assert iz.is_model("my_other")
