@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from ..errors import ZooError
+from ..errors import ArgumentError, ZooError
 from ._parser import build_parser
 
 FAILED, INTERRUPTED = 1, 130
@@ -24,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complete(parser)
     options = parser.parse_args(arguments)
     try:
+        _import_modules([*options.imports, *options.later_imports])
         result = options.run(options)
     except (ZooError, OSError) as error:
         print(f"inceptionzoo: {error}", file=sys.stderr)
@@ -33,6 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(result, indent=2, default=dict))
     return 0
+
+
+def _import_modules(names: Sequence[str]) -> None:
+    """Import modules of the user's own, from the current folder too. What they print goes to stderr.
+
+    Raises:
+        ArgumentError: a module cannot be found, or raises an error.
+    """
+    if names and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+            raise ArgumentError(f"--import {name!r} must be the name of a module, for example my_models for my_models.py")
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # a module can raise anything, and can call sys.exit
+            problem = f"{type(error).__name__}: {error}"
+            raise ArgumentError(
+                f"--import {name}: {problem}; pass a module that Python can import from {Path.cwd()}"
+            ) from error
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("inceptionzoo"))
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_import(parser, "imports")
+    _add_import(common, "later_imports")  # a command's parser would overwrite the list of the main parser
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add_command(name: str, help: str, run: Callable[[argparse.Namespace], Any]) -> argparse.ArgumentParser:
@@ -34,6 +36,17 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify_arguments(add_command("verify", "check a weight file", run_verify))
     _add_bench_arguments(add_command("bench", "time models and other libraries", run_bench))
     return parser
+
+
+def _add_import(parser: argparse.ArgumentParser, dest: str) -> None:
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest=dest,
+        metavar="MODULE",
+        help="first import a Python module, for example one that calls register_model; it may be in the current folder",
+    )
 
 
 def _add_list_arguments(command: argparse.ArgumentParser) -> None:
