@@ -3,7 +3,6 @@
 import argparse
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
@@ -39,5 +38,5 @@ if __name__ == "__main__":
     iz.fit(model, DataLoader(train, 64, shuffle=True), held_out, epochs=options.epochs, seed=0, progress=True)
     iz.save_weights(model, options.out, metrics={"val_accuracy": iz.evaluate(model, held_out).accuracy})
     print(f"held-out accuracy {iz.evaluate(model, held_out).accuracy:.3f}; in a new process:", flush=True)
-    again = "import sys, inceptionzoo as iz, compose; m = iz.load_model(sys.argv[1]); print(m.entry.name, m.arguments)"
-    subprocess.run([sys.executable, "-c", again, str(Path(options.out).resolve())], check=True, cwd=Path(__file__).parent)
+    again = "import sys, inceptionzoo as iz; m = iz.load_model(sys.argv[1]); print(m.entry.name, m.arguments)"
+    subprocess.run([sys.executable, "-c", again, options.out], check=True)

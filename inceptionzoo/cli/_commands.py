@@ -62,8 +62,8 @@ def run_verify(options: argparse.Namespace) -> dict[str, Any]:
     if model is None and (faults := find_invalid_values(source.tensors)):
         raise MismatchError(f"{options.path}: {'; '.join(faults[:3])}")
     architecture, layout = "unknown; pass --architecture to check names", ""
-    if model is not None and model.entry is not None:
-        architecture = model.entry.name
+    if model is not None:
+        architecture = model.entry.name if model.entry else "a network without a name"
     if model is not None and model.report is not None:
         layout = model.report.layout
     result = {

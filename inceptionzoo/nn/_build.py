@@ -152,7 +152,8 @@ def build_network(
 ) -> Net:
     """Return the network with random weights, on torch's default device.
 
-    `drop_rate=None` keeps the head's dropout rate. `entry`, `arguments` and `data` become attributes of the `Net`.
+    `drop_rate=None` keeps the head's dropout rate. `entry`, `arguments` and `data` become attributes of the `Net`. `data=None`
+    is ImageNet's preprocessing for images of `in_chans` channels.
 
     Raises:
         ArgumentError: an argument is outside its range; this is checked before anything is allocated.
@@ -168,6 +169,7 @@ def build_network(
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = out_channels(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, head_drop_rate)
+    data = DataConfig().sized(in_chans, 224, 224) if data is None else data
     return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)
 
 

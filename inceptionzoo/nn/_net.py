@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -150,7 +151,7 @@ class Net(Backbone[Tensor]):
         """Remove the stages after the last of `indices`, and the head. Return the indices, as timm does.
 
         `prune_head=False` keeps the head if no stage is removed. `indices` are those of `forward_intermediates`.
-        `save_weights` refuses a pruned model, because `create_model` cannot build it again.
+        A pruned model has no `entry`; `save_weights` writes its network to the file.
 
         Raises:
             ArgumentError: an index is not a level, or a name is not a stage.
@@ -163,7 +164,8 @@ class Net(Backbone[Tensor]):
             head = ClassifierHead(Head(), channels, 0, "", self.head.drop.p)
             self.head = head.to(reference.device).train(self.training)
             self.aux = nn.ModuleDict()
-            self.entry, self.class_names = None, None
+            self.network = replace(self.network, head=Head())
+            self.entry, self.arguments, self.class_names = None, {}, None
         return kept_indices
 
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
 from ..evaluation import Batches, Result, check_loader, length_or_none
 from ..nn import Net, check_device, default_accelerator
+from ..weights import describe_model
 from ._callbacks import Callback
 from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._history import COLUMNS
@@ -231,11 +232,10 @@ class FitConfig:
             if self.resume is True:
                 raise ArgumentError("resume=True needs out, the folder of the training to resume")
             return
-        if self.model.entry is None:
-            raise ArgumentError(
-                f"out={str(self.out)!r} needs a model that can be saved: register_model('my_net', network), then "
-                "create_model('my_net')"
-            )
+        try:
+            describe_model(self.model, class_names=None, metrics=None)
+        except ArgumentError as error:
+            raise ArgumentError(f"out={str(self.out)!r} needs a model that can be saved: {error}") from error
         if self.resume is True and not self.resumes:
             raise ArgumentError(f"resume=True: {self.folder / LAST} does not exist; pass resume='auto' to start without it")
         if self.resumes and isinstance(self.train, Iterator):

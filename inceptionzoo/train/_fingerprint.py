@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import partial
 from typing import Any
 
@@ -9,16 +11,26 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..errors import SpecError
 from ..evaluation import Batches, length_or_none
 from ..nn import Net
+from ..spec import Network, network_to_json
 from ._state import loader_generators
 
 
 def model_fingerprint(model: Net) -> list[Any]:
-    """Return the name, arguments, head and data settings of a model; not its weights."""
-    name = model.entry.name if model.entry else None
+    """Return the name, arguments, head and data settings of a model; not its weights. The name can be a network's digest."""
+    name = model.entry.name if model.entry else network_digest(model.network)
     head = [model.num_classes, model.in_chans, model.global_pool, model.head.drop.p, sorted(model.aux)]
     return [name, repr(sorted(model.arguments.items())), head, model.data.to_json()]
+
+
+def network_digest(network: Network) -> str | None:
+    """Return the SHA-256 digest of a network's data; None if the network contains code, which has no digest."""
+    try:
+        return hashlib.sha256(json.dumps(network_to_json(network), sort_keys=True).encode()).hexdigest()
+    except SpecError:
+        return None
 
 
 def loader_fingerprint(loader: Batches | None) -> list[int | None]:

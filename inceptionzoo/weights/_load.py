@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError, MismatchError, check_flag
 from ..nn import Net, Report
-from ..spec import DataConfig
+from ..spec import DataConfig, first_difference
 from ._adaptation import adapt_tensor
 from ._layout import LayoutMatch, is_batch_counter, is_classifier, match_layout
 from ._metadata import ModelMetadata, model_arguments
@@ -55,9 +55,9 @@ def load_source(model: Net, source: WeightSource, *, new_head: bool = False) -> 
 
 
 def _check_same_model(model: Net, source: WeightSource) -> None:
-    """Check that a file's metadata, if it has any, describes this architecture, and that both or neither are fused."""
+    """Check that a file's metadata, if it has any, names this architecture or none, and that both or neither are fused."""
     name = model.entry.name if model.entry else None
-    if source.metadata is not None and name is not None and source.metadata.architecture != name:
+    if source.metadata is not None and name is not None and source.metadata.architecture not in ("", name):
         raise MismatchError(
             f"{source.name} holds {source.metadata.architecture!r}, the model is {name!r}; use load_model(path), or "
             f"create_model({source.metadata.architecture!r}, weights=path)"
@@ -70,7 +70,10 @@ def _check_same_model(model: Net, source: WeightSource) -> None:
 
 
 def _describe_differences(model: Net, metadata: ModelMetadata) -> dict[str, str]:
-    """Return {name: description} of each argument and preprocessing setting in which a model differs from the saved one."""
+    """Return {name: description} of each argument and preprocessing setting in which a model differs from the saved one.
+
+    Networks whose arguments agree are compared too, at the first place where they differ.
+    """
     ours, theirs = dict(model.arguments), model_arguments(metadata)
     pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
     saved_data = DataConfig.from_json(metadata.data).to_json()
@@ -78,7 +81,10 @@ def _describe_differences(model: Net, metadata: ModelMetadata) -> dict[str, str]
     pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
     if model.class_names is not None and metadata.class_names:
         pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
-    return {key: f"saved with {saved!r}, here {value!r}" for key, (saved, value) in pairs.items() if saved != value}
+    differences = {key: f"saved with {saved!r}, here {value!r}" for key, (saved, value) in pairs.items() if saved != value}
+    if metadata.network is not None and ours == theirs and metadata.network != model.network:
+        differences["network"] = f"{first_difference(metadata.network, model.network)}, the saved value first"
+    return differences
 
 
 def _prepare_values(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-from ..errors import ArgumentError, FileError, check_choice, check_int, check_rate, check_text
+from ..errors import ArgumentError, FileError, SpecError, check_choice, check_int, check_rate, check_text
+from ..models import ENTRIES
 from ..nn import Net, check_class_names
-from ..spec import GLOBAL_POOLS, MAX_CHANNELS, DataConfig
+from ..spec import GLOBAL_POOLS, MAX_CHANNELS, DataConfig, Network, network_from_json, network_to_json
 
 VERSION = 1
 MAX_NAME_LENGTH = 200  # characters
+BUILT_IN = frozenset(entry.name for entry in ENTRIES)
 TYPES = {
     "architecture": str,
     "num_classes": int,
@@ -35,6 +38,10 @@ class ModelMetadata:
 
     `channels_last` is the model's memory format, so that a loaded model computes the same bits; the tensors of the file are
     contiguous either way. `fused` says that the weights are those of a fused model.
+
+    `network` is the network of a model that is not one of this library's, with its `arguments` applied. It is None, and the
+    file has no such key, for a model of this library, and for a registered network that contains code. `architecture` is ""
+    if the network is not registered.
     """
 
     architecture: str
@@ -49,11 +56,14 @@ class ModelMetadata:
     data: Mapping[str, Any]
     class_names: list[str] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    network: Network | None = None
     version: int = VERSION
 
     def to_json(self) -> str:
         """Return the metadata as JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True)
+        values = asdict(replace(self, network=None))
+        del values["network"]
+        return json.dumps(values | ({} if self.network is None else {"network": network_to_json(self.network)}), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Self:
@@ -78,8 +88,10 @@ class ModelMetadata:
                 raise FileError(f"{name} has format version={version!r}, this library reads {VERSION}; upgrade inceptionzoo")
             values.setdefault("fused", False)  # files of the first releases lack it
             known = {item.name for item in fields(cls)}
-            if wrong := sorted(known ^ set(values)):
+            if wrong := sorted((known ^ set(values)) - {"network"}):
                 raise ValueError(f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'unknown'}")
+            if "network" in values:
+                values["network"] = network_from_json(values["network"])
             metadata = cls(**values)
             metadata._check()
         except (ValueError, TypeError, RecursionError) as error:
@@ -98,6 +110,10 @@ class ModelMetadata:
         for key in (self.architecture, *self.arguments, *self.metrics):
             if isinstance(key, str) and len(key) > MAX_NAME_LENGTH:
                 raise ValueError(f"{key[:40]!r}... has {len(key)} characters; a name has at most {MAX_NAME_LENGTH}")
+        if not self.architecture and self.network is None:
+            raise ValueError("architecture='' needs a network")
+        if self.network is not None and not re.fullmatch("[A-Za-z0-9_-]*", self.architecture):
+            raise ValueError(f"architecture={self.architecture!r} must be made of letters, digits, '_' and '-'")
         check_int("num_classes", self.num_classes, 0)
         check_int("in_chans", self.in_chans, 1, MAX_CHANNELS)
         check_choice("global_pool", self.global_pool, GLOBAL_POOLS)
@@ -126,20 +142,16 @@ def describe_model(
     """Return the metadata of a model.
 
     Raises:
-        ArgumentError: the model was not built from a registered name, an argument is not a plain value, or the class names or
-            metrics are invalid.
+        ArgumentError: the model has no name and its network contains code, an argument is not a plain value, or the class
+            names or metrics are invalid.
     """
-    if model.entry is None:
-        raise ArgumentError(
-            "this network has no name to be rebuilt from; call register_model('my_net', network), then create_model('my_net')"
-        )
     names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes)
     numbers = _check_metrics(metrics)
     for key, value in model.arguments.items():
         if not _is_plain(value, 3):
             raise ArgumentError(f"arguments {key}={value!r} must be plain values to be saved: strings, numbers, tuples of them")
     metadata = ModelMetadata(
-        architecture=model.entry.name,
+        architecture=model.entry.name if model.entry else "",
         num_classes=model.num_classes,
         in_chans=model.in_chans,
         global_pool=model.global_pool,
@@ -151,12 +163,32 @@ def describe_model(
         data=model.data.to_json(),
         class_names=None if names is None else list(names),
         metrics=numbers,
+        network=_own_network(model),
     )
     try:
         metadata._check()  # as when the file is read
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"the model cannot be described in a file: {error}") from error
     return metadata
+
+
+def _own_network(model: Net) -> Network | None:
+    """Return the network that the file must hold so that another process can rebuild the model; None if the name is enough.
+
+    Raises:
+        ArgumentError: the network has no name and contains code, which a file cannot hold.
+    """
+    if model.entry is not None and model.entry.name in BUILT_IN:
+        return None
+    try:
+        network_to_json(model.network)
+    except SpecError as error:
+        if model.entry is not None:
+            return None  # loading needs the same registration
+        raise ArgumentError(
+            f"{error}; call register_model('my_net', network), then create_model('my_net'), to save the network by its name"
+        ) from error
+    return model.network
 
 
 def _check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float]:

@@ -23,14 +23,16 @@ def save_weights(
     """Write the model to one .safetensors file, atomically. `load_model` needs only this file to rebuild the model.
 
     The header holds the architecture, its arguments, the preprocessing, `class_names` (by default the model's own),
-    `metrics`, and a digest of every byte. The safetensors package can read the file too.
+    `metrics`, and a digest of every byte. A network of your own is written too, as data. Only a network with an `Op`, or with
+    a callable in its `Style`, must be registered before the file is loaded. The safetensors package can read the file too.
 
     Raises:
-        ArgumentError: the model was not made by `create_model` or is on the meta device, or a class name or metric is invalid.
+        ArgumentError: the model is not a `Net`, its network contains code and has no name, it is on the meta device, or a class
+            name or metric is invalid.
         OSError: the write fails; an old file at `path` is unchanged.
     """
     if not isinstance(model, Net):
-        raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model")
+        raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model or build")
     state = model.state_dict()
     check_materialized(state)
     target, metadata = check_path("path", path), describe_model(model, class_names=class_names, metrics=metrics)

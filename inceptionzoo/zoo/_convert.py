@@ -14,6 +14,7 @@ from ..weights import WeightSource, read_weights, save_weights
 from ..weights.download import is_reference
 from ._create import create_model
 from ._registry import list_models
+from ._restore import build_from_metadata
 
 
 def convert(
@@ -53,13 +54,15 @@ def _load(source: str | os.PathLike[str] | Mapping[str, Any], architecture: str 
     model: Net
     if is_reference(source):
         model = create_model(str(source), **arguments)
-        assert model.entry is not None  # create_model sets it
-        if architecture not in (None, model.entry.name):
-            raise ArgumentError(f"architecture={architecture!r}: {source} holds {model.entry.name!r}; leave out architecture")
+        name = model.entry.name if model.entry else "a network without a name"
+        if architecture not in (None, name):
+            raise ArgumentError(f"architecture={architecture!r}: {source} holds {name!r}; leave out architecture")
     elif architecture:
         model = create_model(architecture, weights=source, **arguments)
     else:
         weights = read_weights(source)
+        if weights.metadata is not None and weights.metadata.network is not None and not arguments:
+            return build_from_metadata(weights)
         model = create_model(_architecture(weights), weights=weights, **arguments)
     return model
 

@@ -140,8 +140,8 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device | Non
 
     Raises:
         FileError: `save_weights` did not write the file, or it is damaged.
-        UnknownModelError: its model is not registered.
-        MismatchError: the weights do not fit the model.
+        UnknownModelError: its model is not registered, and the file does not hold its network.
+        MismatchError: the weights do not fit the model, or another network is registered under its name.
     """
     target = check_device(device)
     source = read_weights(path if is_reference(path) else check_path("path", path))

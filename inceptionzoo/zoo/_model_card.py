@@ -22,7 +22,10 @@ print(iz.predict(model, "image.jpg"))
 
 
 def model_config(model: Net, class_names: Sequence[str] | None) -> dict[str, Any]:
-    """Return the contents of config.json. The architecture is "izoo_NAME", a name that timm itself does not use."""
+    """Return the contents of config.json. The architecture is "izoo_NAME", a name that timm itself does not use.
+
+    NAME is "" for a network without a name.
+    """
     entry = _entry(model)
     arguments = dict(model.arguments)
     if model.global_pool != "avg":
@@ -53,9 +56,9 @@ def model_card(
     entry = _entry(model)
     sections = [
         f"---\n{_front_matter(license, datasets)}\n---",
-        f"# {entry.name}",
+        f"# {entry.name or 'A network without a name'}",
         description,
-        f"{entry.about}. {entry.paper}".strip(". ") + ".",
+        f"{text}." if (text := f"{entry.about}. {entry.paper}".strip(". ")) else "",
         _facts(model, class_names, license),
         _metrics_table(metrics),
         "## Data\n\n" + "\n".join(f"- {name}" for name in datasets) if datasets else "",
@@ -99,5 +102,5 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _entry(model: Net) -> Entry:
-    assert model.entry is not None  # save_pretrained has checked it
-    return model.entry
+    """Return the model's entry; one without a name for a model of `build`."""
+    return model.entry or Entry(name="", network=model.network, paper="", data=model.data)

@@ -59,7 +59,8 @@ class ModelOptions:
 class SourceInfo:
     """What a source says about its model in a file's header, a config.json or a `Published`. None means that it says nothing.
 
-    If `options` is None, they are read off the shapes of the tensors; see `options_from_shapes`.
+    If `options` is None, they are read off the shapes of the tensors; see `options_from_shapes`. `network` is a network of
+    the user's own, with `arguments` applied.
     """
 
     options: ModelOptions | None = None
@@ -67,6 +68,7 @@ class SourceInfo:
     data: DataConfig | None = None
     class_names: tuple[str, ...] | None = None
     channels_last: bool = False
+    network: Network | None = None
 
 
 def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
@@ -99,6 +101,7 @@ def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:
         data=DataConfig.from_json(metadata.data),
         class_names=None if metadata.class_names is None else tuple(metadata.class_names),
         channels_last=metadata.channels_last,
+        network=metadata.network,
     )
 
 

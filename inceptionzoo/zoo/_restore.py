@@ -11,19 +11,21 @@ from ..errors import MismatchError
 from ..inference import folded_network, fuse
 from ..nn import Net, Report, build_network, with_aux
 from ..spec import (
+    DataConfig,
     Entry,
     GlobalPool,
     Network,
     Op,
     Shape,
+    first_difference,
     leaves,
     min_input_size,
     network_cost,
     stage_costs,
 )
-from ..weights import WeightSource, load_source
+from ..weights import ModelMetadata, WeightSource, load_source
 from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
-from ._registry import find_entry, make_network
+from ._registry import REGISTRY, find_entry, make_network
 
 
 def build_from_weights(
@@ -43,11 +45,11 @@ def build_from_weights(
 
     Raises:
         ArgumentError: the source describes its model with a keyword that the entry does not take.
-        WeightsError: the source does not fit the model, or has fewer values than the model that it describes.
+        WeightsError: the source does not fit the model, has fewer values than the model that it describes, or holds another
+            network than the entry.
     """
+    network = _make_network(entry, source, info, arguments)
     arguments = {**info.arguments, **arguments}
-    check_keywords(entry, arguments)
-    network = make_network(entry, arguments)
     fused = source.metadata is not None and source.metadata.fused
     sizes = info.options or options_from_shapes(network, entry, source)
     if info.options or _has_op(network):  # in other cases, nothing is allocated before the shapes are compared
@@ -61,7 +63,7 @@ def build_from_weights(
     if info.data is not None:
         merged["data"] = info.data.sized(merged["in_chans"], *info.data.input_size[1:])
     with torch.device("cpu" if _has_op(network) else "meta"):  # a user's own module may not work on the meta device
-        model = build_network(network, **merged, entry=entry, arguments=arguments)
+        model = build_network(network, **merged, entry=entry if entry.name else None, arguments=arguments)
     model = (with_aux(model) if aux else model).to(dtype=dtype)
     model = fuse(model) if fused else model
     report = load_source(model, source)
@@ -76,14 +78,50 @@ def build_from_metadata(source: WeightSource) -> Net:
     """Return the model that a file of this library describes in its header.
 
     Raises:
-        UnknownModelError: the header's architecture is not registered.
+        UnknownModelError: the header's architecture is not registered, and the header does not hold its network.
         ArgumentError: the header has a keyword that the model does not take.
         WeightsError: as `build_from_weights`.
     """
     metadata = source.metadata
     assert metadata is not None
-    entry = find_entry(metadata.architecture)
+    entry = find_saved_entry(metadata)
     return build_from_weights(entry, source, info_from_metadata(metadata), ModelOptions(), {}, aux=metadata.aux)
+
+
+def find_saved_entry(metadata: ModelMetadata) -> Entry:
+    """Return the registered entry of a file's model, or one that is made of the file's network and not registered.
+
+    The name of the entry is "" if the network has none.
+
+    Raises:
+        UnknownModelError: the architecture is not registered, and the file does not hold its network.
+    """
+    name = metadata.architecture
+    if metadata.network is None or name in REGISTRY:
+        return find_entry(name)
+    data = DataConfig.from_json(metadata.data)
+    return Entry(name=name, network=metadata.network, paper="", num_classes=metadata.num_classes, data=data)
+
+
+def _make_network(entry: Entry, source: WeightSource, info: SourceInfo, arguments: Mapping[str, Any]) -> Network:
+    """Return the network of an entry with the source's arguments and the caller's.
+
+    Raises:
+        ArgumentError: the entry does not take an argument.
+        MismatchError: the source holds another network than the entry gives with the source's arguments.
+    """
+    if info.network is not None and entry.network is info.network:  # `find_saved_entry` made it; info.arguments are applied
+        check_keywords(entry, arguments)
+        return make_network(entry, arguments)
+    check_keywords(entry, {**info.arguments, **arguments})
+    if info.network is not None:
+        difference = first_difference(info.network, make_network(entry, info.arguments))
+        if difference:
+            raise MismatchError(
+                f"{source.name} holds another network than the one registered as {entry.name!r}: {difference}, the file's "
+                "first; register yours under another name, or load the file in a process that does not register it"
+            )
+    return make_network(entry, {**info.arguments, **arguments})
 
 
 def _replace_head(model: Net, num_classes: int, global_pool: GlobalPool, report: Report) -> None:

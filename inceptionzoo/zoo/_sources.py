@@ -14,6 +14,7 @@ from ..weights import WeightSource, fold_input, read_config, read_weight_file, r
 from ..weights.download import CONFIG, HUB, WEIGHTS, open_repository, read_checkpoint
 from ._options import ModelOptions, SourceInfo, check_keywords, first_convolution, info_from_metadata, options_from_shapes
 from ._registry import find_entry, make_network
+from ._restore import find_saved_entry
 
 CacheFolder = str | os.PathLike[str] | None
 Weights = str | os.PathLike[str] | Mapping[str, Any] | WeightSource
@@ -29,12 +30,13 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
     """
     repository = open_repository(reference, cache_dir)
     config, source = repository.read(CONFIG, read_config), repository.read(WEIGHTS, read_weight_file)
-    entry, metadata = find_entry(config.architecture), source.metadata
+    metadata = source.metadata
     if metadata is not None:
         if metadata.architecture != config.architecture:
             difference = f"{CONFIG} says {config.architecture!r}, {WEIGHTS} {metadata.architecture!r}"
             raise FileError(f"{reference}: {difference}; save it again")
-        return entry, source, info_from_metadata(metadata)
+        return find_saved_entry(metadata), source, info_from_metadata(metadata)
+    entry = find_entry(config.architecture)
     common = {item.name for item in fields(ModelOptions)}  # timm lists these among the model's arguments
     arguments = {key: value for key, value in config.arguments.items() if key not in common}
     check_keywords(entry, arguments)
@@ -59,8 +61,9 @@ def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheF
     metadata = source.metadata
     if metadata is not None and metadata.architecture != entry.name:
         raise MismatchError(
-            f"{source.name} holds {metadata.architecture!r}, not {entry.name!r}; use load_model(path), or "
-            f"create_model({metadata.architecture!r}, weights=path)"
+            f"{source.name} holds {metadata.architecture or 'a network without a name'!r}, not {entry.name!r}; use "
+            "load_model(path)"
+            + (f", or create_model({metadata.architecture!r}, weights=path)" if metadata.architecture else "")
         )
     if tag and metadata is None:
         row = entry.weights[tag]

@@ -96,6 +96,54 @@ def test_verify_a_folder(cli, tmp_path, tiny):
     assert "architecture: tiny" in out
 
 
+@pytest.fixture
+def module(tmp_path, monkeypatch, register):
+    """The name of a module in the current folder that registers a model and prints a line."""
+    text = "import inceptionzoo as iz\nprint('hello')\niz.register_model('mine', iz.network(a=iz.Conv(4)), num_classes=2)\n"
+    (tmp_path / "models_for_test.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield "models_for_test"
+    sys.modules.pop("models_for_test", None)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_module_is_imported_first(cli, module, after):
+    command = ("list", "mine", "--import", module) if after else ("--import", module, "list", "mine")
+    assert cli(*command) == (0, "mine\n", "hello\n")
+
+
+def test_several_modules_are_imported_once_each(cli, module):
+    assert json.loads(cli("--import", module, "list", "mine", "--json", "--import", module)[1]) == ["mine"]
+    assert json.loads(cli("info", "mine", "--json", "--import", "json")[1])["num_classes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("absent_for_test", None, "--import absent_for_test: ModuleNotFoundError: No module named"),
+        ("models_for_test.py", "", "'models_for_test.py' must be the name of a module, for example my_models"),
+        ("a/b", None, "'a/b' must be the name of a module"),
+        ("", None, "'' must be the name of a module"),
+        ("raises_for_test", "1 / 0", "--import raises_for_test: ZeroDivisionError: division by zero; pass a module"),
+        ("leaves_for_test", "import sys; sys.exit(3)", "--import leaves_for_test: SystemExit: 3"),
+        ("broken_for_test", "def", "--import broken_for_test: SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named(cli, module, name, text, message):
+    if text:
+        Path(f"{name}.py").write_text(text)
+    code, out, err = cli("list", "mine", "--import", name)
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_verify_a_network_without_a_name(cli, tmp_path):
+    iz.save_weights(iz.build(iz.network(a=iz.Conv(4))), tmp_path / "a.safetensors")
+    code, out, _ = cli("verify", tmp_path / "a.safetensors")
+    assert (code, "architecture: a network without a name\nlayout: inceptionzoo" in out) == (0, True)
+
+
 def test_program_and_module():
     for command in ([Path(sys.executable).with_name("inceptionzoo")], [sys.executable, "-m", "inceptionzoo"]):
         done = subprocess.run([*command, "list", "vgg16"], capture_output=True, text=True, timeout=120)

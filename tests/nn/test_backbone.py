@@ -91,7 +91,7 @@ def test_invalid_indices_are_refused(model, indices, text):
 
 
 @torch.no_grad()
-def test_prune(model):
+def test_prune(model, tmp_path):
     x, pruned = images(), copy.deepcopy(model)
     expected = model.forward_intermediates(x, [0, 2], intermediates_only=True)
     assert pruned.prune_intermediate_layers([0, 2]) == [0, 2]
@@ -99,8 +99,10 @@ def test_prune(model):
     assert pruned(x).equal(expected[1])
     assert (pruned.num_features, pruned.num_classes, len(pruned.feature_info)) == (480, 0, 3)
     assert pruned.min_input_size <= model.min_input_size
-    with pytest.raises(iz.ArgumentError, match="no name to be rebuilt from"):
-        iz.save_weights(pruned, "pruned.safetensors")
+    iz.save_weights(pruned, tmp_path / "pruned.safetensors")
+    again = iz.load_model(tmp_path / "pruned.safetensors")
+    assert (again.network, again.entry) == (pruned.network, None)
+    assert again(x).equal(pruned.eval()(x))
     whole = copy.deepcopy(model)
     assert whole.prune_intermediate_layers(1, prune_head=False) == [4]
     assert whole(x).equal(model(x))
