@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-from ..errors import ArgumentError, MismatchError, check_number, check_size, check_text
+from ..errors import ArgumentError, MismatchError, check_choice, check_number, check_size, check_text
 from ._network import Network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MAX_PIXEL_VALUE = 1e6
 MAX_CHANNELS = 2**16  # of an image
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+CROP_MODES = ("center", "squash", "border")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,10 @@ class DataConfig:
     """The preprocessing of images: `input_size` is (channels, height, width) in pixels, `mean` and `std` are per channel.
 
     Pixel values are between 0 and 1 before `mean` is subtracted and the result is divided by `std`. `crop_pct` is the size of
-    the centre crop as a fraction of the resized image.
+    the centre crop as a fraction of the resized image. `crop_mode` says how an image that is not square is resized before
+    the crop, with timm's names: "center" by its shorter side, so that the crop loses the ends of the longer one; "squash" to
+    the wanted sides, without keeping the proportions, as models trained with Keras expect; "border" by its longer side, with
+    borders in the colour of `mean`.
 
     Raises:
         ArgumentError: a field is outside its range.
@@ -31,6 +35,7 @@ class DataConfig:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     crop_pct: float = 0.875
+    crop_mode: str = "center"
 
     def __post_init__(self) -> None:
         size = self.input_size
@@ -44,6 +49,7 @@ class DataConfig:
             raise ArgumentError(f"interpolation={self.interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
         if not _is_pixel_value(self.crop_pct) or not 0 < self.crop_pct <= 1:
             raise ArgumentError(f"crop_pct={self.crop_pct!r} must be a number with 0 < crop_pct <= 1")
+        check_choice("crop_mode", self.crop_mode, CROP_MODES)
 
     def sized(self, channels: int, height: int, width: int) -> DataConfig:
         """Return the configuration for images of another size.
@@ -57,8 +63,14 @@ class DataConfig:
         return replace(self, input_size=(channels, height, width), mean=mean, std=std)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the configuration as a dict of strings, numbers and lists."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the configuration as a dict of strings, numbers and lists; `crop_mode` only if it is not "center".
+
+        Version 0.1 does not know `crop_mode`, and can read a file without it.
+        """
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if self.crop_mode == "center":
+            del values["crop_mode"]
+        return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

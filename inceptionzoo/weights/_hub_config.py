@@ -71,6 +71,7 @@ def _parse_config(values: object) -> HubConfig:
         "std": _get_numbers(pretrained, "std", float, size[0]),
         "interpolation": _get(pretrained, "interpolation", str, None),
         "crop_pct": _get(pretrained, "crop_pct", float, None),
+        "crop_mode": _get(pretrained, "crop_mode", str, None),
     }
     num_classes = _get(values, "num_classes", int, _get(pretrained, "num_classes", int, 1000))
     pool = _get(values, "global_pool", str, "avg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -76,12 +77,12 @@ def _describe_differences(model: Net, metadata: ModelMetadata) -> dict[str, str]
     """
     ours, theirs = dict(model.arguments), model_arguments(metadata)
     pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
-    saved_data = DataConfig.from_json(metadata.data).to_json()
-    pairs |= {f"data.{key}": (saved_data[key], value) for key, value in model.data.to_json().items()}
+    saved = DataConfig.from_json(metadata.data)
+    pairs |= {f"data.{item.name}": (getattr(saved, item.name), getattr(model.data, item.name)) for item in fields(saved)}
     pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
     if model.class_names is not None and metadata.class_names:
         pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
-    differences = {key: f"saved with {saved!r}, here {value!r}" for key, (saved, value) in pairs.items() if saved != value}
+    differences = {key: f"saved with {old!r}, here {value!r}" for key, (old, value) in pairs.items() if old != value}
     if metadata.network is not None and ours == theirs and metadata.network != model.network:
         differences["network"] = f"{first_difference(metadata.network, model.network)}, the saved value first"
     return differences

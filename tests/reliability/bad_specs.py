@@ -36,6 +36,7 @@ DATA: Table = {
     "std": (0.5, (0.5,), (0.0, 0.5, 0.5), (-1.0, 0.5, 0.5), (NAN, 0.5, 0.5)),
     "interpolation": CHOICES,
     "crop_pct": (0, 1.5, NAN, "1", True),
+    "crop_mode": CHOICES,
 }
 
 

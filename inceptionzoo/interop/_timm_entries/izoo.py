@@ -113,7 +113,8 @@ def _apply_pretrained_cfg(model: Net) -> None:
     """Set the model's preprocessing and class names to those of its `pretrained_cfg`."""
     config = model.pretrained_cfg
     size, mean, std = (tuple(config[key]) for key in ("input_size", "mean", "std"))
-    data = DataConfig(input_size=size, mean=mean, std=std, interpolation=config["interpolation"], crop_pct=config["crop_pct"])
+    others = {key: config[key] for key in ("interpolation", "crop_pct", "crop_mode") if key in config}
+    data = DataConfig(input_size=size, mean=mean, std=std, **others)
     model.data = data.sized(model.in_chans, *size[1:])
     names = config.get("label_names")
     if names and model.num_classes == len(names) == len(set(names)):
@@ -134,6 +135,7 @@ def _pretrained_cfg(entry: Entry, weights: Published | None) -> PretrainedCfg:
         std=data.std,
         interpolation=data.interpolation,
         crop_pct=data.crop_pct,
+        crop_mode=data.crop_mode,
         min_input_size=(data.input_size[0], side, side),
         num_classes=weights.num_classes if weights else entry.num_classes,
         pool_size=(last_map.height, last_map.width),
