@@ -5,6 +5,7 @@
     ├── ArgumentError      an invalid argument, or an unknown keyword
     │   └── UnknownModelError  a name that is not in the registry
     ├── InputError         images that do not fit the network
+    ├── ImageError         an image file that cannot be read
     ├── WeightsError       weights that cannot be read or do not fit the model
     │   ├── FileError      not a weight file, or a damaged one
     │   ├── MismatchError  keys, shapes or values that do not fit the model
@@ -45,6 +46,10 @@ class UnknownModelError(ArgumentError, LookupError):
 
 class InputError(ZooError, ValueError):
     """The images do not fit the network."""
+
+
+class ImageError(ZooError, OSError):
+    """The file is not an image, or is damaged."""
 
 
 class WeightsError(ZooError):

@@ -1,14 +1,16 @@
-"""Models by name: the registry, creating, loading, publishing, converting, ensembles, predictions, summaries, drawings."""
+"""Models by name: the registry, creating, loading, publishing, ensembles, images, predictions, summaries, drawings."""
 
 from ._convert import convert
 from ._create import create_model, load_model
 from ._ensemble import Ensemble
-from ._predict import predict, transforms
+from ._image import open_image
+from ._predict import predict
 from ._publish import push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
 from ._render import Drawing, draw, summary
 from ._restore import build_from_metadata
 from ._sources import load_published
+from ._transforms import transforms
 
 __all__ = [
     "REGISTRY",
@@ -26,6 +28,7 @@ __all__ = [
     "load_published",
     "make_network",
     "model_info",
+    "open_image",
     "predict",
     "push_to_hub",
     "register_model",

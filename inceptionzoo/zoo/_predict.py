@@ -1,67 +1,71 @@
-"""Preprocess an image for a model and predict its class."""
+"""Preprocess images for a model and predict their classes."""
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
+import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, check_flag, check_int, suggestion
+from ..errors import ArgumentError, check_int
 from ..evaluation import evaluation_mode
-from ..nn import FeatureNet, Net
+from ..nn import Net
 from ..spec import DataConfig
+from ._decode import MODES
 from ._ensemble import Ensemble
+from ._transforms import data_config, transforms
 
-PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels
+Prediction: TypeAlias = list[tuple[str, float]]
 
-
-def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
-    """Return the model's preprocessing: a function from a PIL image to a Tensor (c, h, w) of the model's input size.
-
-    It is `timm.data.create_transform` with the input size, mean, standard deviation, interpolation and crop of
-    `model.data`. With `training=True` it also augments the image. `options` are further arguments of that
-    function, for example `scale=(0.5, 1.0)` or `vflip=0.5`.
-
-    Raises:
-        ArgumentError: `model` is not a model of this library, `training` is not a bool, or an option is unknown.
-    """
-    from timm.data.transforms_factory import create_transform
-
-    data = getattr(model, "data", None)
-    if not isinstance(data, DataConfig):
-        raise ArgumentError(f"model of type {type(model).__name__} must be a model of this library; see create_model")
-    check_flag("training", training)
-    accepted = inspect.signature(create_transform).parameters
-    if unknown := next((key for key in options if key not in accepted), None):
-        hint = f"{suggestion(unknown, accepted)} It takes {', '.join(accepted)}"
-        raise ArgumentError(f"transforms: unknown option {unknown}={options[unknown]!r}{hint}")
-    settings = {
-        "input_size": data.input_size,
-        "mean": data.mean,
-        "std": data.std,
-        "interpolation": data.interpolation,
-        "crop_pct": data.crop_pct,
-        "is_training": training,
-    }
-    transform: Callable[[Any], Tensor] = create_transform(**{**settings, **options})
-    return transform
+SLACK = 0.1  # by how much of the range of pixels a resized float image may exceed it: bicubic interpolation overshoots
 
 
-def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None) -> list[tuple[str, float]]:
+@overload
+def predict(
+    model: Net | Ensemble,
+    image: list[Any] | tuple[Any, ...] | Generator[Any, None, None],
+    *,
+    topk: int | None = None,
+    batch_size: int = 32,
+) -> list[Prediction]: ...
+@overload
+def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch_size: int = 32) -> Prediction: ...
+def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch_size: int = 32) -> Any:
     """Return (class name, probability) for the classes of an image, the most probable first.
 
-    `image` is a path, a PIL image, or a Tensor (c, h, w) from `transforms(model)`. `topk` limits the number of classes.
-    Without class names, the names are the indices "0", "1", ... The model runs in evaluation mode; its mode is restored.
+    - `image` is whatever `open_image` takes, for example a path, bytes, a PIL image or a NumPy array, and is read by
+      `transforms(model)`. A Tensor (c, h, w) of uint8 holds pixels from 0 to 255; a floating-point Tensor is the result of
+      `transforms(model)`.
+    - A list, tuple or iterator of images gives a list of such answers in the same order, computed `batch_size` images at a
+      time, for example `predict(model, Path("moles").glob("*.jpg"))`.
+    - The path of a folder gives a dict {path: answer}, sorted by path, of the images in it and in its folders. Images are the
+      files with the extensions that torchvision's ImageFolder reads.
+
+    `topk` limits the number of classes. Without class names, the names are the indices "0", "1", ... The model runs in
+    evaluation mode; its mode is restored.
 
     Raises:
-        ArgumentError: the model has no classes, `image` has the wrong type or shape, or `topk` is below 1.
+        ArgumentError: the model has no classes; `image` has the wrong type or shape, or values that `transforms(model)`
+            cannot give; the folder has no images; `topk` or `batch_size` is below 1.
         InputError: a Tensor is too small for the network or has the wrong number of channels.
-        OSError: the file cannot be read, or is not an image.
+        ImageError: a file is not an image, or is damaged. The message names the file.
+        OSError: a file cannot be opened.
     """
+    _check_arguments(model, topk, batch_size)
+    if isinstance(image, str | os.PathLike) and os.path.isdir(image):
+        paths = _image_paths(Path(image))
+        return dict(zip(paths, _predict_all(model, paths, topk, batch_size), strict=True))
+    is_file = hasattr(image, "read")  # files are iterators too
+    if isinstance(image, list | tuple) or (isinstance(image, Iterator) and not is_file):
+        return list(_predict_all(model, image, topk, batch_size))
+    return next(_predict_all(model, [image], topk, 1))
+
+
+def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
     data, num_classes = getattr(model, "data", None), getattr(model, "num_classes", None)
     if not isinstance(data, DataConfig) or not isinstance(num_classes, int):
         raise ArgumentError(
@@ -69,34 +73,69 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None) -> li
         )
     if topk is not None:
         check_int("topk", topk, 1)
+    check_int("batch_size", batch_size, 1)
     if not num_classes:
         raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
-    parameter = next(model.parameters())
-    x = _prepare(model, image).to(parameter.device, parameter.dtype)
-    with evaluation_mode(model):
-        probabilities = model(x[None]).float().softmax(1)[0]
-    names = model.class_names or tuple(map(str, range(num_classes)))
-    order = probabilities.argsort(descending=True)[:topk]
-    return [(names[index], float(probabilities[index])) for index in order.tolist()]
 
 
-def _prepare(model: Net | Ensemble, image: Any) -> Tensor:
-    """Return the image as a Tensor (c, h, w)."""
-    from PIL import Image
+def _image_paths(folder: Path) -> list[str]:
+    """Return the paths of the images in a folder and its folders, sorted."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    if isinstance(image, Tensor):
+    paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
+    if not paths:
+        raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(IMG_EXTENSIONS)}")
+    return paths
+
+
+def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None, batch_size: int) -> Iterator[Prediction]:
+    """Yield the answer for each image. Consecutive images of one size run as a batch."""
+    parameter, prepare, remaining = next(model.parameters()), transforms(model), iter(images)
+    while chunk := list(islice(remaining, batch_size)):
+        tensors = [_prepare(model, prepare, image).to(parameter.device, parameter.dtype) for image in chunk]
+        for _, group in groupby(tensors, key=lambda tensor: tensor.shape):
+            with evaluation_mode(model):
+                logits = model(torch.stack(list(group)))
+            yield from _describe_logits(model, logits, topk)
+
+
+def _describe_logits(model: Net | Ensemble, logits: Tensor, topk: int | None) -> list[Prediction]:
+    """Return (class name, probability), the most probable first, for each row of logits (n, num_classes)."""
+    probabilities = logits.float().softmax(1)
+    names = model.class_names or tuple(map(str, range(model.num_classes)))
+    order = probabilities.argsort(1, descending=True)[:, :topk]
+    values = probabilities.gather(1, order)
+    pairs = zip(order.tolist(), values.tolist(), strict=True)
+    return [[(names[index], value) for index, value in zip(*row, strict=True)] for row in pairs]
+
+
+def _prepare(model: Net | Ensemble, prepare: Callable[[Any], Tensor], image: Any) -> Tensor:
+    """Return the image as a Tensor (c, h, w) that is normalised as the model expects."""
+    if isinstance(image, Tensor) and image.is_floating_point():
         if image.ndim != 3:
-            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass one image at a time")
+            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass a batch as list(images)")
+        _check_range(image, data_config(model))
         return image
-    if isinstance(image, str | os.PathLike):
-        with Image.open(Path(image)) as opened:
-            image = opened.convert(_pil_mode(model))
-    if not isinstance(image, Image.Image):
-        raise ArgumentError(f"image of type {type(image).__name__}: predict takes a path, a PIL image or a Tensor (c, h, w)")
-    return transforms(model)(image.convert(_pil_mode(model)))
+    if model.in_chans not in MODES:
+        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")
+    return prepare(image)
 
 
-def _pil_mode(model: Net | Ensemble) -> str:
-    if model.in_chans not in PIL_MODES:
-        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a Tensor (c, h, w)")
-    return PIL_MODES[model.in_chans]
+def _check_range(image: Tensor, data: DataConfig) -> None:
+    """Check that the values of a Tensor (c, h, w) are among those that the normalisation of `data` can give.
+
+    Raises:
+        ArgumentError: they are not.
+    """
+    if len(image) != len(data.mean) or not image.numel():
+        return  # the model refuses it
+    mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (data.mean, data.std))
+    pixels = image.detach().float() * std + mean
+    low, high = float(pixels.min()), float(pixels.max())
+    if not -SLACK <= low <= high <= 1 + SLACK:  # False for nan
+        lowest, highest = float(image.min()), float(image.max())
+        raise ArgumentError(
+            f"image: a Tensor with values from {lowest:.4g} to {highest:.4g} is not normalised as model.data says, which gives "
+            f"{float((-mean / std).min()):.4g} to {float(((1 - mean) / std).max()):.4g}; pass transforms(model)(image), or "
+            "pixels from 0 to 255 as uint8"
+        )

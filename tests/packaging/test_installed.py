@@ -13,7 +13,7 @@ import torch
 
 model = iz.create_model("googlenet_cifar", num_classes=2).eval()
 iz.save_weights(model, "mine.safetensors", class_names=["benign", "malignant"])
-again, x = iz.load_model("mine.safetensors"), torch.randn(1, 3, 32, 32)
+again, x = iz.load_model("mine.safetensors"), torch.rand(1, 3, 32, 32)
 assert torch.equal(model(x), again(x))
 print(iz.predict(again, x[0])[0][0])
 """

@@ -138,7 +138,15 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
         ),
         "predict": (
             partial(iz.predict, model=model, image=BATCH[0][0][0]),
-            {"model": NOT_MODELS, "image": (7, None, ["x"], BATCH[0][0], np.zeros(3)), "topk": (*NOT_INTS, 0, -1)},
+            {
+                "model": NOT_MODELS,
+                "image": (7, None, [7], BATCH[0][0], np.zeros(3)),
+                **dict.fromkeys(("topk", "batch_size"), (*NOT_INTS, 0, -1)),
+            },
+        ),
+        "open_image": (
+            partial(iz.open_image, np.zeros((2, 2), np.uint8)),
+            {"channels": (*NOT_INTS, 0, 2, True), "background": ("nonsense", 7, None), "max_value": (*NUMBERS, 0)},
         ),
         "transforms": (partial(iz.transforms, model=model), {"model": NOT_MODELS, "training": FLAGS, "nonsense": (1,)}),
         "with_aux": (partial(iz.with_aux, model=model), {"model": NOT_MODELS}),

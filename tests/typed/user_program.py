@@ -134,6 +134,8 @@ def judge(model: iz.Net | iz.Ensemble, batches: Pairs) -> float:
     prepare = assert_type(iz.transforms(model, training=True, scale=(0.5, 1.0)), Callable[[Any], Tensor])
     prepare(Image.new("RGB", (8, 8)))
     assert_type(iz.predict(model, "mole.jpg", topk=1), list[tuple[str, float]])
+    assert_type(iz.predict(model, ["mole.jpg", b"bytes"], batch_size=2), list[list[tuple[str, float]]])
+    assert_type(iz.open_image("mole.jpg", channels=1, background="black", max_value=4095), Image.Image)
     return result.auc
 
 

@@ -1,9 +1,16 @@
 """predict and transforms."""
 
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from helpers import noise, tiny_network
 from PIL import Image
+from timm.data import create_transform
+from torch import Tensor
 
 import inceptionzoo as iz
 
@@ -65,7 +72,213 @@ def test_refusals(model, picture):
         iz.transforms(model, vflop=0.5)
     with pytest.raises(iz.ArgumentError, match="image of type int"):
         iz.predict(model, 7)
+    with pytest.raises(iz.ArgumentError, match="batch_size=0 must be an int from 1 to"):
+        iz.predict(model, picture, batch_size=0)
     with pytest.raises(iz.ArgumentError, match=r"image of shape \(1, 3, 48, 48\) must have shape \(c, h, w\)"):
         iz.predict(model, torch.zeros(1, 3, 48, 48))
     with pytest.raises(iz.ArgumentError, match="in_chans=5 takes no image file"):
         iz.predict(iz.create_model("googlenet_cifar", in_chans=5), picture)
+
+
+def tiny(in_chans: int = 3) -> iz.Net:
+    """Return a small model of two classes for images of 16 px."""
+    torch.manual_seed(0)
+    model = iz.build(tiny_network(), in_channels=in_chans).eval()
+    model.reset_classifier(2)
+    model.set_input_size(16)
+    return model
+
+
+def probability(model: iz.Net, image: object) -> float:
+    return dict(iz.predict(model, image))["0"]
+
+
+GREY = np.linspace(0, 255, 20 * 30).reshape(20, 30).round().astype(np.uint8)
+FORMS = {
+    "PNG": lambda folder: saved(Image.fromarray(GREY), folder / "x.png"),
+    "TIFF": lambda folder: saved(Image.fromarray(GREY).convert("RGB"), folder / "x.tif"),
+    "BMP": lambda folder: saved(Image.fromarray(GREY), folder / "x.bmp"),
+    "palette": lambda folder: saved(Image.fromarray(GREY).convert("P"), folder / "x.gif"),
+    "opaque": lambda folder: saved(Image.fromarray(GREY).convert("RGBA"), folder / "x.png"),
+    "16 bits": lambda folder: saved(Image.fromarray(GREY.astype(np.uint16) * 257), folder / "x.png"),
+    "CMYK": lambda folder: saved(Image.fromarray(GREY).convert("CMYK"), folder / "x.tif"),
+    "bytes": lambda folder: saved(Image.fromarray(GREY), folder / "x.png").read_bytes(),
+    "array": lambda _: GREY,
+    "uint16 array": lambda _: GREY.astype(np.uint16) * 257,
+    "float array": lambda _: GREY / 255,
+    "uint8 Tensor": lambda _: torch.from_numpy(GREY)[None],
+    "uint8 Tensor in colour": lambda _: torch.from_numpy(GREY).expand(3, -1, -1),
+}
+
+
+def saved(image: Image.Image, path: Path) -> Path:
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("in_chans", [1, 3, 4])
+def test_the_form_of_a_picture_does_not_change_the_answer(tmp_path, form, in_chans):
+    model, source = tiny(in_chans), FORMS[form](tmp_path)
+    expected = probability(model, Image.fromarray(GREY))
+    assert probability(model, source) == pytest.approx(expected, abs=1e-6)
+    assert probability(model, iz.transforms(model)(source)) == pytest.approx(expected, abs=1e-6)
+    assert probability(model, Image.fromarray(255 - GREY)) != pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "F", "I;16"])
+@pytest.mark.parametrize("training", [False, True])
+def test_transforms_convert_every_mode(mode, training):
+    for in_chans in (1, 3, 4):
+        prepare = pickle.loads(pickle.dumps(iz.transforms(tiny(in_chans), training=training)))
+        assert prepare(Image.new(mode, (20, 30))).shape == (in_chans, 16, 16)
+
+
+def test_transforms_in_three_parts_and_of_five_channels():
+    first, second, third = iz.transforms(tiny(), training=True, separate=True)
+    assert third(second(first(GREY))).shape == (3, 16, 16)
+    prepare = iz.transforms(iz.create_model("googlenet_cifar", in_chans=5))
+    assert prepare(torch.rand(5, 40, 50)).shape == (5, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.full((3, 16, 16), 255.0),
+        torch.full((3, 16, 16), 3.3),
+        torch.full((3, 16, 16), -2.6),
+        torch.full((3, 16, 16), torch.nan),
+        torch.full((3, 16, 16), torch.inf),
+        noise(3, 16, 16) * 2,
+    ],
+    ids=["pixels as floats", "too bright", "too dark", "nan", "inf", "noise"],
+)
+def test_values_that_the_normalisation_cannot_give_are_refused(image):
+    with pytest.raises(
+        iz.ArgumentError, match=r"is not normalised as model.data says, which gives -2\.118 to 2\.64; pass trans"
+    ):
+        iz.predict(tiny(), image)
+    with pytest.raises(iz.ArgumentError, match="not normalised"):
+        iz.predict(tiny(), [torch.zeros(3, 16, 16), image])
+
+
+def test_the_ends_of_the_range_and_an_overshoot_are_accepted():
+    model = tiny()
+    for value in (0, 255):
+        iz.predict(model, iz.transforms(model)(Image.new("RGB", (16, 16), (value,) * 3)))
+    iz.predict(model, torch.full((3, 16, 16), 2.5))
+    iz.predict(model, torch.full((3, 16, 16), -2.1).bfloat16())
+
+
+def test_integers_other_than_bytes_are_refused():
+    with pytest.raises(iz.ArgumentError, match="dtype int64, which does not say which value is white"):
+        iz.predict(tiny(), torch.zeros(3, 16, 16, dtype=torch.int64))
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Write seven images into two folders, and a text file."""
+    paths = []
+    for index in range(7):
+        values = np.random.default_rng(index).integers(0, 256, (20, 20 + index, 3), dtype=np.uint8)
+        (folder / "ab"[index % 2]).mkdir(exist_ok=True)
+        paths.append(saved(Image.fromarray(values), folder / "ab"[index % 2] / f"{index}.{'PNG' if index == 3 else 'png'}"))
+    (folder / "a" / "notes.txt").write_text("no image")
+    return paths
+
+
+class Counted(torch.nn.Module):
+    """Keep the batch sizes of a hooked model."""
+
+    def __init__(self, model: iz.Net) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        model.register_forward_pre_hook(lambda _, inputs: self.sizes.append(len(inputs[0])))
+
+
+def close(answers: object, expected: object) -> bool:
+    return [[name for name, _ in answer] for answer in answers] == [
+        [name for name, _ in answer] for answer in expected
+    ] and all(
+        value == pytest.approx(other, abs=1e-6)
+        for answer, reference in zip(answers, expected, strict=True)
+        for (_, value), (_, other) in zip(answer, reference, strict=True)
+    )
+
+
+def test_lists_and_folders_run_in_batches(tmp_path):
+    model, paths = tiny(), pictures(tmp_path)
+    expected = [iz.predict(model, path) for path in paths]
+    assert len({round(answer[0][1], 6) for answer in expected}) == 7
+    counted = Counted(model)
+    assert close(iz.predict(model, paths, batch_size=3), expected)
+    assert counted.sizes == [3, 3, 1]
+    assert close(iz.predict(model, tuple(map(str, paths))), expected)
+    assert close(iz.predict(model, (path for path in paths)), expected)
+    assert close(iz.predict(model, iter(paths), topk=1), [answer[:1] for answer in expected])
+    mixed = [
+        paths[0],
+        Image.open(paths[1]),
+        paths[2].read_bytes(),
+        iz.transforms(model)(paths[3]),
+        np.asarray(Image.open(paths[4])),
+    ]
+    assert close(iz.predict(model, mixed), expected[:5])
+    answers = iz.predict(model, tmp_path, batch_size=4)
+    assert list(answers) == sorted(map(str, paths))
+    assert close(list(answers.values()), [expected[paths.index(Path(path))] for path in answers])
+    assert iz.predict(model, str(tmp_path / "a")).keys() == {str(path) for path in paths[::2]}
+    assert iz.predict(model, []) == []
+
+
+def test_tensors_of_several_sizes_keep_their_order():
+    model = tiny()
+    tensors = [noise(3, size, 16, seed=size).clamp(-1, 1) for size in (16, 24, 24, 16)]
+    assert close(iz.predict(model, tensors), [iz.predict(model, tensor) for tensor in tensors])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    model, paths = tiny(), pictures(tmp_path)
+    paths[5].write_bytes(paths[5].read_bytes()[:200])
+    for images in (paths, tmp_path):
+        with pytest.raises(iz.ImageError, match="5.png is a damaged image"):
+            iz.predict(model, images)
+    with pytest.raises(FileNotFoundError, match="missing.png"):
+        iz.predict(model, [paths[0], tmp_path / "missing.png"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(iz.ArgumentError, match="empty' has no image; images are files with .jpg"):
+        iz.predict(model, tmp_path / "empty")
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("in_chans", [1, 3])
+def test_crop_mode_is_timms(mode, in_chans):
+    model, image = tiny(in_chans), Image.fromarray(GREY).convert("L" if in_chans == 1 else "RGB")
+    model.data = replace(model.data, crop_mode=mode)
+    data = model.data
+    theirs = create_transform(
+        data.input_size, mean=data.mean, std=data.std, interpolation="bilinear", crop_pct=data.crop_pct, crop_mode=mode
+    )
+    prepared: Tensor = iz.transforms(model)(image)
+    assert prepared.equal(theirs(image))
+    assert iz.transforms(tiny(in_chans), crop_mode=mode)(image).equal(prepared)
+    assert prepared.equal(iz.transforms(tiny(in_chans))(image)) == (mode == "center")
+    assert iz.predict(model, image) == iz.predict(model, prepared)
+
+
+def test_crop_mode_travels_with_the_model(tmp_path, register):
+    register("squashed", tiny_network(), data=iz.DataConfig(input_size=(3, 16, 16), crop_mode="squash"), num_classes=2)
+    register("centred", tiny_network(), data=iz.DataConfig(input_size=(3, 16, 16)), num_classes=2)
+    model = iz.create_model("squashed").eval()
+    assert model.pretrained_cfg["crop_mode"] == "squash"
+    iz.save_weights(model, tmp_path / "file.safetensors")
+    iz.save_pretrained(model, tmp_path / "folder")
+    assert iz.load_model(tmp_path / "file.safetensors").data == model.data
+    assert iz.create_model(f"local-dir:{tmp_path}/folder").data == model.data
+    plain = iz.create_model("centred")
+    assert "crop_mode" not in plain.data.to_json()  # version 0.1 reads the file
+    plain.data = model.data
+    iz.save_weights(iz.create_model("centred"), tmp_path / "centred.safetensors")
+    report = iz.load_weights(plain, tmp_path / "centred.safetensors")
+    assert "saved with 'center', here 'squash'" in str(report)
+    with pytest.raises(iz.ArgumentError, match="crop_mode='crop' must be one of 'center', 'squash', 'border'"):
+        iz.DataConfig(crop_mode="crop")

@@ -1,0 +1,119 @@
+"""Open an image as an image viewer shows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import ArgumentError, ImageError, ZooError, check_choice, check_number
+from ._decode import MODES, convert_mode, decode
+from ._pixels import scale_to_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SOURCES = "a path, bytes, a binary file, a PIL image, a NumPy array (h, w), (h, w, 3) or (h, w, 4), or a Tensor (c, h, w)"
+
+
+def open_image(source: Any, *, channels: int = 3, background: str = "white", max_value: float | None = None) -> Image.Image:
+    """Return an image as an image viewer shows it: a PIL image of mode "L", "RGB" or "RGBA" for 1, 3 or 4 `channels`.
+
+    Use it as the loader of a data set, so that training sees the same pixels as `predict`:
+    `ImageFolder(folder, iz.transforms(model), loader=iz.open_image)`. It can be pickled, also in a `functools.partial`.
+
+    - `source` is a path, bytes, a binary file, a PIL image, a NumPy array (h, w), (h, w, 3) or (h, w, 4), or a Tensor
+      (c, h, w). Arrays are in the order RGB. Of a file with several frames or pages, the first is read.
+    - The image is turned as its EXIF orientation says.
+    - Transparent images are composed over `background`, a colour that Pillow knows, such as "black" or "#7c7468". With 4
+      channels the alpha channel is kept, and the hidden colour of transparent pixels is replaced by black.
+    - Palettes and the modes CMYK, YCbCr, LAB and HSV are converted to RGB, without their colour profile.
+    - Images of more than 8 bits are scaled from 0..`max_value` to 8 bits. By default `max_value` is 65535 for 16 bits, 1 for
+      floating point, and what a TIFF file states for 12 bits. `max_value` has no effect on 8-bit images.
+
+    Raises:
+        ArgumentError: `source` has the wrong type, shape or dtype, or the pixels do not say which value is white: 32-bit
+            integers, values above white, or a 16-bit image without a value above 16383, which probably has fewer bits.
+        ImageError: the file is not an image, or is damaged. The message names the file.
+        OSError: the file cannot be opened.
+    """
+    from PIL import Image
+
+    check_choice("channels", channels, MODES)
+    _check_background(background)
+    if max_value is not None:
+        check_number("max_value", max_value)
+        if max_value == 0:
+            raise ArgumentError("max_value=0 must be the value of white, above 0")
+    if isinstance(source, Tensor | np.ndarray):
+        return convert_mode(_from_array(source, max_value), channels, background)
+    if isinstance(source, Image.Image):
+        name = getattr(source, "filename", "") or "image"
+        with _errors_that_name(name):
+            return decode(source, channels, background, max_value, name)
+    name, file = _as_file(source)
+    with _errors_that_name(name), Image.open(file) as image:
+        return decode(image, channels, background, max_value, name)
+
+
+def _check_background(background: object) -> None:
+    from PIL import ImageColor
+
+    try:
+        ImageColor.getrgb(background)  # type: ignore[arg-type]  # the error is caught
+    except (ValueError, AttributeError, TypeError) as error:
+        hint = "a colour that Pillow knows, for example 'white' or '#7c7468'"
+        raise ArgumentError(f"background={background!r} must be {hint}") from error
+
+
+def _as_file(source: Any) -> tuple[str, Any]:
+    """Return a name for error messages, and what `Image.open` takes."""
+    if isinstance(source, str | os.PathLike):
+        return str(source), Path(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"image of {len(source):,} bytes", BytesIO(source)
+    if hasattr(source, "read"):
+        return str(getattr(source, "name", "image file")), source
+    raise ArgumentError(f"image of type {type(source).__name__} must be {SOURCES}")
+
+
+@contextmanager
+def _errors_that_name(name: str) -> Iterator[None]:
+    """Raise what Pillow raises for a damaged file as an ImageError that names the file."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except (ZooError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not an image that Pillow can read; replace or remove the file") from error
+    except Exception as error:  # Pillow's decoders raise many types
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's
+            raise
+        raise ImageError(f"{name} is a damaged image, or not one: {error}; replace or remove the file") from error
+
+
+def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) -> Image.Image:
+    from PIL import Image
+
+    shape, kind = tuple(source.shape), "Tensor" if isinstance(source, Tensor) else "array"
+    name = f"image {kind} of shape {shape}"
+    if isinstance(source, Tensor):
+        tensor = source.detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        values = tensor.permute(1, 2, 0).numpy() if tensor.ndim == 3 else tensor.numpy()[None]
+    else:
+        values = source
+    is_grey = values.ndim == 2 and kind == "array"
+    if not values.size or not (is_grey or (values.ndim == 3 and values.shape[2] in MODES)):
+        layout = "(c, h, w) with 1, 3 or 4 channels" if kind == "Tensor" else "(h, w), (h, w, 3) or (h, w, 4)"
+        raise ArgumentError(f"image of shape {shape} must have shape {layout}; of several images, pass a list")
+    pixels = scale_to_bytes(values, max_value, name)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
