@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -30,6 +30,18 @@ def length_or_none(loader: object) -> int | None:
         return len(loader)  # type: ignore[arg-type]  # the TypeError is caught
     except TypeError:
         return None
+
+
+def explain_read_errors(loader: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of a loader; an error of reading a file says how to find the file."""
+    try:
+        yield from loader
+    except OSError as error:
+        error.add_note(
+            "The data set could not read one of its files. If the message does not name it, read images with iz.open_image: "
+            "ImageFolder(folder, iz.transforms(model), loader=iz.open_image)"
+        )
+        raise
 
 
 def unpack_batch(batch: Any) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
 from ..errors import ArgumentError
-from ._batches import Batches, unpack_batch
+from ._batches import Batches, explain_read_errors, unpack_batch
 from ._distributed import DistributedContext, seed_everything
 
 LOADER_OPTIONS = (  # the options of a DataLoader that its sharded copy keeps
@@ -71,7 +71,7 @@ class ShardedLoader:
     def __iter__(self) -> Iterator[Shard]:
         rank, world_size = self.context.rank, self.context.world_size
         start = 0
-        for images, targets in map(unpack_batch, self._local_loader):
+        for images, targets in map(unpack_batch, explain_read_errors(self._local_loader)):
             if self._sampler is not None:
                 size, checksum = self._sampler.full_batches.popleft()
             else:
