@@ -103,7 +103,7 @@ def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[I
 
     @cache
     def read(path: str) -> Image.Image:
-        image = Image.open(path).convert("RGB")
+        image = iz.open_image(path)
         scale = side / min(image.size)
         return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 
@@ -125,7 +125,7 @@ def data_sets(asked: argparse.Namespace, folder: Path, model: iz.Net) -> tuple[I
 
 def own_statistics(data: iz.DataConfig, paths: list[str]) -> iz.DataConfig:
     """Return the preprocessing with the mean and standard deviation of these images. It is saved with the model."""
-    small = [Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BOX) for path in paths]
+    small = [iz.open_image(path).resize((32, 32), Image.Resampling.BOX) for path in paths]
     values = torch.stack([pil_to_tensor(image) for image in small]) / 255
     mean, deviation = (measure.tolist() for measure in (values.mean((0, 2, 3)), values.std((0, 2, 3))))
     return replace(data, mean=tuple(mean), std=tuple(deviation))

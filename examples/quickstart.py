@@ -75,12 +75,14 @@ def data_sets(folder: Path, model: iz.Net, *, flip: bool) -> tuple[ImageFolder, 
     augmented = iz.transforms(model, training=True, scale=(0.7, 1.0), hflip=0.5 if flip else 0.0)
     plain = iz.transforms(model)
     if training_folder(folder) != folder:
-        return ImageFolder(folder / "train", augmented), ImageFolder(folder / "val", plain)
+        parts = ((folder / "train", augmented), (folder / "val", plain))
+        train, val = (ImageFolder(part, transform, loader=iz.open_image) for part, transform in parts)
+        return train, val
     classes = [sorted(path for path in name.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS) for name in folder.iterdir()]
     held_out = {str(path) for images in classes for path in images[::5]}
     others = {str(path) for images in classes for path in images} - held_out
-    train = ImageFolder(folder, augmented, is_valid_file=others.__contains__)
-    return train, ImageFolder(folder, plain, is_valid_file=held_out.__contains__)
+    train = ImageFolder(folder, augmented, loader=iz.open_image, is_valid_file=others.__contains__)
+    return train, ImageFolder(folder, plain, loader=iz.open_image, is_valid_file=held_out.__contains__)
 
 
 def write_digits(folder: Path) -> Path:

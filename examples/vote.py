@@ -49,7 +49,9 @@ def main() -> None:
     print("| model | accuracy | balanced accuracy | AUC |\n| --- | ---: | ---: | ---: |")
     voters: dict[str, iz.Net | iz.Ensemble] = {**dict(zip(map(str, asked.runs), members, strict=True)), "together": ensemble}
     for name, model in voters.items():
-        loader = DataLoader(ImageFolder(asked.data, iz.transforms(model)), 32)  # with the model's own normalisation
+        loader = DataLoader(
+            ImageFolder(asked.data, iz.transforms(model), loader=iz.open_image), 32
+        )  # with the model's own normalisation
         for label, form in ((name, model), (f"{name}, eight views", Views(model))):
             result = iz.evaluate(form, loader)
             print(f"| {label} | {result.accuracy:.3f} | {result.balanced_accuracy:.3f} | {result.auc:.3f} |", flush=True)
