@@ -66,7 +66,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         6: Transpose.ROTATE_270,
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
-    }.get(orientation)
+    }.get(orientation or 1)
 
 
 def _reduce(image: Image.Image, max_value: float | None, name: str) -> Image.Image:
@@ -106,7 +106,7 @@ def _check_high_bytes(image: Image.Image, max_value: float | None, name: str) ->
     Raises:
         ArgumentError: they do not, or `max_value` is another than 65535.
     """
-    high = max(high for _, high in image.getextrema()[:3])
+    high = int(np.asarray(image)[..., :3].max())
     if max_value not in (None, 65535) or (max_value is None and high < DARKEST_16_BIT >> 8):
         raise ArgumentError(
             f"{name} of mode {image.mode} has 16 bits per channel, of which Pillow reads the upper 8; these are at most "

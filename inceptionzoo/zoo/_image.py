@@ -62,11 +62,11 @@ def open_image(source: Any, *, channels: int = 3, background: str = "white", max
         return decode(image, channels, background, max_value, name)
 
 
-def _check_background(background: object) -> None:
+def _check_background(background: str) -> None:
     from PIL import ImageColor
 
     try:
-        ImageColor.getrgb(background)  # type: ignore[arg-type]  # the error is caught
+        ImageColor.getrgb(background)
     except (ValueError, AttributeError, TypeError) as error:
         hint = "a colour that Pillow knows, for example 'white' or '#7c7468'"
         raise ArgumentError(f"background={background!r} must be {hint}") from error
@@ -80,7 +80,7 @@ def _as_file(source: Any) -> tuple[str, Any]:
         return f"image of {len(source):,} bytes", BytesIO(source)
     if hasattr(source, "read"):
         return str(getattr(source, "name", "image file")), source
-    raise ArgumentError(f"image of type {type(source).__name__} must be {SOURCES}")
+    raise ArgumentError(f"image of type {type(source).__name__} must be {SOURCES}; of several images, pass a list to predict")
 
 
 @contextmanager
@@ -103,17 +103,18 @@ def _errors_that_name(name: str) -> Iterator[None]:
 def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) -> Image.Image:
     from PIL import Image
 
-    shape, kind = tuple(source.shape), "Tensor" if isinstance(source, Tensor) else "array"
-    name = f"image {kind} of shape {shape}"
+    shape = tuple(source.shape)
     if isinstance(source, Tensor):
-        tensor = source.detach().cpu()
-        tensor = tensor.float() if tensor.is_floating_point() else tensor
-        values = tensor.permute(1, 2, 0).numpy() if tensor.ndim == 3 else tensor.numpy()[None]
+        is_valid, layout = len(shape) == 3 and shape[0] in MODES, "(c, h, w) with 1, 3 or 4 channels"
+    else:
+        is_valid = len(shape) == 2 or (len(shape) == 3 and shape[2] in MODES)
+        layout = "(h, w), (h, w, 3) or (h, w, 4)"
+    if not is_valid or 0 in shape:
+        raise ArgumentError(f"image of shape {shape} must have shape {layout}; of several images, pass a list to predict")
+    if isinstance(source, Tensor):
+        tensor = source.detach().cpu().permute(1, 2, 0)
+        values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # NumPy has no bfloat16
     else:
         values = source
-    is_grey = values.ndim == 2 and kind == "array"
-    if not values.size or not (is_grey or (values.ndim == 3 and values.shape[2] in MODES)):
-        layout = "(c, h, w) with 1, 3 or 4 channels" if kind == "Tensor" else "(h, w), (h, w, 3) or (h, w, 4)"
-        raise ArgumentError(f"image of shape {shape} must have shape {layout}; of several images, pass a list")
-    pixels = scale_to_bytes(values, max_value, name)
+    pixels = scale_to_bytes(values, max_value, f"image {type(source).__name__} of shape {shape}")
     return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)

@@ -11,9 +11,11 @@ from ..errors import ArgumentError
 
 DARKEST_16_BIT = 1 << 14  # a 16-bit image below this value probably holds 10, 12 or 14 bits
 
+ROUNDING = 1e-3  # above the rounding error of k / 255 in float32, times 255
+
 
 def scale_to_bytes(values: NDArray[Any], max_value: float | None, name: str) -> NDArray[np.uint8]:
-    """Return `values` as 8-bit pixels; `max_value` is the value of white.
+    """Return `values` as 8-bit pixels, rounded down; `max_value` is the value of white.
 
     Without `max_value`, white is 255 for uint8, 65535 for uint16 and 1 for floating point. Values of uint8 stay as they are.
 
@@ -37,7 +39,8 @@ def scale_to_bytes(values: NDArray[Any], max_value: float | None, name: str) -> 
         )
     if is_16_bit and max_value is None:
         _check_brightness(int(values[..., :3].max() if values.ndim == 3 else high), name)
-    return np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+    scaled = values.astype(np.float64) * (255 / white)
+    return (scaled + ROUNDING).astype(np.uint8)  # rounded down, as `astype` and `>> 8` do
 
 
 def _check_brightness(high: int, name: str) -> None:
