@@ -110,7 +110,10 @@ def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) 
         is_valid = len(shape) == 2 or (len(shape) == 3 and shape[2] in MODES)
         layout = "(h, w), (h, w, 3) or (h, w, 4)"
     if not is_valid or 0 in shape:
-        raise ArgumentError(f"image of shape {shape} must have shape {layout}; of several images, pass a list to predict")
+        kind = type(source).__name__
+        raise ArgumentError(
+            f"image of shape {shape} and type {kind} must have shape {layout}; of several, pass a list to predict"
+        )
     if isinstance(source, Tensor):
         tensor = source.detach().cpu().permute(1, 2, 0)
         values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # NumPy has no bfloat16

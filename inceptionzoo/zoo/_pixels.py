@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 
 DARKEST_16_BIT = 1 << 14  # a 16-bit image below this value probably holds 10, 12 or 14 bits
 
-ROUNDING = 1e-3  # above the rounding error of k / 255 in float32, times 255
+ROUNDING = 1e-3  # of 255: above the rounding errors of float32 pixels that have been normalised and back
 
 
 def scale_to_bytes(values: NDArray[Any], max_value: float | None, name: str) -> NDArray[np.uint8]:

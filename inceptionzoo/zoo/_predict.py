@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -17,6 +17,7 @@ from ..nn import Net
 from ..spec import DataConfig
 from ._decode import MODES
 from ._ensemble import Ensemble
+from ._image import open_image
 from ._transforms import data_config, transforms
 
 Prediction: TypeAlias = list[tuple[str, float]]
@@ -90,9 +91,9 @@ def _image_paths(folder: Path) -> list[str]:
 
 def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None, batch_size: int) -> Iterator[Prediction]:
     """Yield the answer for each image. Consecutive images of one size run as a batch."""
-    parameter, prepare, remaining = next(model.parameters()), transforms(model), iter(images)
+    parameter, remaining = next(model.parameters()), iter(images)
     while chunk := list(islice(remaining, batch_size)):
-        tensors = [_prepare(model, prepare, image).to(parameter.device, parameter.dtype) for image in chunk]
+        tensors = [_prepare(model, image).to(parameter.device, parameter.dtype) for image in chunk]
         for _, group in groupby(tensors, key=lambda tensor: tensor.shape):
             with evaluation_mode(model):
                 logits = model(torch.stack(list(group)))
@@ -109,7 +110,7 @@ def _describe_logits(model: Net | Ensemble, logits: Tensor, topk: int | None) ->
     return [[(names[index], value) for index, value in zip(*row, strict=True)] for row in pairs]
 
 
-def _prepare(model: Net | Ensemble, prepare: Callable[[Any], Tensor], image: Any) -> Tensor:
+def _prepare(model: Net | Ensemble, image: Any) -> Tensor:
     """Return the image as a Tensor (c, h, w) that is normalised as the model expects."""
     if isinstance(image, Tensor) and image.is_floating_point():
         if image.ndim != 3:
@@ -118,7 +119,8 @@ def _prepare(model: Net | Ensemble, prepare: Callable[[Any], Tensor], image: Any
         return image
     if model.in_chans not in MODES:
         raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")
-    return prepare(image)
+    picture = open_image(image, channels=model.in_chans)  # refuses before a tensor is made
+    return transforms(model)(picture)
 
 
 def _check_range(image: Tensor, data: DataConfig) -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers import tiny_network
 from PIL import Image
 from sklearn import metrics
 from torch import nn
@@ -97,6 +98,26 @@ def result_of(probabilities: list[float], targets: list[int]) -> iz.Result:
     scores = torch.tensor(probabilities)
     logits = torch.stack((1 - scores, scores), 1).log()
     return iz.evaluate(Score(), [(logits[:, :, None, None], torch.tensor(targets))])
+
+
+@pytest.mark.parametrize("use", ["fit", "evaluate"])
+def test_an_error_of_reading_says_how_to_find_the_file(use):
+    """ImageFolder's own loader does not name a truncated file."""
+
+    class Truncated(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 32
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            if index == 31:
+                raise OSError("image file is truncated")
+            return torch.zeros(3, 8, 8), 0
+
+    model = iz.build(tiny_network())
+    model.reset_classifier(2)
+    loader = torch.utils.data.DataLoader(Truncated(), 16)
+    with pytest.raises(OSError, match=r"^image file is truncated\n.*loader=iz.open_image"):
+        iz.evaluate(model, loader) if use == "evaluate" else iz.fit(model, loader, epochs=1)
 
 
 def test_sensitivity_and_calibration_by_hand():

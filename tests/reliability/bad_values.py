@@ -140,7 +140,7 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
             partial(iz.predict, model=model, image=BATCH[0][0][0]),
             {
                 "model": NOT_MODELS,
-                "image": (7, None, [7], BATCH[0][0], np.zeros(3)),
+                "image": (7, None, [[]], BATCH[0][0], np.zeros(3)),
                 **dict.fromkeys(("topk", "batch_size"), (*NOT_INTS, 0, -1)),
             },
         ),

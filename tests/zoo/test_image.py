@@ -180,6 +180,13 @@ def test_one_bit_per_pixel():
     assert difference(image, np.where(GREY > 100, 255, 0), channels=1) == 0
 
 
+def test_the_palette_can_have_alpha():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 255, 90, 90, 90, 0], "RGBA")
+    image.putpixel((1, 0), 1)
+    assert pixels(image).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
 def test_a_gif_file_gives_its_first_frame(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
@@ -202,6 +209,7 @@ DEEP = {
     "big-endian array": lambda _: GREY.astype(">u2") * 257,
     "float32": lambda _: GREY.astype(np.float32) / 255,
     "float64 in colour": lambda _: in_colour(GREY) / 255,
+    "float32 with rounding errors": lambda _: (GREY / 255 - 1e-6).clip(0).astype(np.float32),
     "mode F": lambda _: Image.fromarray(GREY.astype(np.float32) / 255),
     "Tensor": lambda _: torch.from_numpy(GREY.astype(np.float32) / 255)[None].requires_grad_().bfloat16(),
     "uint8 Tensor": lambda _: torch.from_numpy(in_colour(GREY)).permute(2, 0, 1),
@@ -262,6 +270,15 @@ def test_a_tiff_file_can_state_its_white(tmp_path):
                 iz.open_image(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize(("largest", "bits"), [(200, 8), (1000, 10), (4095, 12), (16383, 14)])
+def test_the_error_suggests_a_number_of_bits(largest, bits):
+    for values in (np.full((2, 2), largest, np.uint16), np.full((2, 2, 4), (largest, 0, 0, 65535), np.uint16)):
+        message = rf"largest value is {largest} of 65535; .*max_value={2**bits - 1}\) for {bits} bits"
+        with pytest.raises(iz.ArgumentError, match=message):
+            iz.open_image(values)
+    assert pixels(np.full((2, 2), 16384, np.uint16))[0, 0, 0] == 63
+
+
 def test_dark_16_bit_colours_are_refused_unless_they_are_meant(tmp_path):
     """Pillow keeps the upper 8 bits of these, and nothing is left of 8 bits stored in 16."""
     path = png(tmp_path / "x.png", in_colour(TWELVE), 2)
@@ -314,10 +331,10 @@ def test_a_file_object_stays_open_and_an_image_is_not_changed(tmp_path):
     [
         (7, {}, "image of type int must be a path, bytes.*; of several images, pass a list to predict"),
         (None, {}, "image of type NoneType"),
-        (np.zeros((2, 2, 5), np.uint8), {}, r"image of shape \(2, 2, 5\) must have shape \(h, w\)"),
-        (np.zeros((2, 3, 4, 3), np.uint8), {}, "of several images, pass a list"),
+        (np.zeros((2, 2, 5), np.uint8), {}, r"image of shape \(2, 2, 5\) and type ndarray must have shape \(h, w\)"),
+        (np.zeros((2, 3, 4, 3), np.uint8), {}, "of several, pass a list"),
         (np.zeros((0, 3), np.uint8), {}, r"image of shape \(0, 3\)"),
-        (torch.zeros(4, 4), {}, r"image of shape \(4, 4\) must have shape \(c, h, w\)"),
+        (torch.zeros(4, 4), {}, r"image of shape \(4, 4\) and type Tensor must have shape \(c, h, w\)"),
         (torch.zeros(8, 8, 3), {}, "1, 3 or 4 channels"),
         (np.zeros((2, 2), bool), {}, "dtype bool; convert it to uint8"),
         (np.full((2, 2), np.nan), {}, "values from nan to nan"),
