@@ -31,7 +31,7 @@ from ..spec import (
     out_channels,
     projection,
 )
-from ._blocks import Branches, ConvNormAct, ResidualBlock, make_act, make_norm, make_pool, use_masked_relu
+from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, make_act, make_norm, make_pool, use_masked_relu
 from ._heads import AuxHead, ClassifierHead, check_head
 from ._net import Net, check_net
 
@@ -77,16 +77,16 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Depthwise():
             return ConvNormAct(in_channels, layer.conv(in_channels), style)
         case Act():
-            return make_act(style, inplace=False)
+            return make_act(style)
         case Pool():
             return make_pool(layer)
         case Norm():
             return _norm(layer, in_channels, style)
         case Chain():
-            steps = nn.Sequential()
+            steps = Steps()
             for step in layer.layers:
                 if _starts_with_max_pool(step):
-                    use_masked_relu(steps, style)
+                    use_masked_relu(steps)
                 steps.append(build_layer(step, in_channels, style))
                 in_channels = out_channels(step, in_channels)
             return steps
@@ -94,7 +94,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
             branches = Branches()
             for name, branch in layer.branches:
                 _attach(branches, name, build_layer(branch, in_channels, style))
-                use_masked_relu(branches[name], style)
+                use_masked_relu(branches[name])
             return branches
         case Residual():
             return _residual(layer, in_channels, style)
@@ -121,7 +121,7 @@ def _attach(container: nn.Module, name: str, module: nn.Module) -> None:
 def _norm(layer: Norm, in_channels: int, style: Style) -> nn.Module:
     if layer.kind == "lrn":
         return nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
-    return make_norm(style, in_channels)
+    return make_norm(style, in_channels) or nn.Identity()
 
 
 def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
@@ -162,10 +162,10 @@ def build_network(
     check_int("in_chans", in_chans, 1, MAX_CHANNELS)
     head_drop_rate = network.head.drop_rate if drop_rate is None else drop_rate
     check_head(num_classes, global_pool, head_drop_rate)
-    features, channels = nn.Sequential(), in_chans
+    features, channels = Steps(), in_chans
     for name, layer in network.stages:
         if _starts_with_max_pool(layer):
-            use_masked_relu(features, network.style)
+            use_masked_relu(features)
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = out_channels(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, head_drop_rate)
@@ -194,7 +194,8 @@ def with_aux(model: Net) -> Net:
         )
     reference = next(model.features.parameters())
     with torch.device(reference.device):
-        heads = {aux.tap: _aux_head(aux, model).to(reference.dtype).train(model.training) for aux in model.network.aux}
+        heads = nn.ModuleDict({aux.tap: build_aux_head(aux, model) for aux in model.network.aux})
+        heads.to(reference.dtype).train(model.training)
     model_with_aux = Net(
         model.network,
         model.features,
@@ -206,10 +207,13 @@ def with_aux(model: Net) -> Net:
         data=model.data,
     )
     model_with_aux.class_names = model.class_names
-    return model_with_aux.train(model.training)
+    model_with_aux.set_memory_saving(model.memory_saving)
+    model_with_aux.training = model.training  # not `train()`: the parts keep their modes
+    return model_with_aux
 
 
-def _aux_head(aux: Aux, model: Net) -> AuxHead:
+def build_aux_head(aux: Aux, model: Net) -> AuxHead:
+    """Return an auxiliary head for the model, with random weights."""
     channels = model.in_chans
     for name, layer in model.network.stages:
         channels = out_channels(layer, channels)

@@ -58,6 +58,9 @@ def fit(
     process makes the same call with the same loader: each batch is split between the processes, gradients are averaged, and
     the rows are computed over all images.
 
+    In a model in training mode, a part that you put into evaluation mode stays in it. Batch normalisation of which no parameter
+    requires a gradient keeps its statistics.
+
     Data:
 
     - `train`, `val`: a DataLoader or another iterable of (images (n, c, h, w), targets (n,)). `val` is optional.

@@ -100,10 +100,27 @@ def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(next(model.parameters()).device.type, enabled=precision == "fp16")
 
 
+def set_training_mode(model: nn.Module, eval_parts: list[nn.Module]) -> list[nn.Module]:
+    """Put the model into training mode, but not the modules that its user put into evaluation mode; return these.
+
+    They are the modules in evaluation mode inside a model in training mode. If the whole model is in evaluation mode, as
+    `load_model` returns it or as a callback leaves it, they are `eval_parts`, those of the epoch before.
+    """
+    if model.training:
+        eval_parts = [module for module in model.modules() if not module.training]
+    model.train()
+    for module in eval_parts:
+        module.training = False
+    return eval_parts
+
+
 @contextmanager
-def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Make batch normalisation use its running statistics, without updating them."""
-    norms = training_batch_norms(model)
+def freeze_batch_norm(model: nn.Module, *, only_frozen: bool = False) -> Iterator[None]:
+    """Make batch normalisation use its running statistics, without updating them.
+
+    With `only_frozen` this holds for the modules that have parameters, of which none requires a gradient.
+    """
+    norms = [module for module in training_batch_norms(model) if not only_frozen or _is_frozen(module)]
     for module in norms:
         module.eval()
     try:
@@ -111,6 +128,11 @@ def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
     finally:
         for module in norms:
             module.train()
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 @contextmanager

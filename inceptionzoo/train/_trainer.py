@@ -6,10 +6,11 @@ import math
 import time
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import ArgumentError
@@ -24,10 +25,12 @@ from ._recipe import (
     cross_entropy,
     describe_optimizer,
     freeze_backbone,
+    freeze_batch_norm,
     gradient_checkpointing,
     make_ema,
     make_grad_scaler,
     recipe,
+    set_training_mode,
 )
 from ._state import LAST, State, fork_rng, loader_generators, read_state, save_state, stateful_objects
 from ._step import Stepper
@@ -44,6 +47,7 @@ class Trainer:
     train: ShardedLoader
     val: ShardedLoader | None
     history: History
+    eval_parts: list[nn.Module] = field(default_factory=list)  # modules that the user put into evaluation mode
 
     @property
     def context(self) -> DistributedContext:
@@ -118,8 +122,9 @@ class Trainer:
         start = time.monotonic()
         row: Row = {"epoch": progress.epoch, "lr": progress.lr}
         self.context.broadcast_rng(loader_generators(self.train.loader))
-        self.model.train()
-        with freeze_backbone(self.model) if progress.epoch < self.config.freeze_epochs else nullcontext():
+        self.eval_parts = set_training_mode(self.model, self.eval_parts)
+        frozen = freeze_backbone(self.model) if progress.epoch < self.config.freeze_epochs else nullcontext()
+        with freeze_batch_norm(self.model, only_frozen=True), frozen:
             row |= self.stepper.run_epoch(self.train, progress)
         self.context.broadcast((*self.model.buffers(), *self.evaluated_model.buffers()))
         if self.val is not None:
