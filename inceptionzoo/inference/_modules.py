@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import is_relu, private_torch
+from ..nn import activate, is_relu, private_torch
 from ._autotune import Autotuner, Implementation
 from ._conditions import is_frozen, is_plain_frozen_conv, must_use_torch
 from ._fingerprint import conv_version, tensor_version
@@ -59,12 +59,11 @@ class ConvAct(TunedOp):
         return self.activate(self.conv(x))
 
     def activate(self, y: Tensor) -> Tensor:
-        """Return y with its first channels activated, in place if y needs no gradient."""
+        """Return y with its first channels activated, in place if nothing else can have y."""
         if self.active == self.conv.out_channels:
-            y = self.act(y)
-            return y
+            return activate(self.act, y, (self.conv,))
         active, linear = y[:, : self.active], y[:, self.active :]
-        if y.requires_grad:
+        if type(y) is not Tensor or y.requires_grad or private_torch.is_hooked(self.conv):
             return torch.cat((self.act(active), linear), 1)
         active.copy_(self.act(active))
         return y
@@ -109,8 +108,7 @@ class PoolBiasAct(TunedOp):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def run_modules(self, x: Tensor) -> Tensor:
-        y: Tensor = self.act(self.pool(x) + self.bias[:, None, None])
-        return y
+        return activate(self.act, self.pool(x) + self.bias[:, None, None])
 
     def implementation(self, x: Tensor) -> Implementation | None:
         supported = is_relu(self.act) or type(self.act) is nn.Identity
@@ -149,8 +147,8 @@ class JoinedBranches(nn.Module):
 
     def branches(self, x: Tensor, y: Tensor) -> list[tuple[nn.Module, Tensor]]:
         """Return each branch with its input, in the order of the output; y is the output of `first`."""
-        parts = zip(self.joined.items(), torch.split(y, self.widths, 1), strict=True)
-        branches = {int(position): (branch, part) for (position, branch), part in parts}
+        parts = torch.split(y, self.widths, 1)  # indexed below, because torch.fx cannot iterate over it
+        branches = {int(position): (branch, parts[index]) for index, (position, branch) in enumerate(self.joined.items())}
         branches |= {int(position): (branch, x) for position, branch in self.alone.items()}
         return [branches[position] for position in sorted(branches)]
 

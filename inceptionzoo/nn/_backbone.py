@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, check_flag
 from ..spec import Conv, Network, Norm, Pool, feature_levels, resolve_stages, stage_levels
 from ..spec import Indices as Indices
+from ._blocks import Steps
 from ._checkpoint import checkpoint
 from ._input_check import InputCheck
+from ._memory import run_module
+from ._parts import FusedRecord
 
 Out = TypeVar("Out")
 
@@ -28,6 +31,8 @@ class Backbone(nn.Module, Generic[Out]):
         super().__init__()
         self.network, self.features, self.in_chans = network, features, in_chans
         self.grad_checkpointing = self.fused = False
+        self.memory_saving = True
+        self.fused_record: FusedRecord | None = None  # what `fuse` made
         self.feature_info = self._feature_levels()
         self._input_check = InputCheck(network, in_chans=in_chans, aux=aux)
         self.min_input_size = self._input_check.min_input_size
@@ -115,7 +120,7 @@ class Backbone(nn.Module, Generic[Out]):
         """Return `stage(x)`, with activation checkpointing if it is enabled and gradients are needed."""
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpoint(stage, x)
-        result: Tensor = stage(x)
+        result: Tensor = run_module(stage, x) if self.memory_saving else stage(x)
         return result
 
     def stage_names(self, indices: Indices, *, argument: str = "indices") -> list[str]:
@@ -153,6 +158,7 @@ class Backbone(nn.Module, Generic[Out]):
             return False
         self.network = replace(self.network, stages=tuple(stages[:end]), aux=())
         self.features = self.features[:end]
+        self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
         self.feature_info = self._feature_levels()
         self._input_check = InputCheck(self.network, in_chans=self.in_chans)
         self.min_input_size = self._input_check.min_input_size
@@ -165,6 +171,18 @@ class Backbone(nn.Module, Generic[Out]):
         """
         check_flag("enable", enable)
         self.grad_checkpointing = enable
+
+    def set_memory_saving(self, enable: bool = True) -> None:
+        """Enable or disable the activations and max pools that use less memory than torch's modules. They are enabled at first.
+
+        They step aside by themselves for hooks on the modules concerned, tracers, functorch and forward-mode differentiation.
+        Disable them for a tool that compares tensors or the graph of a backward pass without registering hooks. Every
+        activation and pool is then called as torch's module. Outputs and gradients do not change.
+        """
+        check_flag("enable", enable)
+        for module in self.modules():
+            if hasattr(module, "memory_saving"):
+                module.memory_saving = enable  # type: ignore[assignment]  # torch expects a tensor or module
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return timm's patterns of parameter groups from input to output: one per stage, or per resolution if `coarse`."""
@@ -188,8 +206,13 @@ class Backbone(nn.Module, Generic[Out]):
             if isinstance(layer, Conv | Norm | Pool):
                 pending.append(stage)
             if pending and not isinstance(layer, Conv | Norm):
-                segments.append(nn.Sequential(*pending))
+                segments.append(self._steps(pending))
                 pending = []
             if not isinstance(layer, Conv | Norm | Pool):
                 segments.append(stage)
-        return [*segments, nn.Sequential(*pending)] if pending else segments
+        return [*segments, self._steps(pending)] if pending else segments
+
+    def _steps(self, stages: list[nn.Module]) -> Steps:
+        steps = Steps(*stages)
+        steps.memory_saving = self.memory_saving
+        return steps

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..spec import Conv, Pool, Style, as_pair, half_padding
 from ._init import allocate, init_weights
-from ._memory import CompactMaxPool2d, MaskedReLU
+from ._memory import activate, run_module
 from ._padding import CeilMaxPool2d, SameConv2d, SameMaxPool2d
 
 ACTS: dict[str, Callable[..., nn.Module]] = {
@@ -25,11 +25,22 @@ ACTS: dict[str, Callable[..., nn.Module]] = {
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
+CONVOLUTIONS = nn.Conv2d, SameConv2d  # these and torch's normalisations return a new tensor
+NORMS = *BATCH_NORMS, nn.GroupNorm, type(None)
+
+
 class ConvNormAct(nn.Module):
-    """A convolution, then normalisation and activation, or `nn.Identity` for what the specification leaves out."""
+    """A convolution `conv`, normalisation `bn` and activation `act`; `bn` or `act` is None if the specification leaves it out.
+
+    With `masked`, a ReLU saves a mask instead of its output in training; see `use_masked_relu`.
+    """
+
+    bn: nn.Module | None
+    act: nn.Module | None
 
     def __init__(self, in_channels: int, conv: Conv, style: Style) -> None:
         super().__init__()
+        self.masked, self.memory_saving = False, True
         same = conv.padding == "same" and (conv.stride > 1 or any(side % 2 == 0 for side in as_pair(conv.kernel)))
         padding = half_padding(conv.kernel, "half" if conv.padding == "same" and not same else conv.padding, conv.dilation)
         self.conv = allocate(
@@ -43,8 +54,8 @@ class ConvNormAct(nn.Module):
             groups=conv.groups,
             bias=style.bias if conv.bias is None else conv.bias,
         )
-        self.bn = make_norm(style, conv.out) if conv.norm else nn.Identity()
-        self.act = make_act(style) if conv.act else nn.Identity()
+        self.bn = make_norm(style, conv.out) if conv.norm else None
+        self.act = make_act(style) if conv.act else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -52,12 +63,20 @@ class ConvNormAct(nn.Module):
         init_weights(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.bn(self.conv(x)))
+        conv, bn, act = self.conv, self.bn, self.act
+        x = conv(x)
+        if bn is not None:
+            x = bn(x)
+        if act is None:
+            return x
+        if self.memory_saving and type(conv) in CONVOLUTIONS and type(bn) in NORMS:
+            return activate(act, x, (conv, bn), masked=self.masked)
+        x = act(x)
         return x
 
 
-def make_norm(style: Style, channels: int) -> nn.Module:
-    """Return the style's normalisation of `channels` channels; "group" has up to 32 groups of at least 4 channels each."""
+def make_norm(style: Style, channels: int) -> nn.Module | None:
+    """Return the style's normalisation, or None; "group" has up to 32 groups of at least 4 channels each."""
     if callable(style.norm):
         module: nn.Module = style.norm(channels)
         return module
@@ -65,30 +84,30 @@ def make_norm(style: Style, channels: int) -> nn.Module:
         return nn.GroupNorm(1 if channels % 4 else math.gcd(channels // 4, 32), channels, eps=style.eps)
     if style.norm == "layer":
         return nn.GroupNorm(1, channels, eps=style.eps)
-    return nn.BatchNorm2d(channels, eps=style.eps) if style.norm else nn.Identity()
+    return nn.BatchNorm2d(channels, eps=style.eps) if style.norm else None
 
 
-def make_act(style: Style, *, inplace: bool = True) -> nn.Module:
-    """Return the style's activation."""
+def make_act(style: Style) -> nn.Module:
+    """Return the style's activation. It is never in place; see `activate`."""
     if callable(style.act):
         module: nn.Module = style.act()
         return module
     if style.act == "gelu":
         return nn.GELU()
-    return ACTS[style.act](inplace=inplace)
+    return ACTS[style.act]()
 
 
-def use_masked_relu(module: nn.Module, style: Style) -> None:
-    """Replace the ReLU that ends `module` by one that saves a mask instead of its output in training.
+def use_masked_relu(module: nn.Module) -> None:
+    """Let the ReLU that ends `module`, if one does, save a mask instead of its output in training.
 
-    This saves memory only if the next operation does not save that output itself. A concatenation and `CompactMaxPool2d` do
-    not. A user's activation is not replaced.
+    This saves memory only if the next operation does not save that output itself. A concatenation and the max pool of
+    `run_module` do not.
     """
     match module:
-        case nn.Sequential() if len(module):
-            use_masked_relu(module[-1], style)
-        case ConvNormAct() | ResidualBlock() if style.act == "relu" and type(module.act) is nn.ReLU:
-            module.act = MaskedReLU(module.act.inplace)
+        case Steps() if len(module):
+            use_masked_relu(module[-1])
+        case ConvNormAct() | ResidualBlock():
+            module.masked = True
 
 
 def training_batch_norms(model: nn.Module) -> list[nn.Module]:
@@ -96,11 +115,24 @@ def training_batch_norms(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
 
 
+class Steps(nn.Sequential):
+    """Modules that run one after the other; their max pools save less for the backward pass (`memory_saving`)."""
+
+    memory_saving = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self:
+            x = run_module(module, x) if self.memory_saving else module(x)
+        return x
+
+
 class Branches(nn.ModuleDict):
     """Branches on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of channels, h', w')."""
 
+    memory_saving = True
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.values()], 1)
+        return torch.cat([run_module(branch, x) if self.memory_saving else branch(x) for branch in self.values()], 1)
 
 
 class ResidualBlock(nn.Module):
@@ -111,12 +143,15 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.body, self.project, self.shortcut, self.scale, self.act = body, project, shortcut, scale, act
+        self.masked, self.memory_saving = False, True
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        body = self.project(self.body(x))
+        run = run_module if self.memory_saving else nn.Module.__call__
+        body = self.project(run(self.body, x))
         body = body if self.scale == 1 else self.scale * body
-        x = self.act(self.shortcut(x) + self.drop_path(body))
+        x = run(self.shortcut, x) + self.drop_path(body)
+        x = activate(self.act, x, masked=self.masked) if self.memory_saving else self.act(x)
         return x
 
 
@@ -144,5 +179,5 @@ def make_pool(pool: Pool) -> nn.Module:
     if pool.ceil == "pad":
         return CeilMaxPool2d(pool.kernel, pool.stride, padding, pool.dilation)
     if pool.kind == "max":
-        return CompactMaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
+        return nn.MaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
     return nn.AvgPool2d(pool.kernel, pool.stride, padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)

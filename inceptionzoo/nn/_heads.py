@@ -13,16 +13,21 @@ from ..spec import GLOBAL_POOLS, GlobalPool, Head
 from ._init import allocate, init_weights
 
 
+def global_pool2d(kind: GlobalPool, size: int) -> nn.Module:
+    """Return pooling to size x size: (n, c, h, w) -> (n, c, size, size). The kinds are timm's; "" does not pool."""
+    if kind == "avg":
+        return nn.AdaptiveAvgPool2d(size)
+    return GlobalPool2d(kind, size) if kind else nn.Identity()
+
+
 class GlobalPool2d(nn.Module):
-    """Pooling to size x size: (n, c, h, w) -> (n, c, size, size). "catavgmax" gives 2c channels. The kinds are timm's."""
+    """Pooling of kind "max", "avgmax" or "catavgmax", which gives 2c channels: (n, c, h, w) -> (n, c, size, size)."""
 
     def __init__(self, kind: GlobalPool, size: int = 1) -> None:
         super().__init__()
         self.kind, self.size = kind, size
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kind == "avg":
-            return F.adaptive_avg_pool2d(x, self.size)
         maximum = x.amax((2, 3), keepdim=True) if self.size == 1 else F.adaptive_max_pool2d(x, self.size)
         if self.kind == "max":
             return maximum
@@ -46,29 +51,47 @@ class ClassifierHead(nn.Module):
     """The head of a specification: (n, c, h, w) -> (n, num_classes).
 
     With `num_classes=0` it returns the pre-logits, the input of the last linear layer: (n, num_features). With
-    `global_pool=""` it returns its input.
+    `global_pool=""` it returns its input. The hidden layers are in `hidden` and their ReLUs in `acts`; these are empty dicts
+    if there are none.
     """
+
+    hidden: nn.ModuleDict | dict[str, nn.Module]
+    acts: nn.ModuleDict | dict[str, nn.Module]
 
     def __init__(self, spec: Head, in_channels: int, num_classes: int, global_pool: GlobalPool, drop_rate: float) -> None:
         super().__init__()
         check_head(num_classes, global_pool, drop_rate)
-        self.spec, self.in_channels, self.num_classes, self.global_pool = spec, in_channels, num_classes, global_pool
-        self.pool = GlobalPool2d(global_pool, spec.size if spec.kind == "mlp" else 1) if global_pool else nn.Identity()
+        self.spec, self.in_channels, self.global_pool = spec, in_channels, global_pool
+        self.pool = global_pool2d(global_pool, spec.size if spec.kind == "mlp" else 1)
         pool_factor = 2 if global_pool == "catavgmax" else 1  # channels after pooling / channels before
-        fan_in, self.hidden = in_channels, nn.ModuleDict()
+        fan_in, hidden = in_channels, dict[str, nn.Module]()
         for number, out in enumerate(spec.hidden if global_pool else (), 1):
             if spec.kind == "conv":
-                self.hidden[f"fc{number}"] = allocate(nn.Conv2d, fan_in, out, spec.size if number == 1 else 1)
+                hidden[f"fc{number}"] = allocate(nn.Conv2d, fan_in, out, spec.size if number == 1 else 1)
             else:
                 fan_in *= spec.size**2 * pool_factor if number == 1 else 1
-                self.hidden[f"fc{number}"] = allocate(nn.Linear, fan_in, out, bias=spec.kind != "embed")
+                hidden[f"fc{number}"] = allocate(nn.Linear, fan_in, out, bias=spec.kind != "embed")
             fan_in = out
-        if spec.kind == "embed" and self.hidden:
-            self.hidden["bn1"] = (nn.BatchNorm1d if spec.norm == "batch" else nn.LayerNorm)(fan_in, eps=1e-3)
-        self.num_features = fan_in if spec.kind != "conv" and self.hidden else fan_in * pool_factor
+        acts = {} if spec.kind == "embed" else {name: nn.ReLU() for name in hidden}
+        if spec.kind == "embed" and hidden:
+            hidden["bn1"] = (nn.BatchNorm1d if spec.norm == "batch" else nn.LayerNorm)(fan_in, eps=1e-3)
+        self.hidden = nn.ModuleDict(hidden) if hidden else {}
+        self.acts = nn.ModuleDict(acts) if acts else {}
+        self.num_features = fan_in if spec.kind != "conv" and hidden else fan_in * pool_factor
+        self._built_classes = num_classes
         self.drop = nn.Dropout(drop_rate)
         self.fc = allocate(nn.Linear, self.num_features, num_classes) if num_classes else nn.Identity()
         self.reset_parameters()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: the width of the classifier `fc`, which may be a module of your own; 0 without a classifier."""
+        return output_width(self.fc, default=self._built_classes)
+
+    @property
+    def drop_rate(self) -> float:
+        """The dropout rate."""
+        return float(getattr(self.drop, "p", 0.0))
 
     def reset_parameters(self) -> None:
         """Initialise every weight."""
@@ -94,13 +117,13 @@ class ClassifierHead(nn.Module):
         The new head shares the hidden layers of this head if their shapes stay the same. `global_pool=None` keeps the pooling.
         """
         pool = self.global_pool if global_pool is None else global_pool
-        arguments = (self.spec, self.in_channels, num_classes, pool, self.drop.p)
+        arguments = (self.spec, self.in_channels, num_classes, pool, self.drop_rate)
         with torch.device("meta"):
             head = ClassifierHead(*arguments)
         if _shapes(head.hidden) != _shapes(self.hidden):
             with reference.device:
                 return ClassifierHead(*arguments).to(reference.dtype).train(self.training)
-        head.hidden = self.hidden
+        head.hidden, head.acts = self.hidden, self.acts
         if num_classes:
             head.fc = allocate(nn.Linear, head.num_features, num_classes, device=reference.device, dtype=reference.dtype)
             head.reset_classifier()
@@ -124,13 +147,20 @@ class ClassifierHead(nn.Module):
 
     def _forward_hidden(self, x: Tensor) -> Tensor:
         """Return the output of the hidden layers, with a ReLU after each and dropout between them."""
-        for index, layer in enumerate(self.hidden.values()):
-            x = F.relu(layer(self.drop(x) if index else x))
+        for index, (layer, act) in enumerate(zip(self.hidden.values(), self.acts.values(), strict=True)):
+            x = act(layer(self.drop(x) if index else x))
         return x
 
 
-def _shapes(module: nn.Module) -> Mapping[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in module.state_dict().items()}
+def output_width(classifier: nn.Module, *, default: int) -> int:
+    """Return the width of the last linear layer in a classifier: 0 for `nn.Identity`, `default` if there is no such layer."""
+    widths = [width for layer in classifier.modules() if isinstance(width := getattr(layer, "out_features", None), int)]
+    return 0 if type(classifier) is nn.Identity else widths[-1] if widths else default
+
+
+def _shapes(modules: Mapping[str, nn.Module] | nn.ModuleDict) -> dict[tuple[str, str], torch.Size]:
+    states = {name: module.state_dict() for name, module in modules.items()}
+    return {(name, key): tensor.shape for name, state in states.items() for key, tensor in state.items()}
 
 
 class AuxHead(nn.Module):

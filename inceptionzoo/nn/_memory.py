@@ -1,37 +1,67 @@
-"""ReLU and max pooling that save less for the backward pass. Their outputs and gradients equal those of torch.
+"""Activations and max pools that use less memory than torch's modules. Their outputs and gradients are the same.
 
 torch's ReLU saves its output. torch's max pool saves its input, and an eight-byte index for each maximum. If no other
 operation saves these maps, a one-byte mask per value and a two-byte index per maximum are enough.
+
+The modules themselves are torch's. A block that contains one calls `activate` or `run_module`, which call the module if
+anything could tell the difference: a hook, a tracer, a transform of functorch, or another type of module.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._private_torch import is_hooked, observation_check
+
 MAX_INT16_PIXELS = 2**16
+IN_PLACE: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {  # their gradients need the output only
+    nn.ReLU: lambda _, x: F.relu(x, inplace=True),
+    nn.LeakyReLU: lambda act, x: F.leaky_relu(x, act.negative_slope, inplace=act.negative_slope >= 0),
+    nn.ELU: lambda act, x: F.elu(x, act.alpha, inplace=act.alpha >= 0),
+}
 
 
-class MaskedReLU(nn.ReLU):
-    """A ReLU that saves a mask of its positive values in training instead of its output. `use_masked_relu` decides where."""
+def activate(act: nn.Module, x: Tensor, sources: tuple[nn.Module | None, ...] = (), *, masked: bool = False) -> Tensor:
+    """Return `act(x)`; overwrite x, or with `masked` save a mask of a ReLU's output instead of the output itself.
 
-    def forward(self, input: Tensor) -> Tensor:
-        if _saves_for_backward(self, input):
-            return masked_relu(input)
-        return super().forward(input)
+    x must be a new tensor that only the hooks of `sources`, the modules that computed it, can have seen. If there are such
+    hooks, or others could see the difference, the result is that of the module.
+    """
+    function = IN_PLACE.get(type(act))
+    if function is None or not _is_unobserved(x) or is_hooked(act) or any(map(is_hooked, sources)):
+        y: Tensor = act(x)
+        return y
+    if masked and x.requires_grad and act.training and type(act) is nn.ReLU and torch.is_grad_enabled():
+        return masked_relu(x)
+    return function(act, x)
 
 
-class CompactMaxPool2d(nn.MaxPool2d):
-    """A max pool that saves a two-byte index per maximum (four bytes for large maps): (n, c, h, w) -> (n, c, h', w')."""
+def run_module(module: nn.Module, x: Tensor) -> Tensor:
+    """Return `module(x)`; for a max pool, save less for the backward pass than torch does."""
+    if type(module) is nn.MaxPool2d and can_compact(module, x) and not is_hooked(module):
+        return compact_max_pool(x, window(module))
+    y: Tensor = module(x)
+    return y
 
-    def forward(self, input: Tensor) -> Tensor:
-        if _saves_for_backward(self, input):
-            return compact_max_pool(input, (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode))
-        result: Tensor = super().forward(input)
-        return result
+
+def can_compact(pool: nn.MaxPool2d, x: Tensor) -> bool:
+    """Return whether a backward pass may follow, and `compact_max_pool` can replace the pool."""
+    return pool.training and torch.is_grad_enabled() and _is_unobserved(x) and x.requires_grad
+
+
+def window(pool: nn.MaxPool2d) -> tuple[Any, ...]:
+    """Return the arguments of `F.max_pool2d` after the input."""
+    return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+
+
+def _is_unobserved(x: Tensor) -> bool:
+    """Return whether x is a plain tensor, and nothing traces, transforms or observes the operations on it."""
+    return not is_tracing() and type(x) is Tensor and not observation_check()()
 
 
 def is_tracing() -> bool:
@@ -40,18 +70,13 @@ def is_tracing() -> bool:
 
 
 def is_relu(module: nn.Module) -> bool:
-    """Return whether a module is a ReLU, of torch or of this library."""
-    return type(module) in (nn.ReLU, MaskedReLU)
+    """Return whether a module is exactly torch's ReLU."""
+    return type(module) is nn.ReLU
 
 
 def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
-    """Return whether a module is a max pool, of torch or of this library."""
-    return type(module) in (nn.MaxPool2d, CompactMaxPool2d)
-
-
-def _saves_for_backward(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a backward pass may follow and x is not traced. A traced graph must consist of torch's operations."""
-    return module.training and torch.is_grad_enabled() and not (is_tracing() or isinstance(x, torch.fx.Proxy))
+    """Return whether a module is exactly torch's max pool."""
+    return type(module) is nn.MaxPool2d
 
 
 def masked_relu(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, InputError, check_int
 from ..spec import DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices
-from ._heads import AuxHead, ClassifierHead
+from ._heads import AuxHead, ClassifierHead, output_width
 from ._private_torch import uncompiled
 from ._report import Report
 
@@ -32,7 +32,7 @@ class Net(Backbone[Tensor]):
         head: ClassifierHead,
         *,
         in_chans: int,
-        aux: Mapping[str, AuxHead] | None = None,
+        aux: nn.ModuleDict | None = None,
         entry: Entry | None = None,
         arguments: Mapping[str, Any] | None = None,
         data: DataConfig | None = None,
@@ -43,28 +43,34 @@ class Net(Backbone[Tensor]):
         self.class_names: tuple[str, ...] | None = None
         self.report: Report | None = None  # of the last `load_weights`
         self._timm_cfg: dict[str, Any] | None = None  # set by timm's registry
-        self.head, self.aux = head, nn.ModuleDict(aux)
+        self.head = head
+        self.aux: nn.ModuleDict | dict[str, nn.Module] = aux or {}
 
     # --- attributes -------------------------------------------------------------------------------------------------
     @property
     def num_classes(self) -> int:
-        """Number of classes; 0 if the model returns features."""
-        return self.head.num_classes
+        """Number of classes, the width of the last linear layer; 0 if the model returns features."""
+        return self.head.num_classes if isinstance(self.head, ClassifierHead) else output_width(self.head, default=0)
 
     @property
     def global_pool(self) -> GlobalPool:
-        """Kind of global pooling: "avg", "max", "avgmax", "catavgmax", or "" for none."""
-        return self.head.global_pool
+        """Kind of global pooling: "avg", "max", "avgmax", "catavgmax", or "" for none or a head of your own."""
+        return self.head.global_pool if isinstance(self.head, ClassifierHead) else ""
+
+    @property
+    def drop_rate(self) -> float:
+        """Dropout rate of the head; 0 for a head of your own."""
+        return self.head.drop_rate if isinstance(self.head, ClassifierHead) else 0.0
 
     @property
     def num_features(self) -> int:
         """Channels of the map that `forward_features` returns."""
-        return self.head.in_channels
+        return int(self.stage_info([self.network.stages[-1][0]])[0]["num_chs"])
 
     @property
     def head_hidden_size(self) -> int:
-        """Number of pre-logits, the inputs of the classifier."""
-        return self.head.num_features
+        """Number of pre-logits, the inputs of the classifier; `num_features` for a head of your own."""
+        return self.head.num_features if isinstance(self.head, ClassifierHead) else self.num_features
 
     @property
     def is_channels_last(self) -> bool:
@@ -100,7 +106,7 @@ class Net(Backbone[Tensor]):
     # --- forward ----------------------------------------------------------------------------------------------------
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the logits, or the pre-logits: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
-        x = self.head(x, pre_logits=pre_logits)
+        x = self.head(x, pre_logits=True) if pre_logits else self.head(x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,8 +128,8 @@ class Net(Backbone[Tensor]):
 
     # --- changes ----------------------------------------------------------------------------------------------------
     def get_classifier(self) -> nn.Module:
-        """Return the last linear layer."""
-        return self.head.fc
+        """Return the last linear layer, or the whole head if it is a module of your own."""
+        return self.head.fc if isinstance(self.head, ClassifierHead) else self.head
 
     def reset_classifier(self, num_classes: int, global_pool: GlobalPool | None = None) -> None:
         """Replace the classifier, and the classifiers of the auxiliary heads, by new ones with random weights.
@@ -134,8 +140,12 @@ class Net(Backbone[Tensor]):
         Raises:
             ArgumentError: `num_classes` is negative, or is above 0 without pooling.
         """
-        reference = next(self.features.parameters())
-        self.head = self.head.with_classes(num_classes, global_pool, reference)
+        reference, head = next(self.features.parameters()), self.head
+        if not isinstance(head, ClassifierHead):  # of the user's own: start again from the specification
+            with torch.device("meta"):
+                head = ClassifierHead(self.network.head, self.num_features, 0, "", self.network.head.drop_rate)
+            global_pool = "avg" if global_pool is None else global_pool
+        self.head = head.with_classes(num_classes, global_pool, reference)
         if num_classes != len(self.class_names or ()):
             self.class_names = None
         for aux_head in self.aux.values():
@@ -161,9 +171,11 @@ class Net(Backbone[Tensor]):
         truncated = self.truncate(names[-1])
         if truncated or prune_head:
             reference = next(self.features.parameters())
-            head = ClassifierHead(Head(), channels, 0, "", self.head.drop.p)
+            head = ClassifierHead(Head(), channels, 0, "", self.drop_rate)
             self.head = head.to(reference.device).train(self.training)
-            self.aux = nn.ModuleDict()
+            if self.aux:
+                del self.aux  # a module, which a dict cannot replace
+                self.aux = {}
             self.network = replace(self.network, head=Head())
             self.entry, self.arguments, self.class_names = None, {}, None
         return kept_indices

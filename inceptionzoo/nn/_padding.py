@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..spec import Size, dilated_extent
-from ._memory import CompactMaxPool2d
+from ._memory import can_compact, compact_max_pool, window
 
 
 def pad_same(x: Tensor, extent: tuple[int, int], stride: int, value: float = 0.0) -> Tensor:
@@ -28,26 +28,33 @@ class SameConv2d(nn.Conv2d):
         return super().forward(pad_same(input, extent, int(self.stride[0])))
 
 
-class SameMaxPool2d(CompactMaxPool2d):
+class SameMaxPool2d(nn.MaxPool2d):
     """A max pool padded as TensorFlow's "SAME", with -inf: (n, c, h, w) -> (n, c, ceil(h / stride), ceil(w / stride))."""
 
     def __init__(self, kernel: Size, step: int, dilation: int) -> None:
         super().__init__(kernel, step, dilation=dilation)
+        self.memory_saving = True
         self.step, self.extent = step, dilated_extent(kernel, dilation)
 
     def forward(self, input: Tensor) -> Tensor:
-        result: Tensor = super().forward(pad_same(input, self.extent, self.step, float("-inf")))
+        x = pad_same(input, self.extent, self.step, float("-inf"))
+        if self.memory_saving and can_compact(self, x):
+            return compact_max_pool(x, window(self))
+        result: Tensor = super().forward(x)
         return result
 
 
-class CeilMaxPool2d(CompactMaxPool2d):
+class CeilMaxPool2d(nn.MaxPool2d):
     """A max pool with the output of `ceil_mode=True`. It pads at the bottom and right, for runtimes without that mode."""
 
     def __init__(self, kernel_size: Size, stride: int, padding: tuple[int, int], dilation: int) -> None:
         super().__init__(kernel_size, stride, padding, dilation)
-        self.step = stride
+        self.step, self.memory_saving = stride, True
 
     def forward(self, input: Tensor) -> Tensor:
         extra = self.step - 1
-        result: Tensor = super().forward(F.pad(input, (0, extra, 0, extra), value=float("-inf")))
+        x = F.pad(input, (0, extra, 0, extra), value=float("-inf"))
+        if self.memory_saving and can_compact(self, x):
+            return compact_max_pool(x, window(self))
+        result: Tensor = super().forward(x)
         return result

@@ -27,7 +27,8 @@ IS_FUNCTIONAL = "torch:_is_functional_tensor"
 
 INFERENCE_NAMES = (FUNCTORCH, FORWARD_AD_LEVEL, GLOBAL_HOOKS, DISPATCH_MODE, VERSION)
 ONEDNN_NAMES = ONEDNN_CONVOLUTION, ONEDNN_WEIGHT  # only a torch that was built with oneDNN has these
-MODULE_ATTRIBUTES = "_forward_hooks", "_forward_pre_hooks", "_modules", "_parameters", "_buffers"
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+MODULE_ATTRIBUTES = (*HOOKS, "_modules", "_parameters", "_buffers")
 
 
 @cache
@@ -82,6 +83,23 @@ def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]
 def has_hooks(module: nn.Module) -> bool:
     """Return whether the module has forward hooks or forward pre-hooks."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_hooked(module: nn.Module | None) -> bool:
+    """Return whether the module has a hook of any kind, or a `forward` of this instance alone. Call it in each forward pass."""
+    return module is not None and bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+    )
+
+
+def hook_names(module: nn.Module) -> list[str]:
+    """Return the names of the hooks that are registered on the module."""
+    hooks = [hook for table in HOOKS for hook in getattr(module, table, {}).values()]
+    return [getattr(hook, "__qualname__", type(hook).__qualname__) for hook in hooks]
 
 
 def content_tables(module: nn.Module) -> tuple[Mapping[str, Any], ...]:

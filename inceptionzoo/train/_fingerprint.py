@@ -21,7 +21,7 @@ from ._state import loader_generators
 def model_fingerprint(model: Net) -> list[Any]:
     """Return the name, arguments, head and data settings of a model; not its weights. The name can be a network's digest."""
     name = model.entry.name if model.entry else network_digest(model.network)
-    head = [model.num_classes, model.in_chans, model.global_pool, model.head.drop.p, sorted(model.aux)]
+    head = [model.num_classes, model.in_chans, model.global_pool, model.drop_rate, sorted(model.aux)]
     return [name, repr(sorted(model.arguments.items())), head, model.data.to_json()]
 
 
