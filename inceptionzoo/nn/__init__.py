@@ -4,35 +4,45 @@ from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, ResidualBlock, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
+from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, default_accelerator
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
-from ._memory import is_max_pool, is_relu, is_tracing
+from ._memory import activate, is_max_pool, is_relu, is_tracing
 from ._net import Net, check_class_names
+from ._parts import Change, FusedRecord, parts
 from ._report import Report
 
 __all__ = [
     "AuxHead",
     "Backbone",
     "Branches",
+    "Change",
     "ConvNormAct",
     "FeatureInfo",
     "FeatureNet",
+    "FusedRecord",
     "Indices",
     "Net",
     "Report",
     "ResidualBlock",
+    "activate",
     "build",
     "build_layer",
     "build_network",
     "check_class_names",
     "check_device",
     "check_head",
+    "check_unchanged",
     "default_accelerator",
+    "describe_changes",
     "is_max_pool",
     "is_relu",
     "is_tracing",
+    "list_changes",
+    "parts",
     "private_torch",
     "training_batch_norms",
+    "warn_of_hooks",
     "with_aux",
 ]

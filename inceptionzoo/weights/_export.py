@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, FileError, check_choice, check_path
-from ..nn import Net
+from ..nn import Net, check_unchanged, warn_of_hooks
 from ._atomic import atomic_write
 from ._safetensors import write_safetensors
 from ._source import PICKLES
@@ -22,12 +22,17 @@ def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> 
     .ckpt or .tar for `torch.load`. The write is atomic. Auxiliary heads are written if the model has them (`with_aux`).
 
     Raises:
-        ArgumentError: the model's entry has no such layout, or the model is on the meta device or fused.
+        ArgumentError: the model's entry has no such layout, or the model is on the meta device, is fused, or has changed since
+            it was built.
         FileError: the path has another ending.
         OSError: the write fails; an old file at `path` is unchanged.
+
+    Warns:
+        UserWarning: hooks are registered on the model; they are not written.
     """
     path = check_path("path", path)
     tensors = exported_state_dict(model, layout)
+    warn_of_hooks(model, stacklevel=2)
     if path.suffix == ".safetensors":
         write_safetensors(path, tensors, {"format": "pt"})
     elif path.suffix in PICKLES:
@@ -51,6 +56,7 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
     if not layouts:
         raise ArgumentError("no other library has a layout for this model; use save_weights")
     check_choice("layout", layout, layouts)
+    check_unchanged(model, "the model cannot be exported")
     state, shapes = model.state_dict(), dict(layouts[layout].shapes)
     check_materialized(state)
     copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import ArgumentError, FileError, SpecError, check_choice, check_int, check_rate, check_text
 from ..models import ENTRIES
-from ..nn import Net, check_class_names
+from ..nn import Net, check_class_names, check_unchanged
 from ..spec import GLOBAL_POOLS, MAX_CHANNELS, DataConfig, Network, network_from_json, network_to_json
 
 VERSION = 1
@@ -142,20 +142,21 @@ def describe_model(
     """Return the metadata of a model.
 
     Raises:
-        ArgumentError: the model has no name and its network contains code, an argument is not a plain value, or the class
-            names or metrics are invalid.
+        ArgumentError: the model has no name and its network contains code, it has changed since it was built (see
+            `describe_changes`), an argument is not a plain value, or the class names or metrics are invalid.
     """
     names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes)
     numbers = _check_metrics(metrics)
     for key, value in model.arguments.items():
         if not _is_plain(value, 3):
             raise ArgumentError(f"arguments {key}={value!r} must be plain values to be saved: strings, numbers, tuples of them")
+    check_unchanged(model, "the model cannot be saved")
     metadata = ModelMetadata(
         architecture=model.entry.name if model.entry else "",
         num_classes=model.num_classes,
         in_chans=model.in_chans,
         global_pool=model.global_pool,
-        drop_rate=float(model.head.drop.p),
+        drop_rate=model.drop_rate,
         aux=bool(model.aux),
         channels_last=model.is_channels_last,
         fused=model.fused,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from ..errors import ArgumentError, check_path
-from ..nn import Net
+from ..nn import Net, warn_of_hooks
 from ._metadata import describe_model
 from ._safetensors import write_safetensors
 from ._safetensors_header import MARKER
@@ -27,13 +27,17 @@ def save_weights(
     a callable in its `Style`, must be registered before the file is loaded. The safetensors package can read the file too.
 
     Raises:
-        ArgumentError: the model is not a `Net`, its network contains code and has no name, it is on the meta device, or a class
-            name or metric is invalid.
+        ArgumentError: the model is not a `Net`, its network contains code and has no name, it has changed since it was built
+            (for example, a module is replaced or pruned), or it is on the meta device; or a class name or metric is invalid.
         OSError: the write fails; an old file at `path` is unchanged.
+
+    Warns:
+        UserWarning: hooks are registered on the model; they are not saved.
     """
     if not isinstance(model, Net):
         raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model or build")
     state = model.state_dict()
     check_materialized(state)
     target, metadata = check_path("path", path), describe_model(model, class_names=class_names, metrics=metrics)
+    warn_of_hooks(model, stacklevel=2)
     write_safetensors(target, state, {"format": "pt", MARKER: metadata.to_json()})

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, FileError, MismatchError, check_number, check_path
 from ..evaluation import Batches, check_batch, check_loader, evaluation_mode, unpack_batch
-from ..nn import Net
+from ..nn import Net, warn_of_hooks
 from ..spec import DataConfig
 from ..weights import (
     MARKER,
@@ -137,12 +137,14 @@ class Ensemble(nn.Module):
         The file is replaced atomically: an error leaves an existing file unchanged.
 
         Raises:
-            ArgumentError: a member is not a registered model, or is on the meta device.
+            ArgumentError: a member is not a registered model, has changed since it was built, or is on the meta device.
             OSError: the file cannot be written.
         """
         target = check_path("path", path)
         members = [member for member in self.members if isinstance(member, Net)]
         metadata = [json.loads(describe_model(member, class_names=None, metrics=None).to_json()) for member in members]
+        for member in members:
+            warn_of_hooks(member, stacklevel=2)
         check_materialized(self.state_dict())
         tensors = {"weights": self.get_buffer("weights")}
         for index, member in enumerate(members):

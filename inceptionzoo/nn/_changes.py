@@ -1,0 +1,170 @@
+"""How a model differs from the modules that its specification gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from ..errors import ArgumentError
+from ..spec import Layer, Op, Style, leaves, out_channels
+from ._backbone import Backbone
+from ._blocks import Steps
+from ._build import build_aux_head, build_layer
+from ._feature_net import FeatureNet
+from ._heads import ClassifierHead
+from ._net import Net
+from ._parts import Change, Part, children, parts
+from ._private_torch import hook_names
+
+METHODS = "forward", "forward_features", "forward_head", "forward_stages", "run_stage"
+MAX_LISTED = 3  # changes in one message
+UNDO = (
+    "Undo this, register a network of your own that contains it (Op, register_model), or keep the weights alone: "
+    "torch.save(model.state_dict(), path)"
+)
+
+
+def describe_changes(model: Backbone[Any]) -> list[Change]:
+    """Return how a `Net` or `FeatureNet` differs from the modules that its specification gives.
+
+    A change is a module that was replaced, added or removed, a setting of one, the name or shape of a tensor (as after
+    pruning), a hook, or a method that was replaced. The values of tensors, `requires_grad`, the training mode, the momentum of
+    batch normalisation and the number of classes may be any.
+    """
+    record, expected = model.fused_record, parts(_reference(model))
+    if record is None:
+        return list(_changes("", model, expected))
+    expected |= {f"features.{name}".rstrip("."): part for name, part in record.parts.items()}
+    return [*record.changes, *_changes("", model, expected)]
+
+
+def check_unchanged(model: Net, problem: str) -> None:
+    """Check that the model's specification still describes it; hooks are ignored.
+
+    Raises:
+        ArgumentError: it does not. The message begins with `problem` and names the parts.
+    """
+    changes = [change for change in describe_changes(model) if change.kind != "hook"]
+    if changes:
+        remedy = next((f"Call {change.remedy} first" for change in changes if change.remedy), UNDO)
+        raise ArgumentError(f"{problem}: {list_changes(changes)}; its name and arguments build no such model. {remedy}")
+
+
+def warn_of_hooks(model: Net, *, stacklevel: int) -> None:
+    """Warn if hooks are registered on the model, which a file does not hold. `stacklevel` is that of the caller."""
+    if hooks := [change for change in describe_changes(model) if change.kind == "hook"]:
+        warnings.warn(f"{list_changes(hooks)}, which the file does not hold", stacklevel=stacklevel + 1)
+
+
+def list_changes(changes: Sequence[Change]) -> str:
+    """Return the changes as text; of many, the first few."""
+    more = f"; and {len(changes) - MAX_LISTED} more" if len(changes) > MAX_LISTED else ""
+    return "; ".join(map(str, changes[:MAX_LISTED])) + more
+
+
+def _changes(name: str, module: nn.Module, expected: Mapping[str, Part]) -> Iterator[Change]:
+    """Yield the changes of a module and of those in it; of a module of another type, no more than that."""
+    part, wanted, own = Part.of(module), expected[name], children(module)
+    if name and part.kind != wanted.kind:
+        yield _other_type(name, module, part.kind, wanted.kind)
+        return
+    if part.tensors != wanted.tensors:
+        yield _other_tensors(name, part.tensors, wanted.tensors)
+    elif hooks := hook_names(module):  # a pruned module has a hook too
+        yield Change(name, f"has the hooks {', '.join(hooks)}", "hook")
+    for key, value in wanted.settings.items():
+        if key not in own and part.settings.get(key) != value:
+            yield Change(name, f"has {key}={vars(module).get(key)!r}, not {value!r}")
+            break
+    yield from _methods(name, module)
+    yield from _other_children(name, part.children, wanted.children)
+    for child_name, child in own.items():
+        if child_name in wanted.children:
+            yield from _changes(f"{name}.{child_name}".lstrip("."), child, expected)
+
+
+def _other_type(name: str, module: nn.Module, kind: str, wanted: str) -> Change:
+    if parametrize.is_parametrized(module):
+        (tensor, *_) = module.parametrizations  # type: ignore[misc]  # a ModuleDict
+        remedy = f"torch.nn.utils.parametrize.remove_parametrizations(model.get_submodule({name!r}), {tensor!r})"
+        return Change(name, f"has a parametrization of {tensor}", remedy=remedy)
+    short, short_wanted = (text.rpartition(".")[2] for text in (kind, wanted))
+    if short == short_wanted:
+        short, short_wanted = kind, wanted
+    return Change(name, f"is of type {short}, not {short_wanted}")
+
+
+def _other_tensors(name: str, found: Mapping[str, tuple[Any, ...]], wanted: Mapping[str, tuple[Any, ...]]) -> Change:
+    for key in wanted:
+        if f"{key}_mask" in found:
+            remedy = f"torch.nn.utils.prune.remove(model.get_submodule({name!r}), {key!r})"
+            return Change(name, f"is pruned: it has {key}_orig and {key}_mask in place of {key}", remedy=remedy)
+    if missing := [key for key in wanted if key not in found]:
+        extra = [key for key in found if key not in wanted]
+        return Change(name, f"has no {missing[0]}" + (f", but {', '.join(extra)}" if extra else ""))
+    if extra := [key for key in found if key not in wanted]:
+        return Change(name, f"has {', '.join(extra)}, which the network does not have")
+    key = next(key for key in wanted if found[key] != wanted[key])
+    return Change(name, f"has {key} of shape {found[key]}, not {wanted[key]}")
+
+
+def _methods(name: str, module: nn.Module) -> Iterator[Change]:
+    """Yield the methods that were replaced on this instance, or for a model by its class."""
+    for key, value in vars(module).items():
+        is_method = key[0] != "_" and callable(value) and callable(getattr(type(module), key, None))
+        if is_method and not isinstance(value, nn.Module):
+            yield Change(name, f"has a {key} of its own", "method")
+    if isinstance(module, Backbone):
+        base = FeatureNet if isinstance(module, FeatureNet) else Net
+        for key in METHODS:
+            if getattr(type(module), key, None) is not getattr(base, key, None):
+                yield Change(name, f"is of type {type(module).__name__}, which has a {key} of its own")
+
+
+def _other_children(name: str, found: Sequence[str], wanted: Sequence[str]) -> Iterator[Change]:
+    prefix = f"{name}." if name else ""
+    for child in found:
+        if child not in wanted:
+            hint = "" if name else " (the classifier is head.fc)"
+            yield Change(f"{prefix}{child}", f"is not a part of the network{hint}", "child")
+    for child in wanted:
+        if child not in found:
+            yield Change(f"{prefix}{child}", "is missing", "child")
+    if found != wanted and set(found) == set(wanted) and name:
+        yield Change(name, "has its modules in another order")
+
+
+def _reference(model: Backbone[Any]) -> nn.ModuleDict:
+    """Return the features, head and auxiliary heads that the specification gives, without memory where that is possible."""
+    network, features, channels = model.network, Steps(), model.in_chans
+    with torch.random.fork_rng(devices=[]):  # modules of the user's own may draw random weights
+        for name, layer in network.stages:
+            with torch.device("cpu" if _has_own_modules(layer, network.style) else "meta"):
+                features.add_module(name, build_layer(layer, channels, network.style))
+            channels = out_channels(layer, channels)
+        reference = nn.ModuleDict({"features": features})
+        if isinstance(model, Net):
+            with torch.device("meta"):
+                reference["head"] = _reference_head(model)
+                if model.aux:
+                    heads = {aux.tap: build_aux_head(aux, model) for aux in network.aux if aux.tap in model.aux}
+                    reference["aux"] = nn.ModuleDict(heads)
+    return reference
+
+
+def _reference_head(model: Net) -> ClassifierHead:
+    head, classes = model.head, model.num_classes
+    if isinstance(head, ClassifierHead):
+        classes = classes if head.global_pool else 0
+        return ClassifierHead(head.spec, head.in_channels, classes, head.global_pool, head.drop_rate)
+    return ClassifierHead(model.network.head, model.num_features, classes, "avg", model.network.head.drop_rate)
+
+
+def _has_own_modules(layer: Layer, style: Style) -> bool:
+    """Return whether a layer contains modules of the user's own, which may not work on the meta device."""
+    return callable(style.norm) or callable(style.act) or any(isinstance(leaf, Op) for leaf in leaves(layer))

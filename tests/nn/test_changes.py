@@ -1,0 +1,248 @@
+"""describe_changes: how a model differs from its specification, and who asks before writing a file."""
+
+import copy
+import types
+
+import pytest
+import torch
+from helpers import noise, tiny_network
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+import inceptionzoo as iz
+from inceptionzoo.nn import describe_changes
+
+
+def changes(model: nn.Module) -> list[str]:
+    return list(map(str, describe_changes(model)))
+
+
+@pytest.mark.parametrize("name", iz.list_models())
+def test_models_as_they_are_built_have_no_changes(name):
+    model = iz.create_model(name, num_classes=3, device="meta")
+    assert changes(model) == changes(iz.FeatureNet(model)) == []
+    if model.network.aux:
+        assert changes(iz.with_aux(model)) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm_layer": "groupnorm"},
+        {"norm_layer": nn.InstanceNorm2d},
+        {"act_layer": "silu"},
+        {"act_layer": nn.PReLU},
+        {"padding": "same", "output_stride": 8},
+        {"ceil_mode": "pad"},
+        {"global_pool": "catavgmax", "drop_rate": 0.3},
+        {"num_classes": 0, "global_pool": ""},
+        {"in_chans": 1, "dtype": torch.float64},
+    ],
+    ids=str,
+)
+def test_options_are_no_changes(options):
+    assert changes(iz.create_model("googlenet", **options, device="meta")) == []
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv", "pool"])
+def test_heads_of_a_vgg_are_no_changes(kind):
+    model = iz.create_model("vgg11", head=kind, device="meta")
+    model.reset_classifier(5, "max")
+    assert changes(model) == []
+
+
+def test_what_a_file_carries_is_no_change(tiny):
+    tiny.train().requires_grad_(False).to(memory_format=torch.channels_last)
+    tiny.head.drop.p = 0.4
+    tiny.features.stem.bn.momentum = 0.01
+    tiny.features.stem.act.inplace = True
+    tiny.set_memory_saving(False)
+    tiny.head.fc = nn.Linear(tiny.head_hidden_size, 7)
+    assert changes(tiny) == changes(copy.deepcopy(tiny)) == changes(nn.SyncBatchNorm.convert_sync_batchnorm(tiny)) == []
+    tiny.prune_intermediate_layers(1)
+    assert changes(tiny) == []
+
+
+def test_random_generators_and_the_model_are_left_alone(register):
+    register("own", iz.network(a=iz.Conv(4), b=iz.Op(lambda width: nn.Conv2d(width, 4, 1), 4)), num_classes=2)
+    model, state = iz.create_model("own"), torch.get_rng_state()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert changes(model) == []
+    assert torch.get_rng_state().equal(state)
+    assert all(value.equal(before[key]) for key, value in model.state_dict().items())
+
+
+class Louder(iz.Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Quantized(torch.Tensor):
+    """A tensor subclass, as torchao's are."""
+
+
+def set_part(model: nn.Module, name: str, value: object) -> None:
+    owner, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(owner), attribute, value)
+
+
+def replace(name: str, value: object):
+    """Return a function that replaces an attribute of a model; `value` may be a function that makes it."""
+    return lambda model: set_part(model, name, value() if isinstance(value, types.FunctionType) else value)
+
+
+def reorder(model: iz.Net) -> None:
+    first = model.features.stem
+    del model.features.stem
+    model.features.add_module("stem", first)
+
+
+CHANGES = {
+    "a head of its own": (
+        replace("head.fc", lambda: nn.Sequential(nn.Linear(8, 3))),
+        "head.fc is of type Sequential, not Linear",
+    ),
+    "a whole head": (replace("head", lambda: nn.Linear(8, 3)), "head is of type Linear, not ClassifierHead"),
+    "no bias": (replace("head.fc.bias", None), "head.fc has no bias"),
+    "torchvision's name": (
+        replace("fc", lambda: nn.Linear(8, 3)),
+        "fc is not a part of the network (the classifier is head.fc)",
+    ),
+    "another activation": (replace("features.stem.act", lambda: nn.ELU()), "features.stem.act is of type ELU, not ReLU"),
+    "no activation": (replace("features.stem.act", None), "features.stem.act is missing"),
+    "another slope": (replace("features.stem.bn.eps", 0.5), "features.stem.bn has eps=0.5, not 0.001"),
+    "reflected": (
+        replace("features.stem.conv.padding_mode", "reflect"),
+        "features.stem.conv has padding_mode='reflect', not 'zeros'",
+    ),
+    "strided": (replace("features.stem.conv.stride", (2, 2)), "features.stem.conv has stride=(2, 2), not (1, 1)"),
+    "wider": (replace("head.fc", lambda: nn.Linear(9, 3)), "head.fc has weight of shape (3, 9), not (3, 8)"),
+    "wrapped": (
+        lambda model: replace("features.block", nn.Sequential(model.features.block, nn.Dropout2d()))(model),
+        "features.block is of type Sequential, not Branches",
+    ),
+    "another order": (reorder, "features has its modules in another order"),
+    "one more": (lambda model: model.features.append(nn.ReLU()), "features.2 is not a part of the network"),
+    "pruned": (
+        lambda model: prune.l1_unstructured(model.features.stem.conv, "weight", 0.5),
+        "features.stem.conv is pruned: it has weight_orig and weight_mask in place of weight",
+    ),
+    "parametrized": (
+        lambda model: parametrize.register_parametrization(model.head.fc, "weight", nn.Identity()),
+        "head.fc has a parametrization of weight",
+    ),
+    "a buffer": (
+        lambda model: model.register_buffer("mean", torch.zeros(3)),
+        "the model has mean, which the network does not have",
+    ),
+    "a subclass of Tensor": (
+        replace("head.fc.weight", lambda: nn.Parameter(torch.ones(3, 8).as_subclass(Quantized))),
+        "head.fc has weight of shape (3, 8, 'Quantized'), not (3, 8)",
+    ),
+    "a method": (lambda model: replace("head.forward", model.head.forward)(model), "head has a forward of its own"),
+    "a subclass": (replace("__class__", Louder), "the model is of type Louder, which has a forward of its own"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_changes_are_named_and_not_saved(case, tiny, tmp_path):
+    change, text = CHANGES[case]
+    tiny.train()
+    change(tiny)
+    assert text in changes(tiny)
+    data, file = [(noise(4, 3, 8, 8), torch.arange(4) % 3)], tmp_path / "file.safetensors"
+    weights = [value.clone() for value in tiny.state_dict().values()]
+    for call in (
+        lambda: iz.save_weights(tiny, file),
+        lambda: iz.save_pretrained(tiny, tmp_path / "folder"),
+        lambda: iz.Ensemble([tiny]).save(file),
+        lambda: iz.fit(tiny, data, epochs=1, out=tmp_path / "out"),
+    ):
+        with pytest.raises(iz.ArgumentError, match="the model cannot be saved: .*; its name and arguments build no such model"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+    assert all(a.equal(b) for a, b in zip(tiny.state_dict().values(), weights, strict=True))
+
+
+def test_a_changed_model_is_not_exported(tmp_path):
+    model = iz.create_model("vgg11_bn_cifar", num_classes=2)
+    prune.l1_unstructured(model.head.fc, "weight", 0.3)
+    with pytest.raises(iz.ArgumentError, match="cannot be exported: head.fc is pruned: .* Call torch.nn.utils.prune.remove"):
+        iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
+    prune.remove(model.head.fc, "weight")
+    iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
+
+
+def test_several_changes_are_listed(tiny, tmp_path):
+    for stage in tiny.features.block.modules():
+        if hasattr(stage, "act"):
+            stage.act = nn.SiLU()
+    with pytest.raises(
+        iz.ArgumentError, match=r"act is of type SiLU, not ReLU; .*; and \d more; .* Undo this, register a network"
+    ):
+        iz.save_weights(tiny, tmp_path / "file.safetensors")
+
+
+def test_a_model_that_cannot_be_described_is_not_trained(tmp_path):
+    model = iz.create_model("vgg11_bn_cifar", num_classes=2, act_layer=nn.Mish)
+    before = model.head.fc.weight.clone()
+    with pytest.raises(iz.ArgumentError, match="act_layer=.* must be plain values"):
+        iz.fit(model, [(noise(4, 3, 32, 32), torch.arange(4) % 2)], epochs=1, out=tmp_path / "out")
+    assert model.head.fc.weight.equal(before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hooks_are_named_and_the_file_loads(tiny, tmp_path):
+    def shout(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return 2 * output
+
+    handle = tiny.features.stem.register_forward_hook(shout)
+    tiny.head.register_full_backward_pre_hook(lambda module, gradient: None)
+    with pytest.warns(
+        UserWarning, match=r"features.stem has the hooks .*shout; head has the hooks .*, which the file does not"
+    ):
+        iz.save_weights(tiny, tmp_path / "file.safetensors")
+    handle.remove()
+    x = noise(2, 3, 8, 8)
+    assert iz.load_model(tmp_path / "file.safetensors")(x).equal(tiny(x))
+
+
+def test_a_head_of_ones_own_with_a_linear_layer(tiny, tmp_path):
+    x = noise(2, 3, 8, 8)
+    tiny.head.fc = nn.Linear(8, 7)
+    assert (tiny.num_classes, tiny.pretrained_cfg["num_classes"]) == (7, 7)
+    iz.save_weights(tiny, tmp_path / "file.safetensors")
+    assert iz.load_model(tmp_path / "file.safetensors")(x).equal(tiny(x))
+    tiny.head.fc = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert tiny.num_classes == 2
+    tiny.head.fc = nn.Identity()
+    assert tiny.num_classes == 0
+    tiny.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    assert (tiny.num_classes, tiny.num_features, tiny(x).shape) == (5, 8, (2, 5))
+    assert tiny.get_classifier() is tiny.head
+    iz.fit(tiny, [(noise(4, 3, 8, 8), torch.arange(4))], epochs=1)
+    tiny.reset_classifier(3)
+    assert changes(tiny) == []
+    assert tiny.eval()(x).shape == (2, 3)
+
+
+def test_changes_of_a_fused_model(tiny, tmp_path):
+    fast = iz.fuse(tiny)
+    assert changes(fast) == changes(copy.deepcopy(fast)) == []
+    iz.save_weights(fast, tmp_path / "fast.safetensors")
+    assert changes(iz.load_model(tmp_path / "fast.safetensors")) == []
+    fast.features.stem.act = nn.ELU()
+    prune.l1_unstructured(fast.head.fc, "weight", 0.5)
+    assert changes(fast) == [
+        "features.stem.act is of type ELU, not ReLU",
+        "head.fc is pruned: it has weight_orig and weight_mask in place of weight",
+    ]
+    tiny.features.stem.act = nn.ELU()
+    with pytest.raises(iz.ArgumentError, match="cannot be saved: features.stem.act is of type ELU, not ReLU"):
+        iz.save_weights(iz.fuse(tiny), tmp_path / "changed.safetensors")
+
+
+def test_a_network_of_build():
+    style = iz.Style(norm=None, bias=True)
+    assert changes(iz.build(iz.network(a=iz.Residual(iz.Conv(3)), b=iz.Act(), c=iz.Norm("lrn"), style=style))) == []
+    assert changes(iz.build(tiny_network())) == []
