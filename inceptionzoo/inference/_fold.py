@@ -11,10 +11,10 @@ from ..nn import ConvNormAct
 
 def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
     """Return whether a module is a convolution whose normalisation, if any, is a fixed affine map."""
-    if not isinstance(module, ConvNormAct):
+    if type(module) is not ConvNormAct:
         return False
-    fixed = type(module.bn) is nn.BatchNorm2d and module.bn.running_mean is not None
-    return fixed or type(module.bn) is nn.Identity
+    norm = module.bn
+    return norm is None or (type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm) and norm.running_mean is not None)
 
 
 def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
@@ -22,8 +22,9 @@ def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
     weight = module.conv.weight.detach().double()
     bias = weight.new_zeros(len(weight)) if module.conv.bias is None else module.conv.bias.detach().double()
     norm = module.bn
-    if not isinstance(norm, nn.BatchNorm2d):
+    if norm is None:
         return weight, bias
+    assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gain = (norm.running_var.double() + norm.eps).rsqrt()

@@ -7,17 +7,28 @@ import os
 import shutil
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
-from ..nn import Backbone, Branches, ConvNormAct, ResidualBlock, is_max_pool, private_torch
+from ..nn import (
+    Backbone,
+    Branches,
+    Change,
+    ConvNormAct,
+    FusedRecord,
+    ResidualBlock,
+    is_max_pool,
+    parts,
+    private_torch,
+)
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, as_pair
 from ._capabilities import has_jit
+from ._changed import changed_stages, changes_to_keep, explain_copy_errors
 from ._executor import FusedStages
 from ._fold import conv_like, fold_batch_norm, is_foldable
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunableModule, TunedMaxPool
@@ -48,7 +59,7 @@ class LeadingConv:
     @property
     def active(self) -> bool:
         """Whether an activation follows the convolution directly, without a pool between them."""
-        return self.pool is None and not isinstance(self.conv.act, nn.Identity)
+        return self.pool is None and self.conv.act is not None
 
 
 def folded_network(network: Network) -> Network:
@@ -61,7 +72,7 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
     """Return the fused form of `module`, which was built from `layer`. The two modules share no tensors."""
     match layer:
         case Conv() | Depthwise() if is_foldable(module):
-            return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), copy.deepcopy(module.act))
+            return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), _activation(module))
         case Chain():
             return nn.Sequential(*(fused_layer(step, part, style) for step, part in layer_module_pairs(layer, module)))
         case Concat():
@@ -73,6 +84,10 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
             return TunedMaxPool(copy.deepcopy(module))
         case _:
             return copy.deepcopy(module)
+
+
+def _activation(module: ConvNormAct) -> nn.Module:
+    return nn.Identity() if module.act is None else copy.deepcopy(module.act)
 
 
 def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
@@ -97,7 +112,7 @@ def _concat(layer: Concat, module: nn.Module, style: Style) -> nn.Module:
     alone = {position: fused_layer(*branch, style) for position, branch in enumerate(branches) if position not in joined}
     active = sum(lead.conv.conv.out_channels for lead in leads if lead.active)
     widths = [lead.conv.conv.out_channels for lead in leads]
-    return JoinedBranches(first, copy.deepcopy(leads[0].conv.act), active, widths, joined, alone)
+    return JoinedBranches(first, _activation(leads[0].conv), active, widths, joined, alone)
 
 
 def _leading_conv(position: int, branch: Layer, module: nn.Module, style: Style) -> LeadingConv | None:
@@ -121,24 +136,30 @@ def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
     """Return the remainder of a branch after the joined convolution."""
     if lead.pool is None:
         return nn.Sequential(*lead.rest)
-    after = PoolBiasAct(lead.pool, bias.to(lead.conv.conv.weight, copy=True), copy.deepcopy(lead.conv.act))
+    after = PoolBiasAct(lead.pool, bias.to(lead.conv.conv.weight, copy=True), _activation(lead.conv))
     return nn.Sequential(after, *lead.rest)
 
 
-def _fused_copy(model: M) -> M:
-    """Return a copy of the model in evaluation mode whose networks are fused."""
+def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:
+    """Return a copy of the model in evaluation mode whose networks are fused; `changes` are those of each network."""
     stages = [net.features for net in model.modules() if isinstance(net, Backbone)]
     fused = copy.deepcopy(model, {id(features): features for features in stages})  # stages are replaced below, not copied
-    for net in list(fused.modules()):
-        if isinstance(net, Backbone):
-            steps = zip(net.network.stages, net.features.children(), strict=True)
-            layers = {name: fused_layer(layer, stage, net.network.style) for (name, layer), stage in steps}
-            net.features = FusedStages(OrderedDict(layers))
-            net.fused = True
+    nets = [net for net in fused.modules() if isinstance(net, Backbone)]
+    for net, changes_of_net in zip(nets, changes, strict=True):
+        net.features = _fused_stages(net, changed_stages(changes_of_net))
+        net.fused, net.fused_record = True, FusedRecord(parts(net.features), changes_of_net)
     for module in fused.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return fused.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _fused_stages(net: Backbone[Any], changed: Collection[str]) -> FusedStages:
+    """Return the fused stages of a network; the stages `changed` are copied as they are."""
+    stages = OrderedDict[str, nn.Module]()
+    for (name, layer), stage in zip(net.network.stages, net.features.children(), strict=True):
+        stages[name] = copy.deepcopy(stage) if name in changed else fused_layer(layer, stage, net.network.style)
+    return FusedStages(stages)
 
 
 def tuned(model: M, enable: bool = True) -> M:
@@ -191,8 +212,8 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
 
     Batch normalisation is folded into the convolutions, in float64. 1x1 convolutions of the same input are joined into one.
     An average pool before a 1x1 convolution is moved behind it. Dropout is removed, and weights are in channels_last format.
-    The copy is of the same class (`Net`, `FeatureNet` or `Ensemble`), keeps the names of stages and feature maps, and cannot
-    be trained. It shares no tensors with `model`, which is unchanged.
+    The copy is of the same class (`Net`, `FeatureNet` or `Ensemble`), keeps the names of stages and feature maps, and cannot be
+    trained. It shares no tensors with `model`, which is unchanged. A stage that you changed (a hook, a module) stays as it is.
 
     Args:
         model: a model of this library, without auxiliary heads.
@@ -208,7 +229,8 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
         The fused copy, in evaluation mode and with frozen parameters.
 
     Raises:
-        ArgumentError: `model` is not a model of this library, is already fused or compiled, or has auxiliary heads.
+        ArgumentError: `model` is not a model of this library, is already fused or compiled, or has auxiliary heads; or it has a
+            change that the copy cannot keep, such as a hook on `features` or a pruned layer.
     """
     nets = [part for part in model.modules() if isinstance(part, Backbone)] if isinstance(model, nn.Module) else []
     if not nets or private_torch.uncompiled(model) is not model:
@@ -217,7 +239,9 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
         raise ArgumentError("fuse: the model is fused already")
     if any(getattr(net, "aux", None) for net in nets):
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
-    fused = tuned(_fused_copy(model), tune)
+    changes = changes_to_keep(nets)
+    with explain_copy_errors(changes):
+        fused = tuned(_fused_copy(model, changes), tune)
     if tune and not compile:
         _warn_if_slow()
     if compile:

@@ -110,7 +110,7 @@ class Recorder:
             return self._add_operation(operation, x, out)
         if isinstance(module, JoinedBranches):
             return self._add_joined(module, x, out)
-        if isinstance(module, Branches):
+        if type(module) is Branches:
             return self._add_branches([(branch, x) for branch in module.values()], out)
         return self._add_torch_call(module, x, out)
 
