@@ -156,7 +156,10 @@ class Backbone(nn.Module, Generic[Out]):
         end = [name for name, _ in stages].index(last) + 1
         if end == len(stages):
             return False
-        self.network = replace(self.network, stages=tuple(stages[:end]), aux=())
+        levels = [level.name for level in feature_levels(self.network, self.in_chans)]
+        # the levels of the whole network, not those that the remaining strides suggest: an index keeps its meaning
+        taps = [name for name in levels if name in dict(stages[:end])] or levels
+        self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=tuple(taps))
         self.features = self.features[:end]
         self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
         self.feature_info = self._feature_levels()

@@ -115,8 +115,8 @@ class Aux:
 class Network:
     """A network: named stages that run in order, then the head. Create it with `network`.
 
-    `taps` names the last stage of each resolution; if it is empty, they follow from the strides. `apply_variants` sets `taps`
-    when dilation replaces strides, so that the network keeps its feature levels.
+    `taps` names the last stage of each resolution; if it is empty, they follow from the strides. It is set when dilation
+    replaces strides and when stages are removed, so that the network keeps its feature levels and their indices.
     """
 
     stages: tuple[tuple[str, Layer], ...]

@@ -118,6 +118,7 @@ def test_features_only(name, tmp_path):
     iz.save_weights(whole, tmp_path / "a.safetensors")
     net = iz.create_model(name, features_only=True, weights=tmp_path / "a.safetensors").eval()
     maps = net(x)
+    assert len(maps) == len(net.feature_info) > 2
     assert all(a.equal(b) for a, b in zip(maps, whole.forward_intermediates(x, intermediates_only=True), strict=True))
     assert [one.shape[1] for one in maps] == net.feature_info.channels()
     if name not in ("inception_resnet_v1", "xception"):  # their stems are unpadded
@@ -187,10 +188,13 @@ def test_checkpointing_with_taps_and_auxiliary_heads():
     plain = iz.with_aux(iz.create_model("googlenet", num_classes=3, drop_rate=0.0)).eval()
     saving = copy.deepcopy(plain)
     saving.set_grad_checkpointing()
-    for left, right in zip(plain.forward_aux(images())[1].values(), saving.forward_aux(images())[1].values(), strict=True):
-        assert left.equal(right)
-    for left, right in zip(plain.forward_intermediates(images())[1], saving.forward_intermediates(images())[1], strict=True):
-        assert left.equal(right)
+    for call, count in (
+        (lambda net: [*net.forward_aux(images())[1].values()], 2),
+        (lambda net: net.forward_intermediates(images())[1], 5),
+    ):
+        left, right = call(plain), call(saving)
+        assert len(left) == count
+        assert all(a.equal(b) for a, b in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("coarse", [False, True])
@@ -202,3 +206,76 @@ def test_parameter_groups(model, coarse):
     assert sorted(name for group in ordered for name in group) == sorted(name for name, _ in model.named_parameters())
     assert len(ordered) == (6 if coarse else 12)
     assert model.no_weight_decay() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("vgg11_bn_cifar", ["conv1_1"]),  # before the first level: a map of the image's own resolution
+        ("vgg11_bn_cifar", [0]),
+        ("vgg11_bn_cifar", [0, 2]),
+        ("vgg11_bn_cifar", ["pool3"]),
+        ("googlenet_cifar", ["inception3a"]),
+        ("googlenet_cifar", [1]),
+        ("googlenet", [2]),
+    ],
+)
+def test_the_index_of_a_level_does_not_depend_on_pruning(name, last):
+    model = iz.create_model(name, device="meta")
+    rows, groups = list(model.feature_info), model.group_matcher(coarse=True)["blocks"]
+    model.prune_intermediate_layers(last)
+    kept = {f"features.{stage}" for stage, _ in model.features.named_children()}
+    assert list(model.feature_info) == [row for row in rows if row["module"] in kept]
+    assert model.group_matcher(coarse=True)["blocks"] == groups[: len(kept)]
+    built = iz.build(model.network)
+    assert built.feature_info == model.feature_info
+
+
+def test_a_feature_network_has_only_the_stages_that_it_needs():
+    whole = iz.create_model("vgg11_bn_cifar", device="meta")
+    net = iz.create_model("vgg11_bn_cifar", features_only=True, out_indices=(0, 1), device="meta")
+    stages = [name for name, _ in whole.features.named_children()]
+    assert [name for name, _ in net.features.named_children()] == stages[: stages.index("conv3_2") + 1]
+    assert net.feature_info.reduction() == [2, 4]
+
+
+def saved_values(call: object) -> int:
+    """Return how many values autograd saves for the backward pass of `call()`."""
+    sizes: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (sizes.append(t.numel()), t)[1], lambda t: t):
+        result = call()
+    assert result is not None
+    return sum(sizes)
+
+
+def test_checkpointing_saves_less_for_intermediate_maps_features_and_auxiliary_heads():
+    model, x = iz.with_aux(iz.create_model("googlenet", num_classes=3, drop_rate=0.0)), images(40)
+    encoder = iz.create_model("googlenet", features_only=True)
+    for net, call in (
+        (model, lambda: model.forward_intermediates(x)),
+        (model, lambda: model.forward_aux(x)),
+        (encoder, lambda: encoder(x)),
+    ):
+        net.set_grad_checkpointing(False)
+        plain = saved_values(call)
+        net.set_grad_checkpointing()
+        assert 0 < saved_values(call) < 0.6 * plain
+    with torch.no_grad():
+        assert saved_values(lambda: encoder(x)) == 0
+
+
+def test_a_new_classifier_brings_the_pooling_back():
+    model = iz.create_model("vgg11_bn_cifar", num_classes=3, global_pool="max").eval()
+    x = images(32)
+    pooled = model.forward_features(x).amax((2, 3))
+    model.reset_classifier(0, "")
+    model.reset_classifier(0)
+    assert model(x).ndim == 4
+    model.reset_classifier(2)
+    assert (model.global_pool, model(x).shape) == ("max", (2, 2))
+    assert model.forward_head(model.forward_features(x), pre_logits=True).equal(pooled)
+    bare = iz.create_model("googlenet_cifar", num_classes=0, global_pool="", device="meta")
+    with pytest.raises(iz.ArgumentError, match="global_pool='' needs num_classes=0"):
+        bare.reset_classifier(2, "")
+    bare.reset_classifier(2)
+    assert (bare.global_pool, bare.num_classes) == ("avg", 2)
