@@ -62,6 +62,7 @@ class ClassifierHead(nn.Module):
         super().__init__()
         check_head(num_classes, global_pool, drop_rate)
         self.spec, self.in_channels, self.global_pool = spec, in_channels, global_pool
+        self.last_pool: GlobalPool = global_pool or "avg"  # what `with_classes` restores
         self.pool = global_pool2d(global_pool, spec.size if spec.kind == "mlp" else 1)
         pool_factor = 2 if global_pool == "catavgmax" else 1  # channels after pooling / channels before
         fan_in, hidden = in_channels, dict[str, nn.Module]()
@@ -114,16 +115,20 @@ class ClassifierHead(nn.Module):
     def with_classes(self, num_classes: int, global_pool: GlobalPool | None, reference: Tensor) -> ClassifierHead:
         """Return a head with a new classifier that has the device and dtype of `reference`.
 
-        The new head shares the hidden layers of this head if their shapes stay the same. `global_pool=None` keeps the pooling.
+        The new head shares the hidden layers of this head if their shapes stay the same. `global_pool=None` keeps the pooling;
+        if there is none, classes bring the last one back.
         """
-        pool = self.global_pool if global_pool is None else global_pool
+        kept = self.global_pool or (self.last_pool if num_classes else "")
+        pool = kept if global_pool is None else global_pool
         arguments = (self.spec, self.in_channels, num_classes, pool, self.drop_rate)
         with torch.device("meta"):
             head = ClassifierHead(*arguments)
         if _shapes(head.hidden) != _shapes(self.hidden):
             with reference.device:
-                return ClassifierHead(*arguments).to(reference.dtype).train(self.training)
-        head.hidden, head.acts = self.hidden, self.acts
+                head = ClassifierHead(*arguments).to(reference.dtype).train(self.training)
+            head.last_pool = pool or self.last_pool
+            return head
+        head.hidden, head.acts, head.last_pool = self.hidden, self.acts, pool or self.last_pool
         if num_classes:
             head.fc = allocate(nn.Linear, head.num_features, num_classes, device=reference.device, dtype=reference.dtype)
             head.reset_classifier()

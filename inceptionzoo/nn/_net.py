@@ -134,11 +134,12 @@ class Net(Backbone[Tensor]):
     def reset_classifier(self, num_classes: int, global_pool: GlobalPool | None = None) -> None:
         """Replace the classifier, and the classifiers of the auxiliary heads, by new ones with random weights.
 
-        With `num_classes=0` the model returns features. `global_pool=None` keeps the pooling. Hidden layers of the head keep
-        their weights, unless the new pooling changes their shapes.
+        With `num_classes=0` the model returns features. `global_pool=None` keeps the pooling; if it was removed, a
+        classifier brings back the last one, average pooling if there was none. Hidden layers of the head keep their weights,
+        unless the new pooling changes their shapes.
 
         Raises:
-            ArgumentError: `num_classes` is negative, or is above 0 without pooling.
+            ArgumentError: `num_classes` is negative, or is above 0 with `global_pool=""`.
         """
         reference, head = next(self.features.parameters()), self.head
         if not isinstance(head, ClassifierHead):  # of the user's own: start again from the specification
