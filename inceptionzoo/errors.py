@@ -2,7 +2,8 @@
 
     ZooError
     ├── SpecError          an invalid network or block
-    ├── ArgumentError      an invalid argument, or an unknown keyword
+    ├── ArgumentError      an invalid argument
+    │   ├── KeywordError       an unknown keyword argument
     │   └── UnknownModelError  a name that is not in the registry
     ├── InputError         images that do not fit the network
     ├── ImageError         an image file that cannot be read
@@ -38,6 +39,10 @@ class SpecError(ZooError, ValueError):
 
 class ArgumentError(ZooError, ValueError):
     """An argument is invalid, or a keyword is unknown."""
+
+
+class KeywordError(ArgumentError, TypeError):
+    """A model does not take this keyword argument. It is a TypeError too, as Python and timm raise for unknown keywords."""
 
 
 class UnknownModelError(ArgumentError, LookupError):

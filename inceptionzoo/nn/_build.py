@@ -8,7 +8,7 @@ from typing import Any, assert_never, overload
 import torch
 from torch import nn
 
-from ..errors import ArgumentError, SpecError, check_int, suggestion
+from ..errors import ArgumentError, KeywordError, SpecError, check_int, suggestion
 from ..spec import (
     LAYERS,
     MAX_CHANNELS,
@@ -47,7 +47,8 @@ def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Modul
     override the defaults: batch normalisation with an epsilon of 1e-3, no bias, ReLU.
 
     Raises:
-        ArgumentError: `in_channels` is below 1, `spec` is neither a layer nor a network, or `Style` has no such field.
+        ArgumentError: `in_channels` is below 1, or `spec` is neither a layer nor a network.
+        KeywordError: `Style` has no such field.
         SpecError: the channels of the layers do not match, or the network accepts no image.
     """
     check_int("in_channels", in_channels, 1)
@@ -57,7 +58,7 @@ def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Modul
     for key in style:
         if key not in style_fields:
             hint = suggestion(key, style_fields)
-            raise ArgumentError(f"unknown keyword {key!r} for build{hint} It takes {', '.join(style_fields)}")
+            raise KeywordError(f"unknown keyword {key!r} for build{hint} It takes {', '.join(style_fields)}")
     if isinstance(spec, Network):
         return build_network(replace(spec, style=replace(spec.style, **style)), in_chans=in_channels)
     return build_layer(spec, in_channels, Style(**style))

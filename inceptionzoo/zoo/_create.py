@@ -54,6 +54,9 @@ def create_model(
     those of the weights. Another `num_classes` gives a new classifier with random weights. Another `in_chans` adapts the first
     convolution of weights for 3 channels. `model.report` says what was loaded.
 
+    `device` is the device of the model, for example "cuda:0". `dtype` is the floating-point dtype of its weights, for example
+    torch.bfloat16; the tensors of a file are cast to it. None stands for torch's default device and dtype.
+
     Files of the Hub are cached by huggingface_hub, files of other hosts in the folder INCEPTIONZOO_CACHE or
     ~/.cache/inceptionzoo. `cache_dir` replaces both.
 
@@ -66,7 +69,8 @@ def create_model(
 
     Raises:
         UnknownModelError: there is no such model, or it has no such published weights.
-        ArgumentError: a keyword is unknown, or a value is outside its range. Nothing has been allocated.
+        KeywordError: a keyword is unknown; it is an ArgumentError and a TypeError. Nothing has been allocated.
+        ArgumentError: a value is outside its range. Nothing has been allocated.
         WeightsError: the weights cannot be read or downloaded, or do not fit.
     """
     check_flag("pretrained", pretrained)
@@ -136,7 +140,9 @@ def _build_random(
 
 
 def load_model(path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Net:
-    """Return the model that `save_weights` wrote to `path`, in evaluation mode.
+    """Return the model that `save_weights` wrote to `path`, in evaluation mode, on `device` (by default the CPU).
+
+    `path` can also be a repository with such a file, "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH".
 
     Raises:
         FileError: `save_weights` did not write the file, or it is damaged.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..errors import ArgumentError, MismatchError, check_int, suggestion
+from ..errors import KeywordError, MismatchError, check_int, suggestion
 from ..nn import check_head
 from ..spec import (
     GLOBAL_POOLS,
@@ -75,14 +75,14 @@ def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
     """Check that every keyword argument is one of the model's own or one of `apply_variants`.
 
     Raises:
-        ArgumentError: one is unknown; the message suggests the nearest name.
+        KeywordError: one is unknown; the message suggests the nearest name.
     """
-    accepted = [*network_arguments(entry), *VARIANT_ARGUMENTS]
-    names = [*(item.name for item in fields(ModelOptions)), *COMMON, *accepted]
+    accepted = {*network_arguments(entry), *VARIANT_ARGUMENTS}
+    names = sorted({*(item.name for item in fields(ModelOptions)), *COMMON, *accepted})
     for key in arguments:
         if key not in accepted:
-            raise ArgumentError(
-                f"unknown keyword {key!r} for {entry.name!r}{suggestion(key, names)} It takes {', '.join(sorted(names))}"
+            raise KeywordError(
+                f"unknown keyword {key!r} for {entry.name!r}{suggestion(key, names)} It takes {', '.join(names)}"
             )
 
 

@@ -179,7 +179,7 @@ negative counter | MismatchError | minimum -1 | num_batches_tracked: no value ma
 above float32 | MismatchError | maximum inf | features.stem.conv.weight: all values must be finite | use weights of this model
 above float16 | MismatchError | maximum inf | features.stem.conv.weight: all values must be finite | use weights of this model
 above float16, created | MismatchError | maximum inf | features.stem.conv.weight: all values must be finite | use
-unknown keyword | ArgumentError | 'num_clases' | unknown keyword | did you mean 'num_classes'
+unknown keyword | KeywordError | 'num_clases' | unknown keyword | did you mean 'num_classes'
 unknown model | UnknownModelError | 'googlnet' | unknown model | did you mean 'googlenet'
 nothing published | ArgumentError | pretrained=True | no published weights | weights=FILE
 out_indices of no effect | ArgumentError | out_indices=(1,) | no effect | features_only=True
