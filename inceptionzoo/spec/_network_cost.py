@@ -155,3 +155,36 @@ def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> 
         middle = (low + high) // 2
         low, high = (middle, high) if isinstance(error_at(middle), InputError) else (low, middle)
     return next(side for side in range(high, MAX_SIZE + 1) if error_at(side) is None)
+
+
+@lru_cache(maxsize=256)
+def min_feature_size(net: Network, *, in_channels: int = 3) -> int:
+    """Return the side, in pixels, from which on the feature maps of square images have about the sizes of their reductions.
+
+    The map of each level then has more than half of side / reduction pixels. `min_input_size` can be smaller: without padding,
+    the maps shrink to one pixel before an image is too small. It is returned if there is no such size.
+    """
+    smallest = min_input_size(net, in_channels=in_channels)
+    end = 2 * smallest + TRIED_SIZES // 2
+
+    def fits(side: int) -> bool:
+        sizes = _level_sizes(net, in_channels, side)
+        return bool(sizes) and all(2 * size * level.reduction > side for level, size in sizes)
+
+    last_misfit = next((side for side in range(end, smallest - 1, -1) if not fits(side)), smallest - 1)
+    return smallest if last_misfit == end else last_misfit + 1
+
+
+def has_exact_reductions(net: Network, *, in_channels: int = 3) -> bool:
+    """Return whether the map of each level has exactly side / reduction pixels for images of 512 px."""
+    sizes = _level_sizes(net, in_channels, 512)
+    return bool(sizes) and all(size * level.reduction == 512 for level, size in sizes)
+
+
+def _level_sizes(net: Network, in_channels: int, side: int) -> list[tuple[FeatureLevel, int]]:
+    """Return each level with the smaller side of its map; nothing if the network does not accept images of this size."""
+    try:
+        maps = {name: cost.shape for name, _, cost in stage_costs(net, Shape(in_channels, side, side))}
+    except (InputError, SpecError):
+        return []
+    return [(level, min(maps[level.name][1:])) for level in feature_levels(net, in_channels)]

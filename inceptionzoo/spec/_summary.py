@@ -76,7 +76,8 @@ def summarize(title: str, network: Network, shape: Shape, num_classes: int) -> S
     Raises:
         InputError: the images are too small.
     """
-    rows = [Row(name, _patch(layer), _branches(layer), cost) for name, layer, cost in stage_costs(network, shape)]
+    act = network.style.act if isinstance(network.style.act, str) else getattr(network.style.act, "__name__", "act")
+    rows = [Row(name, _patch(layer), _branches(layer, act), cost) for name, layer, cost in stage_costs(network, shape)]
     last = rows[-1].cost.shape
     hidden = " > ".join(map(str, network.head.hidden))
     rows.append(Row("head", network.head.kind, hidden, head_cost(network.head, last, num_classes)))
@@ -103,15 +104,15 @@ def _patch(layer: Layer) -> str:
             return ""
 
 
-def _branches(layer: Layer) -> str:
-    """Return the channels of a stage: "|" separates branches, ">" the layers of a branch."""
+def _branches(layer: Layer, act: str) -> str:
+    """Return the channels of a stage: "|" separates branches, ">" the layers of a branch. `act` names the activation."""
     match layer:
         case Conv():
             return str(layer.out)
         case Depthwise():
             return "depthwise"
         case Act():
-            return "relu"
+            return act
         case Pool():
             return layer.kind
         case Norm():
@@ -119,8 +120,8 @@ def _branches(layer: Layer) -> str:
         case Op():
             return f"op {layer.out}"
         case Chain():
-            return " > ".join(map(_branches, layer.layers))
+            return " > ".join(_branches(step, act) for step in layer.layers)
         case Concat():
-            return " | ".join(_branches(branch) for _, branch in layer.branches)
+            return " | ".join(_branches(branch, act) for _, branch in layer.branches)
         case Residual():
-            return f"+ {_branches(layer.body)}"
+            return f"+ {_branches(layer.body, act)}"

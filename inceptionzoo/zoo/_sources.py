@@ -10,13 +10,14 @@ from typing import Any
 
 from ..errors import ArgumentError, FileError, MismatchError
 from ..spec import Entry, Published
-from ..weights import WeightSource, fold_input, read_config, read_weight_file, read_weights
+from ..weights import HubConfig, WeightSource, fold_input, read_config, read_weight_file, read_weights
 from ..weights.download import CONFIG, HUB, WEIGHTS, open_repository, read_checkpoint
 from ._options import ModelOptions, SourceInfo, check_keywords, first_convolution, info_from_metadata, options_from_shapes
-from ._registry import find_entry, make_network
+from ._registry import find_entry, is_model, make_network
 from ._restore import find_saved_entry
 
 CacheFolder = str | os.PathLike[str] | None
+SAME_SUFFIX = "_same"  # of the names in timm's registry of models with padding="same"
 Weights = str | os.PathLike[str] | Mapping[str, Any] | WeightSource
 
 
@@ -30,6 +31,7 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
     """
     repository = open_repository(reference, cache_dir)
     config, source = repository.read(CONFIG, read_config), repository.read(WEIGHTS, read_weight_file)
+    config = _without_suffix(config)
     metadata = source.metadata
     if metadata is not None:
         if metadata.architecture != config.architecture:
@@ -49,6 +51,14 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
     names = config.class_names if options.num_classes == config.num_classes else None
     options = replace(options, global_pool=config.global_pool)
     return entry, source, SourceInfo(options, arguments, config.data_config(entry.data), names)
+
+
+def _without_suffix(config: HubConfig) -> HubConfig:
+    """Return the configuration of "NAME_same", which timm saved, as that of "NAME" with padding="same"."""
+    name = config.architecture
+    if is_model(name) or not name.endswith(SAME_SUFFIX):
+        return config
+    return replace(config, architecture=name.removesuffix(SAME_SUFFIX), arguments={"padding": "same", **config.arguments})
 
 
 def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:

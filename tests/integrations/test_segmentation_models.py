@@ -38,3 +38,23 @@ def test_same_padding_aligns_the_skip_connections(page):
     assert [x.shape[2] for x in same.encoder(images)[1:]] == [48, 24, 12, 6, 3]
     assert same(images).shape == (1, 1, 96, 128)
     assert same.encoder.load_state_dict(valid.encoder.state_dict()).missing_keys == []
+
+
+@pytest.mark.parametrize(
+    "name", ["inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2", "xception", "inception_v3_fid"]
+)
+def test_names_with_same_padding_halve_the_size_at_each_level(name):
+    iz.interop.timm.register()
+    images = torch.randn(1, 3, 64, 64)
+    for depth in (3, 5):
+        encoder = smp.encoders.get_encoder(f"tu-izoo_{name}_same", depth=depth, weights=None).eval()
+        with torch.no_grad():
+            assert [64 // x.shape[2] for x in encoder(images)] == [1, 2, 4, 8, 16, 32][: depth + 1]
+
+
+def test_the_encoder_of_a_pspnet_has_a_reduction_of_8():
+    iz.interop.timm.register()
+    for name in ("vgg11_bn_cifar", "googlenet"):
+        net = smp.PSPNet(f"tu-izoo_{name}", encoder_weights=None).eval()
+        with torch.no_grad():
+            assert net.encoder(torch.randn(1, 3, 64, 64))[-1].shape[2] == 8

@@ -12,6 +12,7 @@ from timm.models import FeatureInfo, model_entrypoint, register_model
 from timm.models._registry import _model_entrypoints, _module_to_models  # to undo what a test registers
 
 import inceptionzoo as iz
+from inceptionzoo.spec import min_feature_size
 from inceptionzoo.zoo._registry import REGISTRY
 
 NAMES = sorted(REGISTRY)
@@ -42,7 +43,7 @@ def test_every_model_is_registered_and_none_of_timms_is_replaced():
     for name in ("inception_v3", "inception_v4", "inception_resnet_v2", "vgg16", "vgg19_bn", "xception"):
         assert model_entrypoint(name).__module__.startswith("timm.models")
     assert timm.list_models(module="izoo", filter="izoo_vgg*_cifar") == sorted(f"izoo_{n}" for n in NAMES if "_bn_cifar" in n)
-    tags = {name.removeprefix("izoo_") for name in timm.list_models("izoo_*", pretrained=True)}
+    tags = {name.removeprefix("izoo_") for name in timm.list_models("izoo_*", pretrained=True, exclude_filters="*_same.*")}
     assert tags == set(TAGS)
 
 
@@ -69,7 +70,8 @@ def test_timms_checks_of_a_model(name):
     assert isinstance(cfg["first_conv"], str | tuple)
     for first in [cfg["first_conv"]] if isinstance(cfg["first_conv"], str) else cfg["first_conv"]:
         assert f"{first}.weight" in keys
-    assert cfg["min_input_size"] == (3, model.min_input_size, model.min_input_size)
+    side = min_feature_size(model.network)
+    assert cfg["min_input_size"] == (3, side, side)
     images = noise(1, *cfg["input_size"])
     with torch.no_grad():
         maps = model.forward_features(images)
@@ -244,3 +246,56 @@ def test_a_model_may_have_the_name_of_a_function_of_timm(register, tiny, forget)
     assert "izoo_create_model" in iz.interop.timm.register()
     assert timm.create_model("create_model").network == tiny.network
     assert isinstance(timm.create_model("izoo_googlenet"), iz.Net)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_selected_levels_keep_their_reductions(depth):
+    """timm prunes the model after the last selected level; a VGG also has maps of the image's own resolution."""
+    model = iz.create_model("vgg11_bn_cifar").eval()
+    net = timm.create_model("izoo_vgg11_bn_cifar", features_only=True, out_indices=tuple(range(depth))).eval()
+    net.model.load_state_dict(model.state_dict(), strict=False)
+    assert net.feature_info.reduction() == [2, 4, 8, 16, 32][:depth]
+    images = noise(1, 3, 64, 64)
+    maps, expected = net(images), model.forward_intermediates(images, list(range(depth)), intermediates_only=True)
+    assert [x.shape[2] for x in maps] == [32, 16, 8, 4, 2][:depth]
+    assert all(x.equal(y) for x, y in zip(maps, expected, strict=True))
+
+
+def test_an_unknown_keyword_is_a_type_error_as_timm_expects():
+    with pytest.raises(TypeError, match="unknown keyword 'not_a_model_arg' for 'googlenet'"):
+        timm.create_model("izoo_googlenet", not_a_model_arg=1)
+
+
+def test_names_with_same_padding():
+    padded = set(timm.list_models("izoo_*_same"))
+    assert padded == {
+        f"izoo_{name}_same"
+        for name in (
+            "inception_v3", "inception_v3_fid", "inception_v4", "inception_resnet_v1", "inception_resnet_v2", "xception",
+        )
+    }  # fmt: skip
+    with torch.device("meta"):
+        net = timm.create_model("izoo_inception_v4_same", features_only=True)
+        maps = net(torch.empty(1, 3, 64, 64))
+        whole = timm.create_model("izoo_xception_same", num_classes=2)
+    assert [x.shape[2] for x in maps] == [32, 16, 8, 4, 2]
+    assert whole.arguments == {"padding": "same"}
+    assert whole.pretrained_cfg["pool_size"] == (10, 10)
+
+
+def test_a_folder_that_timm_saved_under_a_name_with_same_padding(tmp_path, register, tiny, forget):
+    register("unpadded", iz.network(stem=iz.Conv(4, 3, 2, "valid"), block=iz.Conv(4, 3, 2, "valid")), num_classes=2)
+    register("own_same", tiny.network, num_classes=2)
+    assert {"izoo_unpadded_same", "izoo_own_same"} <= set(iz.interop.timm.register())
+    images = noise(1, 3, 16, 16)
+    for name in ("izoo_unpadded_same", "izoo_own_same"):
+        model = timm.create_model(name).eval()
+        timm.models.save_for_hf(model, tmp_path / name, safe_serialization=True)
+        again = iz.create_model(f"local-dir:{tmp_path / name}").eval()
+        assert (again.network, again.entry.name) == (model.network, model.entry.name)
+        assert again(images).equal(model(images))
+
+
+def test_an_entry_point_gives_random_weights_by_default(host):
+    model = model_entrypoint("izoo_googlenet")(num_classes=2)
+    assert (model.num_classes, model.report, host.count()) == (2, None, 0)

@@ -17,7 +17,15 @@ from inceptionzoo import Act, Aux, Conv, Depthwise, Head, Norm, Op, Pool, Residu
 from inceptionzoo.models.googlenet import googlenet, googlenet_cifar
 from inceptionzoo.models.vgg import vgg
 from inceptionzoo.spec._cost import layer_cost, out_channels
-from inceptionzoo.spec._network_cost import min_input_size, network_cost
+from inceptionzoo.spec._network_cost import (
+    feature_levels,
+    has_exact_reductions,
+    min_feature_size,
+    min_input_size,
+    network_cost,
+    stage_costs,
+)
+from inceptionzoo.zoo._registry import REGISTRY, make_network
 
 SIZES, CHANNELS = ((1, 1), (2, 3), (5, 5), (7, 10), (12, 9), (16, 16)), 4
 STYLES = (None, Style(None, bias=True), Style(bias=True), Style(None))
@@ -187,3 +195,26 @@ def test_sizes_that_do_not_fit_are_refused():
         layer_cost(Conv(4, groups=2), Shape(3, 8, 8))
     with pytest.raises(iz.SpecError, match="even an image of 4096x4096 px is too small"):
         build(network(a=chain(*[VALID(3, 3)] * 8)))
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("xception", 13), ("inception_v3", 139), ("googlenet", 15), ("vgg11", 32)])
+def test_the_smallest_image_whose_maps_have_the_sizes_of_their_reductions(name, smallest):
+    net = make_network(REGISTRY[name], {})
+    assert min_feature_size(net) == smallest
+    names = [level.name for level in feature_levels(net, 3)]
+
+    def fits(side):
+        maps = {stage: cost.shape for stage, _, cost in stage_costs(net, Shape(3, side, side))}
+        return all(maps[stage].height > side / 2 ** (index + 2) for index, stage in enumerate(names))
+
+    assert all(fits(side) for side in range(smallest, smallest + 100))
+    assert smallest == min_input_size(net) or not fits(smallest - 1)
+
+
+def test_a_network_whose_maps_never_have_the_sizes_of_their_reductions():
+    net = network(a=Conv(4, 3, 2), b=Pool("adaptive_avg", 1), c=Conv(4, 3, 2))
+    assert min_feature_size(net) == min_input_size(net) == 1
+    assert not has_exact_reductions(net)
+    assert has_exact_reductions(googlenet())
+    assert not has_exact_reductions(network(a=Conv(4, 3, 2, "valid")))
+    assert not has_exact_reductions(network(a=VALID(600)))

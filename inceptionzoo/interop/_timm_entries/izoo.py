@@ -13,12 +13,24 @@ import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from ...errors import ArgumentError
 from ...nn import Net, build_layer
-from ...spec import DataConfig, Entry, Network, Published, Shape, feature_levels, min_input_size, stage_costs
+from ...spec import (
+    DataConfig,
+    Entry,
+    Network,
+    Published,
+    Shape,
+    feature_levels,
+    has_exact_reductions,
+    min_feature_size,
+    stage_costs,
+)
 from ...weights import load_source, read_weights
 from ...weights.download import HUB
 from ...zoo import create_model, find_entry, load_published, make_network
 
+SAME = {"padding": "same"}  # the keyword arguments of "izoo_NAME_same"
 SOURCES = ("file", "url", "hf_hub_id", "state_dict")  # keys of a pretrained_cfg that say where the weights are
 EntryPoint = Callable[..., Any]
 Configuration = str | Mapping[str, Any] | PretrainedCfg | None  # what timm passes as pretrained_cfg; a string is a tag
@@ -27,18 +39,29 @@ default_cfgs: dict[str, Any] = {}  # timm reads this
 __all__: list[str] = []  # timm adds the names of the entry points
 
 
-def register_as(names: Sequence[str], entry: Entry) -> None:
-    """Register the model in timm under each name. timm must not have a model with one of the names."""
-    configs: dict[str, Any] = {f".{tag}": _pretrained_cfg(entry, weights) for tag, weights in entry.weights.items()}
-    configs = configs or {"": _pretrained_cfg(entry, None)}
+def needs_same_padding(entry: Entry) -> bool:
+    """Return whether the maps of a model differ in size from what its reductions say, and padding="same" makes them agree."""
+    channels = entry.data.input_size[0]
+    try:
+        padded = make_network(entry, SAME)
+    except ArgumentError:
+        return False
+    exact = [has_exact_reductions(network, in_channels=channels) for network in (make_network(entry, {}), padded)]
+    return exact == [False, True]
+
+
+def register_as(names: Sequence[str], entry: Entry, extra: Mapping[str, Any]) -> None:
+    """Register the model, built with the keyword arguments `extra`, in timm under each name. No name may be taken."""
+    configs: dict[str, Any] = {f".{tag}": _pretrained_cfg(entry, weights, extra) for tag, weights in entry.weights.items()}
+    configs = configs or {"": _pretrained_cfg(entry, None, extra)}
     for name in names:
         default_cfgs.update(generate_default_cfgs({f"{name}{tag}": config for tag, config in configs.items()}))
-        register_model(_entry_point(name, entry.name))
+        register_model(_entry_point(name, entry.name, extra))
 
 
-def _entry_point(name: str, entry_name: str) -> EntryPoint:
+def _entry_point(name: str, entry_name: str, extra: Mapping[str, Any]) -> EntryPoint:
     def entry_point(pretrained: bool = False, **arguments: Any) -> Any:
-        return _build(name, find_entry(entry_name), pretrained, **arguments)
+        return _build(name, find_entry(entry_name), pretrained, **{**extra, **arguments})
 
     entry_point.__name__ = entry_point.__qualname__ = name
     return entry_point
@@ -121,11 +144,12 @@ def _apply_pretrained_cfg(model: Net) -> None:
         model.set_class_names(tuple(names))
 
 
-def _pretrained_cfg(entry: Entry, weights: Published | None) -> PretrainedCfg:
-    """Return timm's configuration of published weights, or of the model without weights."""
-    network, data = make_network(entry, weights.arguments if weights else {}), weights.data if weights else entry.data
+def _pretrained_cfg(entry: Entry, weights: Published | None, extra: Mapping[str, Any]) -> PretrainedCfg:
+    """Return timm's configuration of published weights, or of the model without weights, built with `extra`."""
+    network = make_network(entry, {**(weights.arguments if weights else {}), **extra})
+    data = weights.data if weights else entry.data
     last_map = stage_costs(network, Shape(*data.input_size))[-1][2].shape
-    side = min_input_size(network, in_channels=data.input_size[0])
+    side = min_feature_size(network, in_channels=data.input_size[0])
     on_hub = weights is not None and weights.url.startswith(HUB)
     return PretrainedCfg(
         url=weights.url if weights and not on_hub else None,
