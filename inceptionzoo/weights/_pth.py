@@ -13,7 +13,7 @@ import torch
 
 from ..errors import FileError
 from ._checksum import Checksum
-from ._other_formats import identify_other_format
+from ._other_formats import ZIP_ERRORS, identify_archive, identify_other_format
 
 MIN_TORCH = (2, 10)
 ALLOWED_FLAGS = 0x808  # of a zip entry: its sizes follow its data; its name is UTF-8
@@ -38,10 +38,10 @@ def read_pth(path: Path, checksum: Checksum | None = None) -> Any:
         if checksum is not None:
             _verify(stream, checksum, path)
         start = stream.read(16)
+        if start[4:9] == b"\0\0\0\0{":
+            raise FileError(f"{path} is not a {path.suffix} file but a .safetensors file; rename it")
         if what := identify_other_format(start):
             raise FileError(f"{path} is not a {path.suffix} file but {what}")
-        if start[8:9] == b"{":
-            raise FileError(f"{path} is not a {path.suffix} file but a .safetensors file; rename it")
         if start.startswith(b"PK"):
             _check_archive(stream, path)
         stream.seek(0)
@@ -66,9 +66,11 @@ def _check_archive(stream: BinaryIO, path: Path) -> None:
                 f"{path} is not a {path.suffix} file, is truncated or has bytes after the archive; download it again"
             )
         with zipfile.ZipFile(stream) as archive:
+            if what := identify_archive(archive.namelist()):
+                raise FileError(f"{path} is not a {path.suffix} file but {what}")
             _check_entries(archive.infolist(), path)
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, OSError) as error:  # OSError: a seek before the start
+    except ZIP_ERRORS as error:  # OSError: a seek before the start
         raise FileError(f"{path} is not a {path.suffix} file or is damaged ({error}); download it again") from error
     if damaged is not None:
         raise FileError(

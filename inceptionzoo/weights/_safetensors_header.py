@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError
-from ._other_formats import identify_other_format
+from ._other_formats import identify_other_format, identify_zip_file
 
 MARKER, DIGEST = "inceptionzoo", "inceptionzoo_digest"
 BLANK_DIGEST = "0" * 64
@@ -106,16 +106,17 @@ def read_header(stream: BufferedReader, size: int) -> bytes:
     """
     start = stream.read(8)
     if start.startswith(b"PK\x03\x04"):
-        raise FileError("a .pth archive; rename it to .pth, or convert it")
+        raise FileError(identify_zip_file(stream))
+    length = int.from_bytes(start, "little") if len(start) == 8 else 0
+    fits = 2 <= length <= min(size - 8, MAX_HEADER)
+    header = stream.read(length) if fits else b""
+    if header.startswith(b"{") and len(header) == length:
+        return header
+    if start[:1] == b"\x80":
+        raise FileError("a pickle, as torch.save wrote before torch 1.6; rename it to .pth, or convert it")
     if what := identify_other_format(start):
         raise FileError(what)
-    length = int.from_bytes(start, "little") if len(start) == 8 else 0
-    if not 2 <= length <= min(size - 8, MAX_HEADER):
-        raise ValueError(f"{size} bytes cannot hold a header of {length}")
-    header = stream.read(length)
-    if len(header) != length or not header.startswith(b"{"):
-        raise ValueError("the header must start with '{'")
-    return header
+    raise ValueError("the header must start with '{'" if fits else f"{size} bytes cannot hold a header of {length}")
 
 
 def parse_header(encoded: bytes, payload_size: int) -> tuple[list[TensorEntry], dict[str, str]]:
