@@ -5,13 +5,13 @@ from ._adaptation import fold_input
 from ._atomic import atomic_write
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
-from ._hub_config import PREFIX, read_config
+from ._hub_config import PREFIX, HubConfig, read_config
 from ._layout import is_classifier, match_layout
 from ._load import load_source, load_weights
 from ._metadata import ModelMetadata, describe_model, model_arguments
 from ._safetensors import read_safetensors, write_safetensors
 from ._safetensors_header import MARKER
-from ._save import save_weights
+from ._save import check_safetensors_path, save_weights
 from ._source import WeightSource, read_weight_file, read_weights
 from ._validation import check_materialized, find_invalid_values
 
@@ -19,11 +19,13 @@ __all__ = [
     "MARKER",
     "PREFIX",
     "Checksum",
+    "HubConfig",
     "ModelMetadata",
     "Report",
     "WeightSource",
     "atomic_write",
     "check_materialized",
+    "check_safetensors_path",
     "describe_model",
     "export_weights",
     "exported_state_dict",

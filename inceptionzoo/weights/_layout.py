@@ -69,9 +69,15 @@ def match_layout(
     if not any(name in theirs for match in matches for name in match.table.values()):
         raise MismatchError(f"{name}: no tensor has a name of this model; use weights of the same architecture")
     nearest = "; ".join(map(_describe_differences, matches[:3]))
-    raise MismatchError(
-        f"{name}: the names match no known layout; nearest: {nearest}; use weights of this model, made with the same arguments"
-    )
+    raise MismatchError(f"{name}: the names match no known layout; nearest: {nearest}; {_remedy(best)}")
+
+
+def _remedy(match: LayoutMatch) -> str:
+    """Return what to do about missing names. Keras models often lack the weights of normalisation, which then are one."""
+    scales = [theirs for ours, theirs in match.table.items() if ours.endswith(".bn.weight")]
+    if match.missing and not match.extra and set(match.missing) <= set(scales):
+        return "if it has no scale in batch normalisation (Keras's scale=False), add tensors of ones under these names"
+    return "use weights of this model, made with the same arguments"
 
 
 def _match(layout: Layout, ours: list[str], theirs: list[str], may_be_absent: set[str]) -> LayoutMatch:

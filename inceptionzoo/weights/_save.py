@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..errors import ArgumentError, check_path
 from ..nn import Net, warn_of_hooks
@@ -28,7 +29,8 @@ def save_weights(
 
     Raises:
         ArgumentError: the model is not a `Net`, its network contains code and has no name, it has changed since it was built
-            (for example, a module is replaced or pruned), or it is on the meta device; or a class name or metric is invalid.
+            (for example, a module is replaced or pruned), or it is on the meta device; `path` does not end in .safetensors; or
+            a class name or metric is invalid.
         OSError: the write fails; an old file at `path` is unchanged.
 
     Warns:
@@ -38,6 +40,17 @@ def save_weights(
         raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model or build")
     state = model.state_dict()
     check_materialized(state)
-    target, metadata = check_path("path", path), describe_model(model, class_names=class_names, metrics=metrics)
+    target, metadata = check_safetensors_path(path), describe_model(model, class_names=class_names, metrics=metrics)
     warn_of_hooks(model, stacklevel=2)
     write_safetensors(target, state, {"format": "pt", MARKER: metadata.to_json()})
+
+
+def check_safetensors_path(path: str | os.PathLike[str]) -> Path:
+    """Return `path` as a `Path`. Check that it ends in .safetensors, the only format with a description of the model."""
+    target = check_path("path", path)
+    if target.suffix != ".safetensors":
+        raise ArgumentError(
+            f"path={str(path)!r} must end in .safetensors, the format that is written; export_weights writes .pth files for "
+            "other libraries"
+        )
+    return target

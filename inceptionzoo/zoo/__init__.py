@@ -9,11 +9,12 @@ from ._publish import push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
 from ._render import Drawing, draw, summary
 from ._restore import build_from_metadata
-from ._sources import load_published
+from ._sources import SAME_SUFFIX, load_published
 from ._transforms import transforms
 
 __all__ = [
     "REGISTRY",
+    "SAME_SUFFIX",
     "Drawing",
     "Ensemble",
     "ModelInfo",

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ..errors import ArgumentError, WeightsError
 from ..nn import Net, Report
-from ..weights import WeightSource, read_weights, save_weights
+from ..weights import WeightSource, check_safetensors_path, read_weights, save_weights
 from ..weights.download import is_reference
 from ._create import create_model
 from ._registry import list_models
@@ -35,11 +35,12 @@ def convert(
     default it is shown on a terminal.
 
     Raises:
-        ArgumentError: the source does not name its model and `architecture` is missing; the message lists the models that
-            match. Or `architecture` is not the model of the repository.
+        ArgumentError: `path` does not end in .safetensors. Or the source does not name its model and `architecture` is missing;
+            the message lists the models that match. Or `architecture` is not the model of the repository.
         WeightsError: as `create_model`.
         OSError: the file cannot be written.
     """
+    check_safetensors_path(path)
     with tqdm(total=3, desc="read", disable=None if progress is None else not progress, leave=False) as bar:
         model = _load(source, architecture, arguments)
         bar.update(2)

@@ -19,6 +19,7 @@ from ..weights import (
     ModelMetadata,
     WeightSource,
     check_materialized,
+    check_safetensors_path,
     describe_model,
     find_invalid_values,
     read_safetensors,
@@ -137,10 +138,11 @@ class Ensemble(nn.Module):
         The file is replaced atomically: an error leaves an existing file unchanged.
 
         Raises:
-            ArgumentError: a member is not a registered model, has changed since it was built, or is on the meta device.
+            ArgumentError: a member has no name and contains code, has changed since it was built, or is on the meta device; or
+                `path` does not end in .safetensors.
             OSError: the file cannot be written.
         """
-        target = check_path("path", path)
+        target = check_safetensors_path(path)
         members = [member for member in self.members if isinstance(member, Net)]
         metadata = [json.loads(describe_model(member, class_names=None, metrics=None).to_json()) for member in members]
         for member in members:

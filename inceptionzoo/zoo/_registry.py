@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, UnknownModelError, check_flag, check_int, check_size, check_text, suggestion
@@ -25,6 +26,7 @@ from ..spec import (
     network_cost,
 )
 
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 BUILT_IN = frozenset(REGISTRY)
 
@@ -71,6 +73,9 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
         UnknownModelError: no model has this name, or none of its weights has this tag. The message suggests the closest.
     """
     base, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
+    if isinstance(name, str) and ("/" in name or "\\" in name or Path(name).suffix in WEIGHT_ENDINGS):
+        remedy = f"load_model({name!r}) loads a file of this library, create_model(NAME, weights={name!r}) any file of weights"
+        raise UnknownModelError(f"unknown model {name!r}, which looks like a path: {remedy}")
     entry = find_entry(base)
     if dot and tag not in entry.weights:
         tags = ", ".join(entry.weights) or "none published"

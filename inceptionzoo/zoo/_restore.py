@@ -11,6 +11,7 @@ from ..errors import MismatchError
 from ..inference import folded_network, fuse
 from ..nn import Net, Report, build_network, with_aux
 from ..spec import (
+    NATIVE,
     DataConfig,
     Entry,
     GlobalPool,
@@ -25,7 +26,9 @@ from ..spec import (
 )
 from ..weights import ModelMetadata, WeightSource, load_source
 from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
-from ._registry import REGISTRY, find_entry, make_network
+from ._registry import REGISTRY, find_entry, make_network, network_arguments
+
+EMBEDDING = "head.hidden.fc1.weight"
 
 
 def build_from_weights(
@@ -51,6 +54,7 @@ def build_from_weights(
     network = _make_network(entry, source, info, arguments)
     arguments = {**info.arguments, **arguments}
     fused = source.metadata is not None and source.metadata.fused
+    _check_embedding(network, entry, source)
     sizes = info.options or options_from_shapes(network, entry, source)
     if info.options or _has_op(network):  # in other cases, nothing is allocated before the shapes are compared
         _check_size(folded_network(network) if fused else network, sizes, source)
@@ -134,6 +138,17 @@ def _replace_head(model: Net, num_classes: int, global_pool: GlobalPool, report:
     report.replaced = list(report.left_random)
 
 
+def _check_embedding(network: Network, entry: Entry, source: WeightSource) -> None:
+    """Raise MismatchError if the source has an embedding of another width, and the model takes `bottleneck`."""
+    if network.head.kind != "embed" or "bottleneck" not in network_arguments(entry):
+        return
+    for layout in (NATIVE, *entry.layouts):
+        embedding = source.tensors.get(layout.theirs(EMBEDDING))
+        if embedding is not None and embedding.ndim == 2 and len(embedding) != network.head.hidden[0]:
+            widths = f"its embedding has {len(embedding)} values, the model's {network.head.hidden[0]}"
+            raise MismatchError(f"{source.name}: {widths}; pass bottleneck={len(embedding)}")
+
+
 def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> None:
     """Check, before anything is built, that the source has at least as many values as the network has parameters."""
     channels, side = sizes.in_chans or 1, min_input_size(network, in_channels=sizes.in_chans or 1)
@@ -144,8 +159,8 @@ def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> 
         needed = sum(cost.params for _, _, cost in stage_costs(network, shape))
     count = sum(tensor.numel() for tensor in source.tensors.values())
     if needed > count:
-        sizes_text = f"a model of {needed:,} parameters and holds {count:,} values"
-        raise MismatchError(f"{source.name} asks for {sizes_text}; save it again")
+        remedy = "use weights of this model, made with the same arguments" if source.metadata is None else "save it again"
+        raise MismatchError(f"{source.name} is for a model of {needed:,} parameters and holds {count:,} values; {remedy}")
 
 
 def _pooled_width(pool: GlobalPool | None) -> int:

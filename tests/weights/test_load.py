@@ -348,3 +348,13 @@ def test_an_unknown_layout_shows_the_nearest(tiny):
     ]
     with pytest.raises(iz.MismatchError, match="; ".join(names)):
         iz.load_weights(model, theirs)
+
+
+def test_missing_scales_of_batch_normalisation_have_a_remedy(tiny):
+    """Keras's Inception networks have batch normalisation with scale=False."""
+    state = {key: value for key, value in tiny.state_dict().items() if not key.endswith(".bn.weight")}
+    with pytest.raises(iz.MismatchError, match=r"scale=False\), add tensors of ones under these names"):
+        iz.load_weights(tiny, state)
+    state.pop("head.fc.bias")
+    with pytest.raises(iz.MismatchError, match="use weights of this model"):
+        iz.load_weights(tiny, state)

@@ -2,12 +2,14 @@
 
 import ast
 import contextlib
+import io
 import os
 import pickle
 import random
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 import torch
 
 import inceptionzoo as iz
+from inceptionzoo.weights import read_weights
 
 PACKAGE = Path(iz.__file__).parent
 DOORS = {
@@ -242,3 +245,71 @@ torch.hub.load('a', 'b') | f(weights_only=False) | numpy.load(p, allow_pickle=Tr
 def test_the_search_finds_each_form(line):
     assert offences(line)
     assert not offences("torch.load(path, weights_only=True)\nmodel.load(1)\nexcept_ = pickle.UnpicklingError")
+
+
+def zipped(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x", zipfile.ZIP_DEFLATED)
+    return stream.getvalue()
+
+
+def npz() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, kernel=np.zeros(3))
+    return stream.getvalue()
+
+
+OTHER_FORMATS = {
+    "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "a Keras model; .* pass a state dict"),
+    "npz": (npz(), "a NumPy archive; load it with numpy.load"),
+    "npy": (b"\x93NUMPY\x01\x00v\x00{'descr'", "a NumPy array; load it with numpy.load"),
+    "h5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, such as Keras's .h5; read it with h5py"),
+    "tflite": (b"\x1c\0\0\0TFL3" + bytes(99), "a TensorFlow Lite model; use the weights"),
+    "onnx": (b"\x08\x0a\x12\x07pytorch\x1a\x03" + bytes(99), "an ONNX model; read its initializers"),
+    "gz": (b"\x1f\x8b\x08\0abcdefgh" + bytes(99), "a gzip archive; unpack it"),
+    "json": (b'{"metadata": {"total_size": 1}}', "a JSON file, such as the index of a checkpoint"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(99), "an image"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ""])
+@pytest.mark.parametrize(("data", "text"), OTHER_FORMATS.values(), ids=OTHER_FORMATS)
+def test_a_file_of_a_known_format_is_named(tmp_path, tiny, data, text, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(iz.FileError, match=f"weights{suffix} is not a {suffix or '.safetensors'} file but {text}"):
+        iz.load_weights(tiny, path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_programs_are_named(tmp_path, tiny, suffix):
+    module = torch.nn.Linear(2, 2)
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.trace(module, torch.zeros(1, 2)).save(tmp_path / f"script{suffix}")
+        torch.export.save(torch.export.export(module, (torch.zeros(1, 2),)), stream := io.BytesIO())
+    (tmp_path / f"program{suffix}").write_bytes(stream.getvalue())
+    for name, text in (
+        ("script", "a TorchScript model, .* torch.jit.load"),
+        ("program", "an exported program; .* torch.export.load"),
+    ):
+        with pytest.raises(iz.FileError, match=f"{name}{suffix} is not a {suffix} file but {text}"):
+            iz.load_weights(tiny, tmp_path / f"{name}{suffix}")
+
+
+@pytest.mark.parametrize("length", [0x8B1F, 0x227B, 0x120108])
+def test_a_header_whose_length_looks_like_another_format_is_read(tmp_path, length):
+    """The file begins with the length: its bytes can be those of a gzip archive, a JSON file or an ONNX model."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    assert read_weights(path).tensors["a"].tolist() == [0.0]
+
+
+def test_weights_are_saved_under_the_ending_of_their_format(tmp_path, tiny):
+    for save in (lambda path: iz.save_weights(tiny, path), iz.Ensemble([tiny]).save):
+        for name in ("m.pth", "m.ckpt", "m.h5", "m"):
+            with pytest.raises(iz.ArgumentError, match=rf"{name}' must end in .safetensors, .*; export_weights writes .pth"):
+                save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

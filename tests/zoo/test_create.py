@@ -1,5 +1,6 @@
 """create_model: arguments, sizes from files, and the time of imports."""
 
+import re
 import subprocess
 import sys
 
@@ -174,3 +175,38 @@ def test_loading_a_file_does_without_torchs_compiler(tmp_path):
         "sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("call", [iz.create_model, iz.model_info])
+@pytest.mark.parametrize("name", ["./mine.safetensors", "runs/best", "mine.pth", "runs\\best.pt"])
+def test_a_path_in_place_of_a_name_is_refused_with_the_way_to_load_it(call, name):
+    with pytest.raises(iz.UnknownModelError) as error:
+        call(name)
+    assert str(error.value).startswith(f"unknown model {name!r}, which looks like a path: load_model({name!r}) loads")
+
+
+def test_an_unknown_keyword_lists_each_known_one_once():
+    for make in (lambda: iz.create_model("inception_v4", pading="same"), lambda: iz.build(iz.Conv(3), epsilon=1e-5)):
+        with pytest.raises(iz.KeywordError) as error:
+            make()
+        names = str(error.value).partition("It takes ")[2].split(", ")
+        assert len(names) == len(set(names)) > 3
+        assert isinstance(error.value, TypeError)
+        assert isinstance(error.value, iz.ArgumentError)
+
+
+def test_weights_with_an_embedding_of_another_width(tmp_path):
+    state = iz.create_model("inception_resnet_v1", num_classes=2, bottleneck=128).state_dict()
+    for name in ("inception_resnet_v1", "inception_resnet_v1.vggface2"):
+        with pytest.raises(iz.MismatchError, match="its embedding has 128 values, the model's 512; pass bottleneck=128"):
+            iz.create_model(name, weights=state)
+    assert iz.create_model("inception_resnet_v1", weights=state, bottleneck=128).num_classes == 2
+
+
+def test_published_weights_that_are_too_few(tmp_path):
+    state = iz.create_model("googlenet_cifar").state_dict()
+    with pytest.raises(iz.MismatchError) as error:
+        iz.create_model("googlenet.tv_in1k", weights=state)
+    assert re.search(
+        r"is for a model of 6,624,904 parameters and holds [\d,]+ values; use weights of this model", str(error.value)
+    )

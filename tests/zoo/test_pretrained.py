@@ -22,7 +22,7 @@ from server import COMMIT, HOST
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.weights.download._cache import torch_checkpoint_folder
+from inceptionzoo.weights.download._cache import checkpoint_folder, torch_checkpoint_folder
 from inceptionzoo.zoo._registry import REGISTRY
 
 with warnings.catch_warnings():
@@ -212,6 +212,34 @@ def test_the_folder_of_checkpoints_is_torch_hubs(tmp_path, monkeypatch, variable
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(tmp_path))
     assert str(torch_checkpoint_folder()) == f"{torch.hub.get_dir()}/checkpoints"
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"HOME": "{}/a"}, "a/.cache/inceptionzoo"),
+        ({"HOME": "{}/a", "XDG_CACHE_HOME": "{}/b"}, "b/inceptionzoo"),
+        ({"XDG_CACHE_HOME": "{}/b", "INCEPTIONZOO_CACHE": "{}/c"}, "c"),
+    ],
+    ids=str,
+)
+def test_the_folder_of_this_librarys_checkpoints(tmp_path, monkeypatch, variables, folder):
+    for name in ("INCEPTIONZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    assert checkpoint_folder(None) == tmp_path / folder / "checkpoints"
+    assert checkpoint_folder(tmp_path / "given") == tmp_path / "given" / "checkpoints"
+
+
+@pytest.mark.parametrize(("bgr", "scale"), [(True, 1.0), (False, 255.0), (False, 1.0)])
+def test_a_row_with_only_one_change_of_the_input(small, host, bgr, scale):
+    """`small` serves a first convolution for BGR images with values from 0 to 255."""
+    entry = REGISTRY["tiny"]
+    REGISTRY["tiny"] = replace(entry, weights={"first": replace(entry.weights["first"], bgr=bgr, scale=scale)})
+    kernel = small["features.stem.conv.weight"].flip(1) / 255
+    expected = (kernel.flip(1) if bgr else kernel) * scale
+    torch.testing.assert_close(iz.create_model("tiny", pretrained=True).features.stem.conv.weight.data, expected)
 
 
 def without_checksum() -> None:
