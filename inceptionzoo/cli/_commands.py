@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..bench import bench
-from ..errors import MismatchError, check_choice
+from ..errors import FileError, MismatchError, check_choice
 from ..nn import Net
 from ..weights import WeightSource, find_invalid_values, read_weights
 from ..weights.download import is_reference
@@ -24,7 +25,12 @@ def run_list(options: argparse.Namespace) -> list[str]:
 
 
 def run_info(options: argparse.Namespace) -> dict[str, Any]:
-    """Show a model as a table, like the one in its paper, with its cost, smallest input and published weights."""
+    """Show a model as a table, like the one in its paper, with its cost, smallest input and published weights.
+
+    For a file of weights or a repository, show the model in it: its classes, preprocessing, arguments and metrics.
+    """
+    if is_reference(options.name) or Path(options.name).is_file():
+        return _file_info(options)
     info = model_info(options.name)
     if not options.json:
         summary(info.name)
@@ -33,6 +39,43 @@ def run_info(options: argparse.Namespace) -> dict[str, Any]:
             accuracy = f"top-1 {weights.top1:.3f} % reported" if weights.top1 else weights.note or "features"
             print(f"{info.name}.{tag}: {accuracy}, {weights.license}, {weights.url}")
     return asdict(info)
+
+
+def _file_info(options: argparse.Namespace) -> dict[str, Any]:
+    """Show the model in a file or a repository that describes it."""
+    source = read_weights(options.name)
+    model = _load(None, options.name, source)
+    if model is None:
+        remedy = f"`inceptionzoo verify {options.name} --architecture NAME` reads it as the model NAME"
+        raise FileError(f"{options.name} does not say which model it holds; {remedy}")
+    metrics = dict(source.metadata.metrics) if source.metadata else {}
+    result = {**_describe(model), "arguments": dict(model.arguments), "metrics": metrics}
+    if not options.json:
+        summary(model)
+        print()
+        _print_pairs(result)
+    return {"path": options.name, **result}
+
+
+def _describe(model: Net) -> dict[str, Any]:
+    """Return what a model says about itself, as plain values."""
+    return {
+        "architecture": model.entry.name if model.entry else "a network without a name",
+        "num_classes": model.num_classes,
+        "class_names": list(model.class_names or ()),
+        "preprocessing": model.data.to_json(),
+    }
+
+
+def _print_pairs(values: Mapping[str, Any]) -> None:
+    """Print a line for each value that is not empty."""
+    for key, value in values.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        elif isinstance(value, dict):
+            value = ", ".join(f"{name} {item}" for name, item in value.items())
+        if value != "":
+            print(f"{key}: {value}")
 
 
 def run_draw(options: argparse.Namespace) -> dict[str, Any]:
@@ -54,36 +97,33 @@ def run_convert(options: argparse.Namespace) -> dict[str, Any]:
 def run_verify(options: argparse.Namespace) -> dict[str, Any]:
     """Check a weight file: its format, its digest if it has one, and every tensor's name, shape and values.
 
-    Names and shapes are checked by loading the weights into their model. If the file does not name its model and
-    --architecture is not given, only the values are checked.
+    Show its model, class names and preprocessing. Names and shapes are checked by loading the weights into their model. If
+    the file does not name its model and --architecture is not given, only the values are checked.
     """
     source = read_weights(options.path)
-    model = _load(options, source)
+    model = _load(options.architecture, options.path, source)
     if model is None and (faults := find_invalid_values(source.tensors)):
         raise MismatchError(f"{options.path}: {'; '.join(faults[:3])}")
-    architecture, layout = "unknown; pass --architecture to check names", ""
-    if model is not None:
-        architecture = model.entry.name if model.entry else "a network without a name"
-    if model is not None and model.report is not None:
-        layout = model.report.layout
-    result = {
+    result: dict[str, Any] = {
         "path": options.path,
         "tensors": len(source.tensors),
-        "digest": "none" if source.metadata is None else "right",
-        "architecture": architecture,
-        "layout": layout,
+        "digest": "none" if source.metadata is None else "matches the file",
+        "layout": model.report.layout if model is not None and model.report is not None else "",
+        "architecture": "unknown; pass --architecture to check names",
     }
+    if model is not None:
+        result |= _describe(model)
     if not options.json:
-        print("\n".join(f"{key}: {value}" for key, value in result.items() if value))
+        _print_pairs(result)
     return result
 
 
-def _load(options: argparse.Namespace, source: WeightSource) -> Net | None:
+def _load(architecture: str | None, path: str, source: WeightSource) -> Net | None:
     """Return the model with these weights, or None if nothing says which model it is."""
-    if options.architecture:
-        return create_model(options.architecture, weights=source)
-    if is_reference(options.path):
-        return create_model(options.path)
+    if architecture:
+        return create_model(architecture, weights=source)
+    if is_reference(path):
+        return create_model(path)
     return None if source.metadata is None else build_from_metadata(source)
 
 

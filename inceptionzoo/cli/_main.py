@@ -14,11 +14,11 @@ from pathlib import Path
 from ..errors import ArgumentError, ZooError
 from ._parser import build_parser
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two as the shell reports them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 for success, 1 for an error, 130 for Ctrl-C.
+    """Run a command and return its exit code: 0 for success, 1 for an error, 130 for Ctrl-C, 141 for a closed pipe.
 
     Invalid arguments end the process with exit code 2, as argparse does. `arguments` defaults to `sys.argv[1:]`.
     """
@@ -29,13 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _import_modules([*options.imports, *options.later_imports])
         result = options.run(options)
+        if options.json:
+            print(json.dumps(result, indent=2, default=dict))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, for example `head`, has what it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
+        return BROKEN_PIPE
     except (ZooError, OSError) as error:
         print(f"inceptionzoo: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    if options.json:
-        print(json.dumps(result, indent=2, default=dict))
     return 0
 
 

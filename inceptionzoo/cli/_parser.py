@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     _add_list_arguments(add_command("list", "list models by name", run_list))
-    _add_info_arguments(add_command("info", "show the table and the cost of a model", run_info))
+    _add_info_arguments(add_command("info", "show the table and the cost of a model, or the model in a file", run_info))
     _add_draw_arguments(add_command("draw", "draw a model as an SVG", run_draw))
     _add_convert_arguments(add_command("convert", "convert weights to a file of this library", run_convert))
     _add_verify_arguments(add_command("verify", "check a weight file", run_verify))
@@ -55,7 +55,8 @@ def _add_list_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_info_arguments(command: argparse.ArgumentParser) -> None:
-    _complete_models(command.add_argument("name", help=MODEL_HELP))
+    accepted = f"{MODEL_HELP}, a file of `save_weights`, hf-hub:OWNER/NAME, or local-dir:PATH"
+    _complete_models(command.add_argument("name", help=accepted))
 
 
 def _add_draw_arguments(command: argparse.ArgumentParser) -> None:

@@ -49,6 +49,37 @@ def test_info(cli):
     assert "unknown model 'googlnet'; did you mean 'googlenet'?" in err
 
 
+def test_info_of_a_file_and_of_a_folder(cli, tmp_path, tiny):
+    path = tmp_path / "tiny.safetensors"
+    iz.save_weights(tiny, path, class_names=["a", "b", "c"], metrics={"auc": 0.75})
+    code, out, err = cli("info", path)
+    assert (code, err) == (0, "")
+    assert "\ntotal " in out
+    for line in ("architecture: tiny", "class_names: a, b, c", "metrics: auc 0.75"):
+        assert f"\n{line}\n" in out
+    assert "\npreprocessing: input_size [3, 8, 8], mean [0.485, 0.456, 0.406], std" in out
+    info = json.loads(cli("info", path, "--json")[1])
+    assert (info["num_classes"], info["preprocessing"]["input_size"], info["metrics"]) == (3, [3, 8, 8], {"auc": 0.75})
+    iz.save_pretrained(tiny, tmp_path / "folder")
+    assert "architecture: tiny" in cli("info", f"local-dir:{tmp_path / 'folder'}")[1]
+    torch.save(tiny.state_dict(), tmp_path / "bare.pth")
+    code, out, err = cli("info", tmp_path / "bare.pth")
+    assert (code, out) == (1, "")
+    assert "bare.pth does not say which model it holds; `inceptionzoo verify" in err
+    code, _, err = cli("info", tmp_path / "none.safetensors")
+    assert code == 1
+    assert "none.safetensors', which looks like a path" in err
+
+
+@pytest.mark.parametrize("option", ["--pretrained", "--json"])
+def test_a_reader_that_stops_early_is_no_error(option):
+    command = [sys.executable, "-m", "inceptionzoo", "list", option]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before the command writes
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=120) == 141
+
+
 def test_draw(cli, tmp_path):
     assert cli("draw", "googlenet", tmp_path / "a.svg") == (0, f"written: {tmp_path / 'a.svg'}\n", "")
     assert (tmp_path / "a.svg").read_text() == str(iz.draw("googlenet"))
@@ -71,12 +102,17 @@ def test_convert_and_verify(cli, tmp_path):
     assert iz.load_model(tmp_path / "b.safetensors").class_names == ("benign", "malignant")
     code, out, _ = cli("verify", tmp_path / "b.safetensors")
     assert code == 0
-    assert "digest: right\narchitecture: googlenet_cifar\nlayout: inceptionzoo\n" in out
+    assert "digest: matches the file\nlayout: inceptionzoo\narchitecture: googlenet_cifar\n" in out
+    assert "num_classes: 2\nclass_names: benign, malignant\npreprocessing: input_size [3, 32, 32], mean " in out
     result = json.loads(cli("verify", tmp_path / "a.pth", "--architecture", "googlenet_cifar", "--json")[1])
     assert (result["digest"], result["layout"]) == ("none", "pytorch-cifar")
     code, out, _ = cli("verify", tmp_path / "a.pth")
     assert code == 0
     assert "architecture: unknown; pass --architecture to check names" in out
+    code, out, err = cli("convert", tmp_path / "a.pth", tmp_path / "out.pth", *options)
+    assert (code, out) == (1, "")
+    assert "out.pth' must end in .safetensors, the format that is written; export_weights" in err
+    assert not (tmp_path / "out.pth").exists()
     data = bytearray((tmp_path / "b.safetensors").read_bytes())
     data[-5] ^= 4
     (tmp_path / "b.safetensors").write_bytes(data)
