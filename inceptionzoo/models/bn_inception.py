@@ -176,7 +176,7 @@ ENTRIES = (
         name="bn_inception",
         network=bn_inception,
         paper=PAPER,
-        about="Caffe's layout, as Cadene and pytorchcv have it: biases beside batch normalisation, pools that round up",
+        about="Caffe's layout, as in Cadene's package and pytorchcv: biases besides batch normalisation, pools that round up",
         layouts=(CADENE, PYTORCHCV),
         weights={
             "cadene_in1k": Published(
@@ -204,7 +204,7 @@ ENTRIES = (
         name="inception_v2",
         network=inception_v2,
         paper=PAPER,
-        about="TF-slim's: a separable first convolution, TensorFlow's padding, 576 and 1024 channels after 4d and 4e",
+        about="TF-slim's layout: a separable first convolution, TensorFlow's padding, 576 and 1024 channels after 4d and 4e",
         data=DataConfig(mean=HALF, std=HALF),
     ),
 )

@@ -301,7 +301,7 @@ ENTRIES = (
         name="inception_resnet_v1",
         network=inception_resnet_v1,
         paper=PAPER,
-        about="FaceNet's: a sixth, linear block C and an embedding of 512 before the classifier",
+        about="FaceNet's layout: a sixth block C without activation, and an embedding of 512 values before the classifier",
         data=DataConfig(input_size=(3, 299, 299)),
         layouts=(PYTORCHCV, FACENET),
         weights={
@@ -322,7 +322,7 @@ ENTRIES = (
         name="inception_resnet_v2",
         network=inception_resnet_v2,
         paper=PAPER,
-        about="the published weights': Inception-v3's stem, 10 + 20 + 10 blocks, a last 1x1 convolution (timm's)",
+        about="the layout of the published weights (timm's): Inception-v3's stem, 10 + 20 + 10 blocks, a last 1x1 convolution",
         data=WIDE,
         layouts=(TIMM,),
         weights={

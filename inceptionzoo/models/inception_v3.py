@@ -186,7 +186,7 @@ ENTRIES = (
         name="inception_v3_fid",
         network=partial(inception_v3, include_pad=False, last_pool="max", aux=False),
         paper=PAPER,
-        about="the TensorFlow graph of 2015 that FID is defined on: averages leave padding out, the last pool is a max",
+        about="the TensorFlow graph of 2015 that defines FID: average pools leave out the padding, the last pool is a max",
         num_classes=1008,
         data=FID,
         layouts=(TORCHVISION,),

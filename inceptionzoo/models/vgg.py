@@ -122,7 +122,7 @@ def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entr
         name=name,
         network=build,
         paper=PAPER,
-        about=f"configuration {configuration}" + (" with batch normalisation" if batch_norm else ""),
+        about=f"configuration {configuration} of the paper" + (" with batch normalisation" if batch_norm else ""),
         # the dense layers have no normalisation: at the usual rate of 0.025 the loss becomes NaN
         recipe=Recipe(lr=0.002 if batch_norm else 0.01, weight_decay=5e-4),
         layouts=layouts(build()),
@@ -146,7 +146,7 @@ def cifar(name: str, configuration: str) -> Entry:
         name=name,
         network=build,
         paper=PAPER,
-        about=f"configuration {configuration} for small images: batch normalisation, one linear layer (pytorch-cifar's)",
+        about=f"pytorch-cifar's layout of configuration {configuration} for small images: batch normalisation, one dense layer",
         num_classes=10,
         data=CIFAR,
         layouts=(Layout("pytorch-cifar", (*flat_features(build()), ("head.fc.", "classifier."))),),
