@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from helpers import noise
+from helpers import distance, noise
 
 import inceptionzoo as iz
 from inceptionzoo.bench import _libraries as libraries
@@ -39,3 +39,12 @@ def test_models_that_the_bridge_added_to_timm_are_no_peers():
         for name in ("googlenet", "inception_v4", "vgg16_bn")
     }
     assert layouts == {"googlenet": None, "inception_v4": "timm", "vgg16_bn": "timm"}
+
+
+def test_timms_network_has_the_weights_of_ours():
+    model = iz.create_model("inception_v3", num_classes=2).eval()
+    theirs = libraries.build_timm(model).eval()
+    assert not isinstance(theirs, iz.Net)
+    images = noise(1, 3, 75, 75)
+    with torch.inference_mode():
+        assert distance(theirs(images), model(images)) < 1e-5

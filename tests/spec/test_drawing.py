@@ -307,3 +307,12 @@ def test_the_drawings_of_the_docs_are_current():
     assert files == script["drawings"]()
     page = (DOCS / "drawings.md").read_text()
     assert sorted(re.findall(r"!\[(\w+)\]\(drawings/\1\.svg\)", page)) == iz.list_models()
+
+
+def test_chains_that_differ_in_widths_have_a_table_of_widths():
+    def pair(a, b, c):
+        return iz.chain(iz.concat(x=iz.Conv(a), y=iz.Conv(b, 3)), iz.Conv(c))
+
+    texts = list(parsed(draw(iz.network(one=pair(8, 16, 24), two=pair(32, 40, 48)))).itertext())
+    assert texts[texts.index("2 stages, their widths below") :].count("8 | 16 > 24") == 1
+    assert "32 | 40 > 48" in texts

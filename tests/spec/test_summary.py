@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import torch
 
 import inceptionzoo as iz
 from inceptionzoo.spec._terminal import supports_colour
@@ -87,3 +88,11 @@ def test_a_lower_bound_of_a_cost_is_coloured_too(monkeypatch):
     shown, table = printed(monkeypatch, Terminal(), net)
     assert CODES.sub("", shown) == f"{table}\n"
     assert ">= 4,018" in str(table)
+
+
+@pytest.mark.parametrize(("act", "shown"), [("silu", "silu"), (torch.nn.PReLU, "PReLU")])
+def test_an_activation_is_printed_by_its_name(act, shown, capsys):
+    net = iz.network(a=iz.Act(), b=iz.chain(iz.Conv(3), iz.Act()), style=iz.Style(act=act))
+    rows = iz.summary(net).rows
+    assert [row.branches for row in rows[:2]] == [shown, f"3 > {shown}"]
+    assert "relu " not in capsys.readouterr().out
