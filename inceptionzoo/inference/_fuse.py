@@ -218,7 +218,7 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     Args:
         model: a model of this library, without auxiliary heads.
         compile: also compile the copy by `torch.compile` with frozen weights. This needs a C++ compiler; without one a
-            warning is given.
+            warning is given. It runs torch's own operations: `tune` has no effect.
         tune: run each convolution and pool by its fastest implementation: torch, oneDNN, or a kernel generated for this
             processor (this needs the extra `fast`), for example by Winograd's method. It applies to float32 inputs on the CPU.
             The first call with a new input size measures the implementations, which takes seconds. This is done for four

@@ -29,7 +29,7 @@ class History:
 
     @property
     def best(self) -> Row:
-        """The row of the best epoch; the first row if no row has a value."""
+        """The row of the best epoch; the first row if no row has a value. A ValueError if there are no rows."""
         return max(self.epochs, key=self.score)
 
     def score(self, row: Row) -> float:

@@ -1,6 +1,6 @@
 """Run all reliability figures (`make reliability`): print a line for each counter, then a table.
 
-An hour or less on two cores. `python figures.py 0.1` runs a tenth of the cases of the large figures.
+About an hour on two cores. `python figures.py 0.1` runs a tenth of the cases of the large figures.
 """
 
 import sys
