@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,13 @@ class Backbone(nn.Module, Generic[Out]):
         self._input_check(x, self)
         result: Out = super().__call__(x, *args, **kwargs)
         return result
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script(model)`, which calls this method, with what to use in its place."""
+        raise ArgumentError(
+            "torch.jit.script cannot compile this model; use torch.jit.script(torch.fx.symbolic_trace(model)), "
+            "torch.jit.trace(model, images) or torch.export.export"
+        )
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last feature map: (n, in_chans, h, w) -> (n, num_features, h', w').

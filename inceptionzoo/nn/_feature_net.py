@@ -1,6 +1,7 @@
-"""A network that returns feature maps of several resolutions, as an encoder for segmentation or detection."""
+"""A network that returns feature maps of several resolutions, as an encoder for segmentation or detection.
 
-from __future__ import annotations
+Annotations are evaluated here, as in `_net`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, overload

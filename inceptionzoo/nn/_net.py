@@ -1,6 +1,7 @@
-"""A network as a module, with timm's methods. Shapes: n images, c channels, h x w pixels."""
+"""A network as a module, with timm's methods. Shapes: n images, c channels, h x w pixels.
 
-from __future__ import annotations
+Annotations are evaluated here, because torch.jit.script of a traced model needs the type of `forward`'s argument, not its name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace

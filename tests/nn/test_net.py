@@ -125,3 +125,26 @@ def test_reset_classifier_keeps_hidden_layers_of_the_same_shape():
     assert model.head.hidden.fc1.weight.shape == (8, 4 * 2 * 2 * 2)
     assert model.head.hidden.fc1.weight.std() > 0
     assert model(torch.randn(2, 3, 16, 16)).shape == (2, 7)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("features_only", [False, True])
+def test_torchscript_takes_a_traced_model(features_only):
+    plain = iz.build(tiny_network()).eval()
+    model = iz.FeatureNet(plain) if features_only else plain
+    before = dict(model.named_modules())
+    with pytest.raises(iz.ArgumentError, match=r"torch.jit.script cannot compile this model; use torch.jit.script\(torch.fx"):
+        torch.jit.script(nn.Sequential(nn.Identity(), model))
+    assert dict(model.named_modules()) == before
+    scripted, x = torch.jit.script(torch.fx.symbolic_trace(model)), noise(2, 3, 8, 8)
+    assert str(scripted(x)) == str(model(x))
+
+
+def test_a_program_for_images_of_any_size():
+    """Named dimensions fail in torch for pools that round up."""
+    pool = iz.Pool("max", 3, 2, ceil=True)
+    net = iz.network(a=iz.Conv(4, 7, 2), b=pool, c=iz.Conv(4, 3), d=pool, e=iz.inception(2, 2, 2, 2, 2, 2), f=pool)
+    model, free = iz.build(net).eval(), torch.export.Dim.DYNAMIC
+    program = torch.export.export(model, (noise(2, 3, 32, 40),), dynamic_shapes=({0: free, 2: free, 3: free},)).module()
+    images = noise(3, 3, 45, 33)
+    assert program(images).equal(model(images))
