@@ -162,7 +162,7 @@ def inception_resnet_v1(
         scales: the scales of the blocks A, B and C; the paper recommends 0.1 to 0.3.
         last: "linear" gives the last block C a scale of 1 and no ReLU; "plain", the paper's, makes it like the others.
         bottleneck: width of FaceNet's embedding, a linear layer with batch normalisation before the classifier; None, the
-            paper's, leaves it out.
+            paper's, leaves it out. The embedding is not normalised; `torch.nn.functional.normalize` gives facenet-pytorch's.
 
     Raises:
         ArgumentError: an argument is outside its range.

@@ -1,19 +1,21 @@
 """Weights: file formats, layouts (the tensor names and shapes of other libraries), loading and saving, for any model."""
 
 from ..nn import Report
-from ._adaptation import fold_input
 from ._atomic import atomic_write
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, HubConfig, read_config
 from ._layout import is_classifier, match_layout
-from ._load import load_source, load_weights
+from ._load import load_source, load_weights, names_of
+from ._locate import first_convolution, locate_network
 from ._metadata import ModelMetadata, describe_model, model_arguments
+from ._published import as_published, recognise_published
 from ._safetensors import read_safetensors, write_safetensors
 from ._safetensors_header import MARKER
 from ._save import check_safetensors_path, save_weights
+from ._select import select_weights
 from ._source import WeightSource, read_weight_file, read_weights
-from ._validation import check_materialized, find_invalid_values
+from ._validation import check_materialized, find_invalid_values, require_dense
 
 __all__ = [
     "MARKER",
@@ -23,6 +25,7 @@ __all__ = [
     "ModelMetadata",
     "Report",
     "WeightSource",
+    "as_published",
     "atomic_write",
     "check_materialized",
     "check_safetensors_path",
@@ -30,16 +33,20 @@ __all__ = [
     "export_weights",
     "exported_state_dict",
     "find_invalid_values",
-    "fold_input",
+    "first_convolution",
     "is_classifier",
     "load_source",
     "load_weights",
-    "match_layout",
+    "locate_network",
     "model_arguments",
+    "names_of",
     "read_config",
     "read_safetensors",
     "read_weight_file",
     "read_weights",
+    "recognise_published",
+    "require_dense",
     "save_weights",
+    "select_weights",
     "write_safetensors",
 ]

@@ -9,6 +9,7 @@ from ..errors import MismatchError
 from ..spec import NATIVE, Layout
 
 BATCH_COUNTER = ".num_batches_tracked"  # absent from checkpoints older than torch 0.4.1
+CLASSIFIER = ("head.fc.weight", "head.fc.bias")
 
 
 @dataclass(slots=True)
@@ -16,8 +17,8 @@ class LayoutMatch:
     """How well a layout fits a source's names.
 
     `table` maps the model's keys to the source's. `missing` are required names that the source lacks, `extra` are names that
-    the model lacks, `dropped` are the source's auxiliary heads that the model lacks. `absent` are the model's optional keys
-    that the source lacks.
+    the model lacks. `dropped` are the source's tensors of heads and stages that the model lacks. `absent` are the model's
+    optional keys that the source lacks.
     """
 
     layout: str
@@ -32,15 +33,51 @@ class LayoutMatch:
         """Number of names that differ; 0 if the layout fits."""
         return len(self.missing) + len(self.extra)
 
+    @property
+    def found(self) -> int:
+        """Number of the model's keys that the source has."""
+        return len(self.table) - len(self.missing) - len(self.absent)
+
 
 def is_classifier(key: str) -> bool:
     """Return whether a model's key belongs to the last layer of a head, auxiliary heads included."""
-    return key in ("head.fc.weight", "head.fc.bias") or (key.startswith("aux.") and ".head.fc." in key)
+    return key in CLASSIFIER or (key.startswith("aux.") and ".head.fc." in key)
 
 
 def is_batch_counter(key: str) -> bool:
     """Return whether a key is batch normalisation's number of batches seen, which does not affect the outputs."""
     return key.endswith(BATCH_COUNTER)
+
+
+def rank_layouts(
+    ours: Iterable[str],
+    theirs: Iterable[str],
+    layouts: tuple[Layout, ...],
+    *,
+    optional: Callable[[str], bool] | None = None,
+    new_head: bool = False,
+    removed: Iterable[str] = (),
+) -> list[LayoutMatch]:
+    """Return how each layout fits a source's names (`theirs`) to the model's keys (`ours`), the best first.
+
+    This library's layout comes before others that fit as well. Batch counters may be absent, as may keys for which
+    `optional(key)` is true. With `new_head` the whole head may be absent. Auxiliary heads that the model lacks are dropped; so
+    are `removed`, the keys of stages that the model lacks, and the head or the classifier if the model has none.
+    """
+    ours, theirs, removed = list(ours), list(theirs), list(removed)
+    matches = []
+    for layout in (NATIVE, *layouts):
+        may_be_absent = {key for key in ours if is_batch_counter(key) or (optional is not None and optional(key))}
+        if new_head and not has_head(layout, ours, theirs):
+            may_be_absent |= {key for key in ours if key.startswith("head.")}
+        matches.append(_match(layout, ours, theirs, may_be_absent, removed))
+    return sorted(matches, key=lambda match: (match.distance, len(match.absent)))
+
+
+def has_head(layout: Layout, ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Return whether a source has a tensor of the model's head."""
+    names = {layout.theirs(key) for key in ours if key.startswith("head.")}
+    return not names.isdisjoint(theirs)
 
 
 def match_layout(
@@ -50,50 +87,68 @@ def match_layout(
     name: str,
     *,
     optional: Callable[[str], bool] | None = None,
+    new_head: bool = False,
+    removed: Iterable[str] = (),
 ) -> LayoutMatch:
-    """Return the layout that fits a source's names (`theirs`) to the model's keys (`ours`); this library's is tried first.
-
-    Batch counters may be absent, as may keys for which `optional(key)` is true. Auxiliary heads that the model lacks
-    are dropped. `name` is the source's name, for errors.
+    """Return the layout that fits; see `rank_layouts`. `name` is the source's name, for errors.
 
     Raises:
         MismatchError: no layout fits; the message shows the three nearest and the first names that differ.
     """
-    ours, theirs = list(ours), list(theirs)
-    may_be_absent = {key for key in ours if is_batch_counter(key) or (optional is not None and optional(key))}
-    matches = [_match(layout, ours, theirs, may_be_absent) for layout in (NATIVE, *layouts)]
-    matches.sort(key=lambda match: (match.distance, len(match.absent)))
+    ours = list(ours)
+    matches = rank_layouts(ours, theirs, layouts, optional=optional, new_head=new_head, removed=removed)
     best = matches[0]
     if best.distance == 0:
         return best
-    if not any(name in theirs for match in matches for name in match.table.values()):
+    if not any(match.found for match in matches):
         raise MismatchError(f"{name}: no tensor has a name of this model; use weights of the same architecture")
     nearest = "; ".join(map(_describe_differences, matches[:3]))
-    raise MismatchError(f"{name}: the names match no known layout; nearest: {nearest}; {_remedy(best)}")
+    raise MismatchError(
+        f"{name}: the names match no known layout; {best.found} of the model's {len(ours)} are there in the layout "
+        f"{best.layout!r}; nearest: {nearest}; {_remedy(best)}"
+    )
 
 
-def _remedy(match: LayoutMatch) -> str:
-    """Return what to do about missing names. Keras models often lack the weights of normalisation, which then are one."""
-    scales = [theirs for ours, theirs in match.table.items() if ours.endswith(".bn.weight")]
-    if match.missing and not match.extra and set(match.missing) <= set(scales):
+def _remedy(best: LayoutMatch) -> str:
+    """Return what to do about the names that differ from the nearest layout's."""
+    scales = {theirs for ours, theirs in best.table.items() if ours.endswith(".bn.weight")}
+    if best.missing and not best.extra and set(best.missing) <= scales:
         return "if it has no scale in batch normalisation (Keras's scale=False), add tensors of ones under these names"
+    head = {theirs for ours, theirs in best.table.items() if ours.startswith("head.") and not is_batch_counter(ours)}
+    if best.missing and set(best.missing) == head and not best.extra:
+        return (
+            "these weights have no head: pass new_head=True to keep the model's own, or create_model(..., weights=FILE, "
+            "num_classes=N)"
+        )
     return "use weights of this model, made with the same arguments"
 
 
-def _match(layout: Layout, ours: list[str], theirs: list[str], may_be_absent: set[str]) -> LayoutMatch:
+def _match(layout: Layout, ours: list[str], theirs: list[str], may_be_absent: set[str], removed: list[str]) -> LayoutMatch:
     table = layout.table(ours)
     present, known = set(theirs), set(table.values())
-    aux_prefixes = tuple(theirs for ours, theirs in layout.prefixes if ours.startswith("aux.")) or ("aux.",)
+    prefixes, names = _names_to_drop(layout, ours, removed)
     extra = [key for key in theirs if key not in known]
+    dropped = [key for key in extra if key in names or key.startswith(prefixes)]
     lacking = [key for key in table if table[key] not in present]
     return LayoutMatch(
         layout.name,
         table,
         missing=[table[key] for key in lacking if key not in may_be_absent],
-        extra=[key for key in extra if not key.startswith(aux_prefixes)],
-        dropped=[key for key in extra if key.startswith(aux_prefixes)],
+        extra=[key for key in extra if key not in names and not key.startswith(prefixes)],
+        dropped=dropped,
         absent=[key for key in lacking if key in may_be_absent],
     )
+
+
+def _names_to_drop(layout: Layout, ours: list[str], removed: list[str]) -> tuple[tuple[str, ...], set[str]]:
+    """Return the prefixes and the names of the source's tensors that a model without these heads and stages drops."""
+    names = {layout.theirs(key) for key in removed}
+    prefixes = [theirs for ours, theirs in layout.prefixes if ours.startswith("aux.")] or ["aux."]
+    if not any(key.startswith("head.") for key in ours):
+        prefixes += ["head.", *(theirs for ours, theirs in layout.prefixes if ours.startswith("head."))]
+    elif not any(key in CLASSIFIER for key in ours):
+        names |= {layout.theirs(key) for key in CLASSIFIER}
+    return tuple(prefixes), names
 
 
 def _describe_differences(match: LayoutMatch) -> str:

@@ -8,54 +8,90 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ArgumentError, MismatchError, check_flag
-from ..nn import Net, Report
+from ..nn import FeatureNet, Net, Report
 from ..spec import DataConfig, first_difference
 from ._adaptation import adapt_tensor
-from ._layout import LayoutMatch, is_batch_counter, is_classifier, match_layout
-from ._metadata import ModelMetadata, model_arguments
+from ._layout import LayoutMatch, is_batch_counter, is_classifier
+from ._metadata import model_arguments
+from ._published import recognise_published
+from ._select import Model, select_weights
 from ._source import WeightSource, read_weights
 from ._validation import find_invalid_values
 
 
-def load_weights(model: Net, source: str | os.PathLike[str] | Mapping[str, Any], *, new_head: bool = False) -> Report:
+def load_weights(
+    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any] | WeightSource, *, new_head: bool = False
+) -> Report:
     """Load weights into a model, completely or not at all, and return a report of what was done.
 
-    `source` is the path of a .safetensors or .pth file, a state dict, a Hub repository ("hf-hub:OWNER/NAME@REVISION") or a
-    local copy of one ("local-dir:PATH"). Its tensor names may be this library's, or those of another library that the
-    model's registry entry lists. Weights with a head of another size are refused, unless `new_head` is True: the model then
-    keeps its own head. After an error the model is unchanged.
+    `model` is a `Net`, a `FeatureNet`, or a module of another library that contains one of them. `source` is the path of a
+    .safetensors or .pth file, a state dict, a Hub repository ("hf-hub:OWNER/NAME@REVISION") or a local copy of one
+    ("local-dir:PATH").
+
+    The tensors of the model are recognised by the ends of their names, in any mapping inside the checkpoint and after any
+    prefix. The names may be this library's, or those of another library that the model's registry entry lists. All names after
+    the prefix must be the model's, except those of auxiliary heads. A `FeatureNet` also drops the head and the stages that it
+    lacks, and a model without classes drops the classifier. The report names what was dropped and what was left over.
+
+    Weights with a head of another size, or with none, are refused, unless `new_head` is True: the model then keeps its own
+    head. After an error the model is unchanged. The model keeps its preprocessing, `model.data`; the report says how it differs
+    from that of the weights.
 
     Raises:
-        ArgumentError: `model` is not from `create_model`, or `source` is none of these.
+        ArgumentError: `model` contains no model of `create_model`, or several; or `source` is none of these.
         FileError: the file cannot be read as weights.
         DownloadError: the repository cannot be downloaded.
-        MismatchError: names, shapes or values do not fit.
+        MismatchError: names, shapes or values do not fit, or the checkpoint holds two sets of weights that fit.
     """
     check_flag("new_head", new_head)
-    if not isinstance(model, Net):
-        raise ArgumentError(f"model is a {type(model).__name__}; load_weights takes a model of create_model")
-    return load_source(model, read_weights(source), new_head=new_head)
+    target, weights = _find_model(model), read_weights(source)
+    if target.entry is not None and not target.fused:
+        _, weights = recognise_published(target.entry, target.network, weights)
+    return load_source(target, weights, new_head=new_head)
 
 
-def load_source(model: Net, source: WeightSource, *, new_head: bool = False) -> Report:
+def _find_model(model: object) -> Net | FeatureNet:
+    """Return the model, or the one that a module of another library contains.
+
+    Raises:
+        ArgumentError: there is none, or there are several.
+    """
+    modules = model.named_modules() if isinstance(model, nn.Module) else ()
+    found = {path: module for path, module in modules if isinstance(module, Net | FeatureNet)}
+    if not found:
+        kinds = "a model of create_model, or a module that contains one"
+        raise ArgumentError(f"model is a {type(model).__name__}; load_weights takes {kinds}")
+    if len(found) > 1:
+        paths = ", ".join(map(repr, found))
+        raise ArgumentError(f"model is a {type(model).__name__} that contains several models: {paths}; pass one of them")
+    return next(iter(found.values()))
+
+
+def load_source(model: Net | FeatureNet, source: WeightSource, *, new_head: bool = False) -> Report:
     """Load the result of `read_weights` into a model; see `load_weights`."""
     _check_same_model(model, source)
     state = model.state_dict()
-    layouts = model.entry.layouts if model.entry else ()
-    optional = is_classifier if new_head else None
-    match = match_layout(state, source.tensors, layouts, source.name, optional=optional)
+    source, match = select_weights(names_of(model, new_head=new_head), source)
     report, values = _prepare_values(match, state, source, new_head=new_head)
-    report.taken = source.selected
-    report.differs = {} if source.metadata is None else _describe_differences(model, source.metadata)
+    report.taken, report.published, report.left_over = source.selected, source.published, list(source.left_over)
+    report.differs = _describe_differences(model, source)
+    if source.metadata is None and source.data is None:
+        report.preprocessing = _describe_assumption(model, report.layout)
     _assign_values(model, values, state, copy=not source.owned)
     model.report = report
     return report
 
 
-def _check_same_model(model: Net, source: WeightSource) -> None:
+def names_of(model: Net | FeatureNet, *, new_head: bool = False) -> Model:
+    """Return the names that `select_weights` looks for."""
+    removed = model.removed if isinstance(model, FeatureNet) else ()
+    return Model(tuple(model.state_dict()), model.entry.layouts if model.entry else (), tuple(removed), new_head)
+
+
+def _check_same_model(model: Net | FeatureNet, source: WeightSource) -> None:
     """Check that a file's metadata, if it has any, names this architecture or none, and that both or neither are fused."""
     name = model.entry.name if model.entry else None
     if source.metadata is not None and name is not None and source.metadata.architecture not in ("", name):
@@ -70,22 +106,40 @@ def _check_same_model(model: Net, source: WeightSource) -> None:
         )
 
 
-def _describe_differences(model: Net, metadata: ModelMetadata) -> dict[str, str]:
+def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict[str, str]:
     """Return {name: description} of each argument and preprocessing setting in which a model differs from the saved one.
 
     Networks whose arguments agree are compared too, at the first place where they differ.
     """
-    ours, theirs = dict(model.arguments), model_arguments(metadata)
-    pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
-    saved = DataConfig.from_json(metadata.data)
-    pairs |= {f"data.{item.name}": (getattr(saved, item.name), getattr(model.data, item.name)) for item in fields(saved)}
-    pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
-    if model.class_names is not None and metadata.class_names:
-        pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
+    metadata, pairs, data = source.metadata, dict[str, tuple[Any, Any]](), source.data
+    if metadata is not None:
+        ours, theirs = dict(model.arguments), model_arguments(metadata)
+        pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
+        data = DataConfig.from_json(metadata.data)
+    elif data is not None:
+        data = data.sized(model.in_chans, *data.input_size[1:])
+    if data is not None:
+        pairs |= {f"data.{item.name}": (getattr(data, item.name), getattr(model.data, item.name)) for item in fields(data)}
+    if metadata is not None and isinstance(model, Net):
+        pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
+        if model.class_names is not None and metadata.class_names:
+            pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
     differences = {key: f"saved with {old!r}, here {value!r}" for key, (old, value) in pairs.items() if old != value}
-    if metadata.network is not None and ours == theirs and metadata.network != model.network:
-        differences["network"] = f"{first_difference(metadata.network, model.network)}, the saved value first"
+    if metadata is not None and metadata.network is not None and isinstance(model, Net) and ours == theirs:
+        if metadata.network != model.network:
+            differences["network"] = f"{first_difference(metadata.network, model.network)}, the saved value first"
     return differences
+
+
+def _describe_assumption(model: Net | FeatureNet, layout: str) -> str:
+    """Return the preprocessing that the model assumes, and the published weights of this layout that have another one."""
+    data, rows = model.data, model.entry.weights if model.entry else {}
+    height, width = data.input_size[1:]
+    text = f"assumed, as the source states none: {height} x {width} px, mean {data.mean}, std {data.std}"
+    others = [tag for tag, row in rows.items() if row.layout == layout and row.data != data]
+    if model.entry is None or not others:
+        return text
+    return f"{text}; if these are published weights, name their tag: {', '.join(f'{model.entry.name}.{tag}' for tag in others)}"
 
 
 def _prepare_values(
@@ -96,7 +150,7 @@ def _prepare_values(
     Raises:
         MismatchError: a tensor does not fit, or a value is invalid; the message shows the first three.
     """
-    report, values, faults = Report(match.layout, dropped=match.dropped), dict[str, Tensor](), list[str]()
+    report, values, faults = Report(match.layout, dropped=[*match.dropped, *source.outside]), dict[str, Tensor](), list[str]()
     # only weights for 3 input channels are adapted; metadata with another number would contradict the file's tensors
     adaptable = source.metadata is None or source.metadata.in_chans == 3
     input_key = next(iter(state)) if adaptable else None
@@ -141,12 +195,14 @@ def _refuse_faults(faults: list[str], source_name: str) -> None:
         raise MismatchError(f"{source_name} does not fit: {'; '.join(faults[:3])}{more}; {remedy}")
 
 
-def _assign_values(model: Net, values: Mapping[str, Tensor], state: Mapping[str, Tensor], *, copy: bool) -> None:
+def _assign_values(model: Net | FeatureNet, values: Mapping[str, Tensor], state: Mapping[str, Tensor], *, copy: bool) -> None:
     """Copy checked values into the model; on the meta device, make them the model's tensors (copies of them with `copy`)."""
     if any(tensor.is_meta for tensor in state.values()):
         copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in values.items()} if copy else values
         model.load_state_dict(dict(copies), strict=False, assign=True)
-        if len(values) < len(state):  # the head that the model keeps has no values yet
+        if isinstance(model, Net) and len(values) < len(state):  # the head that the model keeps has no values yet
+            if model.head.hidden and not any(key.startswith("head.hidden.") for key in values):
+                model.head.to_empty(device="cpu").reset_parameters()
             model.reset_classifier(model.num_classes)
     else:
         model.load_state_dict(dict(values), strict=False)

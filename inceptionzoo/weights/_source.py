@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,36 +10,44 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import ArgumentError, FileError, MismatchError
+from ..errors import ArgumentError, FileError
+from ..spec import DataConfig
 from ._checksum import Checksum
 from ._metadata import ModelMetadata
+from ._parts import Part, find_parts
 from ._pth import read_pth
 from ._safetensors import read_safetensors
 from ._safetensors_header import MARKER
-from ._validation import require_dense
 from .download import WEIGHTS, is_reference, open_repository
 
-# Keys under which a training checkpoint keeps its weights, in order of preference: the averaged weights of timm and
-# torchvision, then the weights of Lightning and timm, of torchvision's reference scripts, and of pytorch-cifar.
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
-PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of DataParallel, DistributedDataParallel; torch.compile
-ATTRIBUTES = ("model.", "net.", "network.", "backbone.")  # the attribute that holds the network in a Lightning module
-PICKLES = (".pth", ".pt", ".ckpt", ".tar")
-MAX_DEPTH = 8  # of wrappers inside wrappers
+PICKLES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSource:
-    """Tensors by name, and where they come from (`name`); `metadata` is the description of the model in their file.
+    """Tensors by name, and where they come from (`name`).
 
-    If `owned`, the tensors may be put into a model without a copy. `selected` names the part of a checkpoint that was read.
+    If `owned`, the tensors may be put into a model without a copy. `path` is the file that was read.
+
+    `metadata` is the description of the model in the file. `data` is the preprocessing that a publisher or a config.json
+    states. `published` says which published weights the tensors are, and what shows it.
+
+    `parts` are all mappings of a checkpoint, and `tensors` then those of the largest. `select_weights` finds the tensors of a
+    model in the parts. It returns a source with these tensors only: `selected` names the part that they come from, `outside`
+    the other tensors of the part, and `left_over` the rest of the checkpoint.
     """
 
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     name: str
     metadata: ModelMetadata | None = None
     owned: bool = True
+    path: Path | None = None
+    data: DataConfig | None = None
+    published: str = ""
+    parts: tuple[Part, ...] = ()
     selected: str = ""
+    outside: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
 
 
 def read_weights(
@@ -59,10 +66,10 @@ def read_weights(
     if isinstance(source, WeightSource):
         return source
     if isinstance(source, Mapping):
-        tensors, selected = unwrap_checkpoint(source, "the state dict")
-        return WeightSource(tensors, "the state dict", owned=False, selected=selected)
+        return _from_checkpoint(source, "the state dict")
     if not isinstance(source, str | os.PathLike):
-        raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict")
+        remedy = "; pass its state_dict()" if hasattr(source, "state_dict") else ""
+        raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict{remedy}")
     if isinstance(source, str) and is_reference(source):
         return open_repository(source, cache_dir).read(WEIGHTS, read_weight_file)
     path = Path(source)
@@ -79,49 +86,18 @@ def read_weight_file(path: Path, checksum: Checksum | None = None) -> WeightSour
         OSError: it cannot be read.
     """
     if path.suffix in PICKLES:
-        tensors, selected = unwrap_checkpoint(read_pth(path, checksum), str(path))
-        return WeightSource(tensors, str(path), owned=False, selected=selected)
-    tensors, metadata = read_safetensors(path, checksum)
-    return WeightSource(
-        tensors, str(path), ModelMetadata.from_json(metadata[MARKER], str(path)) if MARKER in metadata else None
-    )
+        return _from_checkpoint(read_pth(path, checksum), str(path), path)
+    tensors, header = read_safetensors(path, checksum)
+    metadata = ModelMetadata.from_json(header[MARKER], str(path)) if MARKER in header else None
+    return WeightSource(tensors, str(path), metadata, path=path)
 
 
-def unwrap_checkpoint(state: Any, name: str) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of a checkpoint, without the prefixes of wrappers, and the keys that led to them, joined by dots.
+def _from_checkpoint(state: Any, name: str, path: Path | None = None) -> WeightSource:
+    """Return what a checkpoint holds: a mapping of names to tensors, or mappings inside mappings.
 
     Raises:
-        FileError: it contains no state dict, or something in the state dict is not a tensor.
-        MismatchError: a tensor is not a plain dense one, or two have the same name without their prefixes.
+        FileError: it contains no state dict.
     """
-    selected, mapping = [], _as_dict(state)
-    for _ in range(MAX_DEPTH):
-        wrapper = next((key for key in WRAPPERS if isinstance(mapping.get(key), Mapping)), None)
-        if wrapper is None:
-            break
-        mapping = _as_dict(mapping[wrapper])
-        selected.append(wrapper)
-    if not mapping:
-        raise FileError(f"{name} holds no state dict: a mapping of names to tensors, by itself or under {WRAPPERS}")
-    tensors: dict[str, Tensor] = {}
-    for key, value in mapping.items():
-        if not isinstance(key, str):
-            raise FileError(f"{name}: key {key!r} must be a str, the name of a tensor; pass the state dict alone")
-        if not isinstance(value, Tensor):
-            raise FileError(f"{name}: {key!r} is a {type(value).__name__}, not a tensor; pass the state dict alone")
-        key = PREFIXES.sub("", key)
-        if key in tensors:
-            raise MismatchError(f"{name}: {key!r} appears twice without its prefixes; remove one of the two")
-        tensors[key] = require_dense(key, value)
-    for attribute in ATTRIBUTES:
-        if all(key.startswith(attribute) for key in tensors):
-            tensors = {key.removeprefix(attribute): value for key, value in tensors.items()}
-            selected.append(f"{attribute}*")
-    return tensors, ".".join(selected)
-
-
-def _as_dict(state: Any) -> dict[Any, Any]:
-    """Return a mapping as a dict, and anything else as an empty one; no method that a file's object overrides is called."""
-    if isinstance(state, dict):
-        return dict(dict.items(state))
-    return dict(state) if isinstance(state, Mapping) else {}
+    parts = find_parts(state if isinstance(state, Mapping) else {}, name)
+    largest = max(parts, key=lambda part: len(part.tensors))
+    return WeightSource(largest.tensors, name, owned=False, path=path, parts=parts)

@@ -76,15 +76,15 @@ def _architecture(weights: WeightSource) -> str:
     """
     if weights.metadata is not None:
         return weights.metadata.architecture
-    matching = [name for name in list_models() if _matches(name, weights.tensors)]
+    matching = [name for name in list_models() if _matches(name, weights)]
     hint = f"its tensors fit {', '.join(matching)}" if matching else "its tensors fit none of list_models()"
     raise ArgumentError(f"{weights.name} does not say which model it holds: pass architecture=NAME; {hint}")
 
 
-def _matches(name: str, tensors: Mapping[str, Any]) -> bool:
+def _matches(name: str, weights: WeightSource) -> bool:
     """Return whether the tensors load into a model with any number of classes and of input channels."""
     try:
-        create_model(name, weights=tensors, device="meta")
+        create_model(name, weights=weights, device="meta")
     except WeightsError:
         return False
     return True

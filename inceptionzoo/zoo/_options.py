@@ -11,17 +11,21 @@ from ..nn import check_head
 from ..spec import (
     GLOBAL_POOLS,
     MAX_CHANNELS,
-    NATIVE,
     VARIANT_ARGUMENTS,
-    Conv,
     DataConfig,
     Depthwise,
     Entry,
     GlobalPool,
     Network,
-    named_leaves,
 )
-from ..weights import ModelMetadata, WeightSource, model_arguments
+from ..weights import (
+    ModelMetadata,
+    WeightSource,
+    first_convolution,
+    locate_network,
+    model_arguments,
+    require_dense,
+)
 from ._registry import network_arguments
 
 COMMON = ("weights", "pretrained", "device", "dtype", "features_only", "out_indices", "cache_dir")
@@ -52,6 +56,8 @@ class ModelOptions:
         for item in fields(self):
             values = (getattr(options, item.name) for options in (self, source, default) if options is not None)
             merged[item.name] = next((value for value in values if value is not None), None)
+        if merged["num_classes"] and self.global_pool is None and not merged["global_pool"]:
+            merged["global_pool"] = "avg"  # the weights have no head, and the caller asks for one
         return {**merged, "data": entry.data.sized(merged["in_chans"], *entry.data.input_size[1:])}
 
 
@@ -108,29 +114,27 @@ def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:
 def options_from_shapes(network: Network, entry: Entry, source: WeightSource) -> ModelOptions:
     """Return the numbers of classes and input channels, from the shapes of the classifier and the first convolution.
 
-    There are 0 classes if the source has no classifier. If no layout of the entry finds the first convolution, the numbers stay
-    None: the entry's apply, and loading reports which names differ.
+    There are 0 classes if the source has no classifier. Without a tensor of a head that has hidden layers, there is no pooling
+    either. If the first convolution is not found, the numbers stay None: the entry's apply, and loading reports which names
+    differ.
 
     Raises:
         MismatchError: the two tensors have shapes that no model of this network has.
     """
     path, conv = first_convolution(network)
-    for layout in sorted((NATIVE, *entry.layouts), key=lambda layout: layout.theirs(CLASSIFIER) not in source.tensors):
-        stem, classifier = source.tensors.get(layout.theirs(path)), source.tensors.get(layout.theirs(CLASSIFIER))
-        if stem is None or conv is None:
-            continue
-        if stem.ndim != 4 or not stem.shape[1] or (classifier is not None and (classifier.ndim != 2 or not len(classifier))):
-            shapes = f"head {None if classifier is None else tuple(classifier.shape)} and stem {tuple(stem.shape)}"
-            raise MismatchError(f"{source.name}: {shapes} do not fit {entry.name!r}; use weights of this model")
-        in_chans = stem.shape[0] // conv.multiplier if isinstance(conv, Depthwise) else stem.shape[1] * conv.groups
-        return ModelOptions(0 if classifier is None else len(classifier), in_chans, "avg")
-    return ModelOptions(global_pool="avg")
-
-
-def first_convolution(network: Network) -> tuple[str, Conv | Depthwise | None]:
-    """Return the state-dict key of the first convolution's weight, and the layer; ("", None) if there is none."""
-    for name, layer in network.stages:
-        for path, leaf in named_leaves(layer, f"features.{name}"):
-            if isinstance(leaf, Conv | Depthwise):
-                return f"{path}.conv.weight", leaf
-    return "", None
+    location = locate_network(network, source, entry.layouts)
+    if conv is None or location is None:
+        return ModelOptions(global_pool="avg")
+    tensors, layout = location.tensors(), location.layout
+    stem, classifier = tensors.get(layout.theirs(path)), tensors.get(layout.theirs(CLASSIFIER))
+    if stem is None:
+        return ModelOptions(global_pool="avg")
+    stem = require_dense(path, stem)
+    classifier = None if classifier is None else require_dense(CLASSIFIER, classifier)
+    if stem.ndim != 4 or not stem.shape[1] or (classifier is not None and (classifier.ndim != 2 or not len(classifier))):
+        shapes = f"head {None if classifier is None else tuple(classifier.shape)} and stem {tuple(stem.shape)}"
+        raise MismatchError(f"{source.name}: {shapes} do not fit {entry.name!r}; use weights of this model")
+    in_chans = stem.shape[0] // conv.multiplier if isinstance(conv, Depthwise) else stem.shape[1] * conv.groups
+    hidden = [layout.theirs(f"head.hidden.fc{number}.weight") for number in range(1, len(network.head.hidden) + 1)]
+    has_head = classifier is not None or not hidden or any(name in tensors for name in hidden)
+    return ModelOptions(0 if classifier is None else len(classifier), in_chans, "avg" if has_head else "")

@@ -9,10 +9,18 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import ArgumentError, FileError, MismatchError
-from ..spec import Entry, Published
-from ..weights import HubConfig, WeightSource, fold_input, read_config, read_weight_file, read_weights
+from ..spec import Entry, Network, Published
+from ..weights import (
+    HubConfig,
+    WeightSource,
+    as_published,
+    read_config,
+    read_weight_file,
+    read_weights,
+    recognise_published,
+)
 from ..weights.download import CONFIG, HUB, WEIGHTS, open_repository, read_checkpoint
-from ._options import ModelOptions, SourceInfo, check_keywords, first_convolution, info_from_metadata, options_from_shapes
+from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
 from ._registry import find_entry, is_model, make_network
 from ._restore import find_saved_entry
 
@@ -50,7 +58,8 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
         )
     names = config.class_names if options.num_classes == config.num_classes else None
     options = replace(options, global_pool=config.global_pool)
-    return entry, source, SourceInfo(options, arguments, config.data_config(entry.data), names)
+    data = config.data_config(entry.data)
+    return entry, replace(source, data=data), SourceInfo(options, arguments, data, names)
 
 
 def _without_suffix(config: HubConfig) -> HubConfig:
@@ -62,7 +71,9 @@ def _without_suffix(config: HubConfig) -> HubConfig:
 
 
 def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:
-    """Return the weights of `create_model(weights=...)`. With a tag, a file without metadata is that publisher's own file.
+    """Return the weights of `create_model(weights=...)`, and what is known about their model.
+
+    A file without metadata is the publisher's own if there is a tag, or if `recognise_published` finds one.
 
     Raises:
         WeightsError: the weights cannot be read, or are of another architecture.
@@ -75,10 +86,13 @@ def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheF
             "load_model(path)"
             + (f", or create_model({metadata.architecture!r}, weights=path)" if metadata.architecture else "")
         )
-    if tag and metadata is None:
-        row = entry.weights[tag]
-        return _as_published(entry, row, replace(source, name=f"{source.name} as {entry.name}.{tag}")), info_from_row(row)
-    return source, info_from_metadata(metadata)
+    if metadata is not None:
+        return source, info_from_metadata(metadata)
+    if tag:
+        named = replace(source, name=f"{source.name} as {entry.name}.{tag}")
+        return as_published(entry, tag, _network(entry, tag), named), info_from_row(entry.weights[tag])
+    found, source = recognise_published(entry, make_network(entry, {}), source)
+    return source, info_from_row(entry.weights[found]) if found else SourceInfo()
 
 
 def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:
@@ -91,13 +105,14 @@ def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tup
     """
     if not entry.weights:
         raise ArgumentError(f"pretrained=True: no published weights are listed for {entry.name!r}; pass weights=FILE")
-    row = entry.weights[tag or next(iter(entry.weights))]
+    tag = tag or next(iter(entry.weights))
+    row = entry.weights[tag]
     if row.url.startswith(HUB):
         repository = open_repository(row.url, cache_dir, name=WEIGHTS, newest=False)
         source = repository.read(WEIGHTS, read_weight_file)
     else:
         source = read_checkpoint(row, read_weight_file, cache_dir)
-    return _as_published(entry, row, replace(source, name=row.url)), info_from_row(row)
+    return as_published(entry, tag, _network(entry, tag), replace(source, name=row.url)), info_from_row(row)
 
 
 def info_from_row(row: Published) -> SourceInfo:
@@ -105,14 +120,5 @@ def info_from_row(row: Published) -> SourceInfo:
     return SourceInfo(ModelOptions(row.num_classes, 3, "avg"), row.arguments, row.data)
 
 
-def _as_published(entry: Entry, row: Published, source: WeightSource) -> WeightSource:
-    """Return a publisher's tensors, changed for RGB images with values from 0 to 1, and without a head of no use."""
-    layout = next(layout for layout in entry.layouts if layout.name == row.layout)
-    tensors = dict(source.tensors)
-    if row.headless:
-        heads = tuple(theirs for ours, theirs in layout.prefixes if ours.startswith("head.")) or ("head.",)
-        tensors = {name: value for name, value in tensors.items() if not name.startswith(heads)}
-    stem = layout.theirs(first_convolution(make_network(entry, row.arguments))[0])
-    if stem in tensors and (row.bgr or row.scale != 1.0):
-        tensors[stem] = fold_input(tensors[stem], bgr=row.bgr, scale=row.scale)
-    return replace(source, tensors=tensors)
+def _network(entry: Entry, tag: str) -> Network:
+    return make_network(entry, entry.weights[tag].arguments)

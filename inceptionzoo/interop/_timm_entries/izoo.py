@@ -26,7 +26,7 @@ from ...spec import (
     min_feature_size,
     stage_costs,
 )
-from ...weights import load_source, read_weights
+from ...weights import load_source, names_of, read_weights, select_weights
 from ...weights.download import HUB
 from ...zoo import create_model, find_entry, load_published, make_network
 
@@ -122,8 +122,10 @@ def _filter_state_dict(state: Mapping[str, Any], model: Net) -> dict[str, Tensor
     The first convolution is returned unadapted, because timm itself adapts it to `in_chans`. timm also drops a classifier with
     another number of classes.
     """
-    source, config = read_weights(state), model.pretrained_cfg
-    report = load_source(model, source, new_head=model.num_classes != config["num_classes"])
+    config = model.pretrained_cfg
+    new_head = model.num_classes != config["num_classes"]
+    source, _ = select_weights(names_of(model, new_head=new_head), read_weights(state))
+    report = load_source(model, source, new_head=new_head)
     tensors: dict[str, Tensor] = dict(model.state_dict())
     first_conv = f"{config['first_conv']}.weight" if config["first_conv"] else ""
     if first_conv in report.adapted:
