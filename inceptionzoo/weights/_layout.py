@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..errors import MismatchError
@@ -54,30 +54,23 @@ def rank_layouts(
     theirs: Iterable[str],
     layouts: tuple[Layout, ...],
     *,
-    optional: Callable[[str], bool] | None = None,
     new_head: bool = False,
     removed: Iterable[str] = (),
 ) -> list[LayoutMatch]:
     """Return how each layout fits a source's names (`theirs`) to the model's keys (`ours`), the best first.
 
-    This library's layout comes before others that fit as well. Batch counters may be absent, as may keys for which
-    `optional(key)` is true. With `new_head` the whole head may be absent. Auxiliary heads that the model lacks are dropped; so
-    are `removed`, the keys of stages that the model lacks, and the head or the classifier if the model has none.
+    This library's layout comes before others that fit as well. Batch counters may be absent; with `new_head` classifiers or the
+    whole head too. Auxiliary heads that the model lacks are dropped; so are `removed`, the keys of stages that the model lacks,
+    and the head or the classifier if the model has none.
     """
-    ours, theirs, removed = list(ours), list(theirs), list(removed)
+    ours, theirs, removed = list(ours), dict.fromkeys(theirs), list(removed)
     matches = []
     for layout in (NATIVE, *layouts):
-        may_be_absent = {key for key in ours if is_batch_counter(key) or (optional is not None and optional(key))}
-        if new_head and not has_head(layout, ours, theirs):
+        may_be_absent = {key for key in ours if is_batch_counter(key) or (new_head and is_classifier(key))}
+        if new_head and not any(layout.theirs(key) in theirs for key in ours if key.startswith("head.")):
             may_be_absent |= {key for key in ours if key.startswith("head.")}
         matches.append(_match(layout, ours, theirs, may_be_absent, removed))
     return sorted(matches, key=lambda match: (match.distance, len(match.absent)))
-
-
-def has_head(layout: Layout, ours: Iterable[str], theirs: Iterable[str]) -> bool:
-    """Return whether a source has a tensor of the model's head."""
-    names = {layout.theirs(key) for key in ours if key.startswith("head.")}
-    return not names.isdisjoint(theirs)
 
 
 def match_layout(
@@ -86,7 +79,6 @@ def match_layout(
     layouts: tuple[Layout, ...],
     name: str,
     *,
-    optional: Callable[[str], bool] | None = None,
     new_head: bool = False,
     removed: Iterable[str] = (),
 ) -> LayoutMatch:
@@ -96,7 +88,7 @@ def match_layout(
         MismatchError: no layout fits; the message shows the three nearest and the first names that differ.
     """
     ours = list(ours)
-    matches = rank_layouts(ours, theirs, layouts, optional=optional, new_head=new_head, removed=removed)
+    matches = rank_layouts(ours, theirs, layouts, new_head=new_head, removed=removed)
     best = matches[0]
     if best.distance == 0:
         return best
@@ -123,7 +115,7 @@ def _remedy(best: LayoutMatch) -> str:
     return "use weights of this model, made with the same arguments"
 
 
-def _match(layout: Layout, ours: list[str], theirs: list[str], may_be_absent: set[str], removed: list[str]) -> LayoutMatch:
+def _match(layout: Layout, ours: list[str], theirs: Iterable[str], may_be_absent: set[str], removed: list[str]) -> LayoutMatch:
     table = layout.table(ours)
     present, known = set(theirs), set(table.values())
     prefixes, names = _names_to_drop(layout, ours, removed)

@@ -154,10 +154,11 @@ def _prepare_values(
     # only weights for 3 input channels are adapted; metadata with another number would contradict the file's tensors
     adaptable = source.metadata is None or source.metadata.in_chans == 3
     input_key = next(iter(state)) if adaptable else None
+    has_head = any(match.table[key] in source.tensors for key in state if key.startswith("head."))
     for key, target in state.items():
         name = match.table[key]
         value = source.tensors.get(name)
-        if value is None and is_batch_counter(key):
+        if value is None and is_batch_counter(key) and (has_head or not key.startswith("head.")):
             values[key] = torch.zeros_like(target, device="cpu")
             report.adapted[key] = "absent, set to 0"
         elif value is None or (new_head and _is_other_head(key, value, target)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import FileError, MismatchError
 from ..spec import Layout
-from ._layout import LayoutMatch, is_batch_counter, is_classifier, match_layout, rank_layouts
+from ._layout import LayoutMatch, is_batch_counter, match_layout, rank_layouts
 from ._locate import Location, find_locations, parts_of
 from ._parts import Part
 from ._source import WeightSource
@@ -27,10 +27,6 @@ class Model:
     layouts: tuple[Layout, ...] = ()
     removed: tuple[str, ...] = ()
     new_head: bool = False
-
-    @property
-    def optional(self) -> Callable[[str], bool] | None:
-        return is_classifier if self.new_head else None
 
     @property
     def required(self) -> int:
@@ -91,9 +87,7 @@ def _complete(model: Model, locations: Iterable[Location]) -> list[_Found]:
 
 
 def _rank(model: Model, names: Iterable[str]) -> list[LayoutMatch]:
-    return rank_layouts(
-        model.keys, names, model.layouts, optional=model.optional, new_head=model.new_head, removed=model.removed
-    )
+    return rank_layouts(model.keys, names, model.layouts, new_head=model.new_head, removed=model.removed)
 
 
 def _nearest(model: Model, location: Location) -> _Found:
@@ -105,8 +99,8 @@ def _nearest(model: Model, location: Location) -> _Found:
     names = location.source_names()
     _refuse_others(location, _rank(model, names)[0])
     label = f"{location.source}, {location.label!r}" if location.label else location.source
-    options = {"optional": model.optional, "new_head": model.new_head, "removed": model.removed}
-    return _Found(location, match_layout(model.keys, names, model.layouts, label, **options), names)
+    match = match_layout(model.keys, names, model.layouts, label, new_head=model.new_head, removed=model.removed)
+    return _Found(location, match, names)
 
 
 def _refuse_others(location: Location, match: LayoutMatch) -> None:

@@ -91,7 +91,7 @@ CHECKPOINTS: dict[str, tuple[Any, str, list[str], list[str]]] = {
         [f"net.{BIAS}"],
         [],
     ),
-    "the same model twice": (lambda s: {"state_dict": s, "best": s}, "state_dict", [], ["best (50 tensors)"]),
+    "the same model twice": (lambda s: {"state_dict": s, "best": dict(s)}, "state_dict", [], ["best (50 tensors)"]),
 }
 
 
