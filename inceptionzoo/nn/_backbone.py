@@ -24,7 +24,8 @@ class Backbone(nn.Module, Generic[Out]):
     """Named stages that run one after the other: (n, in_chans, h, w) -> (n, c, h', w').
 
     `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `reduction` is
-    the factor by which the map is smaller than the image. `fused` is True for a model that `fuse` made.
+    the factor by which the map is smaller than the image. `fused` is True for a model that `fuse` made. `removed` are the
+    state-dict keys of stages that were removed after the model was built.
     """
 
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
@@ -33,6 +34,7 @@ class Backbone(nn.Module, Generic[Out]):
         self.grad_checkpointing = self.fused = False
         self.memory_saving = True
         self.fused_record: FusedRecord | None = None  # what `fuse` made
+        self.removed: tuple[str, ...] = ()
         self.feature_info = self._feature_levels()
         self._input_check = InputCheck(network, in_chans=in_chans, aux=aux)
         self.min_input_size = self._input_check.min_input_size
@@ -167,6 +169,7 @@ class Backbone(nn.Module, Generic[Out]):
         # the levels of the whole network, not those that the remaining strides suggest: an index keeps its meaning
         taps = [name for name in levels if name in dict(stages[:end])] or levels
         self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=tuple(taps))
+        self.removed += tuple(f"features.{key}" for key in self.features[end:].state_dict())
         self.features = self.features[:end]
         self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
         self.feature_info = self._feature_levels()

@@ -71,7 +71,7 @@ class FeatureNet(Backbone[list[Tensor]]):
     """The stages of a model up to the last selected map: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
 
     `out_indices` selects the maps like `indices` of `Net.forward_intermediates`. The network shares the stages, `entry`, `data`
-    and `report` of `model`. `removed` are the keys of `model.state_dict()` that it lacks.
+    and `report` of `model`.
     """
 
     feature_info: FeatureInfo  # type: ignore[assignment]  # as in timm: a list for a model, this class for a feature network
@@ -86,8 +86,7 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.truncate(self.taps[-1])
         self.feature_info = FeatureInfo(rows, indices)
         self.entry, self.data, self.report, self.arguments = model.entry, model.data, model.report, model.arguments
-        own = self.state_dict()
-        self.removed = tuple(key for key in model.state_dict() if key not in own)
+        self.layouts, self.removed = model.layouts, model.removed + self.removed
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.forward_stages(x, self.taps)[1]

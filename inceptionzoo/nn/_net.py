@@ -40,6 +40,7 @@ class Net(Backbone[Tensor]):
     ) -> None:
         super().__init__(network, features, in_chans=in_chans, aux=bool(aux))
         self.entry, self.arguments = entry, dict(arguments or {})
+        self.layouts = entry.layouts if entry else ()  # stays when pruning removes the entry
         self.data = data or DataConfig()
         self.class_names: tuple[str, ...] | None = None
         self.report: Report | None = None  # of the last `load_weights`

@@ -87,8 +87,7 @@ def load_source(model: Net | FeatureNet, source: WeightSource, *, new_head: bool
 
 def names_of(model: Net | FeatureNet, *, new_head: bool = False) -> Model:
     """Return the names that `select_weights` looks for."""
-    removed = model.removed if isinstance(model, FeatureNet) else ()
-    return Model(tuple(model.state_dict()), model.entry.layouts if model.entry else (), tuple(removed), new_head)
+    return Model(tuple(model.state_dict()), model.layouts, model.removed, new_head)
 
 
 def _check_same_model(model: Net | FeatureNet, source: WeightSource) -> None:

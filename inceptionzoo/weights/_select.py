@@ -17,6 +17,7 @@ from ._source import WeightSource
 from ._validation import require_dense
 
 MAX_LOCATIONS = 16  # that are compared with the model in full
+MAX_LABEL = 100  # characters of a part's name in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,8 @@ class _Found:
 
 def _complete(model: Model, locations: Iterable[Location]) -> list[_Found]:
     """Return the places that have all names of the model and no other names."""
-    found = []
-    for location in [place for place in locations if place.found >= model.required][:MAX_LOCATIONS]:
+    found, required = [], model.required
+    for location in [place for place in locations if place.found >= required][:MAX_LOCATIONS]:
         names = location.source_names()
         match = _rank(model, names)[0]
         if match.distance == 0:
@@ -98,7 +99,7 @@ def _nearest(model: Model, location: Location) -> _Found:
     """
     names = location.source_names()
     _refuse_others(location, _rank(model, names)[0])
-    label = f"{location.source}, {location.label!r}" if location.label else location.source
+    label = f"{location.source}, {location.label[:MAX_LABEL]!r}" if location.label else location.source
     match = match_layout(model.keys, names, model.layouts, label, new_head=model.new_head, removed=model.removed)
     return _Found(location, match, names)
 
@@ -130,7 +131,7 @@ def _refuse_ambiguity(chosen: _Found, other: _Found) -> None:
         if parts[0] is parts[1] and ours == theirs:
             continue
         if not _same(parts[0].tensors.get(ours), parts[1].tensors.get(theirs)):
-            labels = " and ".join(repr(place.location.label or "no prefix") for place in (chosen, other))
+            labels = " and ".join(repr(place.location.label[:MAX_LABEL] or "no prefix") for place in (chosen, other))
             raise MismatchError(
                 f"{chosen.location.source} holds two sets of weights that fit the model and differ: {labels}; pass the state "
                 "dict of one of them, without the prefix"

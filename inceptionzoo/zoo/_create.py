@@ -100,7 +100,12 @@ def create_model(
     else:
         model = build_from_weights(entry, *loaded, options, arguments, dtype=dtype)
     model.to(device=target, dtype=dtype)
-    return FeatureNet(model, out_indices) if features_only else model
+    if not features_only:
+        return model
+    maps = FeatureNet(model, out_indices)
+    if maps.report is not None:
+        maps.report.dropped += maps.removed
+    return maps
 
 
 def _check_features(num_classes: int | None, global_pool: GlobalPool | None) -> None:

@@ -235,6 +235,8 @@ def test_a_feature_network_drops_the_head_and_later_stages(tiny):
     assert report.dropped == [key for key in wanted if not key.startswith("features.stem.")]
     assert all(value.equal(wanted[key]) for key, value in maps.state_dict().items())
     assert iz.load_weights(maps, maps.state_dict()) == iz.Report("inceptionzoo")
+    made = iz.create_model("tiny", features_only=True, out_indices=["stem"], weights=wanted)
+    assert sorted(made.report.dropped) == sorted(report.dropped)
     with pytest.raises(iz.MismatchError, match=r"none missing, 1 unknown \(features.other.weight\)"):
         iz.load_weights(maps, wanted | {"features.other.weight": torch.ones(1)})
     bare = iz.create_model("tiny", num_classes=0)
