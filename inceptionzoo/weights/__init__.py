@@ -5,7 +5,7 @@ from ._atomic import atomic_write
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, HubConfig, read_config
-from ._layout import is_classifier, match_layout
+from ._layout import is_classifier
 from ._load import load_source, load_weights, names_of
 from ._locate import first_convolution, locate_network
 from ._metadata import ModelMetadata, describe_model, model_arguments

@@ -124,9 +124,9 @@ def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict
         if model.class_names is not None and metadata.class_names:
             pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
     differences = {key: f"saved with {old!r}, here {value!r}" for key, (old, value) in pairs.items() if old != value}
-    if metadata is not None and metadata.network is not None and isinstance(model, Net) and ours == theirs:
-        if metadata.network != model.network:
-            differences["network"] = f"{first_difference(metadata.network, model.network)}, the saved value first"
+    saved = None if metadata is None or not isinstance(model, Net) or ours != theirs else metadata.network
+    if saved is not None and saved != model.network:
+        differences["network"] = f"{first_difference(saved, model.network)}, the saved value first"
     return differences
 
 
