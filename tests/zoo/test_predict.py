@@ -134,9 +134,11 @@ def test_transforms_convert_every_mode(mode, training):
         assert prepare(Image.new(mode, (20, 30))).shape == (in_chans, 16, 16)
 
 
-def test_transforms_in_three_parts_and_of_five_channels():
+def test_transforms_in_three_parts_and_of_other_channels():
     first, second, third = iz.transforms(tiny(), training=True, separate=True)
     assert third(second(first(GREY))).shape == (3, 16, 16)
+    built = iz.build(tiny_network(), in_channels=1)  # its data still has the default of three channels
+    assert iz.transforms(built)(GREY).shape == (1, 224, 224)
     prepare = iz.transforms(iz.create_model("googlenet_cifar", in_chans=5))
     assert prepare(torch.rand(5, 40, 50)).shape == (5, 32, 32)
 
