@@ -101,14 +101,14 @@ def test_a_failing_rename_leaves_the_old_file_and_nothing_else(tmp_path, monkeyp
 def test_a_missing_folder_and_a_folder_of_the_same_name_are_os_errors(tmp_path, tiny):
     with pytest.raises(FileNotFoundError):
         iz.save_weights(tiny, tmp_path / "none" / "a.safetensors")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(OSError, match="folder"):
-        iz.save_weights(tiny, tmp_path / "folder")
-    assert [file.name for file in tmp_path.rglob("*")] == ["folder"]
+        iz.save_weights(tiny, tmp_path / "folder.safetensors")
+    assert [file.name for file in tmp_path.rglob("*")] == ["folder.safetensors"]
 
 
 def test_a_symlink_stays_a_symlink(tmp_path, tiny):
-    real, link, dangling = tmp_path / "there" / "real", tmp_path / "link", tmp_path / "dangling"
+    real, link, dangling = tmp_path / "there" / "real", tmp_path / "link.safetensors", tmp_path / "dangling.safetensors"
     real.parent.mkdir()
     real.write_bytes(b"old")
     link.symlink_to(Path("there") / "real")
