@@ -78,8 +78,9 @@ class Head:
         check_rate("drop_rate", self.drop_rate)
         if not isinstance(self.hidden, tuple):
             raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, for example (4096, 4096)")
+        name = f"Head: in hidden={self.hidden!r:.200}, width"  # once: a file can give thousands of widths
         for out in self.hidden:
-            check_int(f"Head: in hidden={self.hidden!r}, width", out, 1, error=SpecError)
+            check_int(name, out, 1, error=SpecError)
         if (self.kind == "pool") != (not self.hidden):
             raise SpecError(
                 f"{self}: a head of kind 'mlp', 'conv' or 'embed' needs at least one hidden layer, and 'pool' takes none"
