@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._capabilities import has_jit
+from .cpu._buffers import row_strides
 
 Implementation = Callable[[Tensor], Tensor]
 Factories = Mapping[str, Callable[[Sequence[int]], Implementation]]  # by name; each takes the input's shape
@@ -60,9 +61,17 @@ class Autotuner:
 
 
 def random_like(x: Tensor) -> Tensor:
-    """Return random values in x's shape and strides, so that measurements do not depend on the values of x."""
+    """Return random values in x's shape and strides, so that measurements do not depend on the values of x.
+
+    If x is neither contiguous nor has channels_last pixels that are evenly spaced and apart, the result is contiguous.
+    """
+    strides = row_strides(x)
     with torch.inference_mode(False):
-        return torch.empty_strided(x.size(), x.stride()).uniform_(generator=torch.Generator().manual_seed(0))
+        if strides is None or strides[3] < x.shape[1]:  # pixels overlap if x is expanded
+            values = torch.empty(x.shape, dtype=torch.float32, device="cpu")
+        else:
+            values = torch.empty_strided(x.shape, strides, dtype=torch.float32, device="cpu")
+        return values.uniform_(generator=torch.Generator("cpu").manual_seed(0))
 
 
 def _fastest(implementations: Mapping[str, Implementation], x: Tensor) -> str:
@@ -95,4 +104,4 @@ def _seconds(run: Callable[[], object]) -> float:
 @cache
 def _evicted() -> Tensor:
     with torch.inference_mode(False):  # the tensor is used inside and outside of inference mode
-        return torch.zeros(EVICTED_BYTES // 4)
+        return torch.zeros(EVICTED_BYTES // 4, dtype=torch.float32, device="cpu")

@@ -8,17 +8,24 @@ from torch import Tensor, nn
 from ..nn import is_tracing, private_torch
 
 
+class ChangedLayoutError(Exception):  # the executor catches it
+    """A torch function returned a map that a program cannot use, or of another layout than when the program was recorded."""
+
+
 def must_use_torch(x: Tensor) -> bool:
     """Return whether operations on x must run by torch.
 
-    This is the case if x is anything but a plain float32 tensor on the CPU, or if operations are traced, transformed,
-    observed, autocast or recorded for a gradient.
+    This is the case if x is anything but a plain float32 tensor (n, c, h, w) on the CPU, or if operations are traced,
+    transformed, observed, autocast or recorded for a gradient.
     """
     return bool(
         type(x) is not Tensor
         or x.dtype != torch.float32
         or x.device.type != "cpu"
+        or x.layout != torch.strided
+        or x.ndim != 4
         or not x.numel()
+        or x.is_neg()  # its memory holds the negated values
         or is_tracing()
         or not torch.backends.mkldnn.enabled
         or torch.is_autocast_enabled("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from threading import Lock
@@ -12,14 +13,19 @@ from torch import Tensor, nn
 
 from ._autotune import MAX_INPUT_SIZES, MAX_RELATIVE_ERROR, random_like
 from ._capabilities import has_jit
-from ._conditions import must_use_torch
+from ._conditions import ChangedLayoutError, must_use_torch
 from ._fingerprint import ModelFingerprint
 from ._modules import TunableModule
+from .cpu._buffers import dense, is_finite
 
 if TYPE_CHECKING:
     from ._recording import Program
 
 MAX_PROGRAM_BYTES = 256 << 20  # memory that all programs of a model may use together
+INFERENCE_TENSORS_WARNING = (
+    "the fused model runs by torch's own operations, which is slower: its weights were loaded or copied in "
+    "torch.inference_mode() and do not count their changes; load or copy it outside of inference mode"
+)
 MAX_IMAGES = 16  # most images in a part of a split batch; larger parts are no faster per image
 
 
@@ -42,14 +48,31 @@ class FusedStages(TunableModule, nn.Sequential):
         self._lock = Lock()
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or must_use_torch(x) or not self._lock.acquire(blocking=False):  # another thread uses the programs
+        if not self.tuned or must_use_torch(x) or self._lock.locked():  # another thread uses the programs
             x = self._run_stages(x)
             return x
+        x = dense(x)
+        with self._lock:
+            y = self._run_program(x)
+        if y is None:
+            return self._run_stages(x)
+        return y if is_finite(y) else self._with_torchs_nan(x, y)
+
+    def _run_program(self, x: Tensor) -> Tensor | None:
+        """Return the output, or None if the stages must run one by one."""
+        program = self._program(x)
         try:
-            program = self._program(x)
-            return self._run_stages(x) if program is None else program(x)
-        finally:
-            self._lock.release()
+            return None if program is None else program(x)
+        except ChangedLayoutError:  # of the result of a module that is not ours
+            self._programs.clear()
+            return None
+
+    def _with_torchs_nan(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return y, with the maps that are not finite computed stage by stage, which puts nan and inf where torch does."""
+        finite = y.flatten(1).isfinite().all(1)
+        if finite.all():  # the sum has overflowed
+            return y
+        return torch.where(finite[:, None, None, None], y, self._run_stages(x))
 
     def _run_stages(self, x: Tensor) -> Tensor:
         for stage in self:
@@ -59,8 +82,10 @@ class FusedStages(TunableModule, nn.Sequential):
     def _program(self, x: Tensor) -> Program | SplitBatchProgram | None:
         """Return the program for x, or None if the stages must run one by one."""
         if self._fingerprint is None or not self._fingerprint.is_current():
+            self._programs.clear()  # first: an interrupt between the two lines must not leave programs of other weights
             self._fingerprint = ModelFingerprint(self)
-            self._programs.clear()
+            if self._fingerprint.has_inference_tensors:
+                warnings.warn(INFERENCE_TENSORS_WARNING, stacklevel=2)
         return self._cached_program(x) if self._fingerprint.is_recordable else None
 
     def _cached_program(self, x: Tensor, reserved: int = 0) -> Program | SplitBatchProgram | None:
@@ -71,7 +96,10 @@ class FusedStages(TunableModule, nn.Sequential):
         return self._programs.get(key)
 
     def _record(self, x: Tensor, reserved: int) -> Program | SplitBatchProgram | None:
-        """Return a program for x, split if the whole batch needs too much memory, or None if its outputs are inaccurate."""
+        """Return a program for x, split if the whole batch needs too much memory.
+
+        None if its outputs are inaccurate, or if a result of the user's own modules is not a float32 map.
+        """
         from ._recording import Program, ProgramTooLargeError
 
         limit = MAX_PROGRAM_BYTES - sum(program.size for program in self._programs.values() if program)
@@ -79,6 +107,8 @@ class FusedStages(TunableModule, nn.Sequential):
             program = Program(self, x, limit)
         except ProgramTooLargeError:
             return self._record_parts(x, reserved + 1) if len(x) > 1 else None
+        except ChangedLayoutError:
+            return None
         expected = self._run_stages(x)
         max_error = MAX_RELATIVE_ERROR * expected.abs().max()
         return program if (program(x) - expected).abs().max() <= max_error else None
@@ -86,7 +116,7 @@ class FusedStages(TunableModule, nn.Sequential):
     def _record_parts(self, x: Tensor, reserved: int) -> SplitBatchProgram | None:
         """Return a program that runs x in parts of a power of two images; None if there is no program for one of them."""
         count = min(MAX_IMAGES, 1 << (len(x) - 1).bit_length() - 1)
-        programs = [self._cached_program(part, reserved) for part in torch.split(x, count)]
+        programs = [self._cached_program(dense(part), reserved) for part in torch.split(x, count)]
         recorded = [program for program in programs if program]
         return SplitBatchProgram(count, recorded) if len(recorded) == len(programs) else None
 
@@ -100,10 +130,10 @@ class SplitBatchProgram:
         self.count, self.programs = count, programs
 
     def __call__(self, x: Tensor) -> Tensor:
-        parts = torch.split(x, self.count)
+        parts = map(dense, torch.split(x, self.count))
         return torch.cat([program(part) for program, part in zip(self.programs, parts, strict=True)])
 
 
 def _program_key(x: Tensor) -> Hashable:
-    """Return the input layout and the number of threads that a program is recorded for."""
+    """Return the layout of the dense input x and the number of threads that a program is recorded for."""
     return x.shape, x.stride(), torch.get_num_threads()

@@ -26,8 +26,8 @@ class ModelFingerprint:
         self.contents = [(table, list(table.values())) for table in tables]
         self.hooks = [table for part in modules for table in private_torch.hook_tables(part)]
         self.tensors = [*module.parameters(), *module.buffers()]
-        countable = not any(tensor.is_inference() for tensor in self.tensors)
-        self.versions = list(map(tensor_version, self.tensors)) if countable else []
+        self.has_inference_tensors = any(tensor.is_inference() for tensor in self.tensors)
+        self.versions = [] if self.has_inference_tensors else list(map(tensor_version, self.tensors))
 
     @property
     def is_recordable(self) -> bool:

@@ -240,8 +240,8 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     if any(getattr(net, "aux", None) for net in nets):
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
     changes = changes_to_keep(nets)
-    with explain_copy_errors(changes):
-        fused = tuned(_fused_copy(model, changes), tune)
+    with explain_copy_errors(changes), torch.inference_mode(False), torch.no_grad():
+        fused = tuned(_fused_copy(model, changes), tune)  # tensors made in inference mode would not count their changes
     if tune and not compile:
         _warn_if_slow()
     if compile:

@@ -26,15 +26,20 @@ def convolution_autotuner(conv: nn.Conv2d, relu: int) -> Autotuner:
             y[:, :relu].relu_()
         return y
 
-    factories = _kernel_factories(conv, relu) if has_jit() else {}
+    factories = _kernel_factories(conv, relu, torch_implementation) if has_jit() else {}
     if has_onednn():
         factories["onednn"] = partial(OneDNNConv, conv, relu)
     kind = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
     return Autotuner(kind, conv_version(conv), torch_implementation, factories)
 
 
-def _kernel_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequence[int]], Implementation]]:
-    """Return the factories of generated kernels by name; all input shapes share one copy of the packed weights."""
+def _kernel_factories(
+    conv: nn.Conv2d, relu: int, fallback: Implementation
+) -> dict[str, Callable[[Sequence[int]], Implementation]]:
+    """Return the factories of generated kernels by name; all input shapes share one copy of the packed weights.
+
+    Winograd's method carries nan and inf to all pixels of a tile, so it computes outputs that are not finite by `fallback`.
+    """
     from .cpu import _channel_padding as channel_padding
     from .cpu import _im2col as im2col
     from .cpu import _winograd as winograd
@@ -47,15 +52,26 @@ def _kernel_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequenc
     for tile in (2, 4) if winograd.supports(padded) else ():
         weight = cache(partial(winograd.transform_weight, padded, tile))
         factories[f"winograd_{tile}"] = partial(_winograd, padded, relu, tile, weight)
-    if padded is conv:
-        return dict(factories)
-    return {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
+    if padded is not conv:
+        factories = {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
+    return {name: build if name == "im2col" else _with_fallback(build, fallback) for name, build in factories.items()}
 
 
 def _winograd(conv: nn.Conv2d, relu: int, tile: int, weight: Callable[[], Tensor], shape: Sequence[int]) -> KernelOp:
     from .cpu._winograd import WinogradConv
 
     return WinogradConv(conv, relu, tile, weight(), shape)
+
+
+def _with_fallback(build: Callable[[Sequence[int]], KernelOp], fallback: Implementation) -> Callable[[Sequence[int]], KernelOp]:
+    """Return the factory whose operations have this `KernelOp.fallback`."""
+
+    def build_with_fallback(shape: Sequence[int]) -> KernelOp:
+        operation = build(shape)
+        operation.fallback = fallback
+        return operation
+
+    return build_with_fallback
 
 
 def max_pool_autotuner(pool: nn.MaxPool2d) -> Autotuner:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nn import Branches
+from ._conditions import ChangedLayoutError, must_use_torch
 from ._modules import JoinedBranches, TunedOp
 from ._shapes import output_shape
 from .cpu._buffers import ScratchArena, channels_last_rows
@@ -50,14 +51,23 @@ class MapLocation:
 
 @dataclass(frozen=True)
 class TorchCall:
-    """A call of a torch function; its result is appended to the values, or copied to `out` in planned memory."""
+    """A call of a torch function; its result is appended to the values, or copied to `out` in planned memory.
+
+    `layout` is the shape, strides and data type of the result at the recording: the launches after the call rely on them.
+
+    Raises:
+        ChangedLayoutError: the result has another layout.
+    """
 
     function: Callable[[Tensor], Tensor]
     x: MapLocation
     out: Tensor | None
+    layout: tuple[torch.Size, tuple[int, ...], torch.dtype]
 
     def __call__(self, values: list[Tensor]) -> None:
         y = self.function(self.x.resolve(values))
+        if (y.shape, y.stride(), y.dtype) != self.layout:
+            raise ChangedLayoutError
         if self.out is None:
             values.append(y)
         else:
@@ -69,6 +79,7 @@ class Program:
 
     Raises:
         ProgramTooLargeError: the feature maps need more than `limit` bytes.
+        ChangedLayoutError: a torch function returns something else than a float32 map.
     """
 
     def __init__(self, stages: nn.Sequential, x: Tensor, limit: int) -> None:
@@ -174,7 +185,7 @@ class Recorder:
 
     def _add_operation(self, operation: KernelOp, x: Tensor, out: Tensor | None) -> Tensor:
         rows = channels_last_rows(x)
-        if rows is not x:
+        if rows.data_ptr() != x.data_ptr():
             rows = self._add_torch_call(channels_last_rows, x, None)
         y = self._allocate(*operation.output_shape(rows)) if out is None else out
         launches = list(operation.launches(rows, y, self.scratch))
@@ -186,9 +197,11 @@ class Recorder:
 
     def _add_torch_call(self, function: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None) -> Tensor:
         location, y = self.locate(x), function(x)
+        if must_use_torch(y):
+            raise ChangedLayoutError
         if out is None and self._is_planned(y):  # x itself or a view of it
             out = y
-        self._recorded.append(TorchCall(function, location, out))
+        self._recorded.append(TorchCall(function, location, out, (y.shape, y.stride(), y.dtype)))
         if out is None:
             self.values.append(y)
             return y
@@ -210,7 +223,7 @@ class Recorder:
             buffer = min(fitting, key=len)
             self._free_buffers = [other for other in self._free_buffers if other is not buffer]
         else:
-            buffer = torch.empty(size)
+            buffer = torch.empty(size, dtype=torch.float32, device="cpu")
             self.buffers.append(buffer)
             if self.size > self.limit:
                 raise ProgramTooLargeError

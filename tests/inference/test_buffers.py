@@ -3,6 +3,7 @@
 import pytest
 import torch
 from convolutions import maps
+from helpers import noise
 
 from inceptionzoo.inference.cpu import _buffers as buffers
 
@@ -37,8 +38,57 @@ def test_parts_cover_all_items(count, size, monkeypatch):
 def test_only_uneven_layouts_are_copied():
     wide = maps(2, 16, 5, 6)
     for even in (wide, wide[:, 8:], wide[:1, :8]):
-        assert buffers.channels_last_rows(even) is even
+        assert buffers.channels_last_rows(even).data_ptr() == even.data_ptr()
+        assert buffers.channels_last_rows(even).equal(even)
     for uneven in (wide.contiguous(), wide[:, :, ::2], wide[..., 1:]):
         copied = buffers.channels_last_rows(uneven)
         assert copied.equal(uneven)
         assert copied.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "sides", [(8, 3, 1, 1), (1, 3, 5, 1), (1, 3, 1, 5), (1, 3, 1, 1), (2, 1, 4, 1), (2, 1, 1, 3), (1, 1, 1, 1)]
+)
+def test_strides_of_sides_of_length_one_do_not_matter(sides):
+    """Torch leaves them arbitrary; pixels are as far apart as the longer sides say, or adjacent."""
+    x = maps(*sides)
+    for other in (1, 2, 7, 1000):
+        odd = x.as_strided(x.shape, [other if side == 1 else stride for side, stride in zip(x.shape, x.stride(), strict=True)])
+        for make in (buffers.channels_last_rows, buffers.dense):
+            rows = make(odd)
+            assert rows.data_ptr() == x.data_ptr()
+            assert rows.stride() == buffers.empty_channels_last(*sides).stride()
+            assert rows.equal(x)
+    contiguous = buffers.channels_last_rows(noise(*sides))
+    assert contiguous.stride() == buffers.empty_channels_last(*sides).stride()
+    assert contiguous.equal(noise(*sides))
+
+
+@pytest.mark.parametrize("sides", [(3, 4, 5, 6), (1, 4, 5, 6), (3, 1, 5, 6), (3, 4, 1, 6), (3, 4, 5, 1)])
+def test_dense_layouts(sides):
+    """Whatever the layout, the result has the strides of a new contiguous or channels_last tensor."""
+    wide = noise(*(2 * side for side in sides))
+    layouts = [
+        wide[: sides[0], : sides[1], : sides[2], : sides[3]],
+        wide[::2, ::2, ::2, ::2],
+        wide[:1, : sides[1], : sides[2], :1].expand(sides),
+        noise(1).expand(sides),
+        noise(sum(sides) - 3).as_strided(sides, (1, 1, 1, 1)),
+        noise(*sides[::-1]).permute(3, 2, 1, 0),
+        noise(*sides),
+        maps(*sides),
+    ]
+    expected = noise(*sides).stride(), buffers.empty_channels_last(*sides).stride()
+    for x in layouts:
+        assert buffers.dense(x).equal(x)
+        assert buffers.dense(x).stride() in expected
+    assert buffers.dense(layouts[-1]).data_ptr() == layouts[-1].data_ptr()
+    assert buffers.dense(layouts[-2]).data_ptr() == layouts[-2].data_ptr()
+
+
+def test_is_finite():
+    y = noise(2, 3, 4, 5)
+    assert buffers.is_finite(y)
+    for value in ("nan", "inf", "-inf"):
+        y[1, 2, 3, 4] = float(value)
+        assert not buffers.is_finite(y)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/server.py
 
 import downloads
 import files
+import fused
 import hostile
 import silent
 import teaching
@@ -41,6 +42,7 @@ def planned(share: float) -> list[Callable[[], Figure]]:
         teaching.bad_arguments,
         lambda: teaching.smallest_inputs(iz.list_models()),
         lambda: files.readers_beside_writers(of(10_000), of(1_000)),
+        lambda: fused.random_networks(of(100_000)),
     ]
 
 

@@ -57,11 +57,11 @@ class AveragePoolOp(PoolOp):
     def __init__(self, pool: nn.AvgPool2d, bias: Tensor, relu: bool, shape: Sequence[int]) -> None:
         super().__init__(pool)
         _, channels, *size = shape
-        ones = torch.ones(1, 1, *size)
+        ones = torch.ones(1, 1, *size, dtype=torch.float32, device="cpu")
         pixels = F.avg_pool2d(ones, self.kernel_size, self.stride, self.padding, pool.ceil_mode, divisor_override=1)
         self.scale = (pool(ones) / pixels)[0, 0].contiguous()  # (h', w'): 1 / divisor of each window
-        self.bias, self.relu_channels = bias.detach(), channels * relu
-        self.padding_pixel = torch.zeros(channels)
+        self.bias, self.relu_channels = bias.detach().contiguous(), channels * relu
+        self.padding_pixel = torch.zeros(channels, dtype=torch.float32, device="cpu")
         self.kernel = average_pool_kernel(self.kernel_size, self.stride, choose_vector_width(channels))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:

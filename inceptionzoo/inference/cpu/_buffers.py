@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -11,20 +12,52 @@ from torch import Tensor
 CACHE_BYTES = 4 << 20  # size of the scratch memory that one part of an op's work uses
 
 
-def channels_last_rows(x: Tensor) -> Tensor:
-    """Return x, (n, c, h, w), or a channels_last copy if its channels are not contiguous or its pixels not evenly spaced.
+def row_strides(x: Tensor) -> tuple[int, int, int, int] | None:
+    """Return the strides of x, (n, c, h, w), if its channels are contiguous and its pixels evenly spaced, else None.
 
-    A slice of the channels of a channels_last tensor is returned as it is: its pixels are `x.stride(3)` floats apart.
+    The strides are those of x for sides longer than 1. Torch leaves the strides of other sides arbitrary, so they are computed
+    from the distance between pixels. Every address that a kernel computes from strides uses the result.
     """
-    _, _, height, width = x.shape
-    pixel_stride = x.stride(3)
-    is_even = x.stride() == (height * width * pixel_stride, 1, width * pixel_stride, pixel_stride)
-    return x if is_even else x.contiguous(memory_format=torch.channels_last)
+    count, channels, height, width = x.shape
+    image, _, row, column = x.stride()
+    pitch = column if width > 1 else row if height > 1 else image if count > 1 else channels
+    strides = height * width * pitch, 1, width * pitch, pitch
+    is_even = all(side == 1 or stride == own for side, stride, own in zip(x.shape, strides, x.stride(), strict=True))
+    return strides if is_even else None
+
+
+def channels_last_rows(x: Tensor) -> Tensor:
+    """Return x, (n, c, h, w), as a view with `row_strides`, or a channels_last copy if it has none.
+
+    A slice of the channels of a channels_last tensor is not copied: its pixels are `x.stride(3)` floats apart.
+    """
+    strides = row_strides(x)
+    if strides is None:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x if x.stride() == strides else x.as_strided(x.shape, strides)
+
+
+def dense(x: Tensor) -> Tensor:
+    """Return x, (n, c, h, w), in contiguous or channels_last memory, with torch's own strides for a new tensor of its format.
+
+    x is copied, to channels_last, if it is expanded, cropped, transposed or otherwise in neither format.
+    """
+    if x.is_contiguous() and not x.is_contiguous(memory_format=torch.channels_last):
+        _, channels, height, width = x.shape
+        strides = channels * height * width, height * width, width, 1
+        return x if x.stride() == strides else x.as_strided(x.shape, strides)
+    return channels_last_rows(x.contiguous(memory_format=torch.channels_last))
 
 
 def empty_channels_last(count: int, channels: int, height: int, width: int) -> Tensor:
     """Return an uninitialised tensor (n, c, h, w) in channels_last memory."""
-    return torch.empty((count, channels, height, width), memory_format=torch.channels_last)
+    shape = count, channels, height, width
+    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
+
+
+def is_finite(y: Tensor) -> bool:
+    """Return whether y has neither nan nor inf; False also if its sum overflows."""
+    return isfinite(y.sum().item())
 
 
 def cache_blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
@@ -49,10 +82,10 @@ class ScratchArena:
         """Return `size` floats, which are 0 when first allocated. Calls with the same name share the memory."""
         return self._buffer(name, size, torch.zeros)[:size]
 
-    def _buffer(self, name: str, size: int, allocate: Callable[[int], Tensor]) -> Tensor:
+    def _buffer(self, name: str, size: int, allocate: Callable[..., Tensor]) -> Tensor:
         buffers = self._allocations.setdefault(name, [])
         if not buffers or len(buffers[-1]) < size:
-            buffers.append(allocate(size))
+            buffers.append(allocate(size, dtype=torch.float32, device="cpu"))
         return buffers[-1]
 
     @property

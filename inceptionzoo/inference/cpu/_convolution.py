@@ -16,8 +16,8 @@ class ConvOp(KernelOp):
         assert conv.bias is not None
         self.kernel_size, self.stride = conv.kernel_size, conv.stride
         self.padding = [int(side) for side in conv.padding]
-        self.padding_pixel = torch.zeros(conv.in_channels)
-        self.bias, self.out_channels, self.relu_channels = conv.bias.detach(), conv.out_channels, relu_channels
+        self.padding_pixel = torch.zeros(conv.in_channels, dtype=torch.float32, device="cpu")
+        self.bias, self.out_channels, self.relu_channels = conv.bias.detach().contiguous(), conv.out_channels, relu_channels
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
         return x.shape[0], self.out_channels, *self.output_size(x.shape[2], x.shape[3])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from torch import Tensor
 
-from ._buffers import ScratchArena, channels_last_rows, empty_channels_last, thread_scratch
+from ._buffers import ScratchArena, channels_last_rows, empty_channels_last, is_finite, thread_scratch
 from ._jit import launch
 
 
@@ -23,6 +23,9 @@ class KernelLaunch(NamedTuple):
 class KernelOp(ABC):
     """An op on feature maps, (n, c, h, w) -> (n, c', h', w'), in float32 and channels_last memory."""
 
+    fallback: Callable[[Tensor], Tensor] | None = None
+    """Computes the outputs that are not finite, if the kernels carry nan and inf further than torch does."""
+
     @abstractmethod
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
         """Return the shape of the output for x."""
@@ -31,7 +34,7 @@ class KernelOp(ABC):
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
         """Yield the launches that compute y from x, in order. Their arguments hold addresses in x, y and `scratch`.
 
-        x and y must have contiguous channels and evenly spaced pixels: see `channels_last_rows`.
+        x and y must have the strides of `row_strides`.
         """
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -39,4 +42,4 @@ class KernelOp(ABC):
         y = empty_channels_last(*self.output_shape(x))
         for address, args in self.launches(x, y, thread_scratch()):
             launch(address, args)
-        return y
+        return y if self.fallback is None or is_finite(y) else self.fallback(x)

@@ -46,7 +46,7 @@ class MaxPoolOp(PoolOp):
     def __init__(self, pool: nn.MaxPool2d, shape: Sequence[int]) -> None:
         super().__init__(pool)
         self.ceil_mode = pool.ceil_mode
-        self.padding_pixel = torch.full((shape[1],), float("-inf"))
+        self.padding_pixel = torch.full((shape[1],), float("-inf"), dtype=torch.float32, device="cpu")
         self.kernel = max_pool_kernel(self.kernel_size, self.stride, choose_vector_width(shape[1]))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:

@@ -53,7 +53,7 @@ def axis_matrices(conv: nn.Conv2d, m: int) -> list[WinogradMatrices]:
 
 def transform_weight(conv: nn.Conv2d, m: int) -> Tensor:
     """Return the weight (elements of a tile, in_channels, out_channels), packed for `Gemm`. It is computed in float64."""
-    down, across = (torch.tensor(axis.filter, dtype=torch.float64) for axis in axis_matrices(conv, m))
+    down, across = (torch.tensor(axis.filter, dtype=torch.float64, device="cpu") for axis in axis_matrices(conv, m))
     weight = torch.einsum("ai,kcij,bj->abck", down, conv.weight.detach().double(), across).flatten(0, 1)
     return pack_weight(weight.float())
 
@@ -71,7 +71,7 @@ class WinogradConv(ConvOp):
         down, across = axis_matrices(conv, m)
         self.output_tile = len(down.output), len(across.output)  # pixels
         self.elements = len(down.input) * len(across.input)
-        self.zero_bias = torch.zeros(conv.out_channels)
+        self.zero_bias = torch.zeros(conv.out_channels, dtype=torch.float32, device="cpu")
         vector_width = choose_vector_width(conv.in_channels, conv.out_channels)
         self.gather = gather_kernel(down.input, across.input, self.output_tile, vector_width)
         self.scatter = scatter_kernel(down.output, across.output, vector_width)

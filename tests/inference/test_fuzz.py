@@ -1,0 +1,57 @@
+"""Random networks, fused, agree with the unfused ones in float64, and their kernels stay inside their memory."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+NETWORKS = 500  # in each process
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.parametrize(("first", "width"), [(0, "8"), (500, "16"), (1000, "8"), (1500, "16")])
+def test_random_networks(first, width):
+    """The kernels of both vector widths run on every processor: LLVM splits the vectors that it does not have."""
+    result = run("fuzz.py", "--seed", str(first), "--count", str(NETWORKS), "--width", width)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    assert result.stdout.splitlines()[-1] == f"{NETWORKS} networks, 0 with faults"
+
+
+ONE_FLOAT = """
+import ctypes, guarded
+guard = guarded.Guard()
+guard.at_end = {at_end}
+x = guard.floats(1025)
+x[0], x[-1] = 1, 2
+assert x.data_ptr() % 4 == 0
+print(ctypes.c_float.from_address(x.data_ptr()).value, ctypes.c_float.from_address(x.data_ptr() + 4096).value, flush=True)
+ctypes.c_float.from_address(x.data_ptr() + 4 * {index}).value
+"""
+
+
+@pytest.mark.parametrize(("at_end", "index"), [(True, 1025), (False, -1)])
+def test_a_float_beyond_guarded_memory_ends_the_process(at_end, index):
+    result = run("-c", ONE_FLOAT.format(at_end=at_end, index=index))
+    assert result.stdout == "1.0 2.0\n"
+    assert result.returncode == -signal.SIGSEGV
+
+
+BROKEN_PITCH = """
+import sys
+from inceptionzoo.inference.cpu import _buffers
+_buffers.row_strides.__code__ = (lambda x: x.stride() if x.stride(1) == 1 else None).__code__
+import fuzz
+sys.exit(bool(fuzz.main(0, 60, None)))
+"""
+
+
+def test_wrong_strides_are_found():
+    """Strides of sides of length one that are taken as they are give wrong numbers or end the process."""
+    result = run("-c", BROKEN_PITCH)
+    assert "fault" in result.stdout or result.returncode == -signal.SIGSEGV, result.stdout + result.stderr
