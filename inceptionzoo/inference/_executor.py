@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ._capabilities import has_jit
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._fingerprint import ModelFingerprint
 from ._modules import TunableModule
-from .cpu._buffers import dense, is_finite
+from .cpu._buffers import dense, replace_not_finite
 
 if TYPE_CHECKING:
     from ._recording import Program
@@ -56,7 +57,7 @@ class FusedStages(TunableModule, nn.Sequential):
             y = self._run_program(x)
         if y is None:
             return self._run_stages(x)
-        return y if is_finite(y) else self._with_torchs_nan(x, y)
+        return replace_not_finite(y, partial(self._run_stages, x))  # programs carry nan and inf further than torch does
 
     def _run_program(self, x: Tensor) -> Tensor | None:
         """Return the output, or None if the stages must run one by one."""
@@ -66,13 +67,6 @@ class FusedStages(TunableModule, nn.Sequential):
         except ChangedLayoutError:  # of the result of a module that is not ours
             self._programs.clear()
             return None
-
-    def _with_torchs_nan(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return y, with the maps that are not finite computed stage by stage, which puts nan and inf where torch does."""
-        finite = y.flatten(1).isfinite().all(1)
-        if finite.all():  # the sum has overflowed
-            return y
-        return torch.where(finite[:, None, None, None], y, self._run_stages(x))
 
     def _run_stages(self, x: Tensor) -> Tensor:
         for stage in self:

@@ -38,7 +38,7 @@ def _kernel_factories(
 ) -> dict[str, Callable[[Sequence[int]], Implementation]]:
     """Return the factories of generated kernels by name; all input shapes share one copy of the packed weights.
 
-    Winograd's method carries nan and inf to all pixels of a tile, so it computes outputs that are not finite by `fallback`.
+    Winograd's method carries nan and inf to all pixels of a tile, so it computes maps that are not finite by `fallback`.
     """
     from .cpu import _channel_padding as channel_padding
     from .cpu import _im2col as im2col

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as autotune
+from inceptionzoo.inference import tuned
 from inceptionzoo.inference.cpu import _buffers as buffers
 from inceptionzoo.inference.cpu import _gemm, _jit
 from inceptionzoo.nn import build_network
@@ -98,7 +99,7 @@ class Case:
         guard.at_end = self.pick.random() < 0.5
         torch.manual_seed(number)
         self.model = self.network()
-        self.reference, self.fused = copy.deepcopy(self.model).double(), iz.fuse(self.model)
+        self.reference, self.fused = copied(self.model).double(), iz.fuse(self.model)
         guard.move(self.fused)
         smallest = self.model.min_input_size
         sides = [smallest + self.pick.choice((0, 0, 1, 2, 5, 9)) for _ in range(2)]
@@ -141,53 +142,62 @@ class Case:
         torch.set_num_threads(threads)
         before, y = x.clone(), self.fused(x)
         kept = y.clone()
-        yield from compare("first call", y, self.reference(x.double()))
+        yield from compare("first call", y, self.model(x), self.reference(x.double()))
         torch.set_num_threads(self.pick.choice((1, 2, threads)))
         other = self.make()
         z = self.fused(other)
-        yield from compare("second call", z, self.reference(other.double()))
-        if not y.equal(kept):
+        yield from compare("second call", z, self.model(other), self.reference(other.double()))
+        if not y.nan_to_num().equal(kept.nan_to_num()):
             yield "stale: the second call changed the first output"
         if not x.equal(before):
             yield "the input was written"
-        yield from self.not_finite(other, z)
+        yield from self.not_finite(other)
         for parameter in self.fused.parameters():
             if self.pick.random() < 0.5:
                 parameter.mul_(1.5)
-        changed = copy.deepcopy(self.fused).double()
+        changed = tuned(copied(self.fused), False)
         with torch.inference_mode(self.pick.random() < 0.5):
             maps = self.maps(self.fused, x)
-        for ours, theirs in zip(maps, self.maps(changed, x.double()), strict=True):
-            yield from compare("changed weights", ours, theirs)
+        for ours, *theirs in zip(maps, self.maps(changed, x), self.maps(changed.double(), x.double()), strict=True):
+            yield from compare("changed weights", ours, *theirs)
 
     def maps(self, model: iz.Net, x: Tensor) -> list[Tensor]:
         """Return the output of each stage, run one by one, and of the whole network, which runs as a program."""
         names = [name for name, _ in model.network.stages]
         return [*model.forward_intermediates(x, names, intermediates_only=True), model(x)]
 
-    def not_finite(self, x: Tensor, y: Tensor) -> Iterator[str]:
-        """Yield the faults of a batch with an image that is not finite; y is the output of the batch x without it."""
+    def not_finite(self, x: Tensor) -> Iterator[str]:
+        """Yield the faults of the batch x with an image that is not finite."""
         broken = self.pick.randrange(len(x))
         others = [index for index in range(len(x)) if index != broken]
         values = x.contiguous(memory_format=self.pick.choice((torch.contiguous_format, torch.channels_last))).clone()
-        value = self.pick.choice((float("nan"), float("inf"), float("-inf")))
+        y, value = self.fused(values), self.pick.choice((float("nan"), float("inf"), float("-inf")))
         values[(broken, *map(self.pick.randrange, x.shape[1:]))] = value
         maps = self.maps(self.fused, values), self.maps(self.model, values), self.maps(self.reference, values.double())
-        yield from compare(f"images beside one of {value}", maps[0][-1][others], y[others].double())
+        yield from compare(f"images beside one of {value}", *(run[-1][others] for run in maps))
+        if not maps[0][-1][others].nan_to_num().equal(y[others].nan_to_num()):
+            yield f"an image of {value} changed the others"
         for ours, *theirs in zip(*maps, strict=True):  # torch's gelu of inf is nan in float32 and in one memory format only
             if not any(ours.isnan().equal(expected.isnan()) for expected in theirs):
                 yield f"an image of {value}: {int(ours.isnan().sum())} nan instead of {[int(x.isnan().sum()) for x in theirs]}"
 
 
-def compare(name: str, ours: Tensor, theirs: Tensor) -> Iterator[str]:
-    """Yield the difference if it is too large."""
-    if ours.shape != theirs.shape:
-        yield f"{name}: shape {tuple(ours.shape)} instead of {tuple(theirs.shape)}"
-    elif ours.numel():
-        finite = theirs.isfinite()  # a window of nothing but padding has a maximum of -inf
-        difference = torch.where(finite, ours - theirs, ours.ne(theirs).double())
-        error = float(difference.abs().max() / theirs[finite].abs().max().clamp(min=1e-2)) if finite.any() else 0.0
-        if not error <= TOLERANCE:
+def copied(model: iz.Net) -> iz.Net:
+    """Return a copy of the model with the same specification."""
+    return copy.deepcopy(model, {id(model.network): model.network})
+
+
+def compare(name: str, ours: Tensor, theirs: Tensor, exact: Tensor) -> Iterator[str]:
+    """Yield the difference of `ours` from `exact` if it is too large; `theirs` is the unfused float32 output.
+
+    Where the unfused float32 output is inexact too, as after a group norm of a few nearly equal values, more is allowed.
+    """
+    if ours.shape != exact.shape:
+        yield f"{name}: shape {tuple(ours.shape)} instead of {tuple(exact.shape)}"
+    elif (finite := exact.isfinite()).any():  # a window of nothing but padding has a maximum of -inf
+        largest = exact[finite].abs().max().clamp(min=1e-10)
+        error, allowed = (float((values - exact)[finite].abs().max() / largest) for values in (ours, theirs))
+        if not error <= max(TOLERANCE, 20 * allowed):
             yield f"{name}: wrong by {error:.1e} of the largest output"
 
 

@@ -50,10 +50,10 @@ def with_odd_strides(x: Tensor) -> Tensor:
 
 
 def random_network(pick: Random) -> iz.Network:
-    """Return a network of one to four stages."""
+    """Return a network of one to three stages."""
     act = pick.choice(("relu", "relu", "relu", "silu", "leaky_relu", "hard_swish", "gelu"))
     style = iz.Style(norm=pick.choice(("batch", "batch", "group", None)), bias=pick.random() < 0.5, act=act)
-    stages = {f"stage{index}": random_stage(pick, depth=2) for index in range(pick.randint(1, 3))}
+    stages = {f"stage{index}": random_stage(pick, depth=2) for index in range(pick.choice((1, 1, 2, 2, 3)))}
     return iz.network(**stages, style=style)
 
 
@@ -71,7 +71,7 @@ def random_stage(pick: Random, depth: int) -> iz.Layer:
         case "small":
             return small_layer(pick)
         case "block" | "down":
-            branches = [branch(pick, depth, stride if kind == "down" else 1) for _ in range(pick.randint(1, 4))]
+            branches = [branch(pick, depth, stride if kind == "down" else 1) for _ in range(pick.randint(1, 3))]
             return iz.concat(**dict(zip("abcd", branches, strict=False)))
     body = branch(pick, depth, 1)
     return iz.Residual(body, scale=pick.choice((1.0, 0.3)), act=pick.random() < 0.5)
@@ -127,7 +127,7 @@ def branch(pick: Random, depth: int, stride: int) -> iz.Layer:
     if pick.random() < 0.2:
         layers.append(small_layer(pick))
     if depth and pick.random() < 0.2:
-        inner = [branch(pick, depth - 1, 1) for _ in range(pick.randint(1, 3))]
+        inner = [branch(pick, depth - 1, 1) for _ in range(pick.randint(1, 2))]
         layers.append(iz.concat(**dict(zip("xyz", inner, strict=False))))
     if stride > 1 or not layers or pick.random() < 0.5:
         kernel = pick.choice([kernel for kernel in ODD if stride == 1 or kernel in (3, 5)])

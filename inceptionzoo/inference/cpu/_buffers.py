@@ -55,9 +55,16 @@ def empty_channels_last(count: int, channels: int, height: int, width: int) -> T
     return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
 
 
-def is_finite(y: Tensor) -> bool:
-    """Return whether y has neither nan nor inf; False also if its sum overflows."""
-    return isfinite(y.sum().item())
+def replace_not_finite(y: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+    """Return the maps y, (n, c, h, w), with those that contain nan or inf taken from `compute()`, which returns all n."""
+    if isfinite(y.sum().item()):  # much faster than to look at each value; it can overflow
+        return y
+    finite = y.flatten(1).isfinite().all(1)
+    if finite.all():
+        return y
+    y = y.clone()
+    y[~finite] = compute()[~finite]
+    return y
 
 
 def cache_blocks(count: int, size: int) -> Iterator[tuple[int, int]]:

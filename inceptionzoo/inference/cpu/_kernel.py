@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
-from ._buffers import ScratchArena, channels_last_rows, empty_channels_last, is_finite, thread_scratch
+from ._buffers import ScratchArena, channels_last_rows, empty_channels_last, replace_not_finite, thread_scratch
 from ._jit import launch
 
 
@@ -24,7 +25,7 @@ class KernelOp(ABC):
     """An op on feature maps, (n, c, h, w) -> (n, c', h', w'), in float32 and channels_last memory."""
 
     fallback: Callable[[Tensor], Tensor] | None = None
-    """Computes the outputs that are not finite, if the kernels carry nan and inf further than torch does."""
+    """Computes the maps that are not finite, if the kernels carry nan and inf further than torch does."""
 
     @abstractmethod
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
@@ -42,4 +43,4 @@ class KernelOp(ABC):
         y = empty_channels_last(*self.output_shape(x))
         for address, args in self.launches(x, y, thread_scratch()):
             launch(address, args)
-        return y if self.fallback is None or is_finite(y) else self.fallback(x)
+        return y if self.fallback is None else replace_not_finite(y, partial(self.fallback, x))
