@@ -12,7 +12,7 @@ NETWORKS = 500  # in each process
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=600)
+    return subprocess.run([sys.executable, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.mark.parametrize(("first", "width"), [(0, "8"), (500, "16"), (1000, "8"), (1500, "16")])
