@@ -40,7 +40,7 @@ def try_networks(first: int, count: int) -> list[tuple[str, str]]:
         texts = list(zip(cases[::2], cases[1::2], strict=True))
         ended = result.returncode in (0, 1) and "Timeout" not in result.stderr
         for number, text in texts if ended else texts[:-1]:
-            found.append(("wrong by more than 1e-4", f"network {number}: {text}") if "fault" in text else ("right", ""))
+            found.append(("wrong by more than 1e-4", f"network {number}: {text}") if "\nfault " in text else ("right", ""))
         if not ended:
             found.append(("hang" if "Timeout" in result.stderr else "crash", f"network {texts[-1][0]}: {result.stderr[-500:]}"))
     return found
