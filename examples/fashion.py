@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
-    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="bf16 for processors that have it")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion"))
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

@@ -4,7 +4,7 @@ DATA has either one folder for each class, of which every fifth image is held ou
 
 python examples/finetune.py moles --model googlenet --pretrained                 # published weights, a new classifier
 python examples/finetune.py moles --weights mine.safetensors --freeze-epochs 2   # a file; first train only the classifier
-python examples/finetune.py moles --size 128 --augment --balance --adamw --ema 0.99 --precision bf16   # from random weights
+python examples/finetune.py moles --size 128 --augment --balance --adamw --ema 0.99   # from random weights
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     parser.add_argument("--drop-rate", type=float, help="dropout before the classifier")
     parser.add_argument("--ema", type=float, help="decay of the moving average of the weights, such as 0.99")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"), help="for processors that have it")
     parser.add_argument("--balance", action="store_true", help="weight each class by the inverse of its frequency")
     parser.add_argument("--adamw", action="store_true", help="use AdamW with weight decay 0.05 instead of the recipe's SGD")
     parser.add_argument("--augment", action="store_true", help="also rotate by 90 degrees, mirror and brighten images")

@@ -63,6 +63,7 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode not in (0, -9) and "out of memory" not in done.stderr:
                 raise SystemExit(done.stderr)
+            sys.stderr.write(done.stderr)  # a warning if the processor has no bf16 instructions
             told = done.stdout.split() if done.returncode == 0 else ["out of memory", "-"]
             print(f"| {small} | {option} | {told[0]} | {told[1]} |", flush=True)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from ..errors import ArgumentError, check_choice, check_int
-from ..nn import Net, check_device
+from ..nn import Net, check_device, warn_if_emulated
 from ..spec import Shape, network_cost
 from ..zoo import create_model, find_entry
 from ._libraries import entry_name
@@ -46,7 +46,7 @@ def bench(
       random weights and from files. Training and loading also measure peak memory, each candidate in a subprocess.
     - `compiled`: also time `torch.compile`.
     - `precision` "bf16": bfloat16 weights and images in inference, with errors relative to float32; autocast in training.
-      ONNX Runtime and OpenVINO are left out.
+      ONNX Runtime and OpenVINO are left out. A processor without bf16 instructions emulates them; a warning says so.
 
     The times are divided by those of a reference: in inference this library's fastest form, in training the plain model, in
     loading this library with the same file or with random weights.
@@ -56,6 +56,7 @@ def bench(
         ArgumentError: another argument is invalid.
     """
     target = _check(batches, size, rounds, job, precision, device)
+    warn_if_emulated(precision, target, stacklevel=3)  # the call of bench
     entries = [find_entry(name) for name in names]
     rows: list[Row] = []
     gemm, loads = gemm_peak(target), [background_load()]

@@ -5,7 +5,7 @@ from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, ResidualBlock, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
-from ._device import check_device, default_accelerator
+from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
 from ._memory import activate, is_max_pool, is_relu, is_tracing
@@ -43,6 +43,7 @@ __all__ = [
     "parts",
     "private_torch",
     "training_batch_norms",
+    "warn_if_emulated",
     "warn_of_hooks",
     "with_aux",
 ]

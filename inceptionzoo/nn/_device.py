@@ -1,12 +1,16 @@
-"""Check a device argument, and find the default accelerator."""
+"""Check a device argument, find the default accelerator, and warn of dtypes that a device only emulates."""
 
 from __future__ import annotations
 
 import os
+import warnings
 
 import torch
 
 from ..errors import ArgumentError
+from . import _private_torch as private_torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_device(device: str | torch.device | int | None) -> torch.device | None:
@@ -38,3 +42,21 @@ def default_accelerator() -> torch.device | None:
     if device is None or rank is None:
         return device
     return torch.device(device.type, int(rank) % torch.accelerator.device_count())
+
+
+def warn_if_emulated(precision: str, device: torch.device, *, stacklevel: int) -> None:
+    """Warn if `precision` is "bf16" or "fp16" and the device emulates it. `stacklevel` is that of `warnings.warn`."""
+    if precision not in DTYPES:
+        return
+    supported, name = True, str(device)
+    if device.type == "cpu":
+        supported, name = private_torch.processor_supports(DTYPES[precision]), "this processor"
+    elif device.type == "cuda" and precision == "bf16":
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    if not supported:
+        text = (
+            f"precision={precision!r} is emulated on {name}, which has no {precision} instructions: it saves memory, and takes "
+        )
+        warnings.warn(
+            f"{text}several times as long as 'fp32'. Pass precision='fp32' unless memory is short", stacklevel=stacklevel
+        )

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, SequentialLR
 
 FUNCTORCH = "torch._C:_are_functorch_transforms_active"
 FORWARD_AD_LEVEL = "torch.autograd.forward_ad:_current_level"
@@ -24,6 +25,10 @@ VERSION = "torch:Tensor._version"
 ONEDNN_CONVOLUTION = "torch:ops.mkldnn._convolution_pointwise"
 ONEDNN_WEIGHT = "torch:ops.mkldnn._reorder_convolution_weight"
 IS_FUNCTIONAL = "torch:_is_functional_tensor"
+ONEDNN_DTYPES = {
+    torch.bfloat16: "torch:ops.mkldnn._is_mkldnn_bf16_supported",
+    torch.float16: "torch:ops.mkldnn._is_mkldnn_fp16_supported",
+}
 
 INFERENCE_NAMES = (FUNCTORCH, FORWARD_AD_LEVEL, GLOBAL_HOOKS, DISPATCH_MODE, VERSION)
 ONEDNN_NAMES = ONEDNN_CONVOLUTION, ONEDNN_WEIGHT  # only a torch that was built with oneDNN has these
@@ -127,6 +132,29 @@ def onednn_convolution(
     """Return the convolution of x with a weight that `onednn_weight` returned."""
     y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, dilation, groups, "none", [], "")
     return y
+
+
+def processor_supports(dtype: torch.dtype) -> bool:
+    """Return whether the processor has instructions for bfloat16 or float16; torch emulates a dtype without them.
+
+    If this torch cannot tell, every processor with AVX-512 counts as one with bfloat16, and none as one with float16.
+    """
+    name = ONEDNN_DTYPES[dtype]
+    if _exists(name):
+        return bool(pkgutil.resolve_name(name)())
+    return dtype is torch.bfloat16 and "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+def combined_schedulers(scheduler: LRScheduler) -> list[tuple[int, LRScheduler]]:
+    """Return the schedulers that decide the end of a SequentialLR or ChainedScheduler, each with the step at which it starts.
+
+    Of a SequentialLR this is the last one. The list is empty for other schedulers, and if this torch has other attributes.
+    """
+    parts: list[LRScheduler] = getattr(scheduler, "_schedulers", [])
+    if isinstance(scheduler, ChainedScheduler):
+        return [(0, part) for part in parts]
+    milestones: list[int] = getattr(scheduler, "_milestones", [])
+    return [(milestones[-1], parts[-1])] if isinstance(scheduler, SequentialLR) and parts and milestones else []
 
 
 def is_functional_tensor(tensor: Tensor) -> bool:
