@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ArgumentError
-from ..nn import check_device
+from ..nn import Net, check_device
 from ._batches import Batches, check_batch, check_loader
 from ._distributed import DistributedContext
 from ._metrics import EpochMetrics, compute_metrics
@@ -65,6 +65,13 @@ def evaluate_shards(model: nn.Module, loader: ShardedLoader) -> Result:
     if not metrics.targets:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
     return _make_result(*metrics.gather(loader.context), model)
+
+
+def made_up_result(model: Net) -> Result:
+    """Return a result of random logits for two images of each class, to try functions of a `Result` on."""
+    classes = model.num_classes
+    logits = torch.randn(2 * classes, classes, generator=torch.Generator().manual_seed(0))
+    return _make_result(logits, torch.arange(2 * classes) % classes, model)
 
 
 def _make_result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -12,44 +12,28 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
-from ..evaluation import Batches, Result, check_loader, length_or_none
-from ..nn import Net, check_device, default_accelerator
+from ..evaluation import Batches, check_loader, length_or_none
+from ..nn import Net, check_device, default_accelerator, private_torch
 from ..weights import describe_model
 from ._callbacks import Callback
 from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
-from ._history import COLUMNS
 from ._losses import AUTOCAST_DTYPES
-from ._recipe import Loss, check_numbers
+from ._metrics import Metrics, check_metrics, try_metrics
+from ._optimizer import check_optimizer, check_trainable
+from ._recipe import Loss, check_numbers, stages_up_to
+from ._rules import check_positive
+from ._rules import rules as _rules
+from ._rules import unless_none as _unless_none
+from ._schedule import Scheduler, Unit, check_scheduler, metric_column
+from ._schedule_length import check_length
 from ._state import LAST, check_state_dicts, stateful_objects
-
-Metrics = Mapping[str, Callable[[Result], float]]
-
-
-def _unless_none(function: Callable[..., object]) -> Callable[..., Any]:
-    """Return a function that calls `function` unless its last argument is None."""
-    return lambda *arguments: None if arguments[-1] is None else function(*arguments)
-
-
-def _rules(
-    check: Callable[[str, Any], object] | None = None,
-    *,
-    fingerprint: Callable[[Any], object] | None = lambda value: value,
-    key: str | None = None,
-    recipe: bool = False,
-) -> dict[str, Any]:
-    """Return the metadata of an argument's field.
-
-    `check(name, value)` raises if the value alone is invalid. `fingerprint(value)` is its JSON value in the fingerprint. An
-    argument that does not change the trained weights has `fingerprint=None` and is left out. `key` is its key in the
-    fingerprint, by default its name. `recipe` marks an argument that is passed on to `recipe`.
-    """
-    return {"check": check, "fingerprint": fingerprint, "key": key, "recipe": recipe}
 
 
 def _check_model(name: str, model: object) -> None:
+    if isinstance(private_torch.uncompiled(getattr(model, "module", None)), Net):
+        raise ArgumentError(f"{name} of type {type(model).__name__} wraps a model: pass its `module`; fit itself uses all GPUs")
     if not isinstance(model, Net) or model.num_classes < 2:
         classes = f" with num_classes={model.num_classes}" if isinstance(model, Net) else ""
         raise ArgumentError(
@@ -64,25 +48,6 @@ def _check_val(name: str, loader: object) -> None:
     check_loader(name, loader)
     if length_or_none(loader) == 0:
         raise ArgumentError(f"{name} has no batch; pass validation data, or None")
-
-
-def _check_metrics(name: str, metrics: object) -> None:
-    if not isinstance(metrics, Mapping) or not all(isinstance(key, str) and callable(metrics[key]) for key in metrics):
-        raise ArgumentError(f"{name}={metrics!r} must be a dict of functions of a Result, such as {{'error': lambda r: ...}}")
-    if taken := sorted({f"val_{key}" for key in metrics}.intersection((*COLUMNS, "val_seconds"))):
-        raise ArgumentError(
-            f"{name}: {taken[0].removeprefix('val_')!r} is a column of the history already; choose another name"
-        )
-
-
-def _check_optimizer(name: str, optimizer: object) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"{name}={optimizer!r} must be an optimizer of torch.optim for the model's parameters, or None")
-
-
-def _check_scheduler(name: str, scheduler: object) -> None:
-    if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau):
-        raise ArgumentError(f"{name}={scheduler!r} must be one of torch.optim.lr_scheduler that steps without a metric")
 
 
 def _check_loss(name: str, loss: object) -> None:
@@ -113,11 +78,14 @@ class FitConfig:
     warmup_epochs: int = field(metadata=_rules(recipe=True))
     layer_decay: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
     freeze_epochs: int = field(metadata=_rules())
+    freeze_up_to: str | None = field(metadata=_rules(default=None))
     patience_epochs: int | None = field(metadata=_rules(_unless_none(partial(check_int, minimum=1))))
-    optimizer: Optimizer | None = field(metadata=_rules(_unless_none(_check_optimizer), fingerprint=optimizer_fingerprint))
-    scheduler: LRScheduler | None = field(metadata=_rules(fingerprint=optimizer_fingerprint))
+    optimizer: Optimizer | None = field(metadata=_rules(_unless_none(check_optimizer), fingerprint=optimizer_fingerprint))
+    scheduler: Scheduler | None = field(metadata=_rules(fingerprint=optimizer_fingerprint))
+    scheduler_step: Unit = field(metadata=_rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
     loss: Loss | None = field(metadata=_rules(_unless_none(_check_loss), fingerprint=loss_name))
     accumulate: int = field(metadata=_rules(partial(check_int, minimum=1)))
+    clip_grad_norm: float | None = field(metadata=_rules(_unless_none(check_positive), default=None))
     precision: Literal["fp32", "bf16", "fp16"] = field(metadata=_rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
     checkpoint: bool = field(metadata=_rules(check_flag, fingerprint=None))
     channels_last: bool = field(metadata=_rules(check_flag))
@@ -125,7 +93,7 @@ class FitConfig:
     label_smoothing: float = field(metadata=_rules(check_rate))
     class_weights: Tensor | None = field(metadata=_rules(fingerprint=_unless_none(Tensor.tolist)))
     metrics: Metrics | None = field(
-        metadata=_rules(_unless_none(_check_metrics), fingerprint=lambda metrics: sorted(metrics or {}))
+        metadata=_rules(_unless_none(check_metrics), fingerprint=lambda metrics: sorted(metrics or {}))
     )
     monitor: str = field(metadata=_rules())
     out: str | os.PathLike[str] | None = field(metadata=_rules(_unless_none(check_path), fingerprint=None))
@@ -146,6 +114,8 @@ class FitConfig:
         self._check_steps()
         self._check_loss_options()
         object.__setattr__(self, "monitor", self._resolve_monitor())
+        self._check_schedule()
+        try_metrics(self.metrics or {}, self.model)
         object.__setattr__(self, "callbacks", self._resolve_callbacks())
         self._check_out()
 
@@ -174,11 +144,13 @@ class FitConfig:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the JSON values of every argument that changes the trained weights; the same call gives the same values."""
-        arguments = fields(self)
+        first, second, third, *others = fields(self)
+        arguments = [*others, first, second, third]  # the long values of model and data last, for error messages
+        values = [(argument.metadata, argument.name, getattr(self, argument.name)) for argument in arguments]
         return {
-            argument.metadata["key"] or argument.name: argument.metadata["fingerprint"](getattr(self, argument.name))
-            for argument in (*arguments[3:], *arguments[:3])  # the long values of model and data last, for error messages
-            if argument.metadata["fingerprint"]
+            rules["key"] or name: rules["fingerprint"](value)
+            for rules, name, value in values
+            if rules["fingerprint"] and (rules["default"] is ... or value != rules["default"])
         }
 
     def _check_steps(self) -> None:
@@ -186,14 +158,24 @@ class FitConfig:
             for name, value in self.recipe_options.items():
                 if value is not None and (name, value) != ("warmup_epochs", 0):
                     raise ArgumentError(f"{name}={value!r} has no effect with an optimizer of your own; set it there")
-        if self.scheduler is not None and self.optimizer is None:
-            raise ArgumentError(f"scheduler={self.scheduler!r} needs the optimizer that it steps; pass that too")
-        _unless_none(_check_scheduler)("scheduler", self.scheduler)
+        frozen = () if self.freeze_up_to is None else stages_up_to(self.model, self.freeze_up_to).parameters()
+        check_trainable(self.model, self.optimizer, self.loss, set(frozen))
         dtype = next(self.model.parameters()).dtype
         if self.precision != "fp32" and dtype is not torch.float32:
             raise ArgumentError(
                 f"precision={self.precision!r} needs weights of torch.float32, and these are {dtype}; call model.float()"
             )
+
+    def _check_schedule(self) -> None:
+        if self.scheduler is None:
+            if self.scheduler_step != "epoch":
+                raise ArgumentError(f"scheduler_step={self.scheduler_step!r} has no effect without a scheduler; pass one")
+            return
+        check_scheduler(self.scheduler, self.optimizer, self.scheduler_step)
+        metric_column(self.scheduler, self.monitor, has_val=self.val is not None)
+        batches = length_or_none(self.train)
+        steps = None if batches is None else self.epochs * -(-batches // self.accumulate)
+        check_length(self.scheduler, self.scheduler_step, self.epochs, steps)
 
     def _check_loss_options(self) -> None:
         weights, classes = self.class_weights, self.model.num_classes

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import SpecError
 from ..evaluation import Batches, length_or_none
 from ..nn import Net
 from ..spec import Network, network_to_json
+from ._schedule import Scheduler
 from ._state import loader_generators
 
 
@@ -39,7 +39,7 @@ def loader_fingerprint(loader: Batches | None) -> list[int | None]:
     return [*lengths, len(loader_generators(() if loader is None else loader))]
 
 
-def optimizer_fingerprint(optimizer: Optimizer | LRScheduler | None) -> str | None:
+def optimizer_fingerprint(optimizer: Optimizer | Scheduler | None) -> str | None:
     """Return the class and the settings of an optimizer or a scheduler, or None."""
     if optimizer is None:
         return None

@@ -9,14 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ..evaluation import Batches, distributed_context
-from ..nn import Net
+from ..nn import Net, private_torch
 from ._callbacks import Callback
-from ._config import FitConfig, Metrics
+from ._config import FitConfig
 from ._history import History
+from ._memory_format import kept_memory_format
+from ._metrics import Metrics
 from ._recipe import Loss
+from ._schedule import Scheduler, Unit
 from ._trainer import make_trainer
 
 
@@ -32,11 +34,14 @@ def fit(
     warmup_epochs: int = 0,
     layer_decay: float | None = None,
     freeze_epochs: int = 0,
+    freeze_up_to: str | None = None,
     patience_epochs: int | None = None,
     optimizer: Optimizer | None = None,
-    scheduler: LRScheduler | None = None,
+    scheduler: Scheduler | None = None,
+    scheduler_step: Unit = "epoch",
     loss: Loss | None = None,
     accumulate: int = 1,
+    clip_grad_norm: float | None = None,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
     checkpoint: bool = False,
     channels_last: bool = True,
@@ -54,9 +59,9 @@ def fit(
 ) -> History:
     """Train the model in place on (images, targets) batches, and return a row of metrics for each epoch.
 
-    The model ends with the weights of the last epoch, or with their average if `ema` is given. Under `torchrun`, every
-    process makes the same call with the same loader: each batch is split between the processes, gradients are averaged, and
-    the rows are computed over all images.
+    The model ends with the weights of the last epoch, or with their average if `ema` is given. `torch.compile(model)` is
+    trained compiled. Under `torchrun`, every process makes the same call with the same loader: each batch is split between the
+    processes, gradients are averaged, and the rows are computed over all images.
 
     In a model in training mode, a part that you put into evaluation mode stays in it. Batch normalisation of which no parameter
     requires a gradient keeps its statistics.
@@ -73,12 +78,20 @@ def fit(
       one step an epoch: without warm-up, epoch e, counted from 0, uses lr / 2 * (1 + cos(pi * e / epochs)).
     - `layer_decay`: the learning rate of each stage is this factor times that of the next stage. Default: one rate for all.
     - `optimizer`, `scheduler`: replace SGD, the cosine and the five arguments above. Without a `scheduler` the rate of your
-      `optimizer` is constant. The scheduler steps once an epoch.
+      `optimizer` is constant. The optimizer must hold every parameter that is not frozen. The scheduler is one of torch or
+      timm; ReduceLROnPlateau gets the `monitor` column, or the loss if its mode is "min" and that column's best is the largest.
+    - `scheduler_step`: "epoch" (default) or "step": whether a scheduler of torch steps after each epoch or after each step of
+      the optimizer, as OneCycleLR and transformers' schedules need.
     - `freeze_epochs`: number of epochs at the start that train only the classifiers. Default 0.
+    - `freeze_up_to`: name of a stage, for example "inception4a": this stage and those before it are not trained, and their
+      batch normalisation keeps its statistics. Default: all are trained.
     - `accumulate`: number of batches for each optimizer step. Default 1. The step is that of one large batch, except for
       batch normalisation, which sees the small batches.
-    - `ema`: decay of a moving average of the weights, for example 0.999. The average is validated and saved, and is copied
-      into the model at the end. Default: no average.
+    - `clip_grad_norm`: largest 2-norm of all gradients together; larger ones are scaled down before each step of the
+      optimizer, by torch's `clip_grad_norm_`. Default: no clipping.
+    - `ema`: decay of a moving average of the weights, for example 0.999. It rises to this value: step n uses
+      min(ema, (1 + n) / (10 + n)). The average is validated and saved, and is copied into the model at the end. Default: no
+      average.
 
     Loss:
 
@@ -89,25 +102,31 @@ def fit(
 
     Memory and speed:
 
-    - `precision`: "fp32", or "bf16" or "fp16" for autocast, which halves the memory of most feature maps.
+    - `precision`: "fp32", or "bf16" or "fp16" for autocast, which halves the memory of most feature maps. A processor without
+      instructions for them emulates them, several times more slowly; a warning says so.
     - `checkpoint`: whether to use gradient checkpointing, which recomputes feature maps in the backward pass instead of
       keeping them. The results are the same.
     - `channels_last`: whether to convert the model and the images to torch's channels_last memory format. Default True.
+      The parameters have their own format again after the call.
     - `device`: device to train on. By default the accelerator if there is one, otherwise the device of the model.
 
     Records:
 
-    - `metrics`: further columns: a dict of names and functions, which take the `Result` of the validation data.
+    - `metrics`: further columns: a dict of names and functions, which take the `Result` of the validation data. Each is first
+      called on made-up data, so that an error is raised before training.
     - `monitor`: the column that chooses the best epoch, "accuracy" by default. It is the validation column if there is one.
       The best value is the largest, or the smallest if the column is a loss or has a "-" before its name ("-error").
     - `patience_epochs`: stop after this many epochs without a better one. Default: never.
     - `out`: folder for `best.safetensors` (the model of the best epoch), `history.csv`, `history.json` and
       `last.safetensors` (the state of the training). Default: no files. All processes need the same folder.
     - `resume`: whether to continue from `last.safetensors` in `out`: "auto" if it exists, True to require it, False to start
-      again. The result has the same bits as that of an uninterrupted training.
+      again. The result has the same bits as that of an uninterrupted training. With more `epochs` than before it continues, on
+      the cosine of the new number; a warning says so.
     - `seed`: of the random generators of torch, NumPy and Python when training starts. Default: they are not seeded.
-    - `progress`: whether to show a progress bar. By default only on a terminal.
-    - `callbacks`: functions of (model, row) that are called after each epoch, in the first process only.
+    - `progress`: True for a progress bar, and a line of metrics after each epoch, on stderr; False for neither. By default
+      the line is printed, and the bar is shown only on a terminal.
+    - `callbacks`: functions of (model, row) that are called after each epoch, in the first process only. One that raises
+      StopIteration ends the training after this epoch.
 
     Raises:
         ArgumentError: an argument lies outside its range, or `out` holds another training. The model is unchanged then.
@@ -115,8 +134,9 @@ def fit(
         TrainingError: the loss is not finite, memory has run out, or the processes read different batches. The files in
             `out` stay as they are.
     """
-    config = FitConfig(**locals())  # the fields of FitConfig are the parameters of this function
-    with distributed_context() as context:
-        trainer = make_trainer(config, context)
+    arguments = locals()  # the fields of FitConfig are the parameters of this function
+    config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})
+    with distributed_context() as context, kept_memory_format(config.model):
+        trainer = make_trainer(config, context, compiled=None if config.model is model else model)
         trainer.run()
     return trainer.history

@@ -14,6 +14,11 @@ Row = dict[str, float]
 COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc")  # then own metrics, then seconds
 
 
+def smaller_is_better(monitor: str) -> bool:
+    """Return whether the best epoch has the smallest value of the monitored column."""
+    return monitor.endswith("loss") or monitor.startswith("-")
+
+
 @dataclass(slots=True)
 class History:
     """The record of a training: `epochs` has one row for each epoch, a dict from column to number.
@@ -37,7 +42,7 @@ class History:
         value = row[self.monitor.removeprefix("-")]
         if math.isnan(value):
             return -math.inf
-        return -value if self.monitor.endswith("loss") or self.monitor.startswith("-") else value
+        return -value if smaller_is_better(self.monitor) else value
 
     @property
     def epochs_since_best(self) -> int:

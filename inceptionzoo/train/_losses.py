@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,15 @@ class Losses(nn.Module):
 
     `criterion(logits, targets)` returns the mean loss; the weighted losses of auxiliary heads are added. `amp` is the
     autocast dtype (None: no autocast); under autocast the loss is computed in float32. With `counted=False` the loss and all
-    its gradients are 0.
+    its gradients are 0. `compiled` is called instead of the model: `torch.compile(model)`.
     """
 
-    def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None) -> None:
+    def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None, compiled: nn.Module | None = None) -> None:
         super().__init__()
         self.model, self.criterion, self.amp = model, criterion, amp
+        self._call: Callable[[Tensor], Tensor] | None = None
+        if compiled is not None:
+            self._call = compiled.__call__  # a method, so that the module is not registered twice
 
     def forward(self, images: Tensor, targets: Tensor, counted: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
@@ -41,7 +45,7 @@ class Losses(nn.Module):
 
     def _run_model(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits of the model and of the auxiliary heads; use running statistics if one image is too few."""
-        run = self.model.forward_aux if self.model.aux else lambda x: (self.model(x), {})
+        run = self.model.forward_aux if self.model.aux else lambda x: ((self._call or self.model)(x), {})
         try:
             return run(images)
         except InputError as error:

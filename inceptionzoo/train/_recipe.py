@@ -1,9 +1,9 @@
-"""Parts of a training: optimizer and schedule, loss, moving average, gradient scaler, frozen layers."""
+"""Parts of a training: optimizer and schedule, loss, gradient scaler, frozen layers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..errors import check_int, check_number
+from ..errors import check_choice, check_int, check_number
 from ..nn import AuxHead, Net, training_batch_norms
 from ..spec import Recipe
 
@@ -59,6 +58,14 @@ def recipe(
     return optimizer, LambdaLR(optimizer, factor)
 
 
+def set_rates(scheduler: object) -> None:
+    """Set the learning rates to those of the current epoch of `recipe`'s schedule, after its state was restored."""
+    assert isinstance(scheduler, LambdaLR)
+    factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+    for group, rate, factor in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
+        group["lr"] = rate * factor
+
+
 def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> None:
     """Check the arguments of `recipe`. Each of `numbers` may be None.
 
@@ -86,13 +93,6 @@ def cross_entropy(model: Net, loss: Loss | None, label_smoothing: float, class_w
         return loss
     weight = None if class_weights is None else class_weights.to(next(model.parameters()))
     return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
-
-
-def make_ema(model: Net, decay: float | None) -> AveragedModel | None:
-    """Return an exponential moving average of the model's parameters and buffers, or None if `decay` is None."""
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:
@@ -140,14 +140,40 @@ def freeze_backbone(model: Net) -> Iterator[None]:
     """Freeze all parameters but those of the classifiers (the auxiliary ones too), and batch normalisation's statistics."""
     heads = [model.get_classifier(), *(branch.head.fc for branch in model.aux.values() if isinstance(branch, AuxHead))]
     classifiers = {id(parameter) for head in heads for parameter in head.parameters()}
-    backbone = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in classifiers]
-    for parameter in backbone:
+    backbone = [parameter for parameter in model.parameters() if id(parameter) not in classifiers]
+    with freeze_parameters(backbone), freeze_batch_norm(model):
+        yield
+
+
+def stages_up_to(model: Net, name: str) -> nn.Sequential:
+    """Return the stages of a model up to and including the one with this name.
+
+    Raises:
+        ArgumentError: no stage has this name.
+    """
+    names = [stage for stage, _ in model.features.named_children()]
+    check_choice("freeze_up_to", name, names)
+    return model.features[: names.index(name) + 1]
+
+
+@contextmanager
+def freeze_stages(model: Net, up_to: str | None) -> Iterator[None]:
+    """Freeze the parameters and the batch normalisation's statistics of the stages up to `up_to`; of none if it is None."""
+    stages = nn.Sequential() if up_to is None else stages_up_to(model, up_to)
+    with freeze_parameters(stages.parameters()), freeze_batch_norm(stages):
+        yield
+
+
+@contextmanager
+def freeze_parameters(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Set `requires_grad` of the parameters to False, and restore it afterwards."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
-        with freeze_batch_norm(model):
-            yield
+        yield
     finally:
-        for parameter in backbone:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 

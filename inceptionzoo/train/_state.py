@@ -15,11 +15,11 @@ import numpy
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import ArgumentError, FileError
 from ..weights import MARKER, read_safetensors, write_safetensors
 from ._history import Row
+from ._schedule import Schedule, Scheduler
 
 LAST = "last.safetensors"
 KIND = "training"
@@ -48,7 +48,9 @@ def check_state_dicts(objects: Mapping[str, Any]) -> None:
         _split_tensors(owner.state_dict(), name, {})
 
 
-def stateful_objects(optimizer: Optimizer | None, scheduler: LRScheduler | None, loader: Iterable[Any]) -> dict[str, Any]:
+def stateful_objects(
+    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loader: Iterable[Any]
+) -> dict[str, Any]:
     """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none."""
     stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
     objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader}
@@ -96,6 +98,12 @@ class State:
     tensors: dict[str, Tensor]
 
     @property
+    def epochs(self) -> int:
+        """The number of epochs that the training was to have."""
+        epochs: int = self.header["asked"]["epochs"]
+        return epochs
+
+    @property
     def rows(self) -> list[Row]:
         """The rows of the finished epochs."""
         rows: list[Row] = self.header["rows"]
@@ -117,11 +125,11 @@ class State:
 
 
 def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
-    """Return the state in a file.
+    """Return the state in a file. The number of epochs may differ from that in the fingerprint.
 
     Raises:
         FileError: the file does not hold a training, or is damaged.
-        ArgumentError: the training has another fingerprint.
+        ArgumentError: the training has another fingerprint, or more epochs.
     """
     tensors, metadata = read_safetensors(path)
     try:
@@ -131,9 +139,15 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     if header.get("kind") != KIND:
         raise FileError(f"{path} does not hold a training; remove it, or pass another folder as out")
     saved, current = header["asked"], json.loads(json.dumps(dict(fingerprint)))
-    if changed := [key for key in current if saved.get(key) != current[key]]:
-        text = "; ".join(f"{key} was {saved.get(key)!r}, is {current[key]!r}" for key in changed[:3])
+    keys = [key for key in dict.fromkeys((*current, *saved)) if key != "epochs"]
+    if changed := [key for key in keys if saved.get(key) != current.get(key)]:
+        text = "; ".join(f"{key} was {saved.get(key)!r}, is {current.get(key)!r}" for key in changed[:3])
         raise ArgumentError(f"{path} is of another training: {text}; pass another folder as out, or resume=False")
+    if len(header["rows"]) > current["epochs"]:
+        raise ArgumentError(
+            f"epochs={current['epochs']}: {path} has {len(header['rows'])} epochs already; pass at least as many, another "
+            "folder as out, or resume=False"
+        )
     return State(header, tensors)
 
 

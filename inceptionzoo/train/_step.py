@@ -13,26 +13,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from ..errors import ArgumentError, TrainingError
 from ..evaluation import DistributedContext, EpochMetrics, Shard, ShardedLoader, check_batch
 from ..nn import training_batch_norms
+from ._average import MovingAverage
 from ._history import Row
 from ._losses import Losses
 from ._progress import Progress
+from ._schedule import Schedule
 
 
 @dataclass(slots=True)
 class Stepper:
-    """Run optimizer steps on `accumulate` batches each, and update the average of the weights after every step."""
+    """Run optimizer steps on `accumulate` batches each, with clipping, the schedule and the average of the weights."""
 
     losses: Losses
     optimizer: Optimizer
     accumulate: int
     scaler: torch.amp.GradScaler
     class_weights: Tensor | None
-    average: AveragedModel | None
+    average: MovingAverage | None
+    schedule: Schedule | None
+    clip_grad_norm: float | None
 
     def run_epoch(self, loader: ShardedLoader, progress: Progress) -> Row:
         """Train on every batch once and return loss, accuracy and AUC over all of them.
@@ -56,18 +59,29 @@ class Stepper:
                 raise TrainingError(
                     errors[0] if errors else "the loss of another rank is not finite; see the error of that rank"
                 )
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            if self.average is not None:
-                self.average.update_parameters(self.losses.model)
+            self._update()
             group = list(islice(shards, self.accumulate))
         if not batches:
             raise ArgumentError(
                 f"fit: no batch in epoch {progress.epoch}; a DataLoader with drop_last=True needs a whole batch of images, "
                 "and a generator can be read only once: pass a list or a DataLoader"
             )
-        progress.close()
         return metrics.compute(context)
+
+    def _update(self) -> None:
+        """Clip the gradients, then step the optimizer, the average and the schedule."""
+        if self.clip_grad_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.losses.model)
+        skipped = self.scaler.get_scale() < scale  # the gradients were not finite in fp16
+        if self.schedule is not None and not skipped:
+            self.schedule.after_step()
 
     def _weigh(self, context: DistributedContext, group: list[Shard]) -> list[tuple[Shard, float, float]]:
         """Return each batch with its weight in the mean loss, and the factor by which its loss is multiplied.

@@ -15,6 +15,10 @@ from inceptionzoo.train._config import FitConfig
 DATA = [(torch.zeros(4, 3, 8, 8), torch.arange(4) % 2)]
 
 
+def accuracy(result: iz.Result) -> float:
+    return result.accuracy
+
+
 def configure(model: iz.Net, **options: object) -> FitConfig:
     """Return the configuration of a call of fit."""
     with patch.object(_fit, "make_trainer") as make_trainer:
@@ -84,18 +88,20 @@ def test_arguments_that_do_not_change_the_training(tiny, options):
         ({"class_weights": torch.tensor([1.0, 2.0])}, {"class_weights": [1.0, 2.0]}),
         ({"val": DATA}, {"val": [1, None, 0], "monitor": "val_accuracy"}),
         (
-            {"val": DATA, "monitor": "-b", "metrics": {"b": max, "a": max}},
+            {"val": DATA, "monitor": "-b", "metrics": {"b": accuracy, "a": accuracy}},
             {"val": [1, None, 0], "monitor": "-val_b", "metrics": ["a", "b"]},
         ),
         ({"loss": torch.nn.CrossEntropyLoss()}, {"loss": "CrossEntropyLoss()"}),
+        ({"clip_grad_norm": 2.0, "freeze_up_to": "conv1"}, {"clip_grad_norm": 2.0, "freeze_up_to": "conv1"}),
         ({"precision": "bf16", "ema": 0.5, "seed": 7}, {"precision": "bf16", "ema": 0.5, "seed": 7}),
     ],
-    ids=["number", "tensor", "val", "metrics", "loss", "plain"],
+    ids=["number", "tensor", "val", "metrics", "loss", "newer", "plain"],
 )
 def test_arguments_that_change_the_fingerprint(tiny, options, changes):
     default = configure(tiny, epochs=3).fingerprint()
     fingerprint = configure(tiny, epochs=3, **options).fingerprint()
-    assert {key: value for key, value in fingerprint.items() if value != default[key]} == changes
+    assert {key: value for key, value in fingerprint.items() if value != default.get(key)} == changes
+    assert default.keys() <= fingerprint.keys()
 
 
 def test_fingerprint_of_an_optimizer_has_its_settings(tiny):

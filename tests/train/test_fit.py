@@ -109,7 +109,6 @@ def test_real_images():
     model = iz.create_model("googlenet", num_classes=2)
     history = iz.fit(model, DataLoader(train, 16, shuffle=True, drop_last=True), DataLoader(val, 40), epochs=3)
     assert history.epochs[-1]["val_accuracy"] > 0.9
-    assert model.is_channels_last
 
 
 def test_auxiliary_heads_add_their_weighted_losses():
@@ -211,16 +210,6 @@ def test_class_names_come_from_the_data(tiny, tmp_path):
     assert iz.load_model(tmp_path / "best.safetensors").class_names == ("benign", "malignant")
 
 
-@pytest.mark.parametrize(("show", "bars"), [(True, True), (False, False), (None, False)])
-def test_progress_bar(tiny, capfd, show, bars):
-    iz.fit(tiny, batches(), epochs=1, progress=show)
-    text = capfd.readouterr().err
-    assert bool(text) is bars
-    if bars:
-        for part in ("epoch 1/1", "4/4", "loss ", "accuracy ", "AUC ", "lr 0.025", "total 0:0"):
-            assert part in text
-
-
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -258,13 +247,6 @@ def test_invalid_arguments_change_nothing(tiny, options, text):
     assert tiny.features.conv1.conv.weight.equal(before)
     assert torch.get_rng_state().equal(state)
     assert not tiny.is_channels_last
-
-
-def test_a_scheduler_that_needs_a_metric_is_refused(tiny):
-    optimizer = SGD(tiny.parameters(), lr=0.1)
-    for scheduler in (torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), torch.optim.lr_scheduler.StepLR, 7):
-        with pytest.raises(iz.ArgumentError, match="must be one of torch.optim.lr_scheduler that steps without a metric"):
-            iz.fit(tiny, batches(1), epochs=1, optimizer=optimizer, scheduler=scheduler)
 
 
 def test_callbacks_may_be_a_generator(tiny):
@@ -350,7 +332,7 @@ def test_freeze_epochs_train_only_the_classifiers(aux):
 
 
 def test_early_stopping(tiny, tmp_path):
-    values = iter([0.5, 0.7, 0.7, 0.6, 0.9])
+    values = iter([0.0, 0.5, 0.7, 0.7, 0.6, 0.0, 0.9])  # a 0 for the trial before each training
     options = {"metrics": {"own": lambda result: next(values)}, "monitor": "own", "patience_epochs": 2, "out": tmp_path}
     history = iz.fit(tiny, batches(1), batches(1), epochs=9, **options)
     assert [row["val_own"] for row in history.epochs] == [0.5, 0.7, 0.7, 0.6]
@@ -373,7 +355,7 @@ def test_custom_metrics(tiny, tmp_path):
 
 
 def test_a_minus_makes_the_smallest_value_the_best(tiny, tmp_path):
-    values = iter([0.3, 0.1, 0.2])
+    values = iter([0.0, 0.3, 0.1, 0.2])  # a 0 for the trial before training
     options = {"metrics": {"error": lambda result: next(values)}, "monitor": "-error", "out": tmp_path}
     history = iz.fit(tiny, batches(1), batches(1), epochs=3, **options)
     assert (history.monitor, history.best["epoch"]) == ("-val_error", 1)
@@ -457,4 +439,4 @@ def test_a_loader_without_a_length(tiny, capfd):
     loader = DataLoader(Stream(), 4)
     history = iz.fit(tiny, loader, loader, epochs=1, progress=True)
     assert math.isfinite(history.best["val_loss"])
-    assert "2it" in capfd.readouterr().err
+    assert "epoch 1/1: 0it" in capfd.readouterr().err

@@ -67,9 +67,9 @@ def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"epochs": 3}, "epochs was 2, is 3"),
         ({"epochs": 2, "lr": 0.1}, "lr was None, is 0.1"),
         ({"epochs": 2, "accumulate": 2}, "accumulate was 1, is 2"),
+        ({"epochs": 2, "clip_grad_norm": 1.0}, "clip_grad_norm was None, is 1.0"),
         ({"epochs": 2, "class_weights": torch.tensor([1.0, 2.0])}, r"class_weights was None, is \[1.0, 2.0\]"),
     ],
     ids=str,
@@ -82,6 +82,54 @@ def test_another_training_is_refused(tiny, tmp_path, options, text):
         iz.fit(tiny, loader(), out=tmp_path, **options)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert all(value.equal(weights[key]) for key, value in tiny.state_dict().items())
+
+
+def test_a_newer_argument_that_is_left_out_is_another_training(tiny, tmp_path):
+    iz.fit(tiny, loader(), epochs=1, out=tmp_path, clip_grad_norm=1.0)
+    with pytest.raises(iz.ArgumentError, match="is of another training: clip_grad_norm was 1.0, is None"):
+        iz.fit(tiny, loader(), epochs=1, out=tmp_path)
+
+
+@one_thread()
+@pytest.mark.parametrize("options", [{}, {"optimizer": AdamW}], ids=["cosine", "constant rate"])
+def test_more_epochs_continue_a_training(tiny, tmp_path, options):
+    """The first rate of a cosine does not depend on the number of epochs, so one and then three epochs equal three epochs."""
+
+    def run(out: Path, epochs: int) -> tuple[iz.History, iz.Net]:
+        torch.manual_seed(3)
+        model = iz.create_model("tiny")
+        arguments = {"optimizer": AdamW(model.parameters(), lr=0.01)} if options else {}
+        return iz.fit(model, loader(torch.Generator().manual_seed(1)), epochs=epochs, out=out, ema=0.9, **arguments), model
+
+    expected, reference = run(tmp_path / "a", 3)
+    run(tmp_path / "b", 1)
+    rates = "" if options else ", with the learning rates of the cosine for that number"
+    text = f"holds 1 epochs of a training with epochs=1; it continues to epochs=3{rates}; pass resume=False to start again"
+    with pytest.warns(UserWarning, match=text) as warned:
+        history, model = run(tmp_path / "b", 3)
+    assert [warning.filename for warning in warned] == [__file__]
+    assert [{**row, "seconds": 0} for row in history.epochs] == [{**row, "seconds": 0} for row in expected.epochs]
+    assert all(value.equal(model.state_dict()[key]) for key, value in reference.state_dict().items())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    with pytest.raises(iz.ArgumentError, match=r"epochs=2: .*last.safetensors has 3 epochs already; pass at least as many"):
+        run(tmp_path / "b", 2)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
+
+
+def test_a_callback_that_raises_stop_iteration_ends_the_training(tiny, tmp_path):
+    called = []
+
+    def stop(model: iz.Net, row: dict[str, float]) -> None:
+        if row["epoch"] == 1:
+            raise StopIteration
+
+    def run() -> iz.History:
+        return iz.fit(tiny, loader(), epochs=5, out=tmp_path, callbacks=[stop, lambda _, row: called.append(row["epoch"])])
+
+    history = run()
+    assert [row["epoch"] for row in history.epochs] == called == [0, 1]
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+    assert len(run().epochs) == 5  # the same call continues
 
 
 @one_thread()

@@ -79,9 +79,15 @@ def test_half_precision_trains_and_leaves_float32(make, precision):
 
 @one_thread()
 def test_ema_equals_torchs_averaged_model(make, tmp_path):
+    """With a decay of 2/11, 3/12 and then 0.3."""
     model, other = make(), make()
-    history = iz.fit(model, batches(8), batches(8), epochs=3, ema=0.8, out=tmp_path)
-    averaged = AveragedModel(other, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
+    history = iz.fit(model, batches(8), batches(8), epochs=3, ema=0.3, out=tmp_path)
+
+    def update(averages: object, values: object, count: torch.Tensor) -> None:
+        decay = {1: 2 / 11, 2: 3 / 12}.get(int(count), 0.3)
+        get_ema_multi_avg_fn(decay)(averages, values, count)
+
+    averaged = AveragedModel(other, multi_avg_fn=update, use_buffers=True)
     optimizer, schedule = iz.train.recipe(other, 3)
     other.to(memory_format=torch.channels_last).train()
     for _ in range(3):
@@ -94,6 +100,59 @@ def test_ema_equals_torchs_averaged_model(make, tmp_path):
     assert distance(weights(model), weights(averaged.module)) < 1e-6
     assert distance(weights(model), weights(other)) > 1e-4
     assert iz.evaluate(model, batches(8)).loss == pytest.approx(history.epochs[-1]["val_loss"], rel=1e-5)
+
+
+def test_ema_follows_a_short_training(make):
+    """With a constant decay of 0.999, the average of 12 steps would have 99 % of the first step's weights."""
+    averaged, model = make(), make()
+    iz.fit(averaged, batches(8), epochs=4, ema=0.999)
+    iz.fit(model, batches(8), epochs=4)
+    start = weights(make())
+    assert (weights(averaged) - start).norm() > 0.8 * (weights(model) - start).norm()
+
+
+def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
+    gradients = [parameter.grad.flatten() for group in optimizer.param_groups for parameter in group["params"]]
+    return float(torch.cat(gradients).norm())
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"precision": "fp16"}], ids=str)
+def test_clip_grad_norm(make, options):
+    """The step sees gradients of the largest norm, unscaled, and smaller ones as they are."""
+    norms = {}
+    for limit in (None, 1e-3, 1e3):
+        model = make("plain")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        seen = norms[limit] = []
+        optimizer.register_step_pre_hook(lambda *_, seen=seen, optimizer=optimizer: seen.append(gradient_norm(optimizer)))
+        iz.fit(model, batches(6), epochs=1, optimizer=optimizer, clip_grad_norm=limit, **options)
+    assert norms[1e-3] == pytest.approx([1e-3] * len(norms[1e-3]), rel=1e-2)
+    assert min(norms[1e3]) > 1e-2
+    if "precision" not in options:
+        assert norms[1e3] == norms[None]
+
+
+def test_the_memory_format_is_restored(make, tmp_path):
+    model = make()
+    iz.fit(model, batches(8), epochs=1, out=tmp_path)
+    assert torch.nn.utils.parameters_to_vector(model.parameters()).isfinite().all()
+    assert all(parameter.is_contiguous() and parameter.grad.is_contiguous() for parameter in model.parameters())
+    model.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        iz.fit(model, batches(8), epochs=1)
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
+    kept = make().to(memory_format=torch.channels_last)
+    iz.fit(kept, batches(8), epochs=1)
+    assert kept.is_channels_last
+
+
+def test_training_runs_in_channels_last(make):
+    model, seen = make(), set()
+    model.features.conv1.register_forward_hook(lambda *_: seen.add(model.is_channels_last))
+    for channels_last in (True, False):
+        seen.clear()
+        iz.fit(model, batches(8), epochs=1, channels_last=channels_last)
+        assert seen == {channels_last}
 
 
 def test_a_batch_of_one_is_trained_with_running_statistics(make):
@@ -144,6 +203,8 @@ def test_out_of_memory_names_the_remedies(make, monkeypatch, error):
         ({"checkpoint": "yes"}, "checkpoint='yes'"),
         ({"ema": 1.0}, "ema=1.0 must be a number with 0 <= ema < 1"),
         ({"ema": math.nan}, "ema=nan"),
+        ({"clip_grad_norm": 0}, "clip_grad_norm=0 must be greater than 0; pass None to leave it out"),
+        ({"clip_grad_norm": -1.0}, "clip_grad_norm=-1.0 must be a finite number"),
         ({"resume": "always"}, "resume='always' must be one of True, False, 'auto'"),
     ],
     ids=str,
