@@ -12,8 +12,10 @@ from ._memory import activate, is_max_pool, is_relu, is_tracing
 from ._net import Net, check_class_names
 from ._parts import Change, FusedRecord, parts
 from ._report import Report
+from ._task import TASKS, check_task, default_task
 
 __all__ = [
+    "TASKS",
     "AuxHead",
     "Backbone",
     "Branches",
@@ -33,8 +35,10 @@ __all__ = [
     "check_class_names",
     "check_device",
     "check_head",
+    "check_task",
     "check_unchanged",
     "default_accelerator",
+    "default_task",
     "describe_changes",
     "is_max_pool",
     "is_relu",

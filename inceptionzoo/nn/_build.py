@@ -207,7 +207,7 @@ def with_aux(model: Net) -> Net:
         arguments=model.arguments,
         data=model.data,
     )
-    model_with_aux.class_names = model.class_names
+    model_with_aux.class_names, model_with_aux._task = model.class_names, model._task
     model_with_aux.set_memory_saving(model.memory_saving)
     model_with_aux.training = model.training  # not `train()`: the parts keep their modes
     return model_with_aux

@@ -16,6 +16,7 @@ from ._backbone import Backbone, Indices
 from ._heads import AuxHead, ClassifierHead, output_width
 from ._private_torch import uncompiled
 from ._report import Report
+from ._task import check_task, default_task
 
 
 class Net(Backbone[Tensor]):
@@ -23,7 +24,8 @@ class Net(Backbone[Tensor]):
 
     `network` is its specification. `entry` and `arguments` are the registry entry and the keyword arguments from which
     `create_model` built it; `entry` is None for a model of `build`. `data` is the preprocessing of images. `class_names` are
-    the names of the outputs, or None. `report` is the report of the last `load_weights`, or None.
+    the names of the outputs, or None; a binary model of one output has two. `task` says what the outputs mean. `report` is the
+    report of the last `load_weights`, or None.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Net(Backbone[Tensor]):
         self.layouts = entry.layouts if entry else ()  # stays when pruning removes the entry
         self.data = data or DataConfig()
         self.class_names: tuple[str, ...] | None = None
+        self._task: str | None = None  # None: the default of the number of outputs
         self.report: Report | None = None  # of the last `load_weights`
         self._timm_cfg: dict[str, Any] | None = None  # set by timm's registry
         self.head = head
@@ -53,6 +56,19 @@ class Net(Backbone[Tensor]):
     def num_classes(self) -> int:
         """Number of classes, the width of the last linear layer; 0 if the model returns features."""
         return self.head.num_classes if isinstance(self.head, ClassifierHead) else output_width(self.head, default=0)
+
+    @property
+    def task(self) -> str:
+        """What the outputs are, and so what `fit`, `evaluate` and `predict` do with them.
+
+        "multiclass": one class of several. "binary": one logit, the second class against the first. "multilabel": a logit for
+        each label. "regression": values. `fit` sets it; without, it is "binary" for one output and else "multiclass".
+        """
+        return self._task or default_task(self.num_classes)
+
+    @task.setter
+    def task(self, task: str) -> None:
+        self._task = check_task(task, self.num_classes)
 
     @property
     def global_pool(self) -> GlobalPool:
@@ -138,19 +154,19 @@ class Net(Backbone[Tensor]):
 
         With `num_classes=0` the model returns features. `global_pool=None` keeps the pooling; if it was removed, a
         classifier brings back the last one, average pooling if there was none. Hidden layers of the head keep their weights,
-        unless the new pooling changes their shapes.
+        unless the new pooling changes their shapes. With another `num_classes` the class names and the task are forgotten.
 
         Raises:
             ArgumentError: `num_classes` is negative, or is above 0 with `global_pool=""`.
         """
-        reference, head = next(self.features.parameters()), self.head
+        reference, head, before = next(self.features.parameters()), self.head, self.num_classes
         if not isinstance(head, ClassifierHead):  # of the user's own: start again from the specification
             with torch.device("meta"):
                 head = ClassifierHead(self.network.head, self.num_features, 0, "", self.network.head.drop_rate)
             global_pool = "avg" if global_pool is None else global_pool
         self.head = head.with_classes(num_classes, global_pool, reference)
-        if num_classes != len(self.class_names or ()):
-            self.class_names = None
+        if num_classes != before:
+            self.class_names = self._task = None
         for aux_head in self.aux.values():
             if isinstance(aux_head, AuxHead):
                 aux_head.head = aux_head.head.with_classes(num_classes, None, reference)
@@ -203,6 +219,8 @@ class Net(Backbone[Tensor]):
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
         """Set the class names, in the order of the outputs.
 
+        A binary model of one output takes two names: the class that a low logit means, and the class that a high one means.
+
         Raises:
             ArgumentError: the number of names is not the number of classes, or two are equal.
         """
@@ -216,12 +234,13 @@ def check_net(model: object) -> None:
 
 
 def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
-    """Return the names as a tuple.
+    """Return the names as a tuple. One output may have two names, those of the two classes that it separates.
 
     Raises:
         ArgumentError: the number of names is not `num_classes`, or two are equal.
     """
     strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) == num_classes:
+    numbers = (1, 2) if num_classes == 1 else (num_classes,)
+    if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) and len(names) in numbers:
         return tuple(names)
-    raise ArgumentError(f"class_names={names!r} must be {num_classes} different strings, one per class")
+    raise ArgumentError(f"class_names={names!r} must be {' or '.join(map(str, numbers))} different strings, one per class")

@@ -20,7 +20,7 @@ class Report:
     - `dropped`: source names that the model has no key for.
     - `left_random`: keys that kept their random initial values.
     - `taken`: the part of a checkpoint that was read, and the prefix of its names.
-    - `differs`: {setting: how the model differs from the saved one}, for arguments, preprocessing and class names.
+    - `differs`: {setting: how the model differs from the saved one}, for arguments, preprocessing, task and class names.
     - `left_over`: the other values and parts of the checkpoint, such as an optimizer's.
     - `published`: the published weights that the source is, and what shows it.
     - `preprocessing`: the preprocessing that the model assumes, if the source states none.

@@ -132,10 +132,10 @@ def _parse_class_names(value: object, num_classes: int) -> tuple[str, ...] | Non
         return None
     if not isinstance(value, list) or len(value) > MAX_NUMBER or not all(type(item) is str for item in value):
         raise TypeError("label_names must be a list of strings")
-    if len(value) != num_classes:
+    if len(value) not in ((1, 2) if num_classes == 1 else (num_classes,)):  # one logit separates two classes
         raise ValueError(f"{len(value)} label_names do not fit num_classes={num_classes}")
     names = tuple(_check_length(item, "a label") for item in value)
-    return names if len(set(names)) == num_classes else None
+    return names if len(set(names)) == len(names) else None
 
 
 def _parse_arguments(values: Mapping[str, Any]) -> dict[str, Any]:

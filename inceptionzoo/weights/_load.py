@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, MismatchError, check_flag
-from ..nn import FeatureNet, Net, Report
+from ..nn import FeatureNet, Net, Report, default_task
 from ..spec import DataConfig, first_difference
 from ._adaptation import adapt_tensor
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
@@ -121,6 +121,8 @@ def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict
         pairs |= {f"data.{item.name}": (getattr(data, item.name), getattr(model.data, item.name)) for item in fields(data)}
     if metadata is not None and isinstance(model, Net):
         pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
+        if metadata.num_classes == model.num_classes:
+            pairs |= {"task": (metadata.task or default_task(metadata.num_classes), model.task)}
         if model.class_names is not None and metadata.class_names:
             pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
     differences = {key: f"saved with {old!r}, here {value!r}" for key, (old, value) in pairs.items() if old != value}

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import ArgumentError, FileError, SpecError, check_choice, check_int, check_rate, check_text
 from ..models import ENTRIES
-from ..nn import Net, check_class_names, check_unchanged
+from ..nn import Net, check_class_names, check_task, check_unchanged, default_task
 from ..spec import GLOBAL_POOLS, MAX_CHANNELS, DataConfig, Network, network_from_json, network_to_json
 
 VERSION = 1
@@ -37,7 +37,8 @@ class ModelMetadata:
     """The description of a model; every value is plain JSON.
 
     `channels_last` is the model's memory format, so that a loaded model computes the same bits; the tensors of the file are
-    contiguous either way. `fused` says that the weights are those of a fused model.
+    contiguous either way. `fused` says that the weights are those of a fused model. `task` is None, and is not written, if it
+    is the default of the number of outputs: version 0.1 reads such files too.
 
     `network` is the network of a model that is not one of this library's, with its `arguments` applied. It is None, and the
     file has no such key, for a model of this library, and for a registered network that contains code. `architecture` is ""
@@ -57,13 +58,17 @@ class ModelMetadata:
     class_names: list[str] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     network: Network | None = None
+    task: str | None = None
     version: int = VERSION
 
     def to_json(self) -> str:
         """Return the metadata as JSON with sorted keys."""
         values = asdict(replace(self, network=None))
-        del values["network"]
-        return json.dumps(values | ({} if self.network is None else {"network": network_to_json(self.network)}), sort_keys=True)
+        values["network"] = None if self.network is None else network_to_json(self.network)
+        for key in ("network", "task"):
+            if values[key] is None:
+                del values[key]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Self:
@@ -87,6 +92,7 @@ class ModelMetadata:
             if type(version) is not int or version != VERSION:
                 raise FileError(f"{name} has format version={version!r}, this library reads {VERSION}; upgrade inceptionzoo")
             values.setdefault("fused", False)  # files of the first releases lack it
+            values.setdefault("task", None)
             known = {item.name for item in fields(cls)}
             if wrong := sorted((known ^ set(values)) - {"network"}):
                 raise ValueError(f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'unknown'}")
@@ -121,6 +127,8 @@ class ModelMetadata:
         DataConfig.from_json(self.data)
         if self.class_names is not None:
             check_class_names(self.class_names, self.num_classes)
+        if self.task is not None:
+            check_task(self.task, self.num_classes)
         for key, value in self.metrics.items():
             if type(value) is not float or not math.isfinite(value):
                 raise TypeError(f"metrics: {key}={value!r} must be a finite float")
@@ -165,6 +173,7 @@ def describe_model(
         class_names=None if names is None else list(names),
         metrics=numbers,
         network=_own_network(model),
+        task=None if model.task == default_task(model.num_classes) else model.task,
     )
     try:
         metadata._check()  # as when the file is read

@@ -75,6 +75,7 @@ class SourceInfo:
     class_names: tuple[str, ...] | None = None
     channels_last: bool = False
     network: Network | None = None
+    task: str | None = None
 
 
 def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
@@ -108,6 +109,7 @@ def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:
         class_names=None if metadata.class_names is None else tuple(metadata.class_names),
         channels_last=metadata.channels_last,
         network=metadata.network,
+        task=metadata.task,
     )
 
 

@@ -75,6 +75,8 @@ def build_from_weights(
         _replace_head(model, *final, report)
     if info.class_names is not None and model.num_classes == sizes.num_classes:
         model.set_class_names(info.class_names)
+    if info.task is not None and model.num_classes == sizes.num_classes:
+        model.task = info.task
     return model.to(memory_format=torch.channels_last) if info.channels_last else model
 
 

@@ -248,3 +248,34 @@ def test_a_model_that_cannot_be_described_is_not_saved(tmp_path, tiny, register,
     with pytest.raises(iz.ArgumentError, match=text):
         iz.save_weights(make(), tmp_path / "a.safetensors", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("classes", "names"), [(1, ["benign", "malignant"]), (4, None)])
+def test_the_task_is_kept_only_if_it_is_not_the_default(tiny, tmp_path, classes, names):
+    tiny.reset_classifier(classes)
+    if names:
+        tiny.set_class_names(names)
+    for task, written in ((tiny.task, None), ("multilabel", "multilabel"), ("regression", "regression")):
+        tiny.task = task
+        iz.save_weights(tiny, tmp_path / "m.safetensors")
+        metadata = json.loads(read_safetensors(tmp_path / "m.safetensors")[1][MARKER])
+        assert metadata.get("task") == written
+        assert ("task" in metadata) is (written is not None)
+        iz.save_pretrained(tiny, tmp_path / "folder")
+        for again in (iz.load_model(tmp_path / "m.safetensors"), iz.create_model(f"local-dir:{tmp_path / 'folder'}")):
+            assert (again.task, again.class_names) == (task, names and tuple(names))
+
+
+@pytest.mark.parametrize("task", ["binary", "segmentation", 3, ["multilabel"]], ids=str)
+def test_a_task_that_the_model_cannot_have_is_refused(saved, task):
+    path, metadata = saved
+    rewrite(path, {**metadata, "task": task})
+    with pytest.raises(iz.FileError, match="task=.*save it again"):
+        iz.load_model(path)
+
+
+def test_weights_of_another_task_are_reported(tiny, tmp_path):
+    tiny.task = "multilabel"
+    iz.save_weights(tiny, tmp_path / "m.safetensors")
+    tiny.task = "multiclass"
+    assert iz.load_weights(tiny, tmp_path / "m.safetensors").differs["task"] == "saved with 'multilabel', here 'multiclass'"

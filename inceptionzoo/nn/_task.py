@@ -1,0 +1,26 @@
+"""The names of the tasks that a model can be trained for; `evaluation` says what each means."""
+
+from __future__ import annotations
+
+from ..errors import ArgumentError, check_choice
+
+TASKS = ("multiclass", "binary", "multilabel", "regression")  # torchmetrics' names, and regression
+
+
+def default_task(num_classes: int) -> str:
+    """Return the task of a model about which nothing else is known: "binary" for one output, otherwise "multiclass"."""
+    return "binary" if num_classes == 1 else "multiclass"
+
+
+def check_task(task: str, num_classes: int) -> str:
+    """Return the task. Check that it is one of `TASKS`, and that a model with this number of outputs can have it.
+
+    Raises:
+        ArgumentError: it is not, or it cannot.
+    """
+    check_choice("task", task, TASKS)
+    if task == "binary" and num_classes != 1:
+        raise ArgumentError(f"task='binary' needs one output; the model has num_classes={num_classes}: use 'multiclass'")
+    if task == "multiclass" and num_classes == 1:
+        raise ArgumentError("task='multiclass' needs num_classes of at least 2; the model has num_classes=1: use 'binary'")
+    return task
