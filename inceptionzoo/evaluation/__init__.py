@@ -1,29 +1,44 @@
-"""Evaluation on labelled images: metrics, plots, and batches split between the processes of torchrun."""
+"""Evaluation on labelled images: tasks, metrics, plots, and batches split between the processes of torchrun."""
 
-from ._batches import Batches, check_batch, check_loader, length_or_none, unpack_batch
+from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, length_or_none, move_batch, unpack_batch
+from ._classes import align_classes, check_number_of_classes, find_class_names
 from ._distributed import DistributedContext, distributed_context, seed_everything
+from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
-from ._metrics import EpochMetrics
+from ._loss import Loss, check_loss_value, make_loss, make_task, task_of
 from ._plots import save_curves
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
+from ._task import Task
 
 __all__ = [
     "Batches",
     "DistributedContext",
     "EpochMetrics",
+    "Loss",
     "Result",
     "Shard",
     "ShardedLoader",
-    "check_batch",
+    "Task",
+    "Unpack",
+    "align_classes",
+    "check_images",
     "check_loader",
+    "check_loss_value",
+    "check_number_of_classes",
+    "check_unpack",
     "distributed_context",
     "evaluate",
     "evaluate_shards",
     "evaluation_mode",
+    "find_class_names",
     "length_or_none",
     "made_up_result",
+    "make_loss",
+    "make_task",
+    "move_batch",
     "save_curves",
     "seed_everything",
+    "task_of",
     "unpack_batch",
 ]

@@ -1,27 +1,55 @@
-"""Checks of data loaders and of their (images, targets) batches."""
+"""Read the batches of data loaders: pairs, longer tuples, dicts, or what a function of the caller's makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
 
 from ..errors import ArgumentError
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Batch = tuple[Any, ...] | list[Any] | Mapping[str, Any]
+Batches = Iterable[Batch]
+Unpack = Callable[[Any], Any]
+
+IMAGE_KEYS = ("pixel_values", "image", "images", "x", "inputs")
+TARGET_KEYS = ("labels", "label", "targets", "target", "y")
+WRAP = "wrap the data set in a DataLoader: torch.utils.data.DataLoader(dataset, batch_size=32)"
 
 
 def check_loader(name: str, loader: object) -> None:
     """Check that `loader` can be iterated over. Its batches are checked when they are read.
 
     Raises:
-        ArgumentError: it cannot.
+        ArgumentError: it cannot, or it is a Dataset, which gives single images.
     """
+    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset) and not hasattr(loader, "__iter__"):
+        raise ArgumentError(f"{name} is a data set ({type(loader).__name__}), which gives single images; {WRAP}")
     iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
-    if not iterable or isinstance(loader, str | bytes | Mapping | type):
-        raise ArgumentError(f"{name}={loader!r} must be a DataLoader, or a list of (images, targets)")
+    if not iterable or isinstance(loader, str | bytes | Mapping | type | Tensor | numpy.ndarray):
+        raise ArgumentError(f"{name}={_short(loader)} must be a DataLoader, or a list of (images, targets)")
+
+
+def _short(value: object) -> str:
+    """Return the value's text, or its type if the text is long or holds the pixels of images."""
+    if isinstance(value, Tensor | numpy.ndarray):
+        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 200 else f"a {type(value).__name__}"
+
+
+def check_unpack(unpack: object) -> None:
+    """Check that `unpack` is a function, or None.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if unpack is not None and not callable(unpack):
+        raise ArgumentError(f"unpack={unpack!r} must be a function from a batch to (images, targets)")
 
 
 def length_or_none(loader: object) -> int | None:
@@ -32,7 +60,7 @@ def length_or_none(loader: object) -> int | None:
         return None
 
 
-def explain_read_errors(loader: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+def explain_read_errors(loader: Iterable[Any]) -> Iterator[Any]:
     """Yield the batches of a loader; an error of reading a file says how to find the file."""
     try:
         yield from loader
@@ -44,38 +72,73 @@ def explain_read_errors(loader: Batches) -> Iterator[tuple[Tensor, Tensor]]:
         raise
 
 
-def unpack_batch(batch: Any) -> tuple[Tensor, Tensor]:
-    """Return the images and the targets of a batch.
+def unpack_batch(batch: Any, unpack: Unpack | None = None) -> tuple[Tensor, Tensor]:
+    """Return the images and the targets of a batch. Arrays of NumPy become tensors.
+
+    A batch is (images, targets), with anything after them, or a dict with one of `IMAGE_KEYS` and one of `TARGET_KEYS`.
+    `unpack` makes one of these from any other batch.
 
     Raises:
-        ArgumentError: the batch is not a pair of tensors.
+        ArgumentError: it is not, or the images or the targets are no tensors.
     """
-    try:
-        images, targets = batch
-    except (TypeError, ValueError):
-        images = targets = None
-    if not isinstance(images, Tensor) or not isinstance(targets, Tensor):
-        raise ArgumentError(f"a batch of type {type(batch).__name__} must be two Tensors, (images, targets)")
+    batch = batch if unpack is None else unpack(batch)
+    if isinstance(batch, Mapping):
+        pair = tuple(_find(batch, keys) for keys in (IMAGE_KEYS, TARGET_KEYS))
+    elif isinstance(batch, list | tuple) and len(batch) >= 2:
+        pair = batch[0], batch[1]
+    else:
+        raise ArgumentError(f"a batch of type {type(batch).__name__} {_REMEDY}")
+    images, targets = (torch.tensor(part) if isinstance(part, numpy.ndarray) else part for part in pair)
+    if not isinstance(images, Tensor) or not isinstance(targets, Tensor) or not targets.ndim:
+        kinds = f"{type(images).__name__}, {type(targets).__name__}"
+        single = f"; if the loader is a data set, which gives single images, {WRAP}" if not _is_list(targets) else ""
+        raise ArgumentError(f"a batch of type {type(batch).__name__} with ({kinds}) {_REMEDY}{single}")
     return images, targets
 
 
-def check_batch(images: Tensor, targets: Tensor, num_classes: int) -> None:
-    """Check that the images are floating point and that the targets are class indices.
+def _is_list(targets: object) -> bool:
+    return isinstance(targets, list | tuple)
 
-    Without this check, torch reports a wrong class index by an assertion inside a kernel, or not at all.
+
+_REMEDY = (
+    "must be two Tensors, (images, targets), with or without more behind them, or a dict with such keys as 'pixel_values' and "
+    "'labels'; for anything else pass unpack=, a function from the batch to (images, targets)"
+)
+
+
+def _find(batch: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """Return the only value of the dict with one of the keys.
 
     Raises:
-        ArgumentError: a dtype, a shape or a class index is wrong.
+        ArgumentError: none is there, or several are.
+    """
+    found = [key for key in keys if key in batch]
+    if len(found) != 1:
+        raise ArgumentError(
+            f"a batch with the keys {sorted(map(str, batch))} must have exactly one of {', '.join(map(repr, keys))}, and "
+            f"has {found or 'none'}; for other keys pass unpack=, a function from the batch to (images, targets). Without "
+            "it, a batch must be two Tensors, (images, targets), or such a dict"
+        )
+    return batch[found[0]]
+
+
+def check_images(images: Tensor, targets: Tensor) -> None:
+    """Check that the images are floating point, and that each has one target. The task checks the targets themselves.
+
+    Raises:
+        ArgumentError: the dtype of the images or the number of targets is wrong.
     """
     if not images.is_floating_point():
         raise ArgumentError(f"images of {images.dtype} must be floating point; prepare them with transforms(model)")
-    if targets.ndim != 1 or targets.dtype != torch.int64 or len(targets) != len(images) or not len(targets):
+    if not images.ndim or not len(targets) or len(targets) != len(images):
+        single = f". If the loader is a data set, {WRAP}" if images.ndim <= 3 else ""
         raise ArgumentError(
-            f"targets of shape {tuple(targets.shape)} and {targets.dtype} must be (n,) of torch.int64, one for each of the "
-            f"{len(images)} images"
+            f"targets of shape {tuple(targets.shape)} must be one for each of the images, which have shape "
+            f"{tuple(images.shape)}; class indices must be (n,) of torch.int64{single}"
         )
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or high >= num_classes:
-        raise ArgumentError(
-            f"targets from {low} to {high} must lie in 0..{num_classes - 1}; the model has num_classes={num_classes}"
-        )
+
+
+def move_batch(images: Tensor, targets: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the batch on the device of `parameter`. Images, and targets in floating point, get its dtype."""
+    dtype = parameter.dtype if targets.is_floating_point() else targets.dtype
+    return images.to(parameter.device, parameter.dtype), targets.to(parameter.device, dtype)

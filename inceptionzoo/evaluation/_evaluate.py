@@ -4,40 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..errors import ArgumentError
-from ..nn import Net, check_device
-from ._batches import Batches, check_batch, check_loader
+from ..errors import ArgumentError, check_choice
+from ..nn import TASKS, Net, check_device, check_task
+from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, move_batch
+from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
-from ._metrics import EpochMetrics, compute_metrics
+from ._epoch import EpochMetrics
+from ._loss import Loss, check_loss_value, make_loss, make_task, task_of
 from ._result import Result
 from ._sharding import ShardedLoader
+from ._task import Task
 
 
-def evaluate(model: nn.Module, loader: Batches, *, device: str | torch.device | None = None) -> Result:
+def evaluate(
+    model: nn.Module,
+    loader: Batches,
+    *,
+    task: str | None = None,
+    loss: Loss | None = None,
+    unpack: Unpack | None = None,
+    device: str | torch.device | None = None,
+) -> Result:
     """Return the result of the model on a loader of (images, targets) batches.
 
-    `loader` is a DataLoader or another iterable of (images (n, c, h, w), targets (n,)). If `device` is given, the model is
-    moved there. Images are moved to the model's device and dtype. The model runs in evaluation mode; afterwards the mode of
-    each module is restored. Under torchrun, each process evaluates all images.
+    `loader` is a DataLoader or another iterable of (images (n, c, h, w), targets), with or without more behind them, or of
+    dicts with such keys as "pixel_values" and "labels". From other batches, the function `unpack` makes (images, targets).
+
+    `task` is by default the one that `loss` is for, else the model's. The targets are
+
+    - "multiclass": class indices (n,), or soft labels (n, num_classes);
+    - "binary", of a model with one logit: numbers from 0 to 1, (n,) or (n, 1);
+    - "multilabel": numbers from 0 to 1, (n, labels);
+    - "regression": values (n, outputs), or (n,) for one output.
+
+    `loss` is a function of (logits, targets) that returns the mean over the images. By default it is the cross entropy, the
+    binary cross entropy, or the mean squared error. Targets that a given `CrossEntropyLoss` ignores do not count.
+
+    If both the data set and the model have class names, the targets are numbered as in the model, whatever their order in the
+    data set. If `device` is given, the model is moved there. Images are moved to the model's device and dtype. The model runs
+    in evaluation mode; afterwards the mode of each module is restored. Under torchrun, each process evaluates all images.
 
     Raises:
-        ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, or a
-            target is not a class of the model.
+        ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, a target
+            is not one of the task, or the data set has a class that the model lacks.
     """
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         raise ArgumentError(
             f"model of type {type(model).__name__} must be a module with parameters, such as create_model returns"
         )
     check_loader("loader", loader)
+    check_unpack(unpack)
+    if task is not None:
+        check_choice("task", task, TASKS)
+        num_classes = getattr(model, "num_classes", None)
+        if isinstance(num_classes, int):  # that of a plain module is known from its first output
+            check_task(task, num_classes)
+    if loss is not None and not callable(loss):
+        raise ArgumentError(f"loss={loss!r} must be a function of (logits, targets), or None for that of the task")
     target_device = check_device(device)
     if target_device is not None:
         model.to(target_device)
-    return evaluate_shards(model, ShardedLoader(loader, DistributedContext()))
+    if isinstance(loss, nn.Module):
+        loss.to(next(model.parameters()).device)
+    return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss)
 
 
 @contextmanager
@@ -54,28 +88,80 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
                 module.train(mode)
 
 
-def evaluate_shards(model: nn.Module, loader: ShardedLoader) -> Result:
-    """Return the result of the model on the images of all ranks."""
-    parameter, metrics = next(model.parameters()), EpochMetrics()
+def evaluate_shards(
+    model: nn.Module, loader: ShardedLoader, task: Task | str | None = None, loss: Loss | None = None, name: str = "loader"
+) -> Result:
+    """Return the result of the model on the images of all ranks; `name` is that of the loader in messages."""
+    parameter, current = next(model.parameters()), None
     with evaluation_mode(model):
         for shard in loader:
-            logits = model(shard.images.to(parameter.device, parameter.dtype))
-            check_batch(shard.images, shard.targets, logits.shape[1])
-            metrics.update(logits, shard.targets, shard.indices)
-    if not metrics.targets:
+            check_images(shard.images, shard.targets)
+            images, targets = move_batch(shard.images, shard.targets, parameter)
+            logits = _check_logits(model(images))
+            if current is None:
+                current = _begin(model, logits, loader, task, loss, name)
+            current.add(logits, targets, shard.indices)
+    if current is None:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
-    return _make_result(*metrics.gather(loader.context), model)
+    return current.result(model, loader.context)
 
 
-def made_up_result(model: Net) -> Result:
-    """Return a result of random logits for two images of each class, to try functions of a `Result` on."""
-    classes = model.num_classes
-    logits = torch.randn(2 * classes, classes, generator=torch.Generator().manual_seed(0))
-    return _make_result(logits, torch.arange(2 * classes) % classes, model)
+def made_up_result(model: Net, task: Task) -> Result:
+    """Return a result of random logits and valid targets for a few images, to try functions of a `Result` on."""
+    count, outputs = 2 * max(2, task.num_outputs), task.num_outputs
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(count, outputs, generator=generator)
+    classes = torch.arange(count) % max(2, outputs)
+    made_up = {
+        "multiclass": classes,
+        "binary": classes,
+        "multilabel": (torch.arange(count)[:, None] + torch.arange(outputs)) % 2,
+        "regression": torch.randn(count, outputs, generator=generator),
+    }
+    labels = task.labels(made_up[task.name])
+    names = task.names(model.class_names)
+    return Result(task.outputs(logits), labels, 0.0, task.metrics(logits, labels), class_names=names, task=task.name)
 
 
-def _make_result(logits: Tensor, targets: Tensor, model: nn.Module) -> Result:
-    names: tuple[str, ...] | None = getattr(model, "class_names", None)
-    loss = float(F.cross_entropy(logits, targets))
-    names = names or tuple(map(str, range(logits.shape[1])))
-    return Result(logits.softmax(1), targets, loss, **compute_metrics(logits, targets), class_names=names)
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass over the images: the metrics so far, the loss, and how the data's classes are numbered in the model."""
+
+    metrics: EpochMetrics
+    loss: Loss
+    alignment: Alignment | None
+
+    def add(self, logits: Tensor, targets: Tensor, indices: Tensor) -> None:
+        """Add a batch, of which the first `len(indices)` images count."""
+        task, count = self.metrics.task, len(indices)
+        targets = task.check(targets if self.alignment is None else self.alignment.apply(targets, task))
+        self.metrics.update(logits, targets, indices)
+        if weight := task.count(targets[:count]):
+            numbers = logits[:count].float() if logits.dtype in (torch.half, torch.bfloat16) else logits[:count]
+            self.metrics.update_loss(check_loss_value(self.loss(numbers, targets[:count])).item(), weight)
+
+    def result(self, model: nn.Module, context: DistributedContext) -> Result:
+        """Return the result over the images of all ranks."""
+        task, loss = self.metrics.task, self.metrics.mean_loss(context)
+        logits, labels = self.metrics.gather(context)
+        names = task.names(getattr(model, "class_names", None))
+        return Result(task.outputs(logits), labels, loss, task.metrics(logits, labels), class_names=names, task=task.name)
+
+
+def _begin(
+    model: nn.Module, logits: Tensor, loader: ShardedLoader, task: Task | str | None, loss: Loss | None, name: str
+) -> _Pass:
+    if not isinstance(task, Task):
+        num_outputs = logits.shape[1]
+        task = make_task(task, loss, own=task_of(model, num_outputs).name, num_outputs=num_outputs)
+    alignment = align_classes(find_class_names(loader.loader), getattr(model, "class_names", None), task, name)
+    return _Pass(EpochMetrics(task), make_loss(task, loss), alignment)
+
+
+def _check_logits(logits: object) -> Tensor:
+    if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1]:
+        return logits
+    kind = f"a Tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    raise ArgumentError(
+        f"the model returned {kind}; evaluate needs a Tensor (n, outputs): wrap a model that returns anything else"
+    )

@@ -1,70 +1,81 @@
-"""Loss, accuracy and AUC of one pass over the images."""
+"""Metrics of the outputs of a model, by torchmetrics. Accuracies and areas are fractions."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ._distributed import DistributedContext
+
+def multiclass_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return accuracy and AUC of probabilities (n, num_classes) and labels (n,)."""
+    correct = probabilities.argmax(1) == labels
+    return {"accuracy": float(correct.double().mean()), "auc": auc(probabilities, labels)}
 
 
-def compute_metrics(logits: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return accuracy and AUC, as fractions, of logits (n, num_classes) and targets (n,)."""
-    correct = logits.argmax(1) == targets
-    return {"accuracy": float(correct.double().mean()), "auc": auc(logits.softmax(1), targets)}
-
-
-def auc(probabilities: Tensor, targets: Tensor) -> float:
-    """Return the area under the ROC curve, as a fraction.
+def auc(probabilities: Tensor, labels: Tensor) -> float:
+    """Return the area under the ROC curve.
 
     With two classes it is the area of class 1. With more it is the mean of the one-vs-rest areas of the classes present in
-    `targets`. It is nan if only one class is present.
+    `labels`. It is nan if only one class is present.
     """
     from torchmetrics.functional.classification import binary_auroc, multiclass_auroc
 
-    present, num_classes = torch.unique(targets), probabilities.shape[1]
+    present, num_classes = torch.unique(labels), probabilities.shape[1]
     if len(present) < 2:
         return math.nan
     if num_classes == 2:
-        return float(binary_auroc(probabilities[:, 1], targets))
+        return float(binary_auroc(probabilities[:, 1], labels))
     with warnings.catch_warnings():  # absent classes are left out of the mean
         warnings.filterwarnings("ignore", message="No positive samples in targets")
-        areas = multiclass_auroc(probabilities, targets, num_classes, average=None)
+        areas = multiclass_auroc(probabilities, labels, num_classes, average=None)
     return float(areas[present].mean())
 
 
-@dataclass(slots=True)
-class EpochMetrics:
-    """Accumulate logits, targets and losses over the batches of an epoch, and compute its metrics."""
+def multilabel_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the fraction of labels that are right at a threshold of 0.5, and the mean AUC; both arguments are (n, labels)."""
+    areas = multilabel_auc(probabilities, labels)
+    known = areas[~areas.isnan()]
+    accuracy = float(((probabilities > 0.5) == (labels == 1)).double().mean())
+    return {"accuracy": accuracy, "auc": float(known.mean()) if len(known) else math.nan}
 
-    logits: list[Tensor] = field(default_factory=list)
-    targets: list[Tensor] = field(default_factory=list)
-    indices: list[Tensor] = field(default_factory=list)
-    loss_sum: float = 0.0
-    weight_sum: float = 0.0
 
-    def update(self, logits: Tensor, targets: Tensor, indices: Tensor) -> None:
-        """Add the first `len(indices)` images of a batch of n: logits (n, num_classes), targets (n,), indices in the epoch."""
-        count = len(indices)
-        self.logits.append(logits.detach()[:count].float().cpu())
-        self.targets.append(targets.detach()[:count].cpu())
-        self.indices.append(indices)
+def multilabel_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the AUC of each label, (labels,); nan for a label that all images have or none has."""
+    from torchmetrics.functional.classification import binary_auroc
 
-    def update_loss(self, loss: float, weight: float) -> None:
-        """Add the mean loss of a batch; `weight` is the weight of the batch in the mean over the epoch."""
-        self.loss_sum += loss * weight
-        self.weight_sum += weight
+    both = (labels == 1).any(0) & (labels == 0).any(0)
+    areas = [
+        binary_auroc(probabilities[:, index], labels[:, index]) if both[index] else torch.tensor(math.nan)
+        for index in range(labels.shape[1])
+    ]
+    return torch.stack(areas).float()
 
-    def gather(self, context: DistributedContext) -> tuple[Tensor, Tensor]:
-        """Return logits (n, num_classes) and targets (n,) of the images of all ranks, in order."""
-        indices = torch.cat(self.indices)
-        return context.all_gather(torch.cat(self.logits), indices), context.all_gather(torch.cat(self.targets), indices)
 
-    def compute(self, context: DistributedContext) -> dict[str, float]:
-        """Return loss, accuracy and AUC over the images of all ranks."""
-        loss_sum, weight_sum = context.all_reduce(self.loss_sum, self.weight_sum)
-        return {"loss": loss_sum / weight_sum if weight_sum else math.nan, **compute_metrics(*self.gather(context))}
+def multilabel_average_precision(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the average precision of each label, (labels,); nan for a label that no image has."""
+    from torchmetrics.functional.classification import binary_average_precision
+
+    present = (labels == 1).any(0)
+    values = [
+        binary_average_precision(probabilities[:, index], labels[:, index]) if present[index] else torch.tensor(math.nan)
+        for index in range(labels.shape[1])
+    ]
+    return torch.stack(values).float()
+
+
+def regression_metrics(values: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return mean absolute error, root mean squared error and R2, the mean over the outputs; both arguments are (n, outputs).
+
+    R2 needs two images, and is nan for one.
+    """
+    from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error, r2_score
+
+    values, targets = values.double().contiguous(), targets.double().contiguous()
+    return {
+        "mae": float(mean_absolute_error(values, targets)),
+        "rmse": float(mean_squared_error(values, targets, squared=False)),
+        "r2": float(r2_score(values, targets)) if len(values) > 1 else math.nan,
+    }

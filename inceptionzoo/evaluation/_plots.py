@@ -13,17 +13,18 @@ TRAIN, VAL = "#1f77b4", "#d62728"
 
 
 def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Save a plot of loss, accuracy, AUC and learning rate against the epoch."""
+    """Save a plot of loss, accuracy, AUC and learning rate against the epoch; of RMSE and R2 for regression."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     epochs = [row["epoch"] for row in rows]
-    for axes, name in zip(figure.subplots(2, 2).flat, ("loss", "accuracy", "auc", "lr"), strict=True):
+    metrics = ("rmse", "r2") if rows and "rmse" in rows[0] else ("accuracy", "auc")
+    for axes, name in zip(figure.subplots(2, 2).flat, ("loss", *metrics, "lr"), strict=True):
         for key, label, colour in ((name, "training", TRAIN), (f"val_{name}", "validation", VAL)):
             if all(key in row for row in rows):
                 axes.plot(epochs, [row[key] for row in rows], label=label, color=colour, marker="." if len(rows) < 50 else "")
-        axes.set(xlabel="epoch", title={"lr": "learning rate", "auc": "AUC"}.get(name, name))
+        axes.set(xlabel="epoch", title={"lr": "learning rate", "auc": "AUC", "rmse": "RMSE", "r2": "R2"}.get(name, name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if name != "lr":

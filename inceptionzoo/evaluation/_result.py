@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,72 +12,98 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_number, check_path
+from ._curves import average_precision, calibration_bins, precision_recall_curve, roc_curve
+from ._metrics import multilabel_auc, multilabel_average_precision
 from ._plots import save_calibration, save_confusion, save_precision_recall, save_roc
 
+CLASSES = ("multiclass", "binary")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """The result of a model on n labelled images: `probabilities` (n, num_classes), `targets` (n,) and metrics.
+    """The result of a model on n labelled images. The tensors are on the CPU, in the order of the loader.
 
-    The tensors are on the CPU, in the order of the loader. `loss` is the mean cross entropy. Accuracies and AUC are fractions.
-    `auc` is the area under the ROC curve: of class 1 if there are two classes, otherwise the mean of the one-vs-rest areas of
-    the classes present. It is nan if only one class is present. `class_names` are "0", "1", ... if the model has none.
+    `outputs` and `targets` depend on the `task`. For "multiclass" and "binary" they are probabilities (n, num_classes), two
+    columns for one logit, and class indices (n,), the largest of soft labels. For "multilabel" they are probabilities and 0 or
+    1, each (n, labels); for "regression" they are values, each (n, outputs). `loss` is the mean over the images, by default of
+    the task's loss. `metrics` has accuracy and auc, or mae, rmse and r2 for regression; all are nan if an output is not
+    finite. `class_names` are "0", "1", ... if the model has none.
+
+    Raises:
+        ArgumentError: an attribute is read that the task does not have.
     """
 
-    probabilities: Tensor
+    outputs: Tensor
     targets: Tensor
     loss: float
-    accuracy: float
-    auc: float
+    metrics: Mapping[str, float]
     class_names: tuple[str, ...]
+    task: str = "multiclass"
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in {"loss": self.loss, **self.metrics}.items())
+        return f"Result({self.task}, {len(self.targets)} images, {self.outputs.shape[1]} columns: {numbers})"
 
     @property
-    def confusion(self) -> Tensor:
-        """Confusion matrix of image counts, (num_classes, num_classes): rows are true classes, columns are predictions."""
-        from torchmetrics.functional import confusion_matrix
+    def accuracy(self) -> float:
+        """Fraction of images whose class is right; for "multilabel", of labels, with a threshold of 0.5."""
+        return self._metric("accuracy")
 
-        classes = self.probabilities.shape[1]
-        return confusion_matrix(self.probabilities.argmax(1), self.targets, task="multiclass", num_classes=classes)
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve, as a fraction; nan if only one class is present.
+
+        With two classes it is the area of class 1, with more the mean of the one-vs-rest areas of the classes present. For
+        "multilabel" it is the mean over the labels that some images have and some have not.
+        """
+        return self._metric("auc")
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error, of "regression"."""
+        return self._metric("mae")
+
+    @property
+    def rmse(self) -> float:
+        """Root mean squared error, of "regression"."""
+        return self._metric("rmse")
+
+    @property
+    def r2(self) -> float:
+        """Coefficient of determination, of "regression": the mean over the outputs; nan for a single image."""
+        return self._metric("r2")
+
+    @property
+    def mean_average_precision(self) -> float:
+        """Mean average precision of "multilabel": the mean over the labels that an image has; nan if there is none."""
+        values = self.label_average_precision
+        return float(values[~values.isnan()].mean())
 
     @property
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes present in the targets."""
+        self._check_task("balanced_accuracy", *CLASSES)
+        if not self._is_finite:
+            return math.nan
         counts = self.confusion
         present = counts.sum(1) > 0
         return float((counts.diagonal()[present].double() / counts.sum(1)[present]).mean())
-
-    @property
-    def roc(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """ROC curves, each (false positive rate, true positive rate, threshold).
-
-        With two classes there is one curve, that of class 1; with more there is one for each class. The true positive rate is
-        nan if the class has no image, and the false positive rate is nan if no other class has one.
-        """
-        return [_roc_curve(self.probabilities[:, index], self.targets == index) for index in self._curve_classes]
-
-    @property
-    def _curve_classes(self) -> range:
-        """The classes that have a curve: class 1 if there are two classes, otherwise every class."""
-        classes = self.probabilities.shape[1]
-        return range(1, 2) if classes == 2 else range(classes)
-
-    def _check_curve_path(self, name: str, path: str | os.PathLike[str]) -> Path:
-        if math.isnan(self.auc):
-            raise ArgumentError(f"{name}: only one class is present in the targets; there is no curve to draw")
-        return check_path("path", path)
 
     @property
     def calibration_error(self) -> float:
         """Expected calibration error: mean |confidence - accuracy| of 15 bins, weighted by their images. 0 is perfect."""
         from torchmetrics.functional import calibration_error
 
-        classes = self.probabilities.shape[1]
-        return float(calibration_error(self.probabilities, self.targets, "multiclass", num_classes=classes))
+        self._check_task("calibration_error", *CLASSES)
+        if not self._is_finite:
+            return math.nan
+        classes = self.outputs.shape[1]
+        return float(calibration_error(self.outputs, self.targets, "multiclass", num_classes=classes))
 
     def sensitivity(self, specificity: float = 0.9) -> float:
         """Return the highest sensitivity (recall of class 1) at which the specificity is at least `specificity`.
 
-        Both are fractions. The result is nan if only one class is present.
+        Both are fractions. The result is nan if only one class is present, or an output is not finite.
 
         Raises:
             ArgumentError: the model does not have two classes, or `specificity` lies outside 0..1.
@@ -85,11 +111,57 @@ class Result:
         check_number("specificity", specificity)
         if specificity > 1:
             raise ArgumentError(f"specificity={specificity!r} must be a number from 0 to 1")
-        if self.probabilities.shape[1] != 2:
-            raise ArgumentError(f"sensitivity: the model has {self.probabilities.shape[1]} classes and must have two")
+        self._check_task("sensitivity", *CLASSES)
+        if self.outputs.shape[1] != 2:
+            raise ArgumentError(f"sensitivity: the model has {self.outputs.shape[1]} classes and must have two")
+        if not self._is_finite:
+            return math.nan
         ((false, true, _),) = self.roc
         sensitivities = true[false <= 1 - specificity + 1e-6]
         return float(sensitivities.max()) if len(sensitivities) else math.nan
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Probabilities (n, num_classes), with two columns for one logit, or (n, labels)."""
+        self._check_task("probabilities", *CLASSES, "multilabel")
+        return self.outputs
+
+    @property
+    def confusion(self) -> Tensor:
+        """Confusion matrix of image counts, (num_classes, num_classes): rows are true classes, columns are predictions."""
+        from torchmetrics.functional import confusion_matrix
+
+        self._check_task("confusion", *CLASSES)
+        self._check_finite("confusion")
+        classes = self.outputs.shape[1]
+        return confusion_matrix(self.outputs.argmax(1), self.targets, task="multiclass", num_classes=classes)
+
+    @property
+    def label_auc(self) -> Tensor:
+        """AUC of each label of "multilabel", (labels,); nan for a label that all images have or none has."""
+        self._check_task("label_auc", "multilabel")
+        return (
+            multilabel_auc(self.outputs, self.targets) if self._is_finite else self.outputs.new_full((self._width,), math.nan)
+        )
+
+    @property
+    def label_average_precision(self) -> Tensor:
+        """Average precision of each label of "multilabel", (labels,); nan for a label that no image has."""
+        self._check_task("label_average_precision", "multilabel")
+        if not self._is_finite:
+            return self.outputs.new_full((self._width,), math.nan)
+        return multilabel_average_precision(self.outputs, self.targets)
+
+    @property
+    def roc(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """ROC curves, each (false positive rate, true positive rate, threshold).
+
+        With two classes there is one curve, that of class 1; with more, or labels, there is one for each. The true positive
+        rate is nan if the class has no image, and the false positive rate is nan if no other class has one.
+        """
+        self._check_task("roc", *CLASSES, "multilabel")
+        self._check_finite("roc")
+        return [roc_curve(self.outputs[:, index], self._positive(index)) for index in self._curve_columns]
 
     def plot_roc(self, path: str | os.PathLike[str]) -> None:
         """Plot the ROC curves and save the image.
@@ -100,8 +172,8 @@ class Result:
         target = self._check_curve_path("plot_roc", path)
         curves = [
             (self.class_names[index], false, true, float(torch.trapezoid(true, false)))
-            for index, (false, true, _) in zip(self._curve_classes, self.roc, strict=True)
-            if true.isfinite().all()
+            for index, (false, true, _) in zip(self._curve_columns, self.roc, strict=True)
+            if true.isfinite().all() and false.isfinite().all()
         ]
         save_roc(curves, target)
 
@@ -111,37 +183,64 @@ class Result:
         Raises:
             ArgumentError: only one class is present, so that there is no curve.
         """
-        from torchmetrics.functional.classification import binary_average_precision, binary_precision_recall_curve
-
         target = self._check_curve_path("plot_precision_recall", path)
         curves = []
-        for index in self._curve_classes:
-            positive = (self.targets == index).long()
+        for index in self._curve_columns:
+            positive = self._positive(index)
             if positive.any():
-                precision, recall, _ = binary_precision_recall_curve(self.probabilities[:, index], positive)
-                area = float(binary_average_precision(self.probabilities[:, index], positive))
+                recall, precision = precision_recall_curve(self.outputs[:, index], positive)
+                area = average_precision(self.outputs[:, index], positive)
                 curves.append((self.class_names[index], recall, precision, area))
         save_precision_recall(curves, target)
 
     def plot_calibration(self, path: str | os.PathLike[str]) -> None:
-        """Plot accuracy against mean confidence for ten bins of confidence, and save the image."""
-        confidence, predictions = self.probabilities.max(1)
-        correct = (predictions == self.targets).float()
-        bin_of_image = (confidence * 10).long().clamp(max=9)
-        masks = [bin_of_image == index for index in range(10) if (bin_of_image == index).any()]
-        bins = [(float(confidence[mask].mean()), float(correct[mask].mean()), int(mask.sum())) for mask in masks]
+        """Plot accuracy against mean confidence for the 15 bins of `calibration_error`, and save the image."""
+        self._check_task("plot_calibration", *CLASSES)
+        self._check_finite("plot_calibration")
+        confidence, predictions = self.outputs.max(1)
+        bins = calibration_bins(confidence, predictions == self.targets)
         save_calibration(bins, self.calibration_error, check_path("path", path))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Plot the confusion matrix and save the image."""
         save_confusion(self.confusion, self.class_names, check_path("path", path))
 
+    @property
+    def _width(self) -> int:
+        return self.outputs.shape[1]
 
-def _roc_curve(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    from torchmetrics.functional.classification import binary_roc
+    @property
+    def _is_finite(self) -> bool:
+        return bool(self.outputs.isfinite().all())
 
-    with warnings.catch_warnings():  # an undefined rate is nan here, without a warning
-        warnings.filterwarnings("ignore", message="No (positive|negative) samples in targets")
-        false, true, thresholds = binary_roc(scores, positive.long())
-    undefined = torch.full_like(true, math.nan)
-    return undefined if positive.all() else false, true if positive.any() else undefined, thresholds
+    @property
+    def _curve_columns(self) -> range:
+        """The columns that have a curve: class 1 if there are two classes, otherwise all."""
+        return range(1, 2) if self._width == 2 and self.task in CLASSES else range(self._width)
+
+    def _positive(self, index: int) -> Tensor:
+        """Return which images have class or label `index`, (n,)."""
+        return self.targets[:, index] == 1 if self.task == "multilabel" else self.targets == index
+
+    def _metric(self, name: str) -> float:
+        if name not in self.metrics:
+            raise ArgumentError(f"{name}: a result of task={self.task!r} has {', '.join(['loss', *self.metrics])}")
+        return self.metrics[name]
+
+    def _check_task(self, name: str, *tasks: str) -> None:
+        if self.task not in tasks:
+            raise ArgumentError(f"{name} is for {' and '.join(tasks)}; the task of this result is {self.task!r}")
+
+    def _check_finite(self, name: str) -> None:
+        if not self._is_finite:
+            wrong = int((~self.outputs.isfinite()).any(1).sum())
+            raise ArgumentError(
+                f"{name}: the outputs of {wrong} of {len(self.outputs)} images are not finite; check these images"
+            )
+
+    def _check_curve_path(self, name: str, path: str | os.PathLike[str]) -> Path:
+        self._check_task(name, *CLASSES, "multilabel")
+        self._check_finite(name)
+        if math.isnan(self.auc):
+            raise ArgumentError(f"{name}: only one class is present in the targets; there is no curve to draw")
+        return check_path("path", path)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
 from ..errors import ArgumentError
-from ._batches import Batches, explain_read_errors, unpack_batch
+from ._batches import Batches, Unpack, explain_read_errors, unpack_batch
 from ._distributed import DistributedContext, seed_everything
 
 LOADER_OPTIONS = (  # the options of a DataLoader that its sharded copy keeps
@@ -25,7 +25,7 @@ LOADER_OPTIONS = (  # the options of a DataLoader that its sharded copy keeps
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One rank's part of a batch: images (n, c, h, w), targets (n,), and the images' `indices` in the epoch.
+    """One rank's part of a batch: images (n, c, h, w), targets (n, ...), and the images' `indices` in the epoch.
 
     `checksum` identifies the full batch; ranks compare it to see that they read the same batches.
 
@@ -43,14 +43,14 @@ class ShardedLoader:
     """One rank's shards of the batches of `loader`: images rank, rank + world_size, ... of each batch.
 
     Each pass iterates over `loader` once. If it is a plain DataLoader, a rank loads only its own images. From any
-    other iterable, each rank reads all images and keeps its own.
+    other iterable, each rank reads all images and keeps its own. `unpack` is that of `unpack_batch`.
 
     Raises:
         ArgumentError: the loader has a DistributedSampler, so that its batches are sharded already.
     """
 
-    def __init__(self, loader: Batches, context: DistributedContext) -> None:
-        self.loader, self.context = loader, context
+    def __init__(self, loader: Batches, context: DistributedContext, unpack: Unpack | None = None) -> None:
+        self.loader, self.context, self.unpack = loader, context, unpack
         self._local_loader: Batches = loader
         self._sampler: ShardedBatchSampler | None = None
         if context.world_size == 1:
@@ -71,7 +71,8 @@ class ShardedLoader:
     def __iter__(self) -> Iterator[Shard]:
         rank, world_size = self.context.rank, self.context.world_size
         start = 0
-        for images, targets in map(unpack_batch, explain_read_errors(self._local_loader)):
+        for batch in explain_read_errors(self._local_loader):
+            images, targets = unpack_batch(batch, self.unpack)
             if self._sampler is not None:
                 size, checksum = self._sampler.full_batches.popleft()
             else:

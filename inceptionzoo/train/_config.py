@@ -13,31 +13,32 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..errors import ArgumentError, check_choice, check_flag, check_int, check_number, check_path, check_rate
-from ..evaluation import Batches, check_loader, length_or_none
-from ..nn import Net, check_device, default_accelerator, private_torch
+from ..errors import ArgumentError, check_choice, check_flag, check_int, check_path, check_rate
+from ..evaluation import Batches, Loss, Task, Unpack, check_loader, check_unpack, length_or_none, make_task
+from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
 from ..weights import describe_model
 from ._callbacks import Callback
 from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
-from ._recipe import Loss, check_numbers, stages_up_to
+from ._recipe import check_numbers, stages_up_to
 from ._rules import check_positive
 from ._rules import rules as _rules
 from ._rules import unless_none as _unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length
 from ._state import LAST, check_state_dicts, stateful_objects
+from ._task_options import ClassWeights, check_classes, check_loss_options, resolve_monitor
 
 
 def _check_model(name: str, model: object) -> None:
     if isinstance(private_torch.uncompiled(getattr(model, "module", None)), Net):
         raise ArgumentError(f"{name} of type {type(model).__name__} wraps a model: pass its `module`; fit itself uses all GPUs")
-    if not isinstance(model, Net) or model.num_classes < 2:
+    if not isinstance(model, Net) or model.num_classes < 1:
         classes = f" with num_classes={model.num_classes}" if isinstance(model, Net) else ""
         raise ArgumentError(
-            f"{name} of type {type(model).__name__}{classes} must be a model of create_model with num_classes of at least 2; "
+            f"{name} of type {type(model).__name__}{classes} must be a model of create_model with num_classes of at least 1; "
             "see reset_classifier"
         )
     if model.fused:
@@ -52,12 +53,7 @@ def _check_val(name: str, loader: object) -> None:
 
 def _check_loss(name: str, loss: object) -> None:
     if not callable(loss):
-        raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for cross entropy")
-
-
-def _validation_column(name: str) -> str:
-    """Return the validation column of a training column: "-error" becomes "-val_error"."""
-    return f"-val_{name[1:]}" if name.startswith("-") else f"val_{name}"
+        raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for that of the task")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +68,7 @@ class FitConfig:
     train: Batches = field(metadata=_rules(check_loader, fingerprint=loader_fingerprint, key="data"))
     val: Batches | None = field(metadata=_rules(_unless_none(_check_val), fingerprint=loader_fingerprint))
     epochs: int = field(metadata=_rules(partial(check_int, minimum=1)))
+    unpack: Unpack | None = field(metadata=_rules(lambda _, unpack: check_unpack(unpack), fingerprint=loss_name, default=None))
     lr: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
     momentum: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
     weight_decay: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
@@ -83,6 +80,7 @@ class FitConfig:
     optimizer: Optimizer | None = field(metadata=_rules(_unless_none(check_optimizer), fingerprint=optimizer_fingerprint))
     scheduler: Scheduler | None = field(metadata=_rules(fingerprint=optimizer_fingerprint))
     scheduler_step: Unit = field(metadata=_rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
+    task: str | None = field(metadata=_rules(_unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
     loss: Loss | None = field(metadata=_rules(_unless_none(_check_loss), fingerprint=loss_name))
     accumulate: int = field(metadata=_rules(partial(check_int, minimum=1)))
     clip_grad_norm: float | None = field(metadata=_rules(_unless_none(check_positive), default=None))
@@ -91,11 +89,11 @@ class FitConfig:
     channels_last: bool = field(metadata=_rules(check_flag))
     ema: float | None = field(metadata=_rules(_unless_none(check_rate)))
     label_smoothing: float = field(metadata=_rules(check_rate))
-    class_weights: Tensor | None = field(metadata=_rules(fingerprint=_unless_none(Tensor.tolist)))
+    class_weights: ClassWeights | None = field(metadata=_rules(fingerprint=_unless_none(Tensor.tolist)))
     metrics: Metrics | None = field(
         metadata=_rules(_unless_none(check_metrics), fingerprint=lambda metrics: sorted(metrics or {}))
     )
-    monitor: str = field(metadata=_rules())
+    monitor: str | None = field(metadata=_rules())
     out: str | os.PathLike[str] | None = field(metadata=_rules(_unless_none(check_path), fingerprint=None))
     resume: bool | Literal["auto"] = field(
         metadata=_rules(partial(check_choice, choices=(True, False, "auto")), fingerprint=None)
@@ -112,10 +110,14 @@ class FitConfig:
         check_numbers(self.epochs, **self.recipe_options)
         check_int("freeze_epochs", self.freeze_epochs, 0, self.epochs)
         self._check_steps()
-        self._check_loss_options()
-        object.__setattr__(self, "monitor", self._resolve_monitor())
-        self._check_schedule()
-        try_metrics(self.metrics or {}, self.model)
+        task = self.resolved_task
+        weights = check_loss_options(self.class_weights, self.label_smoothing, self.loss, task)
+        object.__setattr__(self, "class_weights", weights)
+        check_classes(self.model, self.train, self.val, task)
+        monitor = resolve_monitor(self.monitor, self.metrics or {}, task, validates=self.val is not None)
+        object.__setattr__(self, "monitor", monitor)
+        self._check_schedule(monitor)
+        try_metrics(self.metrics or {}, self.model, task)
         object.__setattr__(self, "callbacks", self._resolve_callbacks())
         self._check_out()
 
@@ -123,6 +125,12 @@ class FitConfig:
     def recipe_options(self) -> dict[str, Any]:
         """The arguments of `recipe`, by name; `epochs` is not among them."""
         return {argument.name: getattr(self, argument.name) for argument in fields(self) if argument.metadata["recipe"]}
+
+    @property
+    def resolved_task(self) -> Task:
+        """The task: `task`, else that of the loss, else the model's own."""
+        model = self.model
+        return make_task(self.task, self.loss, own=model.task, num_outputs=model.num_classes)
 
     @property
     def folder(self) -> Path | None:
@@ -147,10 +155,14 @@ class FitConfig:
         first, second, third, *others = fields(self)
         arguments = [*others, first, second, third]  # the long values of model and data last, for error messages
         values = [(argument.metadata, argument.name, getattr(self, argument.name)) for argument in arguments]
+        task = self.resolved_task.name
         return {
-            rules["key"] or name: rules["fingerprint"](value)
-            for rules, name, value in values
-            if rules["fingerprint"] and (rules["default"] is ... or value != rules["default"])
+            **({} if task == default_task(self.model.num_classes) else {"task": task}),
+            **{
+                rules["key"] or name: rules["fingerprint"](value)
+                for rules, name, value in values
+                if rules["fingerprint"] and (rules["default"] is ... or value != rules["default"])
+            },
         }
 
     def _check_steps(self) -> None:
@@ -166,42 +178,16 @@ class FitConfig:
                 f"precision={self.precision!r} needs weights of torch.float32, and these are {dtype}; call model.float()"
             )
 
-    def _check_schedule(self) -> None:
+    def _check_schedule(self, monitor: str) -> None:
         if self.scheduler is None:
             if self.scheduler_step != "epoch":
                 raise ArgumentError(f"scheduler_step={self.scheduler_step!r} has no effect without a scheduler; pass one")
             return
         check_scheduler(self.scheduler, self.optimizer, self.scheduler_step)
-        metric_column(self.scheduler, self.monitor, has_val=self.val is not None)
+        metric_column(self.scheduler, monitor, has_val=self.val is not None)
         batches = length_or_none(self.train)
         steps = None if batches is None else self.epochs * -(-batches // self.accumulate)
         check_length(self.scheduler, self.scheduler_step, self.epochs, steps)
-
-    def _check_loss_options(self) -> None:
-        weights, classes = self.class_weights, self.model.num_classes
-        if self.loss is not None and (self.label_smoothing or weights is not None):
-            raise ArgumentError("label_smoothing and class_weights have no effect with a loss of your own; build them into it")
-        if weights is None:
-            return
-        if not isinstance(weights, Tensor):
-            raise ArgumentError(f"class_weights={weights!r} must be a Tensor, for example torch.ones({classes})")
-        shape = tuple(weights.shape)
-        if shape != (classes,):
-            raise ArgumentError(f"class_weights of shape {shape} must have shape ({classes},), one weight for each class")
-        for index, weight in enumerate(weights.tolist()):
-            check_number(f"class_weights of shape {shape}: number {index}", weight)
-
-    def _resolve_monitor(self) -> str:
-        """Return the column that chooses the best epoch: the validation column if there is validation data."""
-        metrics = self.metrics or {}
-        if metrics and self.val is None:
-            raise ArgumentError(f"metrics={sorted(metrics)} are computed on the validation data; pass val too")
-        names = ("loss", "accuracy", "auc", *metrics, *(f"-{name}" for name in metrics))
-        if self.val is None:
-            check_choice("monitor", self.monitor, names)
-            return self.monitor
-        check_choice("monitor", self.monitor, (*names, *map(_validation_column, names)))
-        return _validation_column(self.monitor) if self.monitor in names else self.monitor
 
     def _resolve_callbacks(self) -> tuple[Callback, ...]:
         callbacks = tuple(self.callbacks) if isinstance(self.callbacks, Iterable) else (None,)

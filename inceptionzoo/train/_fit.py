@@ -7,19 +7,18 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
-from ..evaluation import Batches, distributed_context
+from ..evaluation import Batches, Loss, Unpack, distributed_context
 from ..nn import Net, private_torch
 from ._callbacks import Callback
 from ._config import FitConfig
 from ._history import History
 from ._memory_format import kept_memory_format
 from ._metrics import Metrics
-from ._recipe import Loss
 from ._schedule import Scheduler, Unit
-from ._trainer import make_trainer
+from ._setup import make_trainer
+from ._task_options import ClassWeights
 
 
 def fit(
@@ -28,6 +27,7 @@ def fit(
     val: Batches | None = None,
     *,
     epochs: int,
+    unpack: Unpack | None = None,
     lr: float | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
@@ -39,6 +39,7 @@ def fit(
     optimizer: Optimizer | None = None,
     scheduler: Scheduler | None = None,
     scheduler_step: Unit = "epoch",
+    task: str | None = None,
     loss: Loss | None = None,
     accumulate: int = 1,
     clip_grad_norm: float | None = None,
@@ -47,9 +48,9 @@ def fit(
     channels_last: bool = True,
     ema: float | None = None,
     label_smoothing: float = 0.0,
-    class_weights: Tensor | None = None,
+    class_weights: ClassWeights | None = None,
     metrics: Metrics | None = None,
-    monitor: str = "accuracy",
+    monitor: str | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool | Literal["auto"] = "auto",
     seed: int | None = None,
@@ -68,7 +69,10 @@ def fit(
 
     Data:
 
-    - `train`, `val`: a DataLoader or another iterable of (images (n, c, h, w), targets (n,)). `val` is optional.
+    - `train`, `val`: a DataLoader or another iterable of (images (n, c, h, w), targets), with or without more behind them, or
+      of dicts with such keys as "pixel_values" and "labels". `val` is optional. If the data sets have class names, the model
+      gets those of `train`, and the targets of `val` are numbered in their order.
+    - `unpack`: function from any other batch to (images, targets). Default: none.
 
     Optimization:
 
@@ -95,10 +99,15 @@ def fit(
 
     Loss:
 
-    - `loss`: function of (logits, targets) that returns the mean over the images. By default cross entropy. The weighted
-      losses of auxiliary heads (see `with_aux`) are added.
+    - `task`: "multiclass", targets are class indices (n,) or soft labels (n, num_classes); "binary", one logit, targets (n,) or
+      (n, 1) from 0 to 1; "multilabel", targets (n, num_classes) from 0 to 1; "regression", targets (n, num_classes). By default
+      that of `loss` if it is one of torch, else the model's. It is kept with the model.
+    - `loss`: function of (logits, targets) that returns the mean over the images. By default cross entropy, binary cross
+      entropy for "binary" and "multilabel", or mean squared error. The weighted losses of auxiliary heads (see `with_aux`)
+      are added.
+      `val_loss` is the mean of the same function, but without auxiliary heads, label smoothing and class weights.
     - `label_smoothing`: of the cross entropy, 0 <= value < 1. Default 0.
-    - `class_weights`: of the cross entropy, a tensor (num_classes,). Default: equal weights.
+    - `class_weights`: of the cross entropy, num_classes numbers: a list, an array or a tensor. Default: equal weights.
 
     Memory and speed:
 
@@ -114,8 +123,9 @@ def fit(
 
     - `metrics`: further columns: a dict of names and functions, which take the `Result` of the validation data. Each is first
       called on made-up data, so that an error is raised before training.
-    - `monitor`: the column that chooses the best epoch, "accuracy" by default. It is the validation column if there is one.
-      The best value is the largest, or the smallest if the column is a loss or has a "-" before its name ("-error").
+    - `monitor`: the column that chooses the best epoch: by default "accuracy", or "loss" for regression. It is the validation
+      column if there is one. The best value is the largest, or the smallest if the column is a loss, mae or rmse, or has a "-"
+      before its name ("-error").
     - `patience_epochs`: stop after this many epochs without a better one. Default: never.
     - `out`: folder for `best.safetensors` (the model of the best epoch), `history.csv`, `history.json` and
       `last.safetensors` (the state of the training). Default: no files. All processes need the same folder.
@@ -131,8 +141,8 @@ def fit(
     Raises:
         ArgumentError: an argument lies outside its range, or `out` holds another training. The model is unchanged then.
         FileError: `last.safetensors` is damaged. The model is unchanged then.
-        TrainingError: the loss is not finite, memory has run out, or the processes read different batches. The files in
-            `out` stay as they are.
+        TrainingError: the loss or an output for `val` is not finite, memory has run out, or the processes read different
+            batches. The files in `out` stay as they are.
     """
     arguments = locals()  # the fields of FitConfig are the parameters of this function
     config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})

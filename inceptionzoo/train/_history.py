@@ -24,9 +24,9 @@ class History:
     """The record of a training: `epochs` has one row for each epoch, a dict from column to number.
 
     The columns are epoch (from 0), lr, loss, accuracy, auc and seconds (the duration of the epoch). With validation data there
-    are also val_loss, val_accuracy, val_auc, and val_NAME for each of your metrics. Accuracy and AUC are fractions. `monitor`
-    is the column that chooses the `best` row: the row with the largest value, or with the smallest if the column is a loss or
-    has a "-" before its name.
+    are also val_loss, val_accuracy, val_auc, and val_NAME for each of your metrics. Accuracy and AUC are fractions. For
+    regression there are mae, rmse and r2 instead. `monitor` is the column that chooses the `best` row: the row with the
+    largest value, or with the smallest if the column is a loss or has a "-" before its name.
     """
 
     monitor: str

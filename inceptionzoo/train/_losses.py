@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..evaluation import Loss, check_loss_value
 from ..nn import Net
-from ._recipe import Loss, freeze_batch_norm
+from ._recipe import freeze_batch_norm
 
 AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Losses(nn.Module):
-    """A model and its loss: images (n, c, h, w) and targets (n,) -> logits (n, num_classes) and a mean loss ().
+    """A model and its loss: images (n, c, h, w) and targets (n, ...) -> logits (n, num_classes) and a mean loss ().
 
     `criterion(logits, targets)` returns the mean loss; the weighted losses of auxiliary heads are added. `amp` is the
     autocast dtype (None: no autocast); under autocast the loss is computed in float32. With `counted=False` the loss and all
@@ -41,7 +42,7 @@ class Losses(nn.Module):
         return logits, loss
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return self.criterion(logits.float() if self.amp else logits, targets)
+        return check_loss_value(self.criterion(logits.float() if self.amp else logits, targets))
 
     def _run_model(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits of the model and of the auxiliary heads; use running statistics if one image is too few."""

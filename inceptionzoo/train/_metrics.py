@@ -5,35 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import ArgumentError, ZooError
-from ..evaluation import Result, made_up_result
+from ..evaluation import Result, Task, made_up_result
 from ..nn import Net
-from ._history import COLUMNS
 
 Metrics = Mapping[str, Callable[[Result], float]]
 
 
 def check_metrics(name: str, metrics: object) -> None:
-    """Check that `metrics` is a dict of names, which are no columns of the history yet, and functions.
+    """Check that `metrics` is a dict of names and functions.
 
     Raises:
         ArgumentError: it is not.
     """
     if not isinstance(metrics, Mapping) or not all(isinstance(key, str) and callable(metrics[key]) for key in metrics):
         raise ArgumentError(f"{name}={metrics!r} must be a dict of functions of a Result, such as {{'error': lambda r: ...}}")
-    if taken := sorted({f"val_{key}" for key in metrics}.intersection((*COLUMNS, "val_seconds"))):
-        raise ArgumentError(
-            f"{name}: {taken[0].removeprefix('val_')!r} is a column of the history already; choose another name"
-        )
 
 
-def try_metrics(metrics: Metrics, model: Net) -> None:
+def try_metrics(metrics: Metrics, model: Net, task: Task) -> None:
     """Compute each metric on a made-up result of the model, with every class, so that an error comes before the first epoch.
 
     Raises:
         ArgumentError: a metric raises an error, or does not return a number.
     """
     for name, metric in metrics.items():
-        compute_metric(name, metric, made_up_result(model), ArgumentError)
+        compute_metric(name, metric, made_up_result(model, task), ArgumentError)
 
 
 def compute_metric(name: str, metric: Callable[[Result], float], result: Result, error: type[ZooError]) -> float:

@@ -1,22 +1,20 @@
-"""Parts of a training: optimizer and schedule, loss, gradient scaler, frozen layers."""
+"""Parts of a training: optimizer and schedule, gradient scaler, frozen layers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..errors import check_choice, check_int, check_number
 from ..nn import AuxHead, Net, training_batch_norms
 from ..spec import Recipe
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def recipe(
@@ -85,14 +83,6 @@ def describe_optimizer(model: Net, optimizer: Optimizer) -> str:
     group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
     numbers = ", ".join(f"{key} {group[key]:.4g}" for key in ("lr", "momentum", "weight_decay") if key in group)
     return f"{name}: {type(optimizer).__name__}, {numbers}"
-
-
-def cross_entropy(model: Net, loss: Loss | None, label_smoothing: float, class_weights: Tensor | None) -> Loss:
-    """Return `loss`, or cross entropy if it is None, with the class weights on the model's device."""
-    if loss is not None:
-        return loss
-    weight = None if class_weights is None else class_weights.to(next(model.parameters()))
-    return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
 
 
 def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:

@@ -15,10 +15,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, TrainingError
-from ..evaluation import DistributedContext, EpochMetrics, Shard, ShardedLoader, check_batch
-from ..nn import training_batch_norms
+from ..evaluation import DistributedContext, EpochMetrics, Shard, ShardedLoader, Task, check_images, move_batch
+from ..nn import Net, training_batch_norms
 from ._average import MovingAverage
 from ._history import Row
+from ._image_check import describe_difference
 from ._losses import Losses
 from ._progress import Progress
 from ._schedule import Schedule
@@ -29,6 +30,7 @@ class Stepper:
     """Run optimizer steps on `accumulate` batches each, with clipping, the schedule and the average of the weights."""
 
     losses: Losses
+    task: Task
     optimizer: Optimizer
     accumulate: int
     scaler: torch.amp.GradScaler
@@ -38,18 +40,19 @@ class Stepper:
     clip_grad_norm: float | None
 
     def run_epoch(self, loader: ShardedLoader, progress: Progress) -> Row:
-        """Train on every batch once and return loss, accuracy and AUC over all of them.
+        """Train on every batch once and return the loss and the metrics of the task over all of them.
 
         Raises:
             TrainingError: a loss is not finite, memory has run out, or the ranks read different batches.
             ArgumentError: there is no batch, or a batch is not (images, targets).
         """
-        context, metrics = loader.context, EpochMetrics()
+        context, metrics = loader.context, EpochMetrics(self.task)
         module, shards = context.wrap_ddp(self.losses), map(self._to_device, loader)
         group = list(islice(shards, self.accumulate))
         context.reseed_per_rank()
         if progress.epoch == 0 and context.is_main:
             _warn_of_small_batches(self.losses.model, group)
+            _warn_of_other_images(self.losses.model, group)
         batches = 0
         while weighted := self._weigh(context, group):
             self.optimizer.zero_grad(set_to_none=True)
@@ -86,7 +89,7 @@ class Stepper:
     def _weigh(self, context: DistributedContext, group: list[Shard]) -> list[tuple[Shard, float, float]]:
         """Return each batch with its weight in the mean loss, and the factor by which its loss is multiplied.
 
-        The weight is the number of images, or the sum of their class weights. DistributedDataParallel averages the
+        The weight is the number of images that count, or the sum of their class weights. DistributedDataParallel averages the
         gradients of the ranks; the factors make the result the gradient of one large batch.
 
         Raises:
@@ -104,10 +107,10 @@ class Stepper:
         return list(zip(group, weights, factors, strict=True))
 
     def _weight(self, shard: Shard) -> float:
-        count = len(shard.indices)
-        if self.class_weights is None:
-            return count
-        return float(self.class_weights.to(shard.targets.device)[shard.targets[:count]].sum())
+        targets = shard.targets[: len(shard.indices)]
+        if self.class_weights is None or targets.is_floating_point():  # torch's cross entropy with soft labels divides by n
+            return self.task.count(targets)
+        return float(self.class_weights.to(targets.device)[targets].sum())
 
     def _run_backward(
         self,
@@ -139,15 +142,10 @@ class Stepper:
     def _to_device(self, shard: Shard) -> Shard:
         """Check a batch and move it to the device, dtype and memory format of the model."""
         model = self.losses.model
-        check_batch(shard.images, shard.targets, model.num_classes)
-        parameter = next(model.parameters())
+        check_images(shard.images, shard.targets)
+        images, targets = move_batch(shard.images, self.task.check(shard.targets), next(model.parameters()))
         memory_format = torch.channels_last if model.is_channels_last else torch.preserve_format
-        return Shard(
-            shard.images.to(parameter.device, parameter.dtype, memory_format=memory_format),
-            shard.targets.to(parameter.device),
-            shard.indices,
-            shard.checksum,
-        )
+        return Shard(images.to(memory_format=memory_format), targets, shard.indices, shard.checksum)
 
 
 def _no_sync(module: nn.Module) -> AbstractContextManager[None]:
@@ -164,6 +162,12 @@ def _warn_of_small_batches(model: nn.Module, group: list[Shard]) -> None:
             "create_model(..., norm_layer='groupnorm'), or train only the classifier with freeze_epochs=epochs",
             stacklevel=6,  # the call of fit
         )
+
+
+def _warn_of_other_images(model: Net, group: list[Shard]) -> None:
+    text = describe_difference(group[0].images, model.data) if group else None
+    if text:
+        warnings.warn(text, stacklevel=6)  # the call of fit
 
 
 def _describe_loss(value: float, shard: Shard, batch: int, progress: Progress) -> str:

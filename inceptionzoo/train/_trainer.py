@@ -13,29 +13,23 @@ import torch
 from torch import nn
 
 from ..errors import ArgumentError, TrainingError
-from ..evaluation import Batches, DistributedContext, Result, ShardedLoader, evaluate_shards, seed_everything
-from ..nn import Net, warn_if_emulated
+from ..evaluation import DistributedContext, Result, ShardedLoader, evaluate_shards
+from ..nn import Net
 from ..weights import save_weights
-from ._average import MovingAverage
 from ._config import FitConfig
 from ._history import History, Row
-from ._losses import AUTOCAST_DTYPES, Losses
 from ._metrics import compute_metric
 from ._progress import Progress, print_line
 from ._recipe import (
-    cross_entropy,
     describe_optimizer,
     freeze_backbone,
     freeze_batch_norm,
     freeze_stages,
     gradient_checkpointing,
-    make_grad_scaler,
-    recipe,
     set_rates,
     set_training_mode,
 )
-from ._schedule import Schedule, metric_column
-from ._state import LAST, State, fork_rng, loader_generators, read_state, save_state, stateful_objects
+from ._state import LAST, State, fork_rng, loader_generators, save_state, stateful_objects
 from ._step import Stepper
 
 
@@ -146,8 +140,8 @@ class Trainer:
         self.context.broadcast((*self.model.buffers(), *self.evaluated_model.buffers()))
         if self.val is not None:
             self.context.broadcast_rng(loader_generators(self.val.loader))
-            result = evaluate_shards(self.evaluated_model, self.val)
-            row |= {"val_loss": result.loss, "val_accuracy": result.accuracy, "val_auc": result.auc}
+            result = self.validate(self.val)
+            row |= {"val_loss": result.loss, **{f"val_{name}": value for name, value in result.metrics.items()}}
             row |= self.compute_metrics(result)
         row["seconds"] = time.monotonic() - start
         if self.stepper.schedule is not None:
@@ -163,6 +157,21 @@ class Trainer:
             except TrainingError as error:
                 row[f"val_{name}"], self.metric_error = math.nan, error
         return row
+
+    def validate(self, val: ShardedLoader) -> Result:
+        """Return the result of the evaluated model on the validation data, with the loss of the training.
+
+        Raises:
+            TrainingError: an output is not finite.
+        """
+        result = evaluate_shards(self.evaluated_model, val, self.stepper.task, self.config.loss, "val")
+        invalid = (~result.outputs.isfinite()).any(1).nonzero().flatten().tolist()
+        if invalid:
+            raise TrainingError(
+                f"the outputs for {len(invalid)} of {len(result.outputs)} images of val are not finite after epoch "
+                f"{len(self.history.epochs)}: images {invalid[:5]}; check these images, or use a smaller lr if they are finite"
+            )
+        return result
 
     def save(self) -> None:
         """Save the model if this epoch is the best, then the history, and the state last. Every rank waits for the files."""
@@ -187,66 +196,3 @@ class Trainer:
                 except StopIteration:
                     stops += 1
         self.stopped = bool(self.context.all_reduce(stops)[0])
-
-
-def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: Any = None) -> Trainer:
-    """Build a trainer, and restore its state if the training is resumed. `compiled` is the compiled model, if there is one.
-
-    Raises:
-        ArgumentError: the ranks have different arguments, or `out` holds another training. The model is unchanged then.
-        FileError: the state in `out` is damaged.
-    """
-    fingerprint, folder, model = config.fingerprint(), config.folder, config.model
-    if compiled is not None and model.aux:
-        raise ArgumentError("model is compiled, and torch.compile leaves out its auxiliary heads; pass the model itself")
-    context.check_same(fingerprint)
-    fingerprint["ranks"] = context.world_size
-    train = ShardedLoader(config.train, context)
-    val = None if config.val is None else ShardedLoader(config.val, context)
-    state = read_state(folder / LAST, fingerprint) if folder is not None and config.resumes else None
-    if context.is_main:
-        device = config.target_device or next(model.parameters()).device
-        warn_if_emulated(config.precision, device, stacklevel=4)  # the call of fit
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    if config.seed is not None:
-        seed_everything(config.seed)
-    model.to(device=config.target_device)
-    if config.channels_last:
-        model.to(memory_format=torch.channels_last)
-    context.broadcast((*model.parameters(), *model.buffers()))
-    _copy_class_names(model, config.train)
-    trainer = Trainer(config, fingerprint, make_stepper(config, compiled), train, val, History(config.monitor))
-    trainer.resume(state)
-    return trainer
-
-
-def make_stepper(config: FitConfig, compiled: Any) -> Stepper:
-    """Build the loss, the optimizer, the schedule, the gradient scaler and the average of a training."""
-    model, optimizer, scheduler = config.model, config.optimizer, config.scheduler
-    if optimizer is None:
-        optimizer, scheduler = recipe(model, config.epochs, **config.recipe_options)
-    criterion = cross_entropy(model, config.loss, config.label_smoothing, config.class_weights)
-    losses = Losses(model, criterion, AUTOCAST_DTYPES[config.precision], compiled)
-    losses.to(device=next(model.parameters()).device)
-    schedule = None
-    if scheduler is not None:
-        column = metric_column(scheduler, config.monitor, has_val=config.val is not None)
-        schedule = Schedule(scheduler, config.scheduler_step, column)
-    return Stepper(
-        losses,
-        optimizer,
-        config.accumulate,
-        make_grad_scaler(model, config.precision),
-        config.class_weights,
-        None if config.ema is None else MovingAverage(model, config.ema),
-        schedule,
-        config.clip_grad_norm,
-    )
-
-
-def _copy_class_names(model: Net, train: Batches) -> None:
-    """Copy the class names of the loader's data set to the model, if the model has none."""
-    classes = getattr(getattr(train, "dataset", None), "classes", None)
-    if model.class_names is None and isinstance(classes, list | tuple) and len(classes) == model.num_classes:
-        model.set_class_names([str(name) for name in classes])

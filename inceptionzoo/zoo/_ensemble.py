@@ -9,9 +9,19 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from ..errors import ArgumentError, FileError, MismatchError, check_number, check_path
-from ..evaluation import Batches, check_batch, check_loader, evaluation_mode, unpack_batch
+from ..evaluation import (
+    Batches,
+    align_classes,
+    check_images,
+    check_loader,
+    evaluation_mode,
+    find_class_names,
+    task_of,
+    unpack_batch,
+)
 from ..nn import Net, warn_of_hooks
 from ..spec import DataConfig
 from ..weights import (
@@ -32,10 +42,11 @@ LBFGS_STEPS = 100  # enough for one number per member
 
 
 class Ensemble(nn.Module):
-    """Several models with the same classes as one model. The output is the log of the mean of their probabilities.
+    """Several models with the same classes and task as one model. The output is the log of the mean of their probabilities.
 
     Shape: (n, c, h, w) -> (n, num_classes). `softmax(1)` of the output is the mean, so an ensemble works like a single model
-    in `evaluate`, `predict` and loss functions.
+    in `evaluate`, `predict` and loss functions. For the tasks "binary" and "multilabel" the sigmoid of the output is the
+    mean of the probabilities, and for "regression" the output is the mean of the values.
 
     Normalise images as `ensemble.data` says, which is the `data` of the first member. If another member uses a different
     mean and standard deviation, the ensemble renormalises the images for it.
@@ -43,8 +54,8 @@ class Ensemble(nn.Module):
     `weights` holds one number of at least 0 for each member; they are scaled to a sum of 1. By default all are equal.
 
     Raises:
-        ArgumentError: there are no members, the members differ in number of classes, class names, channels, dtype or device,
-            or the weights are invalid.
+        ArgumentError: there are no members, the members differ in number of classes, class names, task, channels, dtype or
+            device, or the weights are invalid.
     """
 
     def __init__(self, members: Iterable[Net], weights: Sequence[float] | None = None) -> None:
@@ -53,7 +64,7 @@ class Ensemble(nn.Module):
         _check_members(nets)
         first = nets[0]
         self.members, self.data, self.class_names = nn.ModuleList(nets), first.data, first.class_names
-        self.num_classes, self.in_chans = first.num_classes, first.in_chans
+        self.num_classes, self.in_chans, self.task = first.num_classes, first.in_chans, first.task
         parameter = next(first.parameters())
         self.register_buffer("weights", torch.empty(len(nets), device=parameter.device))
         self.set_weights([1.0] * len(nets) if weights is None else weights)
@@ -68,17 +79,22 @@ class Ensemble(nn.Module):
         return result
 
     def forward(self, x: Tensor) -> Tensor:
-        logs = self._logs(x)
-        weights = self.get_buffer("weights").log()[:, None, None]
-        return torch.logsumexp(logs + weights.to(logs.dtype), 0)
+        logits = self._logits(x)
+        weights = self.get_buffer("weights")[:, None, None].to(logits.dtype)
+        if self.task == "regression":
+            return (weights * logits).sum(0)
+        if self.task == "multiclass":
+            return torch.logsumexp(logits.log_softmax(2) + weights.log(), 0)
+        positive, negative = (torch.logsumexp(logsigmoid(one) + weights.log(), 0) for one in (logits, -logits))
+        return positive - negative
 
-    def _logs(self, x: Tensor) -> Tensor:
-        """Return the log probabilities of each member: (n, c, h, w) -> (members, n, num_classes)."""
-        logs = []
+    def _logits(self, x: Tensor) -> Tensor:
+        """Return the logits of each member: (n, c, h, w) -> (members, n, num_classes)."""
+        logits = []
         for index, member in enumerate(self.members):
             images = x if index == 0 else x * self.get_buffer(f"scale{index}") + self.get_buffer(f"shift{index}")
-            logs.append(member(images).log_softmax(1))
-        return torch.stack(logs)
+            logits.append(member(images))
+        return torch.stack(logits)
 
     def set_weights(self, weights: Sequence[float]) -> None:
         """Set the weight of each member in the mean. The weights are scaled to a sum of 1.
@@ -102,8 +118,10 @@ class Ensemble(nn.Module):
         Use data that no member was trained on. The loader is read once, so it may shuffle or augment.
 
         Raises:
-            ArgumentError: as `evaluate`. The weights are unchanged.
+            ArgumentError: as `evaluate`, or the task is "multilabel" or "regression". The weights are unchanged.
         """
+        if self.task not in ("multiclass", "binary"):
+            raise ArgumentError(f"fit_weights: the task of the members is {self.task!r}, and must be 'multiclass' or 'binary'")
         likelihoods = self._likelihoods(loader)
         logits = torch.zeros(len(likelihoods), dtype=torch.float64, requires_grad=True)  # their softmax gives the weights
         optimizer = torch.optim.LBFGS([logits], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe")
@@ -122,12 +140,15 @@ class Ensemble(nn.Module):
     def _likelihoods(self, loader: Batches) -> Tensor:
         """Return the probability that each member gives to the target of each image: (members, images), at least 1e-12."""
         check_loader("loader", loader)
-        parameter, parts = next(self.parameters()), []
+        parameter, parts, task = next(self.parameters()), [], task_of(self, self.num_classes)
+        alignment = align_classes(find_class_names(loader), self.class_names, task, "loader")
         with evaluation_mode(self):
             for images, targets in map(unpack_batch, loader):
-                check_batch(images, targets, self.num_classes)
-                logs = self._logs(images.to(parameter.device, parameter.dtype)).cpu()
-                parts.append(logs[:, torch.arange(len(targets)), targets.cpu()].double().exp())
+                check_images(images, targets)
+                labels = task.labels(task.check(targets if alignment is None else alignment.apply(targets, task))).cpu()
+                logits = self._logits(images.to(parameter.device, parameter.dtype)).float().cpu()
+                rows = torch.stack([task.outputs(member)[torch.arange(len(labels)), labels] for member in logits])
+                parts.append(rows.double())
         if not parts:
             raise ArgumentError("fit_weights: the loader gave no batch; check the data set and its filters")
         return torch.cat(parts, 1).clamp_min(1e-12)
@@ -206,8 +227,8 @@ def _check_members(members: Sequence[object]) -> None:
         values = [trait[name] for trait in traits]
         if any(value != values[0] for value in values):
             raise ArgumentError(f"members differ in {name}: {values}; they must be the same")
-    if nets[0].num_classes < 2:
-        raise ArgumentError(f"members of num_classes={nets[0].num_classes} have no probabilities; see reset_classifier")
+    if not nets[0].num_classes:
+        raise ArgumentError("members of num_classes=0 have no probabilities; see reset_classifier")
 
 
 def _traits(net: Net) -> dict[str, object]:
@@ -217,6 +238,7 @@ def _traits(net: Net) -> dict[str, object]:
         "num_classes": net.num_classes,
         "in_chans": net.in_chans,
         "class_names": net.class_names,
+        "task": net.task,
         "dtype": parameter.dtype,
         "device": parameter.device,
     }

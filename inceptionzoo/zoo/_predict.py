@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
-from ..evaluation import evaluation_mode
+from ..evaluation import evaluation_mode, task_of
 from ..nn import Net
 from ..spec import DataConfig
 from ._decode import MODES
@@ -37,6 +37,9 @@ def predict(
 def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch_size: int = 32) -> Prediction: ...
 def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch_size: int = 32) -> Any:
     """Return (class name, probability) for the classes of an image, the most probable first.
+
+    For a binary model of one output these are both classes, for a multilabel model all labels, each with a probability of its
+    own. A regression model gives (name, value) in the order of its outputs.
 
     - `image` is whatever `open_image` takes, for example a path, bytes, a PIL image or a NumPy array, and is read by
       `transforms(model)`. A Tensor (c, h, w) of uint8 holds pixels from 0 to 255; a floating-point Tensor is the result of
@@ -96,18 +99,10 @@ def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None,
         tensors = [_prepare(model, image).to(parameter.device, parameter.dtype) for image in chunk]
         for _, group in groupby(tensors, key=lambda tensor: tensor.shape):
             with evaluation_mode(model):
-                logits = model(torch.stack(list(group)))
-            yield from _describe_logits(model, logits, topk)
-
-
-def _describe_logits(model: Net | Ensemble, logits: Tensor, topk: int | None) -> list[Prediction]:
-    """Return (class name, probability), the most probable first, for each row of logits (n, num_classes)."""
-    probabilities = logits.float().softmax(1)
-    names = model.class_names or tuple(map(str, range(model.num_classes)))
-    order = probabilities.argsort(1, descending=True)[:, :topk]
-    values = probabilities.gather(1, order)
-    pairs = zip(order.tolist(), values.tolist(), strict=True)
-    return [[(names[index], value) for index, value in zip(*row, strict=True)] for row in pairs]
+                logits = model(torch.stack(list(group))).float()
+            task = task_of(model, logits.shape[1])
+            for row in logits:
+                yield task.answers(row, model.class_names)[:topk]
 
 
 def _prepare(model: Net | Ensemble, image: Any) -> Tensor:

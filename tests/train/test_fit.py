@@ -222,7 +222,7 @@ def test_class_names_come_from_the_data(tiny, tmp_path):
         ({"epochs": 1, "label_smoothing": 1.5}, "label_smoothing=1.5"),
         ({"epochs": 1, "class_weights": torch.ones(3)}, r"class_weights of shape (3,) must have shape (2,)"),
         ({"epochs": 1, "class_weights": torch.tensor([1.0, math.nan])}, "(2,): number 1=nan must be a finite number"),
-        ({"epochs": 1, "class_weights": [1, 2]}, "class_weights=[1, 2] must be a Tensor"),
+        ({"epochs": 1, "class_weights": {0: 1.0}}, "class_weights={0: 1.0} must be a list, an array or a Tensor of 2 numbers"),
         ({"epochs": 1, "scheduler": "cosine"}, "needs the optimizer that it steps"),
         ({"epochs": 1, "seed": 2**64}, "seed=18446744073709551616 must be an int from -9223372036854775808 to"),
         ({"epochs": 1, "device": "cuda:99"}, "device='cuda:99' is not available: torch finds"),

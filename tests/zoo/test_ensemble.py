@@ -30,6 +30,12 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(noise(12, 3, 16, 16, seed=seed), torch.arange(12) % 3) for seed in range(3)]
 
 
+def with_task(member: iz.Net, task: str) -> iz.Net:
+    other = copy.deepcopy(member)
+    other.task = task
+    return other
+
+
 @torch.no_grad()
 def mean_by_hand(members: list[iz.Net], pixels: torch.Tensor, weights: list[float]) -> torch.Tensor:
     """Return the mean of the probabilities, with pixels normalised separately for each member."""
@@ -184,6 +190,10 @@ def test_an_ensemble_beats_the_mean_of_its_members():
             "the model is on the meta device and holds no weights",
         ),
         (lambda members: iz.Ensemble([iz.create_model("wide", num_classes=0)]), "num_classes=0 have no probabilities"),
+        (
+            lambda members: iz.Ensemble([members[0], with_task(members[0], "regression")]),
+            "differ in task: .'multiclass', 'regr",
+        ),
         (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one for each member"),
         (lambda members: iz.Ensemble(members, [1, 2, -1]), "weights=-1"),
         (lambda members: iz.Ensemble(members, [0, 0, 0]), "must not all be 0"),
@@ -192,3 +202,44 @@ def test_an_ensemble_beats_the_mean_of_its_members():
 def test_refusals(members, make, text):
     with pytest.raises(iz.ArgumentError, match=text):
         make(members)
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("binary", 1), ("multilabel", 3), ("regression", 2)])
+def test_the_mean_of_each_task(members, task, outputs, tmp_path):
+    nets = members[:2]
+    for net in nets:
+        net.reset_classifier(outputs)
+        net.task = task
+    ensemble = iz.Ensemble(nets, [1, 3])
+    pixels = torch.rand(5, 3, 16, 16)
+    with torch.no_grad():
+        output = ensemble((pixels - 0.5) / 0.5)
+        parts = []
+        for net in nets:
+            mean, std = (torch.tensor(values)[:, None, None] for values in (net.data.mean, net.data.std))
+            logits = net((pixels - mean) / std)
+            parts.append(logits if task == "regression" else logits.sigmoid())
+    torch.testing.assert_close(output if task == "regression" else output.sigmoid(), parts[0] / 4 + 3 * parts[1] / 4)
+    ensemble.save(tmp_path / "e.safetensors")
+    again = iz.Ensemble.load(tmp_path / "e.safetensors")
+    targets = {"binary": torch.arange(5) % 2, "multilabel": torch.ones(5, 3), "regression": torch.ones(5, 2)}[task]
+    assert iz.evaluate(again, [(pixels, targets)]).task == task
+    assert len(iz.predict(again, pixels[0])) == (2 if task == "binary" else outputs)
+    if task == "binary":
+        assert sum(ensemble.fit_weights([(pixels, targets)])) == pytest.approx(1)
+    else:
+        with pytest.raises(iz.ArgumentError, match=f"fit_weights: the task of the members is '{task}'"):
+            ensemble.fit_weights([(pixels, targets)])
+
+
+def test_weights_are_fitted_to_classes_by_name(members):
+    """The data have the classes in another order; the weights are those of the same targets in the models' order."""
+    ensemble = iz.Ensemble(members)
+    images, targets = batches()[0]
+    expected = ensemble.fit_weights([(images, targets)])
+    for member in members:
+        member.set_class_names(["a", "b", "c"])
+    data = torch.utils.data.TensorDataset(images, (targets + 1) % 3)
+    data.classes = ["c", "a", "b"]
+    assert iz.Ensemble(members).fit_weights(torch.utils.data.DataLoader(data, 12)) == pytest.approx(expected, abs=1e-6)
+    assert max(expected) - min(expected) > 0.01

@@ -284,3 +284,41 @@ def test_crop_mode_travels_with_the_model(tmp_path, register):
     assert "saved with 'center', here 'squash'" in str(report)
     with pytest.raises(iz.ArgumentError, match="crop_mode='crop' must be one of 'center', 'squash', 'border'"):
         iz.DataConfig(crop_mode="crop")
+
+
+def own_head(classes: int, names: list[str] | None = None, task: str | None = None) -> iz.Net:
+    """Return a model whose logits for any image are 2, -1, 0.5, ..."""
+    model = iz.create_model("googlenet_cifar", num_classes=classes).eval()
+    model.head.fc.weight.data.zero_()
+    model.head.fc.bias.data.copy_(torch.tensor([2.0, -1.0, 0.5])[:classes])
+    if task is not None:
+        model.task = task
+    if names is not None:
+        model.set_class_names(names)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("names", "answer"), [(None, ["1", "0"]), (["benign", "malignant"], ["malignant", "benign"]), (["ill"], ["ill", "not ill"])]
+)
+def test_one_logit_is_answered_by_its_sigmoid(names, answer):
+    probability = torch.tensor(2.0).sigmoid().item()
+    model, image = own_head(1, names), torch.zeros(3, 32, 32)
+    assert iz.predict(model, image) == [(answer[0], pytest.approx(probability)), (answer[1], pytest.approx(1 - probability))]
+    model.head.fc.bias.data.neg_()
+    assert iz.predict(model, image, topk=1) == [(answer[1], pytest.approx(probability))]
+
+
+def test_labels_have_a_probability_each_and_values_keep_their_order():
+    image = torch.zeros(3, 32, 32)
+    labels = iz.predict(own_head(3, ["a", "b", "c"], "multilabel"), image)
+    assert [name for name, _ in labels] == ["a", "c", "b"]
+    assert [value for _, value in labels] == pytest.approx(torch.tensor([2.0, 0.5, -1.0]).sigmoid().tolist())
+    assert iz.predict(own_head(3, task="regression"), image) == [("0", 2.0), ("1", -1.0), ("2", 0.5)]
+    assert iz.predict(own_head(1, ["age"], task="regression"), image) == [("age", 2.0)]
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "a"], []], ids=str)
+def test_one_logit_has_two_names_at_most(names):
+    with pytest.raises(iz.ArgumentError, match="class_names"):
+        own_head(1, names)

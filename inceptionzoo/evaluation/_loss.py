@@ -1,0 +1,101 @@
+"""Losses: the default one of each task, the task that a loss of torch is for, and a check of what a loss returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ArgumentError
+from ..nn import check_task, default_task
+from ._task import Binary, Multilabel, Regression, Task
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Task, Binary, Multilabel, Regression)}
+REGRESSION_LOSSES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+REGRESSION_FUNCTIONS = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
+LOGIT_LOSSES = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
+LOGIT_FUNCTIONS = (F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
+
+
+def make_task(task: str | None, loss: Any, *, own: str, num_outputs: int) -> Task:
+    """Return the task of a model with `num_outputs` outputs: the one asked for, else that of the loss, else the model's own.
+
+    Raises:
+        ArgumentError: the task is not one of `TASKS`, or a model with this number of outputs cannot have it.
+    """
+    by_loss = _task_of_loss(loss, num_outputs)
+    name = check_task(by_loss or own if task is None else task, num_outputs)
+    return TASKS[name](num_outputs, task is None and by_loss is None, _ignore_index(loss) if name == "multiclass" else None)
+
+
+def _ignore_index(loss: Any) -> int | None:
+    """Return the target that torch's cross entropy leaves out; None for any other function, and for the default loss."""
+    if isinstance(loss, nn.CrossEntropyLoss):
+        return loss.ignore_index
+    options = loss.keywords if isinstance(loss, partial) else {}
+    function = loss.func if isinstance(loss, partial) else loss
+    return int(options.get("ignore_index", -100)) if function is F.cross_entropy else None
+
+
+def _task_of_loss(loss: Any, num_outputs: int) -> str | None:
+    """Return the task that a loss of torch is for; None for any other function."""
+    function = loss.func if isinstance(loss, partial) else loss
+    if isinstance(function, nn.CrossEntropyLoss) or function is F.cross_entropy:
+        return "multiclass"
+    if isinstance(function, LOGIT_LOSSES) or function in LOGIT_FUNCTIONS:
+        return "binary" if num_outputs == 1 else "multilabel"
+    if isinstance(function, REGRESSION_LOSSES) or function in REGRESSION_FUNCTIONS:
+        return "regression"
+    return None
+
+
+def task_of(model: nn.Module, num_outputs: int) -> Task:
+    """Return the task of a model: its own, or that of a plain module with this number of outputs."""
+    own = getattr(model, "task", None)
+    return make_task(None, None, own=own if own in TASKS else default_task(num_outputs), num_outputs=num_outputs)
+
+
+class ElementwiseLoss(nn.Module):
+    """A loss of torch that compares element by element. The targets get the shape and the dtype of the logits.
+
+    Without that, torch broadcasts logits (n, 1) and targets (n,) to (n, n).
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(logits, targets.reshape(logits.shape).to(logits.dtype))
+
+
+def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
+    """Return the loss of (logits, targets): the caller's, else the task's.
+
+    The default is cross entropy, binary cross entropy with logits or mean squared error. `weight` and `label_smoothing` are of
+    the cross entropy.
+    """
+    if loss is not None:
+        function = loss.func if isinstance(loss, partial) else loss
+        elementwise = isinstance(function, (*REGRESSION_LOSSES, *LOGIT_LOSSES))
+        return ElementwiseLoss(loss) if elementwise or function in (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS) else loss
+    if task.name == "multiclass":
+        return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
+    return ElementwiseLoss(nn.MSELoss() if task.name == "regression" else nn.BCEWithLogitsLoss())
+
+
+def check_loss_value(value: object) -> Tensor:
+    """Return what a loss returned. Check that it is a tensor with one number.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        what = f"a Tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ArgumentError(f"loss returned {what}; it must return a Tensor with one number, the mean over the images")
+    return value.reshape(())

@@ -1,0 +1,43 @@
+"""Compare the images of a training with the preprocessing that the model remembers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..spec import DataConfig
+
+SHARE = 0.1  # of the values that may lie outside: random erasing fills a part of an image with noise
+MARGIN = 0.05  # of the range, for interpolation that overshoots
+
+
+def describe_difference(images: Tensor, data: DataConfig) -> str | None:
+    """Return how a batch (n, c, h, w) differs from the size and the normalisation of `data`; None if it does not.
+
+    Values differ if more than `SHARE` of them lie outside what the normalisation can give, if all lie in 0..1 where it would
+    give negative numbers too, or if together they fill less than `SHARE` of its range.
+    """
+    if images.ndim != 4 or images.shape[1] != len(data.mean):
+        return None
+    differences = []
+    height, width = images.shape[2:]
+    if (height, width) != data.input_size[1:]:
+        sizes = f"{height} x {width} px", " x ".join(map(str, data.input_size[1:])) + " px"
+        size = height if height == width else (height, width)
+        differences.append(f"have {sizes[0]}, model.data says {sizes[1]}: call model.set_input_size({size}) before fit")
+    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (data.mean, data.std))
+    low, high = -mean / std, (1 - mean) / std
+    margin = MARGIN * (high - low)
+    outside = float(((images < low - margin) | (images > high + margin)).float().mean())
+    smallest, largest = float(images.min()), float(images.max())
+    is_raw = smallest >= 0 and largest <= 1 and float(low.max()) < -MARGIN
+    if outside > SHARE or is_raw or largest - smallest < SHARE * float((high - low).max()):
+        limits = (smallest, largest), (float(low.min()), float(high.max()))
+        given, expected = (f"{round(one, 2)} to {round(other, 2)}" for one, other in limits)
+        differences.append(
+            f"have values from {given}, the mean and std of model.data give {expected}: prepare them with iz.transforms(model) "
+            "or set model.data to what prepares them, with dataclasses.replace(model.data, mean=..., std=...)"
+        )
+    if not differences:
+        return None
+    return f"predict and transforms prepare images as model.data says, but the images of train {'; they '.join(differences)}"
