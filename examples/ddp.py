@@ -35,6 +35,7 @@ def main() -> None:
     train, test = Subset(digits, range(asked.images)), Subset(digits, range(1437, len(digits)))
     torch.manual_seed(0)
     model = iz.create_model(asked.model, num_classes=10)
+    model.set_input_size(32)
     batches = DataLoader(train, 32, shuffle=True, drop_last=True)
     history = iz.fit(model, batches, DataLoader(test, 60), epochs=asked.epochs, out=asked.out, resume=False)
     if int(os.environ.get("RANK", "0")) == 0:

@@ -27,7 +27,8 @@ def digits(seed: int) -> list[TensorDataset]:
     data = load_digits()
     random = torch.Generator().manual_seed(seed)
     images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 8 - 1
-    images = interpolate(images + torch.randn(images.shape, generator=random), size=32, mode="bilinear").expand(-1, 3, -1, -1)
+    noisy = (images + torch.randn(images.shape, generator=random)).clamp(-1, 1)
+    images = interpolate(noisy, size=32, mode="bilinear").expand(-1, 3, -1, -1)
     parts = random_split(TensorDataset(images, torch.tensor(data.target)), [500, 300, 997], random)
     return [TensorDataset(*part.dataset[part.indices]) for part in parts]
 

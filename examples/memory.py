@@ -29,7 +29,8 @@ def measure(model: str, size: int, batch: int, small: int, option: str) -> None:
     from inceptionzoo.bench.memory import peak
 
     net = iz.create_model(model, num_classes=2)
-    images, targets = torch.randn(batch, 3, size, size), torch.arange(batch) % 2
+    net.set_input_size(size)
+    images, targets = torch.rand(batch, 3, size, size) - 0.5, torch.arange(batch) % 2
     batches = list(zip(torch.split(images, small), torch.split(targets, small), strict=True))
     other = iz.create_model("vgg11_bn_cifar", num_classes=2)  # trained first, so that imports are not measured
     iz.fit(other, [(images[:2, :, :32, :32], targets[:2])], epochs=1)
