@@ -103,8 +103,8 @@ class Trial:
 
 def _difference(model: iz.Net, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, whole: bool) -> str:
     """Return the first key in which a model differs from its file or holds an invalid value; "" if there is none."""
-    prefix = re.compile(r"^((module|_orig_mod)\.)*((model|net|network|backbone)\.)*")
-    theirs = {prefix.sub("", key): value for key, value in tensors.items()}
+    prefix = re.compile(r"^.*?(?=(features|head|aux)\.)")  # whatever stands before a name of the model
+    theirs = {prefix.sub("", key, count=1): value for key, value in tensors.items() if isinstance(key, str)}
     for key, value in model.state_dict().items():
         counter = key.endswith("num_batches_tracked")
         wanted = theirs.get(key, torch.zeros(()) if counter else None)
@@ -167,6 +167,10 @@ def _load_all(figure: Figure, trials: list[Trial], make: Callable[[int, Random],
 def _unpickled(data: bytes) -> Reading:
     """Return what torch itself reads, without its wrappers."""
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    while inner := next((state[key] for key in ("state_dict", "model", "net") if isinstance(state.get(key), Mapping)), None):
+    names = ("state_dict", "model", "net", "x")
+    while not any(isinstance(value, Tensor) for value in state.values()):
+        inner = next((state[key] for key in names if isinstance(state.get(key), Mapping)), None)
+        if inner is None:
+            break
         state = inner
     return state, {}

@@ -48,6 +48,12 @@ CHECKPOINTS: dict[str, tuple[Any, str, list[str], list[str]]] = {
     "AveragedModel": (lambda s: under("module.", s) | {"n_averaged": torch.tensor(5)}, "", ["n_averaged"], []),
     "DataParallel of a compiled model": (lambda s: under("module._orig_mod.", s), "", [], []),
     "DataParallel of a stage": (wrapped_stage, "", [], []),
+    "DataParallel of some parts": (
+        lambda s: {f"module.{key}" if "stem" not in key else key: value for key, value in s.items()},
+        "",
+        [],
+        [],
+    ),
     "a wrapped stage in DataParallel": (
         lambda s: under("module.", wrapped_stage(s)) | {"n_averaged": torch.tensor(5)},
         "",
