@@ -151,7 +151,7 @@ def _reference(model: Backbone[Any]) -> nn.ModuleDict:
         if isinstance(model, Net):
             with torch.device("meta"):
                 reference["head"] = _reference_head(model)
-                if model.aux:
+                if isinstance(model.aux, nn.ModuleDict):
                     heads = {aux.tap: build_aux_head(aux, model) for aux in network.aux if aux.tap in model.aux}
                     reference["aux"] = nn.ModuleDict(heads)
     return reference

@@ -33,6 +33,7 @@ ONEDNN_DTYPES = {
 INFERENCE_NAMES = (FUNCTORCH, FORWARD_AD_LEVEL, GLOBAL_HOOKS, DISPATCH_MODE, VERSION)
 ONEDNN_NAMES = ONEDNN_CONVOLUTION, ONEDNN_WEIGHT  # only a torch that was built with oneDNN has these
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+COMPILED_MODULE = "_orig_mod"  # the attribute under which `torch.compile(model)` keeps the model
 MODULE_ATTRIBUTES = (*HOOKS, "_modules", "_parameters", "_buffers")
 
 
@@ -164,7 +165,7 @@ def is_functional_tensor(tensor: Tensor) -> bool:
 
 def uncompiled(model: object) -> object:
     """Return the module that `torch.compile(model)` wraps, or the model if it is not compiled."""
-    return getattr(model, "_orig_mod", model)
+    return getattr(model, COMPILED_MODULE, model)
 
 
 @cache

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import MismatchError
+from ..nn import private_torch
 from ..spec import NATIVE, Conv, Depthwise, Layout, Network, named_leaves
 from ._parts import Part
 from ._source import WeightSource
 
 # Names of modules that contain another one and add nothing to it: DataParallel, DistributedDataParallel and AveragedModel;
 # torch.compile; FSDP; activation checkpointing.
-CONTAINERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+CONTAINERS = frozenset({"module", private_torch.COMPILED_MODULE, "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 AVERAGED = frozenset({"ema", "swa", "averaged", "average"})  # words in the name of averaged weights
 BEFORE_AVERAGING = "current_model_state"  # Lightning keeps the averaged weights beside it
 

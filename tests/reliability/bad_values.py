@@ -95,7 +95,7 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
             {"model": NOT_MODELS, "source": (*NOT_PATHS, model, b"x"), "new_head": FLAGS},
         ),
         "save_weights": (
-            partial(iz.save_weights, model=model, path=path.with_name("unused")),
+            partial(iz.save_weights, model=model, path=path.with_name("unused.safetensors")),
             {
                 "model": NOT_MODELS,
                 "path": NOT_PATHS,

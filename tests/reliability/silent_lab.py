@@ -8,7 +8,6 @@ import json
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,7 @@ class Lab:
 
     def metadata_file(self, drop: str = "", state: Mapping[str, Tensor] | None = None, **changes: object) -> Path:
         """Return the path of a file of this library with changed metadata or other tensors."""
-        metadata = asdict(describe_model(self.donor, class_names=None, metrics=None)) | changes
+        metadata = json.loads(describe_model(self.donor, class_names=None, metrics=None).to_json()) | changes
         metadata.pop(drop, None)
         write_safetensors(self.folder / "metadata.safetensors", state or self.state, {MARKER: json.dumps(metadata)})
         return self.folder / "metadata.safetensors"

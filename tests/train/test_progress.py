@@ -7,7 +7,7 @@ import torch
 from helpers import noise
 
 import inceptionzoo as iz
-from inceptionzoo.evaluation import EpochMetrics, _metrics
+from inceptionzoo.evaluation import EpochMetrics, _metrics, make_task
 from inceptionzoo.train._progress import Progress, describe_row
 
 
@@ -47,10 +47,10 @@ def test_the_metrics_are_computed_once_an_epoch(tiny):
 
 
 def test_an_update_does_not_read_the_images_before_it(capfd):
-    metrics = EpochMetrics()
+    metrics = EpochMetrics(make_task(None, None, own="multiclass", num_outputs=2))
     progress = Progress(0, 1, range(2), 0.1, True, 0.0)
     metrics.update_loss(3.0, 1)
-    metrics.logits = metrics.targets = None  # an update that read them would fail
+    metrics.logits = metrics.labels = None  # an update that read them would fail
     progress.update(metrics)
     metrics.update_loss(1.0, 3)
     progress.update(metrics)

@@ -96,6 +96,6 @@ def test_invalid_exports_are_refused(tmp_path, tiny):
         iz.export_weights(tiny, tmp_path / "a.pth", layout="torchvision")
     with pytest.raises(iz.ArgumentError, match="model is a Linear"):
         iz.export_weights(torch.nn.Linear(1, 1), tmp_path / "a.pth", layout="torchvision")
-    with pytest.raises(iz.FileError, match=r"a\.bin must end in \.safetensors or in one of \.pth"):
-        iz.export_weights(iz.create_model("googlenet_cifar"), tmp_path / "a.bin", layout="pytorch-cifar")
+    with pytest.raises(iz.FileError, match=r"a\.txt must end in \.safetensors or in one of \.pth"):
+        iz.export_weights(iz.create_model("googlenet_cifar"), tmp_path / "a.txt", layout="pytorch-cifar")
     assert not list(tmp_path.iterdir())

@@ -282,7 +282,7 @@ def test_config_and_weights_must_agree(saved, tiny, register):
     with pytest.raises(iz.FileError, match=r"config\.json says 'other', model\.safetensors 'tiny'; save it again"):
         iz.create_model(f"local-dir:{saved}")
     (saved / "config.json").write_text(json.dumps(config | {"architecture": "izoo_tinny"}))
-    with pytest.raises(iz.UnknownModelError, match="unknown model 'tinny'; did you mean 'tiny'?"):
+    with pytest.raises(iz.FileError, match=r"config\.json says 'tinny', model\.safetensors 'tiny'; save it again"):
         iz.create_model(f"local-dir:{saved}")
     (saved / "config.json").unlink()
     with pytest.raises(iz.DownloadError, match=r"config\.json is missing; save_pretrained writes such a folder"):
