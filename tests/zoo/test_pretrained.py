@@ -358,7 +358,9 @@ def test_the_checksum_of_a_hub_row_is_the_hubs(host):
     """The registry has no checksums of timm's files. Their bytes must match the Hub's etag."""
     state = {key: torch.zeros(()) for key in "ab"}
     HOST.put_repo("timm/inception_v4.tf_in1k", {"model.safetensors": safetensors.torch.save(state)})
-    with pytest.raises(iz.MismatchError, match="hf-hub:timm/inception_v4.tf_in1k is for a model of 42,679,816 parameters and holds 2 values"):
+    with pytest.raises(
+        iz.MismatchError, match="hf-hub:timm/inception_v4.tf_in1k is for a model of 42,679,816 parameters and holds 2 values"
+    ):
         iz.create_model("inception_v4", pretrained=True)
     assert [request[:2] for request in host.requests] == [
         (method, f"/timm/inception_v4.tf_in1k/resolve/{revision}/model.safetensors")
