@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -61,15 +63,25 @@ def length_or_none(loader: object) -> int | None:
 
 
 def explain_read_errors(loader: Iterable[Any]) -> Iterator[Any]:
-    """Yield the batches of a loader; an error of reading a file says how to find the file."""
+    """Yield the batches of a loader; a note on an error of reading a file names the file, or says how to find it."""
     try:
         yield from loader
     except OSError as error:
+        path = _path_that_failed(error)
         error.add_note(
             "The data set could not read one of its files. If the message does not name it, read images with iz.open_image: "
             "ImageFolder(folder, iz.transforms(model), loader=iz.open_image)"
+            if path is None
+            else f"The file is {path}; replace or remove it"
         )
         raise
+
+
+def _path_that_failed(error: OSError) -> str | None:
+    """Return the path that the functions of the traceback were reading, as torchvision's ImageFolder calls it; None if none."""
+    variables = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    paths = [values["path"] for values in variables if isinstance(values.get("path"), str | os.PathLike)]
+    return os.fspath(paths[-1]) if paths else None
 
 
 def unpack_batch(batch: Any, unpack: Unpack | None = None) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 from helpers import tiny_network
@@ -9,6 +10,7 @@ from PIL import Image
 from scores import Score
 from sklearn import metrics
 from torch import nn
+from torchvision.datasets import ImageFolder
 
 import inceptionzoo as iz
 
@@ -107,6 +109,19 @@ def test_an_error_of_reading_says_how_to_find_the_file(use):
     loader = torch.utils.data.DataLoader(Truncated(), 16)
     with pytest.raises(OSError, match=r"^image file is truncated\n.*loader=iz.open_image"):
         iz.evaluate(model, loader) if use == "evaluate" else iz.fit(model, loader, epochs=1)
+
+
+def test_an_error_of_reading_names_the_file(tmp_path):
+    """ImageFolder's own loader does not name a truncated file."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(numpy.random.default_rng(0).integers(0, 256, (40, 40, 3), numpy.uint8)).save(tmp_path / label / "0.png")
+    data = (tmp_path / "b" / "0.png").read_bytes()
+    (tmp_path / "b" / "0.png").write_bytes(data[: len(data) // 2])
+    model = iz.build(tiny_network())
+    model.reset_classifier(2)
+    with pytest.raises(OSError, match=r"truncated\nThe file is .*b.0\.png; replace or remove it$"):
+        iz.evaluate(model, torch.utils.data.DataLoader(ImageFolder(tmp_path, iz.transforms(model)), 2))
 
 
 def test_sensitivity_and_calibration_by_hand():
