@@ -77,6 +77,7 @@ def peer() -> iz.Net:
     start = torchvision.models.googlenet(weights=None, aux_logits=True, num_classes=len(CLASSES), init_weights=True)
     model = iz.with_aux(iz.create_model("googlenet", num_classes=len(CLASSES)))
     iz.load_weights(model, start.state_dict())
+    model.data = iz.DataConfig(input_size=(3, 32, 32), mean=(MEAN,) * 3, std=(STD,) * 3, crop_pct=1.0)
     return model
 
 

@@ -156,7 +156,7 @@ def test_two_processes_by_torchrun(tmp_path):
 def test_architectures_learn(tmp_path, model, epochs):
     """Train a model. Without --models, examples/learn.py trains all models in the table of docs/recipes.md."""
     (line,) = run(tmp_path, "learn.py", "--models", model, "--epochs", epochs).splitlines()[2:]
-    assert line.split("|")[1].strip() == model
+    assert line.split("|")[1].strip() == f"`{model}`"
     assert float(line.split("|")[5]) > 0.5  # accuracy; chance is 0.1
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..spec import DataConfig
 
 SHARE = 0.1  # of the values that may lie outside: random erasing fills a part of an image with noise
+BYTES = 50  # a normalisation with a wider range keeps pixels of about 0 to 255
 MARGIN = 0.05  # of the range, for interpolation that overshoots
 
 
@@ -15,7 +16,7 @@ def describe_difference(images: Tensor, data: DataConfig) -> str | None:
     """Return how a batch (n, c, h, w) differs from the size and the normalisation of `data`; None if it does not.
 
     Values differ if more than `SHARE` of them lie outside what the normalisation can give, if all lie in 0..1 where it would
-    give negative numbers too, or if together they fill less than `SHARE` of its range.
+    give negative numbers too, or if all lie in -1..1 where it would keep the range of bytes.
     """
     if images.ndim != 4 or images.shape[1] != len(data.mean):
         return None
@@ -31,7 +32,8 @@ def describe_difference(images: Tensor, data: DataConfig) -> str | None:
     outside = float(((images < low - margin) | (images > high + margin)).float().mean())
     smallest, largest = float(images.min()), float(images.max())
     is_raw = smallest >= 0 and largest <= 1 and float(low.max()) < -MARGIN
-    if outside > SHARE or is_raw or largest - smallest < SHARE * float((high - low).max()):
+    is_scaled = smallest >= -1 and largest <= 1 and float((high - low).min()) > BYTES
+    if outside > SHARE or is_raw or is_scaled:
         limits = (smallest, largest), (float(low.min()), float(high.max()))
         given, expected = (f"{round(one, 2)} to {round(other, 2)}" for one, other in limits)
         differences.append(

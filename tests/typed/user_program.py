@@ -165,7 +165,15 @@ def keep(model: iz.Net, state: dict[str, Tensor], folder: Path) -> iz.Report:
 def caught(call: Callable[[], iz.Net]) -> iz.Net | str:
     try:
         return call()
-    except (iz.UnknownModelError, iz.ArgumentError, iz.SpecError, iz.InputError, iz.ImageError, iz.TrainingError) as error:
+    except (
+        iz.UnknownModelError,
+        iz.KeywordError,
+        iz.ArgumentError,
+        iz.SpecError,
+        iz.InputError,
+        iz.ImageError,
+        iz.TrainingError,
+    ) as error:
         return str(error)
     except (iz.RefusedError, iz.DownloadError, iz.FileError, iz.MismatchError, iz.WeightsError) as error:
         return str(error)
