@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..errors import SpecError, check_rate
 from ._checks import check_flags, check_kernel, check_numbers, check_one_of, check_padding, check_positive
-from ._geometry import Padding, Size, as_pair
+from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,20 @@ class Pool:
         check_kernel(self, self.kernel)
         check_padding(self, self.padding, self.kernel, self.stride)
         check_flags(self, ceil=self.ceil == "pad" or self.ceil, include_pad=self.include_pad)
-        if self.ceil == "pad" and (self.kind != "max" or self.padding == "same" or min(as_pair(self.kernel)) < self.stride):
-            raise SpecError(f"{self}: ceil='pad' needs a max pool whose kernel is at least its stride, and no padding='same'")
+        if self.ceil == "pad" and (self.kind != "max" or self.padding == "same" or not self._always_meets_the_map()):
+            raise SpecError(
+                f"{self}: ceil='pad' needs a max pool whose kernel is at least its stride and padding together, and no "
+                "padding='same'"
+            )
         symmetric = self.stride == 1 and all(side % 2 for side in as_pair(self.kernel))
         if self.padding == "same" and self.kind == "avg" and not symmetric:
             raise SpecError(f"{self}: an average with padding='same' needs stride=1 and an odd kernel; use 'half' or 'valid'")
+
+    def _always_meets_the_map(self) -> bool:
+        """Return whether no window of `ceil="pad"` lies in the padding alone, for any size of the map."""
+        extents = dilated_extent(self.kernel, self.dilation)
+        padding = half_padding(self.kernel, self.padding, self.dilation)
+        return all(extent >= self.stride + pixels for extent, pixels in zip(extents, padding, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,3 +178,13 @@ def test_same_average(include):
     sums, counts = (9 * nn.functional.avg_pool2d(pad(y), 3, 1) for y in (x, torch.ones_like(x)))
     pool = build(Pool("avg", 3, 1, "same", include_pad=include), 2)
     torch.testing.assert_close(pool(x), sums / (9 if include else counts))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, "half"), (3, 2, "valid"), (3, 3, "valid"), (2, 2, "valid"), (5, 3, "half")]
+)
+def test_padding_gives_the_output_of_the_ceil_mode(kernel, stride, padding):
+    padded, plain = (iz.build(iz.Pool("max", kernel, stride, padding, ceil=ceil), in_channels=2) for ceil in ("pad", True))
+    for height in range(3, 14):
+        x = noise(1, 2, height, 16 - height + 3)
+        assert padded(x).equal(plain(x))

@@ -18,6 +18,7 @@ KERNEL = "must be an int or a (height, width)"
 
 # expression: part of the error message, with value and constraint
 INVALID = {
+    "Pool('max', 3, 3, ceil='pad')": "needs a max pool whose kernel is at least its stride and padding together",
     "Conv(0)": f"out=0 {AT_LEAST_1}",
     "Conv(-8)": f"out=-8 {AT_LEAST_1}",
     "Conv(True)": f"out=True {AT_LEAST_1}",
