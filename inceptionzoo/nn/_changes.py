@@ -57,7 +57,8 @@ def check_unchanged(model: Net, problem: str) -> None:
 
 def warn_of_hooks(model: Net, *, stacklevel: int) -> None:
     """Warn if hooks are registered on the model, which a file does not hold. `stacklevel` is that of the caller."""
-    if hooks := [change for change in describe_changes(model) if change.kind == "hook"]:
+    named = [(name, hook_names(module)) for name, module in model.named_modules()]
+    if hooks := [_hooks(name, names) for name, names in named if names]:
         warnings.warn(f"{list_changes(hooks)}, which the file does not hold", stacklevel=stacklevel + 1)
 
 
@@ -76,7 +77,7 @@ def _changes(name: str, module: nn.Module, expected: Mapping[str, Part]) -> Iter
     if part.tensors != wanted.tensors:
         yield _other_tensors(name, part.tensors, wanted.tensors)
     elif hooks := hook_names(module):  # a pruned module has a hook too
-        yield Change(name, f"has the hooks {', '.join(hooks)}", "hook")
+        yield _hooks(name, hooks)
     for key, value in wanted.settings.items():
         if key not in own and part.settings.get(key) != value:
             yield Change(name, f"has {key}={vars(module).get(key)!r}, not {value!r}")
@@ -86,6 +87,10 @@ def _changes(name: str, module: nn.Module, expected: Mapping[str, Part]) -> Iter
     for child_name, child in own.items():
         if child_name in wanted.children:
             yield from _changes(f"{name}.{child_name}".lstrip("."), child, expected)
+
+
+def _hooks(name: str, hooks: Sequence[str]) -> Change:
+    return Change(name, f"has the hooks {', '.join(hooks)}", "hook")
 
 
 def _other_type(name: str, module: nn.Module, kind: str, wanted: str) -> Change:
