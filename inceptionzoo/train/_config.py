@@ -23,9 +23,7 @@ from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
 from ._recipe import check_numbers, stages_up_to
-from ._rules import check_positive
-from ._rules import rules as _rules
-from ._rules import unless_none as _unless_none
+from ._rules import check_positive, rules, unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length
 from ._state import LAST, check_state_dicts, stateful_objects
@@ -64,44 +62,44 @@ class FitConfig:
         ArgumentError: an argument lies outside its range, or has no effect because of another. Nothing has changed then.
     """
 
-    model: Net = field(metadata=_rules(_check_model, fingerprint=model_fingerprint))
-    train: Batches = field(metadata=_rules(check_loader, fingerprint=loader_fingerprint, key="data"))
-    val: Batches | None = field(metadata=_rules(_unless_none(_check_val), fingerprint=loader_fingerprint))
-    epochs: int = field(metadata=_rules(partial(check_int, minimum=1)))
-    unpack: Unpack | None = field(metadata=_rules(lambda _, unpack: check_unpack(unpack), fingerprint=loss_name, default=None))
-    lr: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
-    momentum: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
-    weight_decay: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
-    warmup_epochs: int = field(metadata=_rules(recipe=True))
-    layer_decay: float | None = field(metadata=_rules(fingerprint=_unless_none(float), recipe=True))
-    freeze_epochs: int = field(metadata=_rules())
-    freeze_up_to: str | None = field(metadata=_rules(default=None))
-    patience_epochs: int | None = field(metadata=_rules(_unless_none(partial(check_int, minimum=1))))
-    optimizer: Optimizer | None = field(metadata=_rules(_unless_none(check_optimizer), fingerprint=optimizer_fingerprint))
-    scheduler: Scheduler | None = field(metadata=_rules(fingerprint=optimizer_fingerprint))
-    scheduler_step: Unit = field(metadata=_rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
-    task: str | None = field(metadata=_rules(_unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
-    loss: Loss | None = field(metadata=_rules(_unless_none(_check_loss), fingerprint=loss_name))
-    accumulate: int = field(metadata=_rules(partial(check_int, minimum=1)))
-    clip_grad_norm: float | None = field(metadata=_rules(_unless_none(check_positive), default=None))
-    precision: Literal["fp32", "bf16", "fp16"] = field(metadata=_rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
-    checkpoint: bool = field(metadata=_rules(check_flag, fingerprint=None))
-    channels_last: bool = field(metadata=_rules(check_flag))
-    ema: float | None = field(metadata=_rules(_unless_none(check_rate)))
-    label_smoothing: float = field(metadata=_rules(check_rate))
-    class_weights: ClassWeights | None = field(metadata=_rules(fingerprint=_unless_none(Tensor.tolist)))
+    model: Net = field(metadata=rules(_check_model, fingerprint=model_fingerprint))
+    train: Batches = field(metadata=rules(check_loader, fingerprint=loader_fingerprint, key="data"))
+    val: Batches | None = field(metadata=rules(unless_none(_check_val), fingerprint=loader_fingerprint))
+    epochs: int = field(metadata=rules(partial(check_int, minimum=1)))
+    unpack: Unpack | None = field(metadata=rules(lambda _, unpack: check_unpack(unpack), fingerprint=loss_name, default=None))
+    lr: float | None = field(metadata=rules(fingerprint=unless_none(float), recipe=True))
+    momentum: float | None = field(metadata=rules(fingerprint=unless_none(float), recipe=True))
+    weight_decay: float | None = field(metadata=rules(fingerprint=unless_none(float), recipe=True))
+    warmup_epochs: int = field(metadata=rules(recipe=True))
+    layer_decay: float | None = field(metadata=rules(fingerprint=unless_none(float), recipe=True))
+    freeze_epochs: int = field(metadata=rules())
+    freeze_up_to: str | None = field(metadata=rules(default=None))
+    patience_epochs: int | None = field(metadata=rules(unless_none(partial(check_int, minimum=1))))
+    optimizer: Optimizer | None = field(metadata=rules(unless_none(check_optimizer), fingerprint=optimizer_fingerprint))
+    scheduler: Scheduler | None = field(metadata=rules(fingerprint=optimizer_fingerprint))
+    scheduler_step: Unit = field(metadata=rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
+    task: str | None = field(metadata=rules(unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
+    loss: Loss | None = field(metadata=rules(unless_none(_check_loss), fingerprint=loss_name))
+    accumulate: int = field(metadata=rules(partial(check_int, minimum=1)))
+    clip_grad_norm: float | None = field(metadata=rules(unless_none(check_positive), default=None))
+    precision: Literal["fp32", "bf16", "fp16"] = field(metadata=rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
+    checkpoint: bool = field(metadata=rules(check_flag, fingerprint=None))
+    channels_last: bool = field(metadata=rules(check_flag))
+    ema: float | None = field(metadata=rules(unless_none(check_rate)))
+    label_smoothing: float = field(metadata=rules(check_rate))
+    class_weights: ClassWeights | None = field(metadata=rules(fingerprint=unless_none(Tensor.tolist)))
     metrics: Metrics | None = field(
-        metadata=_rules(_unless_none(check_metrics), fingerprint=lambda metrics: sorted(metrics or {}))
+        metadata=rules(unless_none(check_metrics), fingerprint=lambda metrics: sorted(metrics or {}))
     )
-    monitor: str | None = field(metadata=_rules())
-    out: str | os.PathLike[str] | None = field(metadata=_rules(_unless_none(check_path), fingerprint=None))
+    monitor: str | None = field(metadata=rules())
+    out: str | os.PathLike[str] | None = field(metadata=rules(unless_none(check_path), fingerprint=None))
     resume: bool | Literal["auto"] = field(
-        metadata=_rules(partial(check_choice, choices=(True, False, "auto")), fingerprint=None)
+        metadata=rules(partial(check_choice, choices=(True, False, "auto")), fingerprint=None)
     )
-    seed: int | None = field(metadata=_rules(_unless_none(partial(check_int, minimum=-(2**63), maximum=2**64 - 1))))
-    device: str | torch.device | None = field(metadata=_rules(lambda _, device: check_device(device), fingerprint=None))
-    progress: bool | None = field(metadata=_rules(_unless_none(check_flag), fingerprint=None))
-    callbacks: Iterable[Callback] = field(metadata=_rules(fingerprint=None))
+    seed: int | None = field(metadata=rules(unless_none(partial(check_int, minimum=-(2**63), maximum=2**64 - 1))))
+    device: str | torch.device | None = field(metadata=rules(lambda _, device: check_device(device), fingerprint=None))
+    progress: bool | None = field(metadata=rules(unless_none(check_flag), fingerprint=None))
+    callbacks: Iterable[Callback] = field(metadata=rules(fingerprint=None))
 
     def __post_init__(self) -> None:
         for argument in fields(self):
