@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -94,9 +95,9 @@ def _image_paths(folder: Path) -> list[str]:
 
 def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None, batch_size: int) -> Iterator[Prediction]:
     """Yield the answer for each image. Consecutive images of one size run as a batch."""
-    parameter, remaining = next(model.parameters()), iter(images)
+    parameter, remaining, make_transform = next(model.parameters()), iter(images), cache(partial(transforms, model))
     while chunk := list(islice(remaining, batch_size)):
-        tensors = [_prepare(model, image).to(parameter.device, parameter.dtype) for image in chunk]
+        tensors = [_prepare(model, image, make_transform).to(parameter.device, parameter.dtype) for image in chunk]
         for _, group in groupby(tensors, key=lambda tensor: tensor.shape):
             with evaluation_mode(model):
                 logits = model(torch.stack(list(group))).float()
@@ -105,7 +106,7 @@ def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None,
                 yield task.answers(row, model.class_names)[:topk]
 
 
-def _prepare(model: Net | Ensemble, image: Any) -> Tensor:
+def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Callable[[Any], Tensor]]) -> Tensor:
     """Return the image as a Tensor (c, h, w) that is normalised as the model expects."""
     if isinstance(image, Tensor) and image.is_floating_point():
         if image.ndim != 3:
@@ -115,7 +116,7 @@ def _prepare(model: Net | Ensemble, image: Any) -> Tensor:
     if model.in_chans not in MODES:
         raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")
     picture = open_image(image, channels=model.in_chans)  # refuses before a tensor is made
-    return transforms(model)(picture)
+    return make_transform()(picture)
 
 
 def _check_range(image: Tensor, data: DataConfig) -> None:
