@@ -1,9 +1,10 @@
 """The specification of a network as plain data, its cost, variants, summary and registry entry. No torch."""
 
+from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost, Shape, layer_cost, out_channels, projection
 from ._entry import CIFAR, IMAGENET_MEAN, IMAGENET_STD, MAX_CHANNELS, NATIVE, DataConfig, Entry, Layout, Published, Recipe
 from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding, window_positions
-from ._layers import LAYERS, Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual, chain, concat
+from ._layers import LAYERS, Chain, Concat, Layer, Op, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
 from ._network_cost import (
     Indices,

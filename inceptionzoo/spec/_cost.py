@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, assert_never
 
 from ..errors import InputError, SpecError
+from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._geometry import as_pair, dilated_extent, half_padding, window_positions
-from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
+from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import Style
 
 

@@ -14,7 +14,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ArgumentError, SpecError, suggestion
-from ._layers import Act, Chain, Concat, Conv, Depthwise, Norm, Op, Pool, Residual
+from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
+from ._layers import Chain, Concat, Op, Residual
 from ._network import Aux, Head, Network, Style
 
 TYPES: dict[str, type] = {

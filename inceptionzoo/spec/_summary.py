@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost, Shape
 from ._geometry import as_pair
-from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
+from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import Network
 from ._network_cost import head_cost, network_cost, stage_costs
 from ._terminal import BOLD, DIM, paint, shade, tint

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_rate
+from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Shape
-from ._layers import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Op, Pool, Residual
+from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import ACTIVATIONS, Network
 from ._network_cost import feature_levels, stage_costs
 from ._walk import map_leaves
