@@ -5,7 +5,7 @@ Annotations are evaluated here, because torch.jit.script of a traced model needs
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class Net(Backbone[Tensor]):
     the names of the outputs, or None; a binary model of one output has two. `task` says what the outputs mean. `report` is the
     report of the last `load_weights`, or None.
     """
+
+    has_head: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -136,7 +138,7 @@ class Net(Backbone[Tensor]):
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
         """
-        self._input_check(x, self)
+        self._input_check(x, self, head=True)
         aux_logits = {}
         for name, stage in self.features.named_children():
             x = self.run_stage(stage, x)
