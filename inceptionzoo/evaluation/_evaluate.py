@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -76,16 +77,34 @@ def evaluate(
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards.
+
+    Several threads may do so at once, as those of a web server do: the last one restores.
+    """
+    with _MODES_LOCK:
+        users, modes = _MODES.get(model) or (0, [(module, module.training) for module in model.modules()])
+        _MODES[model] = users + 1, modes
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        for module, mode in modes:  # parents come before their children
-            if module.training is not mode:
-                module.train(mode)
+        with _MODES_LOCK:
+            users, modes = _MODES.pop(model)
+            if users > 1:
+                _MODES[model] = users - 1, modes
+            else:
+                _restore(modes)
+
+
+_MODES: dict[nn.Module, tuple[int, list[tuple[nn.Module, bool]]]] = {}  # of the models in use: threads, and modes before
+_MODES_LOCK = Lock()
+
+
+def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:  # parents come before their children
+        if module.training is not mode:
+            module.train(mode)
 
 
 def evaluate_shards(
