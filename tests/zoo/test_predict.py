@@ -322,3 +322,31 @@ def test_labels_have_a_probability_each_and_values_keep_their_order():
 def test_one_logit_has_two_names_at_most(names):
     with pytest.raises(iz.ArgumentError, match="class_names"):
         own_head(1, names)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_the_names_of_other_classes_are_forgotten(classes, tmp_path):
+    """A new head has new classes, also if the caller puts it there without `reset_classifier`."""
+    model, image = own_head(3, ["a", "b", "c"]), torch.zeros(3, 32, 32)
+    model.head.fc = torch.nn.Linear(model.head.fc.in_features, classes)
+    assert model.class_names is None
+    assert sorted(name for name, _ in iz.predict(model, image)) == [str(index) for index in range(max(classes, 2))]
+    result = iz.evaluate(model, [(image[None], torch.zeros(1).long())])
+    assert result.class_names == tuple(str(index) for index in range(max(classes, 2)))
+    model.head.fc = torch.nn.Linear(model.head.fc.in_features, 3)
+    assert model.class_names == ("a", "b", "c")
+
+
+def test_two_names_of_one_output_are_those_of_a_binary_model():
+    model = own_head(1, ["benign", "malignant"])
+    for task in ("regression", "multilabel"):
+        model.task = task
+        assert [name for name, _ in iz.predict(model, torch.zeros(3, 32, 32))] == ["0"]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], "ab", {"b": 1, "a": 0}], ids=str)
+def test_names_that_are_assigned_are_checked(names):
+    model = own_head(2, ["x", "y"])
+    with pytest.raises(iz.ArgumentError, match="class_names=.* must be 2 different strings"):
+        model.class_names = names
+    assert model.class_names == ("x", "y")
