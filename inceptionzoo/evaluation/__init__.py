@@ -5,7 +5,8 @@ from ._classes import align_classes, check_number_of_classes, find_class_names
 from ._distributed import DistributedContext, distributed_context, seed_everything
 from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
-from ._loss import Loss, check_loss_value, make_loss, make_task, task_of
+from ._image_check import describe_difference
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of
 from ._plots import save_curves
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
@@ -24,9 +25,11 @@ __all__ = [
     "align_classes",
     "check_images",
     "check_loader",
+    "check_logits",
     "check_loss_value",
     "check_number_of_classes",
     "check_unpack",
+    "describe_difference",
     "distributed_context",
     "evaluate",
     "evaluate_shards",

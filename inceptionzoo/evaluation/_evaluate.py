@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_choice
 from ..nn import TASKS, Net, check_device, check_task
+from ..spec import DataConfig
 from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, move_batch
 from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
-from ._loss import Loss, check_loss_value, make_loss, make_task, task_of
+from ._image_check import describe_difference
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of
 from ._result import Result
 from ._sharding import ShardedLoader
 from ._task import Task
@@ -72,7 +75,7 @@ def evaluate(
         model.to(target_device)
     if isinstance(loss, nn.Module):
         loss.to(next(model.parameters()).device)
-    return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss)
+    return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss, stacklevel=3)
 
 
 @contextmanager
@@ -108,16 +111,26 @@ def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
 
 
 def evaluate_shards(
-    model: nn.Module, loader: ShardedLoader, task: Task | str | None = None, loss: Loss | None = None, name: str = "loader"
+    model: nn.Module,
+    loader: ShardedLoader,
+    task: Task | str | None = None,
+    loss: Loss | None = None,
+    name: str = "loader",
+    stacklevel: int | None = None,
 ) -> Result:
-    """Return the result of the model on the images of all ranks; `name` is that of the loader in messages."""
+    """Return the result of the model on the images of all ranks; `name` is that of the loader in messages.
+
+    With `stacklevel`, warn if the images have another range than `model.data` says.
+    """
     parameter, current = next(model.parameters()), None
     with evaluation_mode(model):
         for shard in loader:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
-            logits = _check_logits(model(images))
+            logits = _as_logits(model(images))
             if current is None:
+                if stacklevel is not None:
+                    _warn_of_other_images(model, shard.images, name, stacklevel + 1)
                 current = _begin(model, logits, loader, task, loss, name)
             current.add(logits, targets, shard.indices)
     if current is None:
@@ -173,11 +186,19 @@ def _begin(
     if not isinstance(task, Task):
         num_outputs = logits.shape[1]
         task = make_task(task, loss, own=task_of(model, num_outputs).name, num_outputs=num_outputs)
+    check_logits(model, task)
     alignment = align_classes(find_class_names(loader.loader), getattr(model, "class_names", None), task, name)
     return _Pass(EpochMetrics(task), make_loss(task, loss), alignment)
 
 
-def _check_logits(logits: object) -> Tensor:
+def _warn_of_other_images(model: nn.Module, images: Tensor, name: str, stacklevel: int) -> None:
+    data = getattr(model, "data", None)
+    text = describe_difference(images, data, name, compare_sizes=False) if isinstance(data, DataConfig) else None
+    if text:
+        warnings.warn(text, stacklevel=stacklevel)
+
+
+def _as_logits(logits: object) -> Tensor:
     if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1]:
         return logits
     kind = f"a Tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"

@@ -15,11 +15,19 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, TrainingError
-from ..evaluation import DistributedContext, EpochMetrics, Shard, ShardedLoader, Task, check_images, move_batch
+from ..evaluation import (
+    DistributedContext,
+    EpochMetrics,
+    Shard,
+    ShardedLoader,
+    Task,
+    check_images,
+    describe_difference,
+    move_batch,
+)
 from ..nn import Net, training_batch_norms
 from ._average import MovingAverage
 from ._history import Row
-from ._image_check import describe_difference
 from ._losses import Losses
 from ._progress import Progress
 from ._schedule import Schedule
@@ -165,7 +173,7 @@ def _warn_of_small_batches(model: nn.Module, group: list[Shard]) -> None:
 
 
 def _warn_of_other_images(model: Net, group: list[Shard]) -> None:
-    text = describe_difference(group[0].images, model.data) if group else None
+    text = describe_difference(group[0].images, model.data, "train", compare_sizes=True) if group else None
     if text:
         warnings.warn(text, stacklevel=6)  # the call of fit
 

@@ -164,7 +164,9 @@ class Trainer:
         Raises:
             TrainingError: an output is not finite.
         """
-        result = evaluate_shards(self.evaluated_model, val, self.stepper.task, self.config.loss, "val")
+        result = evaluate_shards(
+            self.evaluated_model, val, self.stepper.task, self.config.loss, "val", None if self.history.epochs else 5
+        )
         invalid = (~result.outputs.isfinite()).any(1).nonzero().flatten().tolist()
         if invalid:
             raise TrainingError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
-from ..evaluation import evaluation_mode, task_of
+from ..evaluation import check_logits, evaluation_mode, task_of
 from ..nn import Net
 from ..spec import DataConfig
 from ._decode import MODES
@@ -102,6 +102,7 @@ def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None,
             with evaluation_mode(model):
                 logits = model(torch.stack(list(group))).float()
             task = task_of(model, logits.shape[1])
+            check_logits(model, task)
             for row in logits:
                 yield task.answers(row, model.class_names)[:topk]
 
