@@ -164,9 +164,8 @@ class Trainer:
         Raises:
             TrainingError: an output is not finite.
         """
-        result = evaluate_shards(
-            self.evaluated_model, val, self.stepper.task, self.config.loss, "val", None if self.history.epochs else 5
-        )
+        stacklevel = None if self.history.epochs else 6  # warn of the images once, at the call of fit
+        result = evaluate_shards(self.evaluated_model, val, self.stepper.task, self.config.loss, "val", stacklevel)
         invalid = (~result.outputs.isfinite()).any(1).nonzero().flatten().tolist()
         if invalid:
             raise TrainingError(
