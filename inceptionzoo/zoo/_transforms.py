@@ -91,7 +91,7 @@ def _check_options(options: dict[str, Any], *, training: bool, channels: int) ->
         raise ArgumentError(f"transforms: crop_pct={options['crop_pct']!r} must be a number above 0")
     try:
         if options.get("interpolation", "random") != "random":
-            str_to_interp_mode(options["interpolation"])
+            str_to_interp_mode(options["interpolation"])  # type: ignore[no-untyped-call]
     except KeyError as error:
         raise ArgumentError(f"transforms: interpolation={options['interpolation']!r} is not one of timm's") from error
     for name in ("auto_augment", "grayscale_prob"):
