@@ -65,8 +65,7 @@ class Ensemble(nn.Module):
         check_members(nets)
         warn_of_other_preprocessing(nets)
         first = nets[0]
-        self.members, self.data, self.class_names = nn.ModuleList(nets), first.data, first.class_names
-        self.num_classes, self.in_chans, self.task = first.num_classes, first.in_chans, first.task
+        self.members, self.data, self.in_chans = nn.ModuleList(nets), first.data, first.in_chans
         parameter = next(first.parameters())
         self.register_buffer("weights", torch.empty(len(nets), device=parameter.device))
         self.set_weights([1.0] * len(nets) if weights is None else weights)
@@ -74,6 +73,33 @@ class Ensemble(nn.Module):
             scale, shift = renormalisation(first.data, net.data)
             self.register_buffer(f"scale{index}", scale.to(parameter), persistent=False)
             self.register_buffer(f"shift{index}", shift.to(parameter), persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of outputs of each member."""
+        return self._first.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the outputs of the first member, or None."""
+        return self._first.class_names
+
+    @class_names.setter
+    def class_names(self, names: tuple[str, ...] | list[str] | None) -> None:
+        for member in self.members:
+            assert isinstance(member, Net)
+            member.class_names = names
+
+    @property
+    def task(self) -> str:
+        """Task of the first member."""
+        return self._first.task
+
+    @property
+    def _first(self) -> Net:
+        first = self.members[0]
+        assert isinstance(first, Net)
+        return first
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `forward(x)`."""

@@ -244,6 +244,19 @@ def test_the_mean_of_each_task(members, task, outputs, tmp_path):
             ensemble.fit_weights([(pixels, targets)])
 
 
+def test_an_ensemble_follows_changes_of_its_members(members):
+    ensemble, image = iz.Ensemble(members), torch.zeros(3, 16, 16)
+    ensemble.class_names = ["a", "b", "c"]
+    assert [member.class_names for member in members] == [("a", "b", "c")] * 3
+    for member in members:
+        member.reset_classifier(1)
+        member.task = "regression"
+    assert (ensemble.num_classes, ensemble.class_names, ensemble.task) == (1, None, "regression")
+    ((name, value),) = iz.predict(ensemble, image)
+    with torch.no_grad():
+        assert (name, value) == ("0", pytest.approx(float(ensemble(image[None])), abs=1e-6))
+
+
 def test_weights_are_fitted_to_classes_by_name(members):
     """The data have the classes in another order; the weights are those of the same targets in the models' order."""
     ensemble = iz.Ensemble(members)
