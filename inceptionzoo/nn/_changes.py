@@ -121,14 +121,19 @@ def _other_tensors(name: str, found: Mapping[str, tuple[Any, ...]], wanted: Mapp
 def _methods(name: str, module: nn.Module) -> Iterator[Change]:
     """Yield the methods that were replaced on this instance, or for a model by its class."""
     for key, value in vars(module).items():
-        is_method = key[0] != "_" and callable(value) and callable(getattr(type(module), key, None))
-        if is_method and not isinstance(value, nn.Module):
+        original = getattr(type(module), key, None)
+        if callable(value) and callable(original) and not isinstance(value, nn.Module) and not _is_own(value, original, module):
             yield Change(name, f"has a {key} of its own", "method")
     if isinstance(module, Backbone):
         base = FeatureNet if isinstance(module, FeatureNet) else Net
         for key in METHODS:
             if getattr(type(module), key, None) is not getattr(base, key, None):
                 yield Change(name, f"is of type {type(module).__name__}, which has a {key} of its own")
+
+
+def _is_own(value: object, original: object, module: nn.Module) -> bool:
+    """Return whether an attribute is the bound method of the class, which accelerate leaves on a model that it unwraps."""
+    return getattr(value, "__func__", None) is original and getattr(value, "__self__", None) is module
 
 
 def _other_children(name: str, found: Sequence[str], wanted: Sequence[str]) -> Iterator[Change]:

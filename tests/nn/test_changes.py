@@ -139,7 +139,11 @@ CHANGES = {
         replace("head.fc.weight", lambda: nn.Parameter(torch.ones(3, 8).as_subclass(Quantized))),
         "head.fc has weight of shape (3, 8, 'Quantized'), not (3, 8)",
     ),
-    "a method": (lambda model: replace("head.forward", model.head.forward)(model), "head has a forward of its own"),
+    "a method": (lambda model: setattr(model.head, "forward", model.head.fc.forward), "head has a forward of its own"),
+    "a hidden method": (
+        lambda model: setattr(model.features.stem.conv, "_conv_forward", model.features.stem.conv._conv_forward.__func__),
+        "features.stem.conv has a _conv_forward of its own",
+    ),
     "a subclass": (replace("__class__", Louder), "the model is of type Louder, which has a forward of its own"),
 }
 
@@ -171,6 +175,16 @@ def test_a_changed_model_is_not_exported(tmp_path):
         iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
     prune.remove(model.head.fc, "weight")
     iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
+
+
+def test_a_method_that_is_bound_to_its_module_is_no_change(tiny, tmp_path):
+    """accelerate leaves `forward` so when it unwraps a model."""
+    tiny.forward = tiny.forward
+    assert changes(tiny) == []
+    iz.save_weights(tiny, tmp_path / "file.safetensors")
+    x = noise(2, 3, 8, 8)
+    with torch.no_grad():
+        assert iz.fuse(tiny.eval())(x).sub(tiny(x)).abs().max() < 1e-4
 
 
 def test_several_changes_are_listed(tiny, tmp_path):
