@@ -70,7 +70,7 @@ def check_unchanged(model: Net, problem: str) -> None:
         raise ArgumentError(f"{problem}: {list_changes(changes)}; its name and arguments build no such model. {remedy}")
 
 
-def warn_of_hooks(model: Net, *, stacklevel: int) -> None:
+def warn_of_hooks(model: nn.Module, *, stacklevel: int) -> None:
     """Warn if hooks are registered on the model, which a file does not hold. `stacklevel` is that of the caller."""
     named = [(name, hook_names(module)) for name, module in model.named_modules()]
     if hooks := [_hooks(name, names) for name, names in named if names]:

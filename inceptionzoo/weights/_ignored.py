@@ -7,7 +7,7 @@ imported, called or filled with the file's values.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +52,7 @@ class UntypedMapping:
         return {}
 
 
+_CLASSES: list[Callable[..., Any] | tuple[Callable[..., Any], str]]
 _CLASSES = [(type(name.rpartition(".")[2].replace("_reconstruct", "ndarray"), (Ignored,), {}), name) for name in NAMES]
 _CLASSES += [(type(name.rpartition(".")[2], (UntypedMapping,), {}), name) for name in MAPPINGS]
 

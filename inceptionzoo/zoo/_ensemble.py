@@ -22,7 +22,7 @@ from ..evaluation import (
     task_of,
     unpack_batch,
 )
-from ..nn import Net, require_net, warn_of_hooks
+from ..nn import Net, warn_of_hooks
 from ..weights import (
     MARKER,
     ModelMetadata,
