@@ -89,7 +89,7 @@ def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]
 
 def has_pre_hooks(module: nn.Module) -> bool:
     """Return whether the module has forward pre-hooks, which can change its inputs."""
-    return bool(module._forward_pre_hooks)
+    return bool(getattr(module, "_forward_pre_hooks", ()))
 
 
 def is_patched(module: nn.Module) -> bool:
