@@ -72,7 +72,7 @@ class InputCheck:
 
     def _check_dtype(self, x: Tensor, model: nn.Module) -> None:
         """Check that the images have the dtype of the first convolution, unless something of the user's own may change it."""
-        first = next((part for part in model.modules() if not list(part.children())), model)
+        first = _first_leaf(model)
         if not isinstance(first, nn.Conv2d) or type(first) not in CONVOLUTIONS or x.dtype == first.weight.dtype:
             return
         if torch.is_autocast_enabled(x.device.type) or any(map(private_torch.is_hooked, model.modules())):
@@ -89,3 +89,9 @@ class InputCheck:
                 f"one image of {height}x{width} px gives batch normalisation a single value per channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger images, or model.eval()"
             )
+
+
+def _first_leaf(module: nn.Module) -> nn.Module:
+    while (child := next(module.children(), None)) is not None:
+        module = child
+    return module
