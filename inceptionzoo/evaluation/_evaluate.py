@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from ._batches import Batches, Unpack, check_images, check_loader, check_unpack,
 from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
-from ._loss import Loss, check_loss_value, make_loss, make_task, task_of
+from ._loss import Loss, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._own_loss import check_loss, weights_of_classes
 from ._result import Result
 from ._sharding import ShardedLoader
 from ._task import Task
@@ -61,17 +63,24 @@ def evaluate(
     check_unpack(unpack)
     if task is not None:
         check_choice("task", task, TASKS)
-        num_classes = getattr(model, "num_classes", None)
+        num_classes = getattr(_unwrapped(model), "num_classes", None)
         if isinstance(num_classes, int):  # that of a plain module is known from its first output
             check_task(task, num_classes)
-    if loss is not None and not callable(loss):
-        raise ArgumentError(f"loss={loss!r} must be a function of (logits, targets), or None for that of the task")
+    if loss is not None:
+        check_loss("loss", loss)
     target_device = check_device(device)
     if target_device is not None:
         model.to(target_device)
     if isinstance(loss, nn.Module):
         loss.to(next(model.parameters()).device)
     return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside DataParallel, DistributedDataParallel or AveragedModel: it has the task and the class names."""
+    while not hasattr(model, "class_names") and isinstance(inner := getattr(model, "module", None), nn.Module):
+        model = inner
+    return model
 
 
 @contextmanager
@@ -89,12 +98,21 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def evaluate_shards(
-    model: nn.Module, loader: ShardedLoader, task: Task | str | None = None, loss: Loss | None = None, name: str = "loader"
+    model: nn.Module,
+    loader: ShardedLoader,
+    task: Task | str | None = None,
+    loss: Loss | None = None,
+    name: str = "loader",
+    *,
+    batches: int | None = None,
 ) -> Result:
-    """Return the result of the model on the images of all ranks; `name` is that of the loader in messages."""
+    """Return the result of the model on the images of all ranks; `name` is that of the loader in messages.
+
+    With `batches` only this number of batches is read.
+    """
     parameter, current = next(model.parameters()), None
     with evaluation_mode(model):
-        for shard in loader:
+        for shard in islice(loader, batches):
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
             logits = _check_logits(model(images))
@@ -130,13 +148,14 @@ class _Pass:
     metrics: EpochMetrics
     loss: Loss
     alignment: Alignment | None
+    class_weights: Tensor | None
 
     def add(self, logits: Tensor, targets: Tensor, indices: Tensor) -> None:
         """Add a batch, of which the first `len(indices)` images count."""
         task, count = self.metrics.task, len(indices)
         targets = task.check(targets if self.alignment is None else self.alignment.apply(targets, task))
         self.metrics.update(logits, targets, indices)
-        if weight := task.count(targets[:count]):
+        if weight := weight_in_mean(task, self.class_weights, targets[:count]):
             numbers = logits[:count].float() if logits.dtype in (torch.half, torch.bfloat16) else logits[:count]
             self.metrics.update_loss(check_loss_value(self.loss(numbers, targets[:count])).item(), weight)
 
@@ -144,7 +163,7 @@ class _Pass:
         """Return the result over the images of all ranks."""
         task, loss = self.metrics.task, self.metrics.mean_loss(context)
         logits, labels = self.metrics.gather(context)
-        names = task.names(getattr(model, "class_names", None))
+        names = task.names(getattr(_unwrapped(model), "class_names", None))
         return Result(task.outputs(logits), labels, loss, task.metrics(logits, labels), class_names=names, task=task.name)
 
 
@@ -153,9 +172,10 @@ def _begin(
 ) -> _Pass:
     if not isinstance(task, Task):
         num_outputs = logits.shape[1]
-        task = make_task(task, loss, own=task_of(model, num_outputs).name, num_outputs=num_outputs)
-    alignment = align_classes(find_class_names(loader.loader), getattr(model, "class_names", None), task, name)
-    return _Pass(EpochMetrics(task), make_loss(task, loss), alignment)
+        task = make_task(task, loss, own=task_of(_unwrapped(model), num_outputs).name, num_outputs=num_outputs)
+    class_names = getattr(_unwrapped(model), "class_names", None)
+    alignment = align_classes(find_class_names(loader.loader), class_names, task, name)
+    return _Pass(EpochMetrics(task), make_loss(task, loss), alignment, weights_of_classes(loss))
 
 
 def _check_logits(logits: object) -> Tensor:

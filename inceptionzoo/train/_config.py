@@ -14,7 +14,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_path, check_rate
-from ..evaluation import Batches, Loss, Task, Unpack, check_loader, check_unpack, length_or_none, make_task
+from ..evaluation import (
+    Batches,
+    Loss,
+    Task,
+    Unpack,
+    check_loader,
+    check_loss,
+    check_unpack,
+    length_or_none,
+    make_task,
+    reads_once,
+)
 from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
 from ..weights import describe_model
 from ._callbacks import Callback
@@ -49,11 +60,6 @@ def _check_val(name: str, loader: object) -> None:
         raise ArgumentError(f"{name} has no batch; pass validation data, or None")
 
 
-def _check_loss(name: str, loss: object) -> None:
-    if not callable(loss):
-        raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for that of the task")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitConfig:
     """The validated arguments of `fit`: one field for each of its parameters, documented there.
@@ -79,7 +85,7 @@ class FitConfig:
     scheduler: Scheduler | None = field(metadata=rules(fingerprint=optimizer_fingerprint))
     scheduler_step: Unit = field(metadata=rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
     task: str | None = field(metadata=rules(unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
-    loss: Loss | None = field(metadata=rules(unless_none(_check_loss), fingerprint=loss_name))
+    loss: Loss | None = field(metadata=rules(unless_none(check_loss), fingerprint=loss_name))
     accumulate: int = field(metadata=rules(partial(check_int, minimum=1)))
     clip_grad_norm: float | None = field(metadata=rules(unless_none(check_positive), default=None))
     precision: Literal["fp32", "bf16", "fp16"] = field(metadata=rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
@@ -107,6 +113,7 @@ class FitConfig:
                 check(argument.name, getattr(self, argument.name))
         check_numbers(self.epochs, **self.recipe_options)
         check_int("freeze_epochs", self.freeze_epochs, 0, self.epochs)
+        self._check_passes()
         self._check_steps()
         task = self.resolved_task
         weights = check_loss_options(self.class_weights, self.label_smoothing, self.loss, task)
@@ -163,6 +170,14 @@ class FitConfig:
             },
         }
 
+    def _check_passes(self) -> None:
+        for name, loader in (("train", self.train), ("val", self.val)):
+            if self.epochs > 1 and reads_once(loader):
+                raise ArgumentError(
+                    f"{name} is a {type(loader).__name__}, which can be read only once, and epochs={self.epochs}; pass a "
+                    "DataLoader or a list"
+                )
+
     def _check_steps(self) -> None:
         if self.optimizer is not None:
             for name, value in self.recipe_options.items():
@@ -210,4 +225,4 @@ class FitConfig:
             raise ArgumentError(
                 "train has persistent_workers=True, whose random state is not saved; pass a loader without them"
             )
-        check_state_dicts(stateful_objects(self.optimizer, self.scheduler, self.train))
+        check_state_dicts(stateful_objects(self.optimizer, self.scheduler, self.train, self.loss))

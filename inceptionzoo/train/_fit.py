@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch.optim import Optimizer
 
+from ..errors import ArgumentError
 from ..evaluation import Batches, Loss, Unpack, distributed_context
 from ..nn import Net, private_torch
 from ._callbacks import Callback
@@ -147,6 +148,12 @@ def fit(
     arguments = locals()  # the fields of FitConfig are the parameters of this function
     config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})
     with distributed_context() as context, kept_memory_format(config.model):
+        task, class_names = config.model.task, config.model.class_names
         trainer = make_trainer(config, context, compiled=None if config.model is model else model)
-        trainer.run()
+        try:
+            trainer.run()
+        except ArgumentError:
+            if not trainer.history.epochs:  # a batch does not fit the task: nothing was trained
+                config.model.task, config.model.class_names = task, class_names
+            raise
     return trainer.history

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, FileError
@@ -49,11 +49,15 @@ def check_state_dicts(objects: Mapping[str, Any]) -> None:
 
 
 def stateful_objects(
-    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loader: Iterable[Any]
+    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loader: Iterable[Any], loss: object
 ) -> dict[str, Any]:
-    """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none."""
+    """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none.
+
+    A loss has one if it is a module with parameters or buffers.
+    """
+    stateful_loss = loss if isinstance(loss, nn.Module) and loss.state_dict() else None
     stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
-    objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader}
+    objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader, "loss": stateful_loss}
     return {name: owner for name, owner in objects.items() if owner is not None}
 
 
@@ -112,6 +116,8 @@ class State:
     def restore(self, objects: Mapping[str, Any], loader: Iterable[Any], device: torch.device) -> None:
         """Load the state dicts of the objects, and set all random generators."""
         for name, owner in objects.items():
+            if name == "loss" and name not in self.header["states"]:
+                continue  # version 0.1 did not save it
             owner.load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
         for index, generator in enumerate(loader_generators(loader)):
             generator.set_state(self.tensors[f"generator.{index}"])

@@ -1,0 +1,66 @@
+"""What precedes an epoch: the validation data is tried, samplers learn the epoch, the optimizer gets its mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..errors import ArgumentError
+from ..evaluation import Batches, ShardedLoader, Task, evaluate_shards
+from ..nn import Net
+from ._state import fork_rng, loader_generators
+
+
+def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.device) -> None:
+    """Evaluate the first validation batch, so that an error comes before the first epoch. Random generators do not change.
+
+    An iterator is not tried, because it could not be rewound.
+
+    Raises:
+        ArgumentError: the batch or its targets are not what the task needs.
+    """
+    if isinstance(val.loader, Iterator):
+        return
+    generators = loader_generators(val.loader)
+    states = [generator.get_state() for generator in generators]
+    try:
+        with fork_rng(device):
+            evaluate_shards(model, val, task, _no_loss, "val", batches=1)
+    except ArgumentError as error:
+        raise ArgumentError(f"val: {error}") from error
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
+
+
+def _no_loss(logits: Tensor, _: Tensor) -> Tensor:
+    return logits.new_zeros(())
+
+
+def set_epoch(loader: Batches, epoch: int) -> None:
+    """Call `set_epoch` of the loader, its samplers and its data set: they draw another order in each epoch by it."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    for part in {id(part): part for part in (*parts, getattr(loader, "dataset", None))}.values():
+        if callable(function := getattr(part, "set_epoch", None)):
+            function(epoch)
+
+
+@contextmanager
+def training_mode(optimizer: Optimizer) -> Iterator[None]:
+    """Call `train()` of an optimizer before the block and `eval()` after it, if it has both.
+
+    Those of the schedulefree package keep other weights for training than for evaluation.
+    """
+    modes = [getattr(optimizer, name, None) for name in ("train", "eval")]
+    has_modes = all(map(callable, modes))
+    if has_modes:
+        modes[0]()  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        if has_modes:
+            modes[1]()  # type: ignore[misc]
