@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch.optim import Optimizer
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, InputError
 from ..evaluation import Batches, Loss, Unpack, distributed_context
 from ..nn import Net, private_torch
 from ._callbacks import Callback
@@ -152,7 +152,7 @@ def fit(
         trainer = make_trainer(config, context, compiled=None if config.model is model else model)
         try:
             trainer.run()
-        except ArgumentError:
+        except (ArgumentError, InputError):
             if not trainer.history.epochs:  # a batch does not fit the task: nothing was trained
                 config.model.task, config.model.class_names = task, class_names
             raise

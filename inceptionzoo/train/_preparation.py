@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, InputError
 from ..evaluation import Batches, ShardedLoader, Task, evaluate_shards
 from ..nn import Net
 from ._state import fork_rng, loader_generators
@@ -22,6 +22,7 @@ def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.de
 
     Raises:
         ArgumentError: the batch or its targets are not what the task needs.
+        InputError: the images are not what the model needs.
     """
     if isinstance(val.loader, Iterator):
         return
@@ -30,8 +31,8 @@ def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.de
     try:
         with fork_rng(device):
             evaluate_shards(model, val, task, _no_loss, "val", batches=1)
-    except ArgumentError as error:
-        raise ArgumentError(f"val: {error}") from error
+    except (ArgumentError, InputError) as error:
+        raise type(error)(f"val: {error}") from error
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)
 

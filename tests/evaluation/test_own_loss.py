@@ -6,27 +6,13 @@ from functools import partial
 import pytest
 import torch
 from helpers import noise, one_thread
+from scores import Score, batches
 from torch import nn
 from torch.nn import functional as F
 
 import inceptionzoo as iz
 
 LOGITS, CLASSES = noise(12, 3), torch.arange(12) % 3
-
-
-class Score(nn.Module):
-    """A model whose logits are its input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, :, 0]
-
-
-def batches(logits: torch.Tensor, targets: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(zip(logits[:, :, None].split(size), targets.split(size), strict=True))
 
 
 REFUSED = {
