@@ -28,7 +28,7 @@ from ..evaluation import (
 )
 from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
 from ..weights import describe_model
-from ._callbacks import Callback
+from ._callbacks import Callback, check_callback
 from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
@@ -50,6 +50,10 @@ def _check_model(name: str, model: object) -> None:
             f"{name} of type {type(model).__name__}{classes} must be a model of create_model with num_classes of at least 1; "
             "see reset_classifier"
         )
+    statistics = [(key, buffer) for key, buffer in model.named_buffers() if "running_" in key]
+    for key, tensor in (*model.named_parameters(), *statistics):
+        if not tensor.is_meta and not bool(tensor.isfinite().all()):
+            raise ArgumentError(f"{name} has values in {key} that are not finite; load other weights")
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
 
@@ -206,6 +210,8 @@ class FitConfig:
         callbacks = tuple(self.callbacks) if isinstance(self.callbacks, Iterable) else (None,)
         if not all(map(callable, callbacks)):
             raise ArgumentError(f"callbacks={self.callbacks!r} must be a list of functions of (model, row)")
+        for callback in callbacks:
+            check_callback(callback)
         return callbacks
 
     def _check_out(self) -> None:

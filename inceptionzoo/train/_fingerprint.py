@@ -14,8 +14,8 @@ from ..errors import SpecError
 from ..evaluation import Batches, length_or_none
 from ..nn import Net
 from ..spec import Network, network_to_json
+from ._generators import loader_generators
 from ._schedule import Scheduler
-from ._state import loader_generators
 
 
 def model_fingerprint(model: Net) -> list[Any]:

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from ..errors import ArgumentError, InputError
 from ..evaluation import Batches, ShardedLoader, Task, evaluate_shards
 from ..nn import Net
-from ._state import fork_rng, loader_generators
+from ._generators import loader_generators, other_generators
+from ._state import fork_rng
 
 
 def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.device) -> None:
@@ -26,8 +27,8 @@ def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.de
     """
     if isinstance(val.loader, Iterator):
         return
-    generators = loader_generators(val.loader)
-    states = [generator.get_state() for generator in generators]
+    generators, others = loader_generators(val.loader), other_generators(val.loader).values()
+    states, other_states = [one.get_state() for one in generators], [one.state_dict() for one in others]
     try:
         with fork_rng(device):
             evaluate_shards(model, val, task, _no_loss, "val", batches=1)
@@ -35,6 +36,8 @@ def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.de
         raise type(error)(f"val: {error}") from error
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)
+    for other, other_state in zip(others, other_states, strict=True):
+        other.load_state_dict(other_state)
 
 
 def _no_loss(logits: Tensor, _: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from ..errors import ArgumentError, FileError
 from ..weights import MARKER, read_safetensors, write_safetensors
+from ._generators import loader_generators, other_generators
 from ._history import Row
 from ._schedule import Schedule, Scheduler
 
@@ -53,12 +54,12 @@ def stateful_objects(
 ) -> dict[str, Any]:
     """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none.
 
-    A loss has one if it is a module with parameters or buffers.
+    A loss has one if it is a module with parameters or buffers; a generator of the data has one too.
     """
     stateful_loss = loss if isinstance(loss, nn.Module) and loss.state_dict() else None
     stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
     objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader, "loss": stateful_loss}
-    return {name: owner for name, owner in objects.items() if owner is not None}
+    return {name: owner for name, owner in objects.items() if owner is not None} | other_generators(loader)
 
 
 def save_state(
@@ -114,11 +115,22 @@ class State:
         return rows
 
     def restore(self, objects: Mapping[str, Any], loader: Iterable[Any], device: torch.device) -> None:
-        """Load the state dicts of the objects, and set all random generators."""
-        for name, owner in objects.items():
-            if name == "loss" and name not in self.header["states"]:
+        """Load the state dicts of the objects, that of the model last, and set all random generators.
+
+        Raises:
+            ArgumentError: an object does not take its state. The model is unchanged then.
+        """
+        added = ("loss", *other_generators(loader))
+        for name in sorted(objects, key=lambda name: name == "model"):
+            if name not in self.header["states"] and name in added:
                 continue  # version 0.1 did not save it
-            owner.load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
+            try:
+                objects[name].load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise ArgumentError(
+                    f"{name} cannot continue from its state in out: {error}; pass the {name} as it was after the last epoch, "
+                    "with all its parameter groups, or resume=False"
+                ) from error
         for index, generator in enumerate(loader_generators(loader)):
             generator.set_state(self.tensors[f"generator.{index}"])
         torch.set_rng_state(self.tensors["random.torch"])
@@ -192,11 +204,3 @@ def _join_tensors(state: Any, tensors: Mapping[str, Tensor]) -> Any:
             return [_join_tensors(item, tensors) for item in value]
         case _:
             return value
-
-
-def loader_generators(loader: Iterable[Any]) -> list[torch.Generator]:
-    """Return the random generators of a loader and its samplers, without duplicates."""
-    sampler = getattr(loader, "sampler", None)
-    inner_sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    generators = [getattr(owner, "generator", None) for owner in (loader, sampler, inner_sampler)]
-    return list({id(generator): generator for generator in generators if isinstance(generator, torch.Generator)}.values())

@@ -17,6 +17,7 @@ from ..evaluation import DistributedContext, Loss, OneHotTargets, Result, Sharde
 from ..nn import Net
 from ..weights import save_weights
 from ._config import FitConfig
+from ._generators import loader_generators
 from ._history import History, Row, describe_nan
 from ._metrics import compute_metric
 from ._optimizer import check_trainable
@@ -33,7 +34,7 @@ from ._recipe import (
     set_training_mode,
     stages_up_to,
 )
-from ._state import LAST, State, fork_rng, loader_generators, save_state, stateful_objects
+from ._state import LAST, State, fork_rng, save_state, stateful_objects
 from ._step import Stepper
 
 

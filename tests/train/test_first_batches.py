@@ -198,3 +198,23 @@ def test_a_monitor_without_a_value_warns(tiny):
 def test_class_weights_of_zero_are_refused(tiny):
     with pytest.raises(iz.ArgumentError, match=r"class_weights of shape \(2,\) are all 0, so that no image counts"):
         iz.fit(tiny, DATA, epochs=1, class_weights=[0.0, 0.0])
+
+
+@pytest.mark.parametrize("callback", [lambda row: None, lambda model, row, more: None], ids=["one", "three"])
+def test_a_callback_that_does_not_take_two_arguments(tiny, callback):
+    with pytest.raises(
+        iz.ArgumentError, match=r"callbacks: .*<lambda>\(.*row.*\) must take two arguments, the model and the row"
+    ):
+        iz.fit(tiny, DATA, epochs=1, callbacks=[callback])
+
+
+@pytest.mark.parametrize("callback", [lambda *both: None, lambda model, row, more=1: None], ids=["*", "default"])
+def test_callbacks_that_take_two_arguments(tiny, callback):
+    assert len(iz.fit(tiny, DATA, epochs=1, callbacks=[callback]).epochs) == 1
+
+
+@pytest.mark.parametrize("key", ["head.fc.weight", "features.conv1.bn.running_var"])
+def test_weights_that_are_not_finite_are_refused(tiny, key):
+    tiny.state_dict()[key].view(-1)[0] = torch.nan
+    with pytest.raises(iz.ArgumentError, match=f"model has values in {key} that are not finite; load other weights"):
+        iz.fit(tiny, DATA, epochs=1)

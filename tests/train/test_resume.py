@@ -10,9 +10,9 @@ import numpy
 import pytest
 import torch
 from helpers import one_thread
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Sampler, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train._fingerprint import loss_name
@@ -270,3 +270,90 @@ def test_the_file_is_not_a_pickle(tiny, tmp_path):
     assert {key.partition(".")[0] for key in tensors} == {"model", "optimizer", "random"}
     assert json.loads(metadata["inceptionzoo"])["kind"] == "training"
     assert os.listdir(tmp_path).count("last.safetensors") == 1
+
+
+class Shuffled(Sampler):
+    """A sampler that draws from a generator of its own."""
+
+    def __init__(self, generator: object) -> None:
+        self.source = generator
+
+    def __iter__(self):
+        order = list(range(8))
+        self.source.shuffle(order)
+        return iter(order)
+
+
+class Noisy(TensorDataset):
+    """A data set that draws from a generator of its own."""
+
+    source = None
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, target = super().__getitem__(index)
+        return image + self.source.random(), target
+
+
+GENERATORS = {
+    "PCG64": lambda: numpy.random.default_rng(5),
+    "MT19937": lambda: numpy.random.Generator(numpy.random.MT19937(5)),
+    "RandomState": lambda: numpy.random.RandomState(5),
+    "Random": lambda: random.Random(5),
+}
+
+
+@one_thread()
+@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("place", ["sampler", "batch sampler", "data set"])
+def test_generators_of_numpy_and_python_go_on(tiny, tmp_path, kind, place):
+    def run(out: str, last: int) -> list[float]:
+        torch.manual_seed(3)
+        model, images = iz.create_model("tiny"), loader().dataset
+        if place == "data set":
+            images = Noisy(*images.tensors)
+            images.source = GENERATORS[kind]()
+            train = DataLoader(images, 4)
+        elif place == "sampler":
+            train = DataLoader(images, 4, sampler=Shuffled(GENERATORS[kind]()))
+        else:
+            train = DataLoader(images, batch_sampler=BatchSampler(Shuffled(GENERATORS[kind]()), 4, drop_last=False))
+
+        def stop(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == last:
+                raise StopIteration
+
+        iz.fit(model, train, train, epochs=3, out=tmp_path / out, callbacks=[stop])
+        return model.head.fc.weight.flatten().tolist()
+
+    whole = run("a", 9)
+    run("b", 0)
+    assert run("b", 9) == whole
+
+
+def test_a_state_that_the_optimizer_does_not_take_leaves_the_model(make, tmp_path):
+    """A callback adds a group; when the training is resumed, the optimizer has one group less than its state."""
+
+    def run(last: int) -> iz.Net:
+        model = make()
+        model.features.requires_grad_(False)
+        optimizer = SGD(model.head.parameters(), lr=0.1)
+
+        def unfreeze(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == 0:
+                model.features.requires_grad_(True)
+                optimizer.add_param_group({"params": list(model.features.parameters())})
+            if row["epoch"] == last:
+                raise StopIteration
+
+        models.append(model)
+        iz.fit(model, loader(), epochs=3, optimizer=optimizer, callbacks=[unfreeze], out=tmp_path)
+        return model
+
+    models: list[iz.Net] = []
+    run(1)
+    before = make().state_dict()
+    with pytest.raises(
+        iz.ArgumentError, match="optimizer cannot continue from its state in out: .* with all its parameter groups"
+    ):
+        run(9)
+    assert all(value.equal(before[key]) for key, value in models[1].state_dict().items())
