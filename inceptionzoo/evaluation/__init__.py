@@ -18,6 +18,7 @@ from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_resul
 from ._loss import Loss, check_loss_value, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import OneHotTargets, check_loss, weights_of_classes
 from ._plots import save_curves
+from ._probabilities import warn_of_probabilities
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
 from ._task import Task
@@ -55,6 +56,7 @@ __all__ = [
     "seed_everything",
     "task_of",
     "unpack_batch",
+    "warn_of_probabilities",
     "weight_in_mean",
     "weights_of_classes",
 ]

@@ -22,6 +22,7 @@ WRAPPED = (
     "loader",
     "dataloader",
     "base_dataloader",
+    "reader",  # of timm's ImageDataset
 )  # attributes that hold the data set
 MAX_DEPTH = 16  # of wrappers
 MAX_SHOWN = 10  # names in a message
@@ -30,8 +31,8 @@ MAX_SHOWN = 10  # names in a message
 def find_class_names(data: object) -> tuple[str, ...] | None:
     """Return the class names of a loader or data set, in the order of its class indices; None if it has none.
 
-    They are its `classes`, or the names of its `features` (as the datasets library keeps them), or the keys of its
-    `class_to_idx`, or those of the data set inside a loader, `Subset`, `random_split` or another wrapper. Parts of a
+    They are its `classes` or `class_names`, or the names of its `features` (as the datasets library keeps them), or the keys of
+    its `class_to_idx`, or those of the data set inside a loader, `Subset`, `random_split` or another wrapper. Parts of a
     `ConcatDataset` must agree. A data set with a `target_transform` has none, because its targets are other numbers.
 
     Raises:
@@ -41,7 +42,8 @@ def find_class_names(data: object) -> tuple[str, ...] | None:
         if data is None or getattr(data, "target_transform", None) is not None:
             return None
         indices = _class_indices(data)
-        if names := _as_names(getattr(data, "classes", None)) or _feature_names(getattr(data, "features", None)) or indices:
+        own = _as_names(getattr(data, "classes", None)) or _as_names(getattr(data, "class_names", None))
+        if names := own or _feature_names(getattr(data, "features", None)) or indices:
             _check_indices(names, indices)
             return names
         parts = getattr(data, "datasets", None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +17,9 @@ from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
 from ._loss import Loss, check_loss_value, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import check_loss, weights_of_classes
+from ._probabilities import warn_of_probabilities
 from ._result import Result
-from ._sharding import ShardedLoader
+from ._sharding import Shard, ShardedLoader
 from ._task import Task
 
 
@@ -104,20 +104,21 @@ def evaluate_shards(
     loss: Loss | None = None,
     name: str = "loader",
     *,
-    batches: int | None = None,
+    shards: Iterable[Shard] | None = None,
 ) -> Result:
     """Return the result of the model on the images of all ranks; `name` is that of the loader in messages.
 
-    With `batches` only this number of batches is read.
+    If `shards` are given, these are read instead of those of the loader.
     """
     parameter, current = next(model.parameters()), None
     with evaluation_mode(model):
-        for shard in islice(loader, batches):
+        for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
             logits = _check_logits(model(images))
             if current is None:
                 current = _begin(model, logits, loader, task, loss, name)
+                warn_of_probabilities(model, logits, current.metrics.task)
             current.add(logits, targets, shard.indices)
     if current is None:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")

@@ -28,6 +28,8 @@ def check_loss(name: str, loss: object) -> None:
     Raises:
         ArgumentError: it is not, or it does not.
     """
+    if isinstance(loss, type):
+        raise ArgumentError(f"{name}={loss.__name__} is a class; pass an object of it: {name}={loss.__name__}()")
     if not callable(loss):
         raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for that of the task")
     function = loss.func if isinstance(loss, partial) else loss

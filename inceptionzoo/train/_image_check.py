@@ -12,8 +12,10 @@ BYTES = 50  # a normalisation with a wider range keeps pixels of about 0 to 255
 MARGIN = 0.05  # of the range, for interpolation that overshoots
 
 
-def describe_difference(images: Tensor, data: DataConfig) -> str | None:
+def describe_difference(images: Tensor, data: DataConfig, name: str) -> str | None:
     """Return how a batch (n, c, h, w) differs from the size and the normalisation of `data`; None if it does not.
+
+    `name` is that of the loader.
 
     Values differ if more than `SHARE` of them lie outside what the normalisation can give, if all lie in 0..1 where it would
     give negative numbers too, or if all lie in -1..1 where it would keep the range of bytes.
@@ -42,4 +44,4 @@ def describe_difference(images: Tensor, data: DataConfig) -> str | None:
         )
     if not differences:
         return None
-    return f"predict and transforms prepare images as model.data says, but the images of train {'; they '.join(differences)}"
+    return f"predict and transforms prepare images as model.data says, but the images of {name} {'; they '.join(differences)}"

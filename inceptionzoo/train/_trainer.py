@@ -127,7 +127,8 @@ class Trainer:
         print_line(describe_optimizer(self.model, optimizer), show)
         with gradient_checkpointing(self.model, self.config.checkpoint):
             if self.val is not None and not self.is_complete:
-                try_first_batch(self.evaluated_model, self.val, self.stepper.task, self.device)
+                model, task = self.evaluated_model, self.stepper.task
+                self.stepper.val_difference = try_first_batch(model, self.val, task, self.device)
             while not self.is_complete:
                 epoch, lr = len(self.history.epochs), learning_rate(optimizer)
                 progress = Progress(epoch, self.config.epochs, self.train.loader, lr, show, start)

@@ -6,7 +6,9 @@ import numpy
 import pytest
 import torch
 from helpers import noise
+from PIL import Image
 from scores import Score, as_images
+from timm.data import create_dataset
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, random_split
@@ -123,6 +125,14 @@ def test_a_target_without_a_name_is_refused():
     loader.dataset.classes = ["emu", "cat"]
     with pytest.raises(iz.ArgumentError, match=r"targets from 0 to 2 must lie in 0..1, because the data has 2 class names"):
         iz.evaluate(Score(tuple(NAMES)), loader)
+
+
+def test_names_of_a_folder_of_timm(tmp_path):
+    for index, name in enumerate(("emu", "cat")):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / f"{index}.png")
+    assert find_class_names(DataLoader(create_dataset("", str(tmp_path)))) == ("cat", "emu")
+    assert find_class_names(SimpleNamespace(class_names=["cat", "emu"])) == ("cat", "emu")
 
 
 def test_names_of_class_to_idx():

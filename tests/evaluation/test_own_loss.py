@@ -25,6 +25,7 @@ REFUSED = {
     "MSELoss has reduction='none' and must return a mean": nn.MSELoss(reduction="none"),
     "cross_entropy has reduction='sum' and must return a mean": partial(F.cross_entropy, reduction="sum"),
     "loss=7 must be a function": 7,
+    r"loss=CrossEntropyLoss is a class; pass an object of it: loss=CrossEntropyLoss\(\)": nn.CrossEntropyLoss,
 }
 
 
@@ -125,3 +126,18 @@ def test_class_weights_of_the_loss_weigh_accumulated_batches(register, kind):
         row = iz.fit(model, data, epochs=1, lr=1.0, accumulate=accumulate, loss=WEIGHTED[kind]).epochs[0]
         trained.append([row["loss"], *model.head.fc.weight.flatten().tolist()])
     assert trained[1] == pytest.approx(trained[0], rel=1e-4, abs=1e-5)
+
+
+ENDS = {
+    "softmax": (nn.Sequential(Score(), nn.Softmax(1)), CLASSES, "multiclass"),
+    "sigmoid": (nn.Sequential(Score(), nn.Sigmoid()), (LOGITS > 0).float(), "multilabel"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_probabilities_warn(end):
+    model, targets, task = ENDS[end]
+    with pytest.warns(UserWarning, match=f"the model returns probabilities, as of {end}, and they are taken for logits"):
+        iz.evaluate(model, batches(LOGITS, targets), task=task)
+    iz.evaluate(model, batches(LOGITS, LOGITS), task="regression")  # the values may be fractions
+    iz.evaluate(Score(), batches(LOGITS.sigmoid(), targets), task=task)  # logits may be
