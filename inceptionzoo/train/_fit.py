@@ -103,7 +103,8 @@ def fit(
     - `task`: "multiclass", targets are class indices (n,) or soft labels (n, num_classes); "binary", one logit, targets (n,) or
       (n, 1) from 0 to 1; "multilabel", targets (n, num_classes) from 0 to 1; "regression", targets (n, num_classes). By default
       that of `loss` if it is one of torch, else the model's. It is kept with the model.
-    - `loss`: function of (logits, targets) that returns the mean over the images. By default cross entropy, binary cross
+    - `loss`: function of (logits, targets) that returns the mean over the images, or a module; the optimizer must hold its
+      parameters. By default cross entropy, binary cross
       entropy for "binary" and "multilabel", or mean squared error. The weighted losses of auxiliary heads (see `with_aux`)
       are added.
       `val_loss` is the mean of the same function, but without auxiliary heads, label smoothing and class weights.
