@@ -16,7 +16,7 @@ from ._distributed import DistributedContext, distributed_context, seed_everythi
 from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
 from ._loss import Loss, check_loss_value, make_loss, make_task, task_of, weight_in_mean
-from ._own_loss import OneHotTargets, check_loss, weights_of_classes
+from ._own_loss import OneHotTargets, OwnLoss, check_loss, weights_of_classes
 from ._plots import save_curves
 from ._probabilities import warn_of_probabilities
 from ._result import Result
@@ -29,6 +29,7 @@ __all__ = [
     "EpochMetrics",
     "Loss",
     "OneHotTargets",
+    "OwnLoss",
     "Result",
     "Shard",
     "ShardedLoader",

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 from ..nn import check_task, default_task
-from ._own_loss import OwnLoss
+from ._own_loss import OneHotTargets, OwnLoss
 from ._task import IGNORED, Binary, Multilabel, Regression, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -87,7 +87,7 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
         if elementwise or function in (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS):
             return ElementwiseLoss(loss)
         is_cross_entropy = type(function) is nn.CrossEntropyLoss or function is F.cross_entropy
-        return loss if is_cross_entropy else OwnLoss(loss)
+        return loss if is_cross_entropy or isinstance(loss, OwnLoss | OneHotTargets) else OwnLoss(loss)
     if task.name == "multiclass":
         return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
     return ElementwiseLoss(nn.MSELoss() if task.name == "regression" else nn.BCEWithLogitsLoss())

@@ -29,7 +29,7 @@ from ..evaluation import (
 from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
 from ..weights import describe_model
 from ._callbacks import Callback, check_callback
-from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
+from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
@@ -172,6 +172,7 @@ class FitConfig:
                 for rules, name, value in values
                 if rules["fingerprint"] and (rules["default"] is ... or value != rules["default"])
             },
+            **added_fingerprint(self.model, self.train, self.loss),
         }
 
     def _check_passes(self) -> None:
@@ -219,6 +220,8 @@ class FitConfig:
             if self.resume is True:
                 raise ArgumentError("resume=True needs out, the folder of the training to resume")
             return
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ArgumentError(f"out={str(self.out)!r} is a file, and must be a folder; pass another path")
         try:
             describe_model(self.model, class_names=None, metrics=None)
         except ArgumentError as error:

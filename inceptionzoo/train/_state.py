@@ -24,6 +24,7 @@ from ._schedule import Schedule, Scheduler
 
 LAST = "last.safetensors"
 KIND = "training"
+ADDED = ("classes", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
 def as_json_value(name: str, value: Any) -> Any:
@@ -86,6 +87,7 @@ def save_state(
     tensors["random.numpy"] = torch.from_numpy(numpy.asarray(keys).astype(numpy.int64))
     header = {
         "kind": KIND,
+        "frozen": [name for name, parameter in objects["model"].named_parameters() if not parameter.requires_grad],
         "states": states,
         "rows": rows,
         "asked": dict(fingerprint),  # the name of the fingerprint in the files of version 0.1
@@ -131,6 +133,9 @@ class State:
                     f"{name} cannot continue from its state in out: {error}; pass the {name} as it was after the last epoch, "
                     "with all its parameter groups, or resume=False"
                 ) from error
+        if "frozen" in self.header:  # a callback may have changed it
+            for name, parameter in objects["model"].named_parameters():
+                parameter.requires_grad_(name not in self.header["frozen"])
         for index, generator in enumerate(loader_generators(loader)):
             generator.set_state(self.tensors[f"generator.{index}"])
         torch.set_rng_state(self.tensors["random.torch"])
@@ -157,7 +162,8 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     if header.get("kind") != KIND:
         raise FileError(f"{path} does not hold a training; remove it, or pass another folder as out")
     saved, current = header["asked"], json.loads(json.dumps(dict(fingerprint)))
-    keys = [key for key in dict.fromkeys((*current, *saved)) if key != "epochs"]
+    ignored = ("epochs", *(() if "frozen" in header else ADDED))
+    keys = [key for key in dict.fromkeys((*current, *saved)) if key not in ignored]
     if changed := [key for key in keys if saved.get(key) != current.get(key)]:
         text = "; ".join(f"{key} was {saved.get(key)!r}, is {current.get(key)!r}" for key in changed[:3])
         raise ArgumentError(f"{path} is of another training: {text}; pass another folder as out, or resume=False")

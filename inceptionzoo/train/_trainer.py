@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import ArgumentError, TrainingError
-from ..evaluation import DistributedContext, Loss, OneHotTargets, Result, ShardedLoader, evaluate_shards
+from ..evaluation import DistributedContext, Loss, OneHotTargets, OwnLoss, Result, ShardedLoader, evaluate_shards
 from ..nn import Net
 from ..weights import save_weights
 from ._config import FitConfig
@@ -71,7 +71,8 @@ class Trainer:
     @property
     def loss_of_val(self) -> Loss | None:
         """The loss for the validation data: the caller's. A loss of soft labels gets class indices as such too."""
-        task, loss = self.stepper.task, self.config.loss
+        task, loss, criterion = self.stepper.task, self.config.loss, self.stepper.losses.criterion
+        loss = criterion if isinstance(criterion, OwnLoss) else loss  # which has warned already
         return OneHotTargets(loss, task.num_outputs) if self.stepper.soft_labels and loss is not None else loss
 
     @property

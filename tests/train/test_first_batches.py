@@ -246,3 +246,14 @@ def test_probabilities_that_are_taken_for_logits_warn(tiny):
     ) as seen:
         iz.fit(tiny, DATA, epochs=2)
     assert len(seen) == 1
+
+
+def test_a_loss_that_is_no_mean_warns_once(tiny):
+    class Dice(nn.Module):
+        def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            positive = logits.softmax(1)[:, 1]
+            return 1 - 2 * (positive * targets).sum() / (positive.sum() + targets.sum() + 1)
+
+    with pytest.warns(UserWarning, match="for a batch of 8 images, whose own losses have the mean") as seen:
+        iz.fit(tiny, DATA, DATA, epochs=3, loss=Dice())
+    assert len(seen) == 1

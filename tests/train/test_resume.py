@@ -10,6 +10,7 @@ import numpy
 import pytest
 import torch
 from helpers import one_thread
+from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Sampler, TensorDataset
@@ -357,3 +358,68 @@ def test_a_state_that_the_optimizer_does_not_take_leaves_the_model(make, tmp_pat
     ):
         run(9)
     assert all(value.equal(before[key]) for key, value in models[1].state_dict().items())
+
+
+def frozen(model: iz.Net) -> None:
+    model.features.requires_grad_(False)
+
+
+def in_evaluation(model: iz.Net) -> None:
+    model.features.conv1.eval()
+
+
+OTHERS = {  # how the model is prepared, the loss, and the class names
+    "loss_settings was {.*'label_smoothing': 0.1.*, is {.*'label_smoothing': 0.0": (
+        None,
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        None,
+    ),
+    r"loss_settings was {.*'weight': \[1.0, 5.0\]": (None, nn.CrossEntropyLoss(torch.tensor([1.0, 5.0])), None),
+    "frozen was '21 parameters and 0 modules in evaluation mode .*, is None": (frozen, nn.CrossEntropyLoss(), None),
+    "frozen was '0 parameters and 4 modules in evaluation mode .*, is None": (in_evaluation, nn.CrossEntropyLoss(), None),
+    r"classes was \['dog', 'cat'\], is None": (None, nn.CrossEntropyLoss(), ["dog", "cat"]),
+}
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_another_loss_frozen_part_or_class_is_another_training(make, tmp_path, text):
+    prepare, loss, names = OTHERS[text]
+    model, data = make(), loader()
+    data.dataset.classes = names
+    if prepare is not None:
+        prepare(model)
+    iz.fit(model, data, epochs=1, loss=loss, out=tmp_path)
+    with pytest.raises(iz.ArgumentError, match=text):
+        iz.fit(make(), loader(), epochs=2, loss=nn.CrossEntropyLoss(), out=tmp_path)
+    again = make()
+    if prepare is not None:
+        prepare(again)
+    with pytest.warns(UserWarning, match="it continues to epochs=2"):
+        assert len(iz.fit(again, data, epochs=2, loss=loss, out=tmp_path).epochs) == 2
+
+
+@one_thread()
+def test_what_a_callback_has_unfrozen_is_not_frozen_again(make, tmp_path):
+    def run(out: str, last: int) -> list[float]:
+        model = make()
+        model.features.requires_grad_(False)
+
+        def unfreeze(trained: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == 0:
+                trained.requires_grad_(True)
+            if row["epoch"] == last:
+                raise StopIteration
+
+        iz.fit(model, loader(), epochs=4, out=tmp_path / out, callbacks=[unfreeze])
+        return next(model.parameters()).flatten().tolist()
+
+    whole = run("a", 9)
+    run("b", 1)
+    assert run("b", 9) == whole
+
+
+def test_out_must_be_a_folder(tiny, tmp_path):
+    path = tmp_path / "run"
+    path.write_text("")
+    with pytest.raises(iz.ArgumentError, match="run' is a file, and must be a folder; pass another path"):
+        iz.fit(tiny, loader(), epochs=1, out=path)
