@@ -51,6 +51,7 @@ def test_compose(tmp_path):
     assert text.splitlines()[-1] == "crossnet {'width': 24}"
 
 
+@pytest.mark.full
 def test_memory(tmp_path):
     options = ("--model", "vgg11_bn_cifar", "--size", 64, "--batch", 4, "--only", "plain", "checkpoint, bf16")
     lines = run(tmp_path, "memory.py", *options).splitlines()
@@ -122,6 +123,7 @@ def test_finetune(tmp_path):
     assert len(iz.Ensemble.load(tmp_path / "c" / "ensemble.safetensors").members) == 2
 
 
+@pytest.mark.full
 def test_ensemble(tmp_path):
     """With equal weights, the loss of the ensemble is at most the mean loss of its members. This holds for any members."""
     members = ("--members", "vgg11_bn_cifar", "googlenet", "--epochs", 1)
@@ -160,6 +162,7 @@ def test_architectures_learn(tmp_path, model, epochs):
     assert float(line.split("|")[5]) > 0.5  # accuracy; chance is 0.1
 
 
+@pytest.mark.full
 def test_fashion(tmp_path):
     """Use random images in Fashion-MNIST's file format, with the small network and with torchvision's."""
     sizes = {"train": 128, "t10k": 64}

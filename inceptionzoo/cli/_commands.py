@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..bench import bench
-from ..errors import FileError, MismatchError, check_choice
+from ..errors import ArgumentError, FileError, MismatchError, check_choice
 from ..nn import Net
 from ..weights import WeightSource, find_invalid_values, read_weights
 from ..weights.download import is_reference
@@ -19,8 +20,10 @@ from ..zoo import build_from_metadata, convert, create_model, draw, list_models,
 def run_list(options: argparse.Namespace) -> list[str]:
     """List the models whose names match a pattern, or, with --pretrained, their published weights."""
     names = list_models(options.pattern, pretrained=options.pretrained)
-    if not options.json:
-        print("\n".join(names) or f"no model matches {options.pattern!r}")
+    if not names:
+        print(f"no model matches {options.pattern!r}; names are in lower case, and * stands for any text", file=sys.stderr)
+    elif not options.json:
+        print("\n".join(names))
     return names
 
 
@@ -34,10 +37,11 @@ def run_info(options: argparse.Namespace) -> dict[str, Any]:
     info = model_info(options.name)
     if not options.json:
         summary(info.name)
+        name = info.name.partition(".")[0]
         print(f"\n{info.about}\n{info.paper}\nsmallest input: {info.min_input_size} px")
         for tag, weights in info.weights.items():
             accuracy = f"top-1 {weights.top1:.3f} % reported" if weights.top1 else weights.note or "features"
-            print(f"{info.name}.{tag}: {accuracy}, {weights.license}, {weights.url}")
+            print(f"{name}.{tag}: {accuracy}, {weights.license}, {weights.url}")
     return asdict(info)
 
 
@@ -137,6 +141,8 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
     """
     if options.plot:
         check_choice("the ending of --plot", Path(options.plot).suffix, (".png", ".pdf", ".svg"))
+        if not Path(options.plot).parent.is_dir():  # before minutes of measurements
+            raise ArgumentError(f"--plot {options.plot}: the folder {Path(options.plot).parent} does not exist; create it")
     timings = bench(
         options.models,
         batches=options.batch,
@@ -148,8 +154,8 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
         precision=options.precision,
         device=options.device,
     )
-    if options.plot:
-        timings.plot(options.plot)
     if not options.json:
         print(timings)
+    if options.plot:
+        timings.plot(options.plot)
     return timings.to_json()

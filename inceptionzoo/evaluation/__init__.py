@@ -15,10 +15,10 @@ from ._classes import align_classes, check_number_of_classes, find_class_names
 from ._distributed import DistributedContext, distributed_context, seed_everything
 from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
-from ._loss import Loss, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._image_check import describe_difference
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import OneHotTargets, OwnLoss, check_loss, weights_of_classes
 from ._plots import save_curves
-from ._probabilities import warn_of_probabilities
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
 from ._task import Task
@@ -38,10 +38,12 @@ __all__ = [
     "align_classes",
     "check_images",
     "check_loader",
+    "check_logits",
     "check_loss",
     "check_loss_value",
     "check_number_of_classes",
     "check_unpack",
+    "describe_difference",
     "distributed_context",
     "evaluate",
     "evaluate_shards",
@@ -57,7 +59,6 @@ __all__ = [
     "seed_everything",
     "task_of",
     "unpack_batch",
-    "warn_of_probabilities",
     "weight_in_mean",
     "weights_of_classes",
 ]

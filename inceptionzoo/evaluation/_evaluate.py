@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_choice
 from ..nn import TASKS, Net, check_device, check_task
+from ..spec import DataConfig
 from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, move_batch
 from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
-from ._loss import Loss, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._image_check import describe_difference
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import check_loss, weights_of_classes
 from ._probabilities import warn_of_probabilities
 from ._result import Result
@@ -73,7 +77,7 @@ def evaluate(
         model.to(target_device)
     if isinstance(loss, nn.Module):
         loss.to(next(model.parameters()).device)
-    return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss)
+    return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss, stacklevel=3)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -85,16 +89,34 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards.
+
+    Several threads may do so at once, as those of a web server do: the last one restores.
+    """
+    with _MODES_LOCK:
+        users, modes = _MODES.get(model) or (0, [(module, module.training) for module in model.modules()])
+        _MODES[model] = users + 1, modes
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        for module, mode in modes:  # parents come before their children
-            if module.training is not mode:
-                module.train(mode)
+        with _MODES_LOCK:
+            users, modes = _MODES.pop(model)
+            if users > 1:
+                _MODES[model] = users - 1, modes
+            else:
+                _restore(modes)
+
+
+_MODES: dict[nn.Module, tuple[int, list[tuple[nn.Module, bool]]]] = {}  # of the models in use: threads, and modes before
+_MODES_LOCK = Lock()
+
+
+def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:  # parents come before their children
+        if module.training is not mode:
+            module.train(mode)
 
 
 def evaluate_shards(
@@ -105,20 +127,24 @@ def evaluate_shards(
     name: str = "loader",
     *,
     shards: Iterable[Shard] | None = None,
+    stacklevel: int | None = None,
 ) -> Result:
     """Return the result of the model on the images of all ranks; `name` is that of the loader in messages.
 
-    If `shards` are given, these are read instead of those of the loader.
+    If `shards` are given, these are read instead of those of the loader. With `stacklevel`, warn if the images have another
+    range than `model.data` says, or the outputs are probabilities.
     """
     parameter, current = next(model.parameters()), None
     with evaluation_mode(model):
         for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
-            logits = _check_logits(model(images))
+            logits = _as_logits(model(images))
             if current is None:
                 current = _begin(model, logits, loader, task, loss, name)
-                warn_of_probabilities(model, logits, current.metrics.task)
+                if stacklevel is not None:
+                    _warn_of_other_images(model, shard.images, name, stacklevel + 1)
+                    warn_of_probabilities(model, logits, current.metrics.task, stacklevel + 1)
             current.add(logits, targets, shard.indices)
     if current is None:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
@@ -174,12 +200,20 @@ def _begin(
     if not isinstance(task, Task):
         num_outputs = logits.shape[1]
         task = make_task(task, loss, own=task_of(_unwrapped(model), num_outputs).name, num_outputs=num_outputs)
+    check_logits(model, task)
     class_names = getattr(_unwrapped(model), "class_names", None)
     alignment = align_classes(find_class_names(loader.loader), class_names, task, name)
     return _Pass(EpochMetrics(task), make_loss(task, loss), alignment, weights_of_classes(loss))
 
 
-def _check_logits(logits: object) -> Tensor:
+def _warn_of_other_images(model: nn.Module, images: Tensor, name: str, stacklevel: int) -> None:
+    data = getattr(_unwrapped(model), "data", None)
+    text = describe_difference(images, data, name, compare_sizes=False) if isinstance(data, DataConfig) else None
+    if text:
+        warnings.warn(text, stacklevel=stacklevel)
+
+
+def _as_logits(logits: object) -> Tensor:
     if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1]:
         return logits
     kind = f"a Tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ArgumentError
-from ..nn import check_task, default_task
+from ..nn import Net, check_task, default_task
 from ._own_loss import OneHotTargets, OwnLoss
 from ._task import IGNORED, Binary, Multilabel, Regression, Task
 
@@ -59,6 +59,24 @@ def task_of(model: nn.Module, num_outputs: int) -> Task:
     """Return the task of a model: its own, or that of a plain module with this number of outputs."""
     own = getattr(model, "task", None)
     return make_task(None, None, own=own if own in TASKS else default_task(num_outputs), num_outputs=num_outputs)
+
+
+def check_logits(model: nn.Module, task: Task) -> None:
+    """Check that the models of this library in `model` return logits: the task applies the softmax or the sigmoid itself.
+
+    Raises:
+        ArgumentError: a head ends in a softmax or a sigmoid, and the task is not regression.
+    """
+    if task.name == "regression":
+        return
+    for net in (module for module in model.modules() if isinstance(module, Net)):
+        last = list(net.get_classifier().modules())[-1]
+        if isinstance(last, nn.Softmax | nn.Sigmoid):
+            name = type(last).__name__
+            raise ArgumentError(
+                f"the head of the model ends in {name}, and the outputs of task={task.name!r} must be logits, to which fit, "
+                f"evaluate and predict apply it: remove {name} from the head, and train with a loss for logits"
+            )
 
 
 class ElementwiseLoss(nn.Module):

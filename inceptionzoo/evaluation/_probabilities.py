@@ -11,7 +11,7 @@ from ._task import Task
 SUM_TOLERANCE = 1e-3  # of probabilities, which may be in half precision
 
 
-def warn_of_probabilities(model: nn.Module, logits: Tensor, task: Task) -> None:
+def warn_of_probabilities(model: nn.Module, logits: Tensor, task: Task, stacklevel: int) -> None:
     """Warn if the outputs (n, outputs) of a batch are probabilities: rows that sum to 1, or those of a Sigmoid at the end."""
     if task.name == "regression" or not bool(((logits >= 0) & (logits <= 1)).all()):
         return
@@ -21,5 +21,5 @@ def warn_of_probabilities(model: nn.Module, logits: Tensor, task: Task) -> None:
         warnings.warn(
             f"the model returns probabilities, as of {'softmax' if is_softmax else 'sigmoid'}, and they are taken for logits: "
             "losses and results have a second softmax or sigmoid; take the first one out of the model",
-            stacklevel=2,
+            stacklevel=stacklevel,
         )

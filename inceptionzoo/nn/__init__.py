@@ -9,10 +9,10 @@ from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
 from ._memory import activate, is_max_pool, is_relu, is_tracing
-from ._net import Net, check_class_names
+from ._net import Net
 from ._parts import Change, FusedRecord, parts
 from ._report import Report
-from ._task import TASKS, check_task, default_task
+from ._task import TASKS, check_class_names, check_task, default_task
 
 __all__ = [
     "TASKS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,11 @@ class Backbone(nn.Module, Generic[Out]):
 
     `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `reduction` is
     the factor by which the map is smaller than the image. `fused` is True for a model that `fuse` made. `removed` are the
-    state-dict keys of stages that were removed after the model was built.
+    state-dict keys of stages that were removed after the model was built. `has_head` says whether a call runs a head after the
+    stages.
     """
+
+    has_head: ClassVar[bool] = False
 
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
         super().__init__()
@@ -49,7 +52,7 @@ class Backbone(nn.Module, Generic[Out]):
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
         """
-        self._input_check(x, self)
+        self._input_check(x, self, head=self.has_head)
         result: Out = super().__call__(x, *args, **kwargs)
         return result
 
@@ -66,7 +69,7 @@ class Backbone(nn.Module, Generic[Out]):
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
         """
-        self._input_check(x, self)
+        self._input_check(x, self, head=False)
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
             x = self.features(x)
             return x
@@ -110,7 +113,7 @@ class Backbone(nn.Module, Generic[Out]):
         """
         if output_fmt != "NCHW":
             raise ArgumentError(f"output_fmt={output_fmt!r} must be 'NCHW'")
-        self._input_check(x, self)
+        self._input_check(x, self, head=False)
         x, maps = self.forward_stages(x, self.stage_names(indices), stop_early=stop_early)
         return maps if intermediates_only else (x, maps)
 

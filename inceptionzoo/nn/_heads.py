@@ -159,7 +159,8 @@ class ClassifierHead(nn.Module):
 
 def output_width(classifier: nn.Module, *, default: int) -> int:
     """Return the width of the last linear layer in a classifier: 0 for `nn.Identity`, `default` if there is no such layer."""
-    widths = [width for layer in classifier.modules() if isinstance(width := getattr(layer, "out_features", None), int)]
+    values = [getattr(layer, "out_features", None) for layer in classifier.modules()]
+    widths = [value for value in values if isinstance(value, int)]
     return 0 if type(classifier) is nn.Identity else widths[-1] if widths else default
 
 

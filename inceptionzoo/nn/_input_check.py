@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from ..errors import InputError, SpecError
-from ..spec import Network, Shape, min_input_size, network_cost
+from ..spec import Head, Network, Shape, min_input_size, network_cost
 from ._blocks import training_batch_norms
 from ._memory import is_tracing
 
@@ -19,19 +21,21 @@ class InputCheck:
     def __init__(self, network: Network, *, in_chans: int, aux: bool = False) -> None:
         self.network, self.in_chans, self.aux = network, in_chans, aux
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
-        self._normalized_positions: dict[tuple[int, int], int | None] = {}  # by (height, width); see `Cost.normed`
+        self._normalized_positions: dict[tuple[int, int, bool], int | None] = {}  # by (height, width, head); see `Cost.normed`
 
-    def __call__(self, x: Tensor, model: nn.Module) -> None:
+    def __call__(self, x: Tensor, model: nn.Module, *, head: bool) -> None:
         """Check the images x: (n, in_chans, h, w). Do nothing while `model` is traced, exported or compiled.
+
+        `head` says whether the images pass the head, which may have batch normalisation too.
 
         Raises:
             InputError: the images have another rank or number of channels, or a size that the network does not accept.
         """
         if isinstance(x, Tensor) and not is_tracing():
-            self._check_shape(x)
-            self._check_batch_norm(x, model)
+            self._check_shape(x, head)
+            self._check_batch_norm(x, model, head)
 
-    def _check_shape(self, x: Tensor) -> None:
+    def _check_shape(self, x: Tensor, head: bool) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_chans:
             raise InputError(f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width)")
         height, width = x.shape[2:]
@@ -39,16 +43,17 @@ class InputCheck:
             raise InputError(
                 f"images of {height}x{width} px are too small: the smallest side is {self.min_input_size} px; resize them"
             )
-        if (height, width) not in self._normalized_positions:
+        if (height, width, head) not in self._normalized_positions:
+            network = self.network if head else replace(self.network, head=Head())
             try:
-                cost = network_cost(self.network, Shape(self.in_chans, height, width), 1, aux=self.aux)
+                cost = network_cost(network, Shape(self.in_chans, height, width), 1, aux=self.aux)
             except (InputError, SpecError) as error:
                 raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
-            self._normalized_positions[height, width] = cost.normed
+            self._normalized_positions[height, width, head] = cost.normed
 
-    def _check_batch_norm(self, x: Tensor, model: nn.Module) -> None:
+    def _check_batch_norm(self, x: Tensor, model: nn.Module, head: bool) -> None:
         count, _, height, width = x.shape
-        single_value = model.training and count == 1 and self._normalized_positions[height, width] == 1
+        single_value = model.training and count == 1 and self._normalized_positions[height, width, head] == 1
         if single_value and training_batch_norms(model):
             raise InputError(
                 f"one image of {height}x{width} px gives batch normalisation a single value per channel in training; "

@@ -5,7 +5,7 @@ Annotations are evaluated here, because torch.jit.script of a traced model needs
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,18 @@ from ._backbone import Backbone, Indices
 from ._heads import AuxHead, ClassifierHead, output_width
 from ._private_torch import uncompiled
 from ._report import Report
-from ._task import check_task, default_task
+from ._task import check_class_names, check_task, default_task
 
 
 class Net(Backbone[Tensor]):
     """A network of this library: (n, in_chans, h, w) -> (n, num_classes). It returns one tensor in every mode.
 
     `network` is its specification. `entry` and `arguments` are the registry entry and the keyword arguments from which
-    `create_model` built it; `entry` is None for a model of `build`. `data` is the preprocessing of images. `class_names` are
-    the names of the outputs, or None; a binary model of one output has two. `task` says what the outputs mean. `report` is the
-    report of the last `load_weights`, or None.
+    `create_model` built it; `entry` is None for a model of `build`. `data` is the preprocessing of images. `task` says what the
+    outputs mean. `report` is the report of the last `load_weights`, or None.
     """
+
+    has_head: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Net(Backbone[Tensor]):
         self.entry, self.arguments = entry, dict(arguments or {})
         self.layouts = entry.layouts if entry else ()  # stays when pruning removes the entry
         self.data = data or DataConfig()
-        self.class_names: tuple[str, ...] | None = None
+        self._class_names: tuple[str, ...] | None = None
         self._task: str | None = None  # None: the default of the number of outputs
         self.report: Report | None = None  # of the last `load_weights`
         self._timm_cfg: dict[str, Any] | None = None  # set by timm's registry
@@ -56,6 +57,17 @@ class Net(Backbone[Tensor]):
     def num_classes(self) -> int:
         """Number of classes, the width of the last linear layer; 0 if the model returns features."""
         return self.head.num_classes if isinstance(self.head, ClassifierHead) else output_width(self.head, default=0)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the outputs, two for one binary output; None if there are none or not as many as outputs."""
+        names, count = self._class_names, self.num_classes
+        is_pair = count == 1 and self.task == "binary"
+        return names if names is not None and (len(names) == count or (is_pair and len(names) == 2)) else None
+
+    @class_names.setter
+    def class_names(self, names: tuple[str, ...] | list[str] | None) -> None:
+        self._class_names = None if names is None else check_class_names(names, self.num_classes)
 
     @property
     def task(self) -> str:
@@ -136,7 +148,7 @@ class Net(Backbone[Tensor]):
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
         """
-        self._input_check(x, self)
+        self._input_check(x, self, head=True)
         aux_logits = {}
         for name, stage in self.features.named_children():
             x = self.run_stage(stage, x)
@@ -217,30 +229,15 @@ class Net(Backbone[Tensor]):
             self._timm_cfg = {**self._timm_cfg, "input_size": self.data.input_size}
 
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
-        """Set the class names, in the order of the outputs.
-
-        A binary model of one output takes two names: the class that a low logit means, and the class that a high one means.
+        """Set the class names, in the order of the outputs; for one binary output, those of a low and of a high logit.
 
         Raises:
             ArgumentError: the number of names is not the number of classes, or two are equal.
         """
-        self.class_names = check_class_names(names, self.num_classes)
+        self._class_names = check_class_names(names, self.num_classes)
 
 
 def check_net(model: object) -> None:
     """Raise ArgumentError if `model` is neither a `Net` nor a `Net` compiled by torch.compile."""
     if not isinstance(uncompiled(model), Net):
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, load_model or build")
-
-
-def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
-    """Return the names as a tuple. One output may have two names, those of the two classes that it separates.
-
-    Raises:
-        ArgumentError: the number of names is not `num_classes`, or two are equal.
-    """
-    strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    numbers = (1, 2) if num_classes == 1 else (num_classes,)
-    if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) and len(names) in numbers:
-        return tuple(names)
-    raise ArgumentError(f"class_names={names!r} must be {' or '.join(map(str, numbers))} different strings, one per class")

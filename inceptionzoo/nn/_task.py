@@ -24,3 +24,16 @@ def check_task(task: str, num_classes: int) -> str:
     if task == "multiclass" and num_classes == 1:
         raise ArgumentError("task='multiclass' needs num_classes of at least 2; the model has num_classes=1: use 'binary'")
     return task
+
+
+def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
+    """Return the names as a tuple. One output may have two names, those of the two classes that it separates.
+
+    Raises:
+        ArgumentError: the number of names is not `num_classes`, or two are equal.
+    """
+    strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    numbers = (1, 2) if num_classes == 1 else (num_classes,)
+    if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) and len(names) in numbers:
+        return tuple(names)
+    raise ArgumentError(f"class_names={names!r} must be {' or '.join(map(str, numbers))} different strings, one per class")

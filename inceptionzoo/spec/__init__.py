@@ -2,7 +2,19 @@
 
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost, Shape, layer_cost, out_channels, projection
-from ._entry import CIFAR, IMAGENET_MEAN, IMAGENET_STD, MAX_CHANNELS, NATIVE, DataConfig, Entry, Layout, Published, Recipe
+from ._entry import (
+    CIFAR,
+    CROP_MODES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MAX_CHANNELS,
+    NATIVE,
+    DataConfig,
+    Entry,
+    Layout,
+    Published,
+    Recipe,
+)
 from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding, window_positions
 from ._layers import LAYERS, Chain, Concat, Layer, Op, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
@@ -26,6 +38,7 @@ from ._walk import children, leaves, map_leaves, named_leaves
 
 __all__ = [
     "CIFAR",
+    "CROP_MODES",
     "GLOBAL_POOLS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",

@@ -14,35 +14,33 @@ from ..errors import ArgumentError, InputError
 from ..evaluation import Batches, ShardedLoader, Task, evaluate_shards
 from ..nn import Net
 from ._generators import loader_generators, other_generators
-from ._image_check import describe_difference
 from ._state import fork_rng
 
 
-def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.device) -> str | None:
+def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.device) -> bool:
     """Evaluate the first validation batch, so that an error comes before the first epoch. Random generators do not change.
 
-    Returns how the images differ from `model.data`; None if they do not. An iterator is not tried, because it could not be
-    rewound.
+    Warns if the images differ from `model.data`. Returns whether it was done: an iterator could not be rewound.
 
     Raises:
         ArgumentError: the batch or its targets are not what the task needs.
         InputError: the images are not what the model needs.
     """
     if isinstance(val.loader, Iterator):
-        return None
+        return False
     generators, others = loader_generators(val.loader), other_generators(val.loader).values()
     states, other_states = [one.get_state() for one in generators], [one.state_dict() for one in others]
     try:
         with fork_rng(device):
             shards = list(islice(val, 1))
-            evaluate_shards(model, val, task, _no_loss, "val", shards=shards)
+            evaluate_shards(model, val, task, _no_loss, "val", shards=shards, stacklevel=5)  # the call of fit
     except (ArgumentError, InputError) as error:
         raise type(error)(f"val: {error}") from error
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)
     for other, other_state in zip(others, other_states, strict=True):
         other.load_state_dict(other_state)
-    return describe_difference(shards[0].images, model.data, "val")
+    return True
 
 
 def _no_loss(logits: Tensor, _: Tensor) -> Tensor:

@@ -22,14 +22,13 @@ from ..evaluation import (
     ShardedLoader,
     Task,
     check_images,
+    describe_difference,
     move_batch,
-    warn_of_probabilities,
     weight_in_mean,
 )
 from ..nn import Net, training_batch_norms
 from ._average import MovingAverage
 from ._history import Row
-from ._image_check import describe_difference
 from ._losses import Losses
 from ._progress import Progress
 from ._schedule import Schedule
@@ -49,7 +48,6 @@ class Stepper:
     schedule: Schedule | None
     clip_grad_norm: float | None
     soft_labels: bool = False  # whether the last batch had soft labels
-    val_difference: str | None = None  # how the images of val differ from `model.data`
 
     def run_epoch(self, loader: ShardedLoader, progress: Progress) -> Row:
         """Train on every batch once and return the loss and the metrics of the task over all of them.
@@ -64,7 +62,7 @@ class Stepper:
         context.reseed_per_rank()
         if progress.epoch == 0 and context.is_main:
             _warn_of_small_batches(self.losses.model, group)
-            _warn_of_other_images(self.losses.model, group, self.val_difference)
+            _warn_of_other_images(self.losses.model, group)
         batches = 0
         while weighted := self._weigh(context, group):
             self.optimizer.zero_grad(set_to_none=True)
@@ -140,8 +138,6 @@ class Stepper:
                 logits, loss = module(shard.images, shard.targets, weight > 0)
                 self.scaler.scale(loss if factor == 1 else loss * factor).backward()
             metrics.update(logits, shard.targets, shard.indices)
-            if progress.epoch == first + index == 0:
-                warn_of_probabilities(self.losses.model, logits, self.task)
             if weight:
                 value = loss.item()
                 metrics.update_loss(value, weight)
@@ -176,10 +172,8 @@ def _warn_of_small_batches(model: nn.Module, group: list[Shard]) -> None:
         )
 
 
-def _warn_of_other_images(model: Net, group: list[Shard], val_difference: str | None) -> None:
-    """Warn if the images of train differ from `model.data`, or if only those of val do."""
-    text = describe_difference(group[0].images, model.data, "train") if group else None
-    text = text or val_difference
+def _warn_of_other_images(model: Net, group: list[Shard]) -> None:
+    text = describe_difference(group[0].images, model.data, "train", compare_sizes=True) if group else None
     if text:
         warnings.warn(text, stacklevel=6)  # the call of fit
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_choice, check_number
-from ..evaluation import Batches, Loss, Task, align_classes, check_number_of_classes, find_class_names
+from ..evaluation import Batches, Loss, Task, align_classes, check_logits, check_number_of_classes, find_class_names
 from ..nn import Net
 
 ClassWeights = Tensor | Sequence[float] | numpy.ndarray[Any, Any]
@@ -50,11 +50,13 @@ def _as_tensor(weights: object, num_classes: int) -> Tensor:
 
 
 def check_classes(model: Net, train: Batches, val: Batches | None, task: Task) -> None:
-    """Check that the classes of the data sets, where they have names, fit the model and each other.
+    """Check that the model returns logits, and that the classes of the data sets, where they have names, fit it and each other.
 
     Raises:
-        ArgumentError: the numbers of classes differ, or `val` has a class that `train` lacks.
+        ArgumentError: the head ends in a softmax or a sigmoid, the numbers of classes differ, or `val` has a class that `train`
+            lacks.
     """
+    check_logits(model, task)
     names = find_class_names(train)
     check_number_of_classes(names, task, "train")
     align_classes(find_class_names(val), names or model.class_names, task, "val")

@@ -50,6 +50,7 @@ class Trainer:
     history: History
     eval_parts: list[nn.Module] = field(default_factory=list)  # modules that the user put into evaluation mode
     stopped: bool = False  # by a callback
+    val_tried: bool = False  # before the first epoch
     metric_error: TrainingError | None = None
 
     @property
@@ -129,7 +130,7 @@ class Trainer:
         with gradient_checkpointing(self.model, self.config.checkpoint):
             if self.val is not None and not self.is_complete:
                 model, task = self.evaluated_model, self.stepper.task
-                self.stepper.val_difference = try_first_batch(model, self.val, task, self.device)
+                self.val_tried = try_first_batch(model, self.val, task, self.device)
             while not self.is_complete:
                 epoch, lr = len(self.history.epochs), learning_rate(optimizer)
                 progress = Progress(epoch, self.config.epochs, self.train.loader, lr, show, start)
@@ -191,7 +192,9 @@ class Trainer:
         Raises:
             TrainingError: an output is not finite.
         """
-        result = evaluate_shards(self.evaluated_model, val, self.stepper.task, self.loss_of_val, "val")
+        stacklevel = None if self.history.epochs or self.val_tried else 6  # warn of the images once, at the call of fit
+        task, loss = self.stepper.task, self.loss_of_val
+        result = evaluate_shards(self.evaluated_model, val, task, loss, "val", stacklevel=stacklevel)
         invalid = (~result.outputs.isfinite()).any(1).nonzero().flatten().tolist()
         if invalid:
             raise TrainingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
@@ -23,6 +24,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         OSError: the folder does not exist, or the write fails.
     """
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():  # the error of the temporary file would name that file
+        raise FileNotFoundError(errno.ENOENT, f"the folder {target.parent} does not exist; create it to write", str(path))
     _remove_orphans(target)
     temporary, stream = _create_temporary(target)
     try:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's modes by number of channels
 ORIENTATION = 0x0112  # tags of EXIF and TIFF
 PHOTOMETRIC, BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 262, 258, 281
-WHITE_IS_ZERO = 0
+COMPRESSION, PLANAR_CONFIGURATION, SAMPLE_FORMAT = 259, 284, 339
+WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE, SIGNED = 0, 1, 2, 2
+GREY_STEPS = {"L;2": 85, "L;4": 17}  # between the grey values of PNG files of 2 and 4 bits
 
 
 def decode(image: Image.Image, channels: int, background: str, max_value: float | None, name: str) -> Image.Image:
@@ -23,12 +25,14 @@ def decode(image: Image.Image, channels: int, background: str, max_value: float 
     if 0 in image.size:
         raise ArgumentError(f"{name} has size {image.size}; each side must be at least 1 px")
     raw_mode = str(getattr(image, "tile", ""))  # empty after load()
+    _check_tags(getattr(image, "tag_v2", {}), name)
     image.load()
     turn = _turn(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _reduce(image, max_value, f"{name} of mode {image.mode}")
-    elif ";16" in raw_mode and image.mode in ("RGB", "RGBA", "RGBX"):
+    elif ";16" in raw_mode and image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
         _check_high_bytes(image, max_value, name)
+    image = _scale_transparent_colour(image, raw_mode)
     image = convert_mode(image, channels, background)
     image = image if turn is None else image.transpose(turn)
     image.info.clear()  # what it says of orientation and transparency is done
@@ -48,6 +52,38 @@ def convert_mode(image: Image.Image, channels: int, background: str) -> Image.Im
         canvas.alpha_composite(image)
         image = canvas
     return image.convert("RGB").convert(MODES[channels])  # Pillow converts LAB and HSV to RGB only
+
+
+def _check_tags(tags: Any, name: str) -> None:
+    """Check the tags of a TIFF file: there are two kinds of file that Pillow misreads without an error.
+
+    Raises:
+        ArgumentError: the file is of such a kind.
+    """
+    bits = _first(tags.get(BITS_PER_SAMPLE))
+    is_planar = tags.get(PLANAR_CONFIGURATION) == SEPARATE and tags.get(COMPRESSION) == UNCOMPRESSED
+    kind = "16-bit channels in separate planes without compression" if is_planar and bits > 8 else ""
+    kind = "signed 8-bit numbers" if _first(tags.get(SAMPLE_FORMAT)) == SIGNED and bits == 8 else kind
+    if kind:
+        raise ArgumentError(
+            f"{name} holds {kind}, which Pillow misreads; read it with another package, for example tifffile, and pass "
+            "open_image(array, max_value=WHITE)"
+        )
+
+
+def _scale_transparent_colour(image: Image.Image, raw_mode: str) -> Image.Image:
+    """Return the image with its transparent colour, which Pillow keeps as it is in a PNG file, on the scale of its pixels."""
+    colour = image.info.get("transparency")
+    step = next((step for mode, step in GREY_STEPS.items() if repr(mode) in raw_mode), None)
+    if isinstance(colour, tuple) and ";16" in raw_mode:
+        scaled: Any = tuple(value >> 8 for value in colour)  # of 16 bits, Pillow keeps the upper 8
+    elif isinstance(colour, int) and step is not None:
+        scaled = colour * step
+    else:
+        return image
+    image = image.copy()
+    image.info["transparency"] = scaled
+    return image
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -106,7 +142,7 @@ def _check_high_bytes(image: Image.Image, max_value: float | None, name: str) ->
     Raises:
         ArgumentError: they do not, or `max_value` is another than 65535.
     """
-    high = int(np.asarray(image)[..., :3].max())
+    high = int(np.asarray(image)[..., : 4 if image.mode == "CMYK" else 3].max())
     if max_value not in (None, 65535) or (max_value is None and high < DARKEST_16_BIT >> 8):
         raise ArgumentError(
             f"{name} of mode {image.mode} has 16 bits per channel, of which Pillow reads the upper 8; these are at most "

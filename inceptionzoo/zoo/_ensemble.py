@@ -23,7 +23,6 @@ from ..evaluation import (
     unpack_batch,
 )
 from ..nn import Net, warn_of_hooks
-from ..spec import DataConfig
 from ..weights import (
     MARKER,
     ModelMetadata,
@@ -35,6 +34,7 @@ from ..weights import (
     read_safetensors,
     write_safetensors,
 )
+from ._members import check_members, renormalisation, warn_of_other_preprocessing
 from ._restore import build_from_metadata
 
 KIND = "ensemble"
@@ -49,7 +49,8 @@ class Ensemble(nn.Module):
     mean of the probabilities, and for "regression" the output is the mean of the values.
 
     Normalise images as `ensemble.data` says, which is the `data` of the first member. If another member uses a different
-    mean and standard deviation, the ensemble renormalises the images for it.
+    mean and standard deviation, the ensemble renormalises the images for it. Another size, crop or interpolation gives a
+    warning.
 
     `weights` holds one number of at least 0 for each member; they are scaled to a sum of 1. By default all are equal.
 
@@ -61,17 +62,44 @@ class Ensemble(nn.Module):
     def __init__(self, members: Iterable[Net], weights: Sequence[float] | None = None) -> None:
         super().__init__()
         nets = list(members) if isinstance(members, Iterable) else [members]
-        _check_members(nets)
+        check_members(nets)
+        warn_of_other_preprocessing(nets)
         first = nets[0]
-        self.members, self.data, self.class_names = nn.ModuleList(nets), first.data, first.class_names
-        self.num_classes, self.in_chans, self.task = first.num_classes, first.in_chans, first.task
+        self.members, self.data, self.in_chans = nn.ModuleList(nets), first.data, first.in_chans
         parameter = next(first.parameters())
         self.register_buffer("weights", torch.empty(len(nets), device=parameter.device))
         self.set_weights([1.0] * len(nets) if weights is None else weights)
         for index, net in enumerate(nets):
-            scale, shift = _renormalisation(first.data, net.data)
+            scale, shift = renormalisation(first.data, net.data)
             self.register_buffer(f"scale{index}", scale.to(parameter), persistent=False)
             self.register_buffer(f"shift{index}", shift.to(parameter), persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of outputs of each member."""
+        return self._first.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the outputs of the first member, or None."""
+        return self._first.class_names
+
+    @class_names.setter
+    def class_names(self, names: tuple[str, ...] | list[str] | None) -> None:
+        for member in self.members:
+            assert isinstance(member, Net)
+            member.class_names = names
+
+    @property
+    def task(self) -> str:
+        """Task of the first member."""
+        return self._first.task
+
+    @property
+    def _first(self) -> Net:
+        first = self.members[0]
+        assert isinstance(first, Net)
+        return first
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `forward(x)`."""
@@ -206,39 +234,3 @@ def _members_json(text: str) -> list[str]:
     except (ValueError, TypeError, KeyError):
         return []
     return [json.dumps(member) for member in members]
-
-
-def _renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Tensor]:
-    """Return scale and shift, each (c, 1, 1), from the source's normalisation to the target's: x * scale + shift."""
-    mean, std, target_mean, target_std = (
-        torch.tensor(values, dtype=torch.float64)[:, None, None]
-        for values in (source.mean, source.std, target.mean, target.std)
-    )
-    return std / target_std, (mean - target_mean) / target_std
-
-
-def _check_members(members: Sequence[object]) -> None:
-    if not members or not all(isinstance(member, Net) for member in members):
-        kinds = [type(member).__name__ for member in members]
-        raise ArgumentError(f"members={kinds} must be one or more models that create_model returned")
-    nets = [member for member in members if isinstance(member, Net)]
-    traits = list(map(_traits, nets))
-    for name in traits[0]:
-        values = [trait[name] for trait in traits]
-        if any(value != values[0] for value in values):
-            raise ArgumentError(f"members differ in {name}: {values}; they must be the same")
-    if not nets[0].num_classes:
-        raise ArgumentError("members of num_classes=0 have no probabilities; see reset_classifier")
-
-
-def _traits(net: Net) -> dict[str, object]:
-    """Return the properties that must be equal for all members."""
-    parameter = next(net.parameters())
-    return {
-        "num_classes": net.num_classes,
-        "in_chans": net.in_chans,
-        "class_names": net.class_names,
-        "task": net.task,
-        "dtype": parameter.dtype,
-        "device": parameter.device,
-    }

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
+from io import BytesIO, TextIOBase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from ..errors import ArgumentError, ImageError, ZooError, check_choice, check_number
+from ..errors import ArgumentError, check_choice, check_number
 from ._decode import MODES, convert_mode, decode
+from ._image_errors import check_image_path, errors_that_name
 from ._pixels import scale_to_bytes
 
 if TYPE_CHECKING:
@@ -55,10 +54,12 @@ def open_image(source: Any, *, channels: int = 3, background: str = "white", max
         return convert_mode(_from_array(source, max_value), channels, background)
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or "image"
-        with _errors_that_name(name):
+        if getattr(source, "tile", None) and _is_closed(getattr(source, "fp", None)):
+            raise ArgumentError(f"{name}: the image is closed before it was read; use it inside its `with`, or pass its path")
+        with errors_that_name(name):
             return decode(source, channels, background, max_value, name)
     name, file = _as_file(source)
-    with _errors_that_name(name), Image.open(file) as image:
+    with errors_that_name(name, file), Image.open(file) as image:
         return decode(image, channels, background, max_value, name)
 
 
@@ -72,32 +73,34 @@ def _check_background(background: str) -> None:
         raise ArgumentError(f"background={background!r} must be {hint}") from error
 
 
+def _is_closed(file: Any) -> bool:
+    return file is None or bool(getattr(file, "closed", False))
+
+
 def _as_file(source: Any) -> tuple[str, Any]:
-    """Return a name for error messages, and what `Image.open` takes."""
+    """Return a name for error messages, and what `Image.open` takes.
+
+    Raises:
+        ArgumentError: `source` is none of these, or a folder, a URL, a closed file or one that does not return bytes.
+    """
     if isinstance(source, str | os.PathLike):
-        return str(source), Path(source)
+        return str(source), check_image_path(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return f"image of {len(source):,} bytes", BytesIO(source)
-    if hasattr(source, "read"):
-        return str(getattr(source, "name", "image file")), source
-    raise ArgumentError(f"image of type {type(source).__name__} must be {SOURCES}; of several images, pass a list to predict")
-
-
-@contextmanager
-def _errors_that_name(name: str) -> Iterator[None]:
-    """Raise what Pillow raises for a damaged file as an ImageError that names the file."""
-    from PIL import UnidentifiedImageError
-
-    try:
-        yield
-    except (ZooError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image that Pillow can read; replace or remove the file") from error
-    except Exception as error:  # Pillow's decoders raise many types
-        if isinstance(error, OSError) and error.errno is not None:  # the file system's
-            raise
-        raise ImageError(f"{name} is a damaged image, or not one: {error}; replace or remove the file") from error
+    if not hasattr(source, "read"):
+        raise ArgumentError(
+            f"image of type {type(source).__name__} must be {SOURCES}; of several images, pass a list to predict"
+        )
+    name = str(getattr(source, "name", "image file"))
+    if isinstance(source, TextIOBase):
+        raise ArgumentError(f"{name} is open as text; open it with open(path, 'rb')")
+    if getattr(source, "closed", False):
+        raise ArgumentError(f"{name} is a closed file; use it inside its `with`, or pass its path")
+    if inspect.iscoroutinefunction(source.read):
+        raise ArgumentError(
+            f"{name} of type {type(source).__name__} is read asynchronously; pass its bytes, `await file.read()`"
+        )
+    return name, source
 
 
 def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) -> Image.Image:
@@ -111,9 +114,7 @@ def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) 
         layout = "(h, w), (h, w, 3) or (h, w, 4)"
     if not is_valid or 0 in shape:
         kind = type(source).__name__
-        raise ArgumentError(
-            f"image of shape {shape} and type {kind} must have shape {layout}; of several, pass a list to predict"
-        )
+        raise ArgumentError(f"image of shape {shape} and type {kind} must have shape {layout}{_suggest_layout(source)}")
     if isinstance(source, Tensor):
         tensor = source.detach().cpu().permute(1, 2, 0)
         values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # NumPy has no bfloat16
@@ -121,3 +122,13 @@ def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) 
         values = source
     pixels = scale_to_bytes(values, max_value, f"image {type(source).__name__} of shape {shape}")
     return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+def _suggest_layout(source: Tensor | np.ndarray[Any, Any]) -> str:
+    """Return how to pass an image whose channels are on the other side, or several images."""
+    shape = tuple(source.shape)
+    if len(shape) == 3 and isinstance(source, Tensor) and shape[2] in MODES:
+        return "; pass image.permute(2, 0, 1)"
+    if len(shape) == 3 and not isinstance(source, Tensor) and shape[0] in MODES:
+        return "; pass image.transpose(1, 2, 0)"
+    return "; of several, pass a list to predict"

@@ -30,7 +30,10 @@ def scale_to_bytes(values: NDArray[Any], max_value: float | None, name: str) -> 
         raise ArgumentError(f"{name} has dtype {values.dtype}; convert it to uint8, uint16 or floating point")
     white = max_value or (65535 if is_16_bit else 1 if values.dtype.kind == "f" else None)
     if white is None:
-        raise ArgumentError(f"{name} has dtype {values.dtype}, which does not say which value is white; pass max_value=")
+        raise ArgumentError(
+            f"{name} has dtype {values.dtype}, which does not say which value is white; convert 0..255 to uint8, or pass "
+            "open_image(..., max_value=WHITE)"
+        )
     low, high = float(values.min()), float(values.max())
     if not 0 <= low <= high <= white:  # False for nan
         hint = "scale them, or pass open_image(..., max_value=WHITE)"

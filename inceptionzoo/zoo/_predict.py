@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import cache, partial
 from itertools import groupby, islice
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
-from ..evaluation import evaluation_mode, task_of
+from ..evaluation import check_logits, evaluation_mode, task_of
 from ..nn import Net
 from ..spec import DataConfig
 from ._decode import MODES
@@ -23,6 +24,8 @@ from ._transforms import data_config, transforms
 
 Prediction: TypeAlias = list[tuple[str, float]]
 
+OTHER_IMAGES = (".avif", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".tga")  # that ImageFolder leaves out
+SPREAD = 0.5  # of normalised values in 0..1: less can be a picture with little contrast
 SLACK = 0.1  # by how much of the range of pixels a resized float image may exceed it: bicubic interpolation overshoots
 
 
@@ -71,11 +74,13 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch
 
 
 def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
+    if isinstance(model, Net | Ensemble):
+        data_config(model)
     data, num_classes = getattr(model, "data", None), getattr(model, "num_classes", None)
     if not isinstance(data, DataConfig) or not isinstance(num_classes, int):
-        raise ArgumentError(
-            f"model of type {type(model).__name__} must be a model from create_model or load_model, or an Ensemble"
-        )
+        hint = "; pass model.module" if isinstance(getattr(model, "module", None), Net | Ensemble) else ""
+        kind = type(model).__name__
+        raise ArgumentError(f"model of type {kind} must be a model from create_model or load_model, or an Ensemble{hint}")
     if topk is not None:
         check_int("topk", topk, 1)
     check_int("batch_size", batch_size, 1)
@@ -88,6 +93,13 @@ def _image_paths(folder: Path) -> list[str]:
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
+    skipped = [str(path) for path in folder.rglob("*") if path.suffix.lower() in OTHER_IMAGES and path.is_file()]
+    if skipped:
+        warnings.warn(
+            f"folder {str(folder)!r}: {len(skipped)} files such as {min(skipped)!r} are left out, because ImageFolder does not "
+            "read them either; to predict them too, pass a list of paths",
+            stacklevel=3,  # the call of predict
+        )
     if not paths:
         raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(IMG_EXTENSIONS)}")
     return paths
@@ -97,11 +109,13 @@ def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None,
     """Yield the answer for each image. Consecutive images of one size run as a batch."""
     parameter, remaining, make_transform = next(model.parameters()), iter(images), cache(partial(transforms, model))
     while chunk := list(islice(remaining, batch_size)):
-        tensors = [_prepare(model, image, make_transform).to(parameter.device, parameter.dtype) for image in chunk]
+        prepared = list(map(partial(_prepare, model, make_transform=make_transform), chunk))
+        tensors = [tensor.to(parameter.device, parameter.dtype) for tensor in prepared]
         for _, group in groupby(tensors, key=lambda tensor: tensor.shape):
             with evaluation_mode(model):
                 logits = model(torch.stack(list(group))).float()
             task = task_of(model, logits.shape[1])
+            check_logits(model, task)
             for row in logits:
                 yield task.answers(row, model.class_names)[:topk]
 
@@ -136,4 +150,11 @@ def _check_range(image: Tensor, data: DataConfig) -> None:
             f"image: a Tensor with values from {lowest:.4g} to {highest:.4g} is not normalised as model.data says, which gives "
             f"{float((-mean / std).min()):.4g} to {float(((1 - mean) / std).max()):.4g}; pass transforms(model)(image), or "
             "pixels from 0 to 255 as uint8"
+        )
+    if 0 <= image.min() <= image.max() - SPREAD <= 1 - SPREAD and float((-mean / std).max()) < -SLACK:
+        warnings.warn(
+            f"image: a Tensor with values from {float(image.min()):.4g} to {float(image.max()):.4g} looks as if it were not "
+            "normalised; model.data gives "
+            f"{float((-mean / std).min()):.4g} to {float(((1 - mean) / std).max()):.4g}; pass transforms(model)(image)",
+            stacklevel=5,  # the call of predict
         )

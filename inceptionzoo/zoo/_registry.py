@@ -76,6 +76,8 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
     if isinstance(name, str) and ("/" in name or "\\" in name or Path(name).suffix in WEIGHT_ENDINGS):
         remedy = f"load_model({name!r}) loads a file of this library, create_model(NAME, weights={name!r}) any file of weights"
         raise UnknownModelError(f"unknown model {name!r}, which looks like a path: {remedy}")
+    if not base:
+        raise UnknownModelError(f"unknown model {name!r}. See list_models(); local-dir:PATH names a folder of save_pretrained")
     entry = find_entry(base)
     if dot and tag not in entry.weights:
         tags = ", ".join(entry.weights) or "none published"

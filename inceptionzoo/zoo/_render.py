@@ -13,7 +13,7 @@ from ..nn import Net
 from ..spec import GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
 from ..spec.drawing import layer_page, network_page, to_svg
 from ..weights import atomic_write
-from ._registry import find_entry, make_network
+from ._registry import find_entry_and_tag, make_network
 
 Detail = Literal["forms", "full"]
 DETAILS: tuple[Detail, ...] = ("forms", "full")
@@ -53,8 +53,8 @@ def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | No
     convolutions and dense layers only, as the GoogLeNet paper does; `params` also counts biases and normalisation. The branch
     "96 > 128" has a layer of 96 channels, then one of 128.
 
-    `model` is the name of a model, a model or a network. `input_size` is (channels, height, width); the default is the
-    model's own, or (3, 224, 224) for a network.
+    `model` is the name of a model or of its weights ("name.tag"), a model or a network. `input_size` is (channels, height,
+    width); the default is the model's own, or (3, 224, 224) for a network.
 
     Raises:
         UnknownModelError: no model has this name.
@@ -139,7 +139,11 @@ def _resolve(model: str | Net | Network, input_size: tuple[int, int, int] | None
         own_shape = Shape(model.in_chans, *model.data.input_size[1:])
         return _Subject(title, model.network, model.num_classes, model.global_pool, shape or own_shape)
     if isinstance(model, str):
-        entry = find_entry(model)
+        entry, tag = find_entry_and_tag(model)
+        if tag is not None:
+            published = entry.weights[tag]
+            network, own_shape = make_network(entry, published.arguments), Shape(*published.data.input_size)
+            return _Subject(model, network, published.num_classes, "avg", shape or own_shape)
         own_shape = Shape(*entry.data.input_size)
         return _Subject(entry.name, make_network(entry, {}), entry.num_classes, "avg", shape or own_shape)
     raise ArgumentError(f"model of type {type(model).__name__}: {accepted}")

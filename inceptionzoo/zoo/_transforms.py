@@ -9,12 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import ArgumentError, check_flag, suggestion
+from ..errors import ArgumentError, check_choice, check_flag, suggestion
 from ..nn import FeatureNet, Net
-from ..spec import DataConfig
+from ..spec import CROP_MODES, DataConfig
 from ._decode import MODES
 from ._ensemble import Ensemble
 from ._image import open_image
+
+TEST_OPTIONS = ("crop_pct", "crop_mode", "crop_border_pixels")  # that timm ignores in training
+TRAINING_OPTIONS = (  # that timm ignores otherwise
+    *("train_crop_mode", "scale", "ratio", "hflip", "vflip", "color_jitter", "color_jitter_prob", "grayscale_prob"),
+    *("gaussian_blur_prob", "auto_augment", "re_prob", "re_mode", "re_count", "re_num_splits", "separate"),
+)
 
 
 def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
@@ -28,7 +34,8 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
     A model of another number of channels than 1, 3 or 4 gets timm's function alone, which takes a float Tensor (c, h, w).
 
     Raises:
-        ArgumentError: `model` is not a model of this library, `training` is not a bool, or an option is unknown.
+        ArgumentError: `model` is not a model of this library, `training` is not a bool, an option is unknown, has no effect, or
+            has another value than timm accepts, or the mean or the standard deviation is not that of pixels from 0 to 1.
     """
     from timm.data.transforms_factory import create_transform
     from torchvision.transforms import Compose
@@ -48,6 +55,9 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
         "crop_mode": data.crop_mode,
         "is_training": training,
     }
+    _check_options(options, training=training, channels=data.input_size[0])
+    if data.input_size[0] in MODES:
+        _check_scale({**settings, **options})
     transform = create_transform(**{**settings, **options})
     if data.input_size[0] not in MODES:
         return transform  # type: ignore[no-any-return]  # timm has no types
@@ -58,6 +68,52 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
     return prepare
 
 
+def _check_options(options: dict[str, Any], *, training: bool, channels: int) -> None:
+    """Check the options that timm would ignore, or refuse for the first image only.
+
+    Raises:
+        ArgumentError: an option has no effect with or without `training`, or is not for this number of channels; or a value is
+            not one of timm's.
+    """
+    from timm.data.transforms import str_to_interp_mode
+
+    if "is_training" in options:
+        raise ArgumentError(f"transforms: pass training={options['is_training']!r} in place of is_training")
+    ignored = TEST_OPTIONS if training else TRAINING_OPTIONS
+    if name := next((name for name in options if name in ignored), None):
+        raise ArgumentError(
+            f"transforms: {name}={options[name]!r} has no effect with training={training}; leave it out, or pass "
+            f"training={not training}"
+        )
+    if "crop_mode" in options:
+        check_choice("crop_mode", options["crop_mode"], CROP_MODES)
+    if "crop_pct" in options and (not isinstance(options["crop_pct"], int | float) or not options["crop_pct"] > 0):
+        raise ArgumentError(f"transforms: crop_pct={options['crop_pct']!r} must be a number above 0")
+    try:
+        if options.get("interpolation", "random") != "random":
+            str_to_interp_mode(options["interpolation"])  # type: ignore[no-untyped-call]
+    except KeyError as error:
+        raise ArgumentError(f"transforms: interpolation={options['interpolation']!r} is not one of timm's") from error
+    for name in ("auto_augment", "grayscale_prob"):
+        if channels == max(MODES) and options.get(name):
+            raise ArgumentError(f"transforms: {name} is for images of 1 or 3 channels; the model has in_chans={channels}")
+
+
+def _check_scale(settings: dict[str, Any]) -> None:
+    """Check that the mean and the standard deviation are those of pixels from 0 to 1.
+
+    Raises:
+        ArgumentError: they are not, so that all images would look alike to the model.
+    """
+    for name in ("mean", "std"):
+        values = settings[name] if isinstance(settings[name], tuple | list) else (settings[name],)
+        if not all(0 <= value <= 1 for value in values):
+            raise ArgumentError(
+                f"{name}={settings[name]!r} must be from 0 to 1, because pixels are divided by 255 first; divide {name} by 255 "
+                "if it is that of pixels from 0 to 255"
+            )
+
+
 def data_config(model: Net | FeatureNet | Ensemble) -> DataConfig:
     """Return `model.data` for the model's number of channels; a model of `build` has the default of 3 channels.
 
@@ -65,6 +121,8 @@ def data_config(model: Net | FeatureNet | Ensemble) -> DataConfig:
         ArgumentError: `model` is not a model of this library.
     """
     data = getattr(model, "data", None)
+    if isinstance(model, Net | FeatureNet | Ensemble) and not isinstance(data, DataConfig):
+        raise ArgumentError(f"model.data={data!r} must be a DataConfig, for example dataclasses.replace(model.data, ...)")
     if not isinstance(data, DataConfig):
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of this library; see create_model")
     return data.sized(model.in_chans, *data.input_size[1:])

@@ -101,6 +101,7 @@ def test_training():
     assert str(timings).count("googlenet") == 3
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("idle")
 def test_loading():
     """Each file is loaded by this library and by its own, and the outputs are the same."""

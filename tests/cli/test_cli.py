@@ -28,7 +28,9 @@ def cli(capsys):
 
 def test_list(cli):
     assert cli("list", "googlenet*") == (0, "googlenet\ngooglenet_5x5\ngooglenet_cifar\ngooglenet_paper\n", "")
-    assert cli("list", "resnet*") == (0, "no model matches 'resnet*'\n", "")
+    code, out, err = cli("list", "Google*")
+    assert (code, out) == (0, "")  # no line that a script could take for a name
+    assert err.startswith("no model matches 'Google*'; names are in lower case")
     assert json.loads(cli("list", "vgg16", "--pretrained", "--json")[1]) == ["vgg16.tv_features", "vgg16.tv_in1k"]
 
 
@@ -47,6 +49,19 @@ def test_info(cli):
     code, out, err = cli("info", "googlnet")
     assert (code, out) == (1, "")
     assert "unknown model 'googlnet'; did you mean 'googlenet'?" in err
+
+
+def test_info_of_published_weights(cli):
+    """The names that `list --pretrained` prints."""
+    code, out, err = cli("info", "googlenet.tv_in1k")
+    assert (code, err) == (0, "")
+    assert "\ngooglenet.tv_in1k: top-1 69.778 %" in out
+    assert out.splitlines()[0].startswith("googlenet.tv_in1k")
+    assert "1x1x0" in cli("info", "vgg16.tv_features")[1]  # these weights have no classifier
+    for name in (".", "..", ""):
+        code, out, err = cli("info", name)
+        assert (code, out) == (1, "")
+        assert f"unknown model {name!r}." in err
 
 
 def test_info_of_a_file_and_of_a_folder(cli, tmp_path, tiny):
@@ -87,6 +102,21 @@ def test_draw(cli, tmp_path):
     assert len((tmp_path / "b.svg").read_text()) > len((tmp_path / "a.svg").read_text())
     code, _, err = cli("draw", "googlenet", tmp_path / "a.png")
     assert (code, "must end in .svg" in err) == (1, True)
+
+
+def test_a_folder_that_does_not_exist_is_named(cli, tmp_path):
+    path = tmp_path / "none" / "a.svg"
+    code, out, err = cli("draw", "googlenet", path)
+    assert (code, out) == (1, "")
+    assert f"the folder {path.parent} does not exist; create it to write: '{path}'" in err
+    code, out, err = cli("bench", "googlenet", "--plot", path)
+    assert (code, out) == (1, "")  # nothing was measured
+    assert f"the folder {path.parent} does not exist; create it" in err
+
+
+def test_two_jobs_of_bench_are_refused(cli):
+    with pytest.raises(SystemExit, match="2"):
+        cli("bench", "googlenet", "--train", "--load")
 
 
 def test_convert_and_verify(cli, tmp_path):

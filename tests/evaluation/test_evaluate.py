@@ -1,6 +1,8 @@
 """evaluate compared with scikit-learn, and the plots."""
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from threading import Event, Thread
 
 import numpy
 import pytest
@@ -29,6 +31,40 @@ def test_the_mode_of_every_module_is_restored():
     before = [module.training for module in model.modules()]
     iz.evaluate(model, batches(2, 2))
     assert [module.training for module in model.modules()] == before == [True, False, True, True, False, True]
+
+
+class Loader:
+    """Batches that are made by a function when the evaluation asks for them."""
+
+    def __init__(self, make: Callable[[], Iterable[tuple[torch.Tensor, torch.Tensor]]]) -> None:
+        self.make = make
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        yield from self.make()
+
+
+def test_two_threads_can_use_one_model():
+    """The first call ends while the second runs, and must leave the model in evaluation mode until then."""
+    model, second_began, first_began, modes = nn.Sequential(nn.BatchNorm2d(2), Score()).train(), Event(), Event(), []
+
+    def first() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        first_began.set()
+        assert second_began.wait(60)
+        return batches(2, 2)
+
+    def second() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        second_began.set()
+        thread.join()
+        modes.extend(module.training for module in model.modules())
+        return batches(2, 2)
+
+    thread = Thread(target=iz.evaluate, args=(model, Loader(first)))
+    thread.start()
+    assert first_began.wait(60)
+    iz.evaluate(model, Loader(second))
+    assert modes == [False] * 3
+    assert all(module.training for module in model.modules())
+    assert int(model[0].num_batches_tracked) == 0  # no statistics were learnt
 
 
 @pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (5, 3)])

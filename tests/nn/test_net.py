@@ -41,6 +41,21 @@ def test_one_small_image_in_training_names_the_remedy(model):
         model.eval()
 
 
+def test_batch_normalisation_in_the_head_concerns_the_whole_model_alone():
+    """FaceNet's embedding is normalised over the batch; feature maps of one image need no second image."""
+    arguments = {"padding": "same", "repeats": (1, 1, 1)}
+    model, x = iz.create_model("inception_resnet_v1", num_classes=2, **arguments).train(), torch.randn(1, 3, 64, 64)
+    with pytest.raises(iz.InputError, match="single value per channel in training; use two images or more"):
+        model(x)
+    assert model.forward_features(x).shape == (1, 1792, 2, 2)
+    assert model.forward_intermediates(x, intermediates_only=True)[-1].shape == (1, 1792, 2, 2)
+    encoder = iz.create_model("inception_resnet_v1", features_only=True, **arguments).train()
+    assert encoder(x)[-1].shape == (1, 1792, 2, 2)
+    for run in (model.forward_features, encoder):
+        with pytest.raises(iz.InputError, match="single value per channel in training"):
+            run(x[..., :32, :32])
+
+
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_branches_that_agree_at_every_other_size(kernel):
     """A stride-2 convolution rounds up and an unpadded pool rounds down. They agree only for even sizes."""

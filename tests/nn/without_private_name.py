@@ -93,7 +93,9 @@ def use_the_library() -> list[str]:
 
     assert "googlenet" in iz.list_models()
     torch.set_num_threads(1)
-    model = iz.create_model("vgg11_bn_cifar", num_classes=2)
+    block = iz.concat(one=iz.Conv(8), three=iz.Conv(8, 3), pool=iz.chain(iz.Pool("max", 3), iz.Conv(8)))
+    iz.register_model("small", iz.network(stem=iz.Conv(16, 3, 2), mixed=block), num_classes=2, input_size=(3, 32, 32))
+    model = iz.create_model("small")
     images, labels = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     nn.functional.cross_entropy(model(images), labels).backward()

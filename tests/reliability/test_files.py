@@ -18,10 +18,10 @@ from inceptionzoo.weights import _pth as pth
 from inceptionzoo.weights import _safetensors as safetensors
 
 SMALL = {
-    files.malformed_safetensors: (30_000,),
-    files.malformed_pth: (3_000,),
-    files.transactional: (600,),
-    files.killed_saves: (40,),
+    files.malformed_safetensors: (10_000,),
+    files.malformed_pth: (2_000,),
+    files.transactional: (300,),
+    files.killed_saves: (20,),
     files.readers_beside_writers: (300, 60),
 }
 

@@ -250,8 +250,9 @@ HALF = iz.DataConfig(input_size=(3, 16, 16), mean=(0.5,) * 3, std=(0.5,) * 3)
         (RANGE.abs() * 255, HALF, "to 255.0, the mean"),
         (noise(8, 3, 16, 16), HALF, "have values from -4.18 to 3.8"),
         (RANGE, dataclasses.replace(HALF, std=(1 / 255,) * 3), "have values from -1.0 to 1.0, .* give -127.5 to 127.5"),
+        (RANGE, dataclasses.replace(HALF, std=(0.2,) * 3), "have values from -1.0 to 1.0, .* give -2.5 to 2.5"),
     ],
-    ids=["size", "from 0 to 1", "from 0 to 255", "another normalisation", "from 0 to 255 in the model"],
+    ids=["size", "from 0 to 1", "from 0 to 255", "another normalisation", "from 0 to 255 in the model", "half"],
 )
 @pytest.mark.filterwarnings("default")
 def test_other_images_than_the_model_remembers_warn_once(make, images, data, text):
@@ -260,6 +261,46 @@ def test_other_images_than_the_model_remembers_warn_once(make, images, data, tex
     with pytest.warns(UserWarning, match=text) as warned:
         iz.fit(model, [(images, torch.arange(8) % 2)] * 2, epochs=2)
     assert [warning.filename for warning in warned] == [__file__]
+
+
+@pytest.mark.filterwarnings("default")
+def test_other_images_in_val_or_in_evaluate_warn_once(make):
+    model, labels = make(), torch.arange(8) % 2
+    model.data = HALF
+    good, raw = [(RANGE, labels)] * 2, [(RANGE.abs(), labels)] * 2
+    with pytest.warns(UserWarning, match=r"the images of val have values from 0\.0 to 1\.0, .* give -1\.0 to 1\.0") as warned:
+        iz.fit(model, good, raw, epochs=2)
+    assert [warning.filename for warning in warned] == [__file__]
+    with pytest.warns(UserWarning, match=r"the images of loader have values from 0\.0 to 1\.0") as warned:
+        iz.evaluate(model, raw)
+    assert [warning.filename for warning in warned] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        iz.fit(model, good, good, epochs=1)
+        iz.evaluate(model, good)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "last", "task"),
+    [(2, torch.nn.Softmax(1), "multiclass"), (1, torch.nn.Sigmoid(), "binary"), (2, torch.nn.Sigmoid(), "multilabel")],
+    ids=["multiclass", "binary", "multilabel"],
+)
+def test_a_head_that_returns_probabilities_is_refused(make, outputs, last, task):
+    model = make(num_classes=outputs)
+    model.task = task
+    model.head.fc = torch.nn.Sequential(model.head.fc, last)
+    targets = torch.zeros(8, 2) if task == "multilabel" else torch.zeros(8).long()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for use in (
+        lambda: iz.predict(model, RANGE[0]),
+        lambda: iz.evaluate(model, [(RANGE, targets)]),
+        lambda: iz.fit(model, [(RANGE, targets)], epochs=1, task=task),
+    ):
+        with pytest.raises(iz.ArgumentError, match=f"ends in {type(last).__name__}, .*task='{task}' must be logits"):
+            use()
+    assert all(value.equal(before[key]) for key, value in model.state_dict().items())
+    model.task = "regression"
+    iz.predict(model, RANGE[0])  # values from 0 to 1
 
 
 def test_images_of_the_models_own_transforms_do_not_warn(make):

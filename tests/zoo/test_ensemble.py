@@ -1,6 +1,7 @@
 """Ensemble: the mean of probabilities, each member with its own normalisation, saved in one file."""
 
 import copy
+import dataclasses
 import pickle
 
 import pytest
@@ -34,6 +35,17 @@ def with_task(member: iz.Net, task: str) -> iz.Net:
     other = copy.deepcopy(member)
     other.task = task
     return other
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("input_size", (3, 24, 24)), ("crop_mode", "squash"), ("crop_pct", 1.0), ("interpolation", "bicubic")]
+)
+def test_members_for_other_images_warn(members, field, value):
+    other = copy.deepcopy(members[1])
+    other.data = dataclasses.replace(other.data, **{field: value})
+    with pytest.warns(UserWarning, match=rf"member 1 has {field}=.*, and gets the images of member 0, {field}=") as warned:
+        iz.Ensemble([members[0], other])
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 @torch.no_grad()
@@ -224,12 +236,25 @@ def test_the_mean_of_each_task(members, task, outputs, tmp_path):
     again = iz.Ensemble.load(tmp_path / "e.safetensors")
     targets = {"binary": torch.arange(5) % 2, "multilabel": torch.ones(5, 3), "regression": torch.ones(5, 2)}[task]
     assert iz.evaluate(again, [(pixels, targets)]).task == task
-    assert len(iz.predict(again, pixels[0])) == (2 if task == "binary" else outputs)
+    assert len(iz.predict(again, (pixels[0] - 0.5) / 0.5)) == (2 if task == "binary" else outputs)
     if task == "binary":
         assert sum(ensemble.fit_weights([(pixels, targets)])) == pytest.approx(1)
     else:
         with pytest.raises(iz.ArgumentError, match=f"fit_weights: the task of the members is '{task}'"):
             ensemble.fit_weights([(pixels, targets)])
+
+
+def test_an_ensemble_follows_changes_of_its_members(members):
+    ensemble, image = iz.Ensemble(members), torch.zeros(3, 16, 16)
+    ensemble.class_names = ["a", "b", "c"]
+    assert [member.class_names for member in members] == [("a", "b", "c")] * 3
+    for member in members:
+        member.reset_classifier(1)
+        member.task = "regression"
+    assert (ensemble.num_classes, ensemble.class_names, ensemble.task) == (1, None, "regression")
+    ((name, value),) = iz.predict(ensemble, image)
+    with torch.no_grad():
+        assert (name, value) == ("0", pytest.approx(float(ensemble(image[None])), abs=1e-6))
 
 
 def test_weights_are_fitted_to_classes_by_name(members):

@@ -4,8 +4,10 @@ import io
 import pickle
 import struct
 import zlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -44,28 +46,43 @@ def in_colour(grey: np.ndarray) -> np.ndarray:
     return np.stack([grey] * 3, -1)
 
 
-def png(path: Path, values: np.ndarray, colour_type: int, transparent: bytes = b"") -> Path:
-    """Write a PNG file of 16 bits per channel: values (h, w, c), with a transparent colour if given."""
+def png(path: Path, values: np.ndarray, colour_type: int, transparent: bytes = b"", bits: int = 16) -> Path:
+    """Write a PNG file of some bits per channel: values (h, w, c), with a transparent colour if given."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     height, width, _ = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)), (b"tRNS", transparent)]
+    digits = values[..., None].astype(int) >> np.arange(bits - 1, -1, -1) & 1
+    rows = b"".join(b"\0" + np.packbits(row.astype(np.uint8)).tobytes() for row in digits)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)), (b"tRNS", transparent)]
     parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts if part[1] or part[0] == b"IEND"))
     return path
 
 
-def tiff(path: Path, data: bytes, size: tuple[int, int], bits: int, *, white_is_zero: bool = False, form: int = 1) -> Path:
+def tiff(
+    path: Path,
+    data: bytes,
+    size: tuple[int, int],
+    bits: int,
+    *,
+    white_is_zero: bool = False,
+    form: int = 1,
+    more: Mapping[int, int | tuple[int, ...]] = MappingProxyType({}),
+) -> Path:
     """Write a grey TIFF file; `form` is 1 for unsigned, 2 for signed, 3 for floating point."""
-    (width, height), offset = size, 8 + 2 + 10 * 12 + 4
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 0 if white_is_zero else 1, 273: offset, 277: 1, 278: height}
-    tags |= {279: len(data), 339: form}
+    (width, height) = size
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 0 if white_is_zero else 1, 273: 0, 277: 1, 278: height}
+    tags |= {279: len(data), 339: form, **more}
+    tags[273] = 8 + 2 + len(tags) * 12 + 4  # where the data begin
     entries = b"".join(
-        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in sorted(tags.items())
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value)
+        if isinstance(value, int)
+        else struct.pack("<HHII", tag, 3, len(value), tags[273] + len(data))  # the numbers follow the data
+        for tag, value in sorted(tags.items())
     )
+    data += b"".join(struct.pack(f"<{len(value)}H", *value) for value in tags.values() if isinstance(value, tuple))
     path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data)
     return path
 
@@ -140,6 +157,19 @@ def test_transparency_shows_the_background(tmp_path, form):
     assert (white[:, 4:] == 255).all()
     assert (black[:, 4:] == 0).all()
     assert np.abs(black[:, :4].astype(int) - visible).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("bits", "channels", "values", "left"),
+    [(1, 1, (0, 1), 0), (2, 1, (1, 2), 85), (4, 1, (3, 5), 51), (16, 1, (9000, 50000), 35), (16, 3, (9000, 50000), 35)],
+)
+def test_a_transparent_colour_of_any_number_of_bits(tmp_path, bits, channels, values, left):
+    grid = np.array(values)[None, :, None].repeat(8, 0).repeat(4, 1).repeat(channels, 2)
+    clear = struct.pack(">H", values[1]) * channels
+    path = png(tmp_path / "x.png", grid, 0 if channels == 1 else 2, clear, bits)
+    found = pixels(path, background="red")
+    assert found[0, 0].tolist() == [left] * 3
+    assert found[0, 7].tolist() == [255, 0, 0]
 
 
 def test_half_transparent_pixels_mix_with_the_background():
@@ -289,6 +319,21 @@ def test_dark_16_bit_colours_are_refused_unless_they_are_meant(tmp_path):
     assert difference(path, in_colour(TWELVE >> 8), max_value=65535) == 0
     assert difference(TWELVE, TWELVE // 257, channels=1, max_value=65535) == 0
     assert not pixels(np.zeros((2, 2), np.uint16)).any()
+
+
+def test_what_pillow_misreads_is_refused(tmp_path):
+    """Pillow reads signed numbers as unsigned ones, and planes of 16 bits as planes of 8 bits."""
+    path = tiff(tmp_path / "x.tif", GREY.tobytes(), (16, 12), 8, form=2)
+    with pytest.raises(iz.ArgumentError, match="x.tif holds signed 8-bit numbers, which Pillow misreads"):
+        iz.open_image(path)
+    path = tiff(tmp_path / "y.tif", GREY.astype("<u2").tobytes(), (16, 12), 16, more={284: 2})
+    with pytest.raises(iz.ArgumentError, match="y.tif holds 16-bit channels in separate planes"):
+        iz.open_image(path)
+    values = np.full((12, 16, 4), 4095, "<u2")
+    path = tiff(tmp_path / "z.tif", values.tobytes(), (16, 12), 16, more={277: 4, 262: 5, 258: (16,) * 4})
+    with pytest.raises(iz.ArgumentError, match="z.tif of mode CMYK has 16 bits per channel"):
+        iz.open_image(path)
+    assert difference(path, np.full((12, 16, 3), 226), max_value=65535) == 0
 
 
 SOURCES = {

@@ -172,6 +172,51 @@ def test_the_ends_of_the_range_and_an_overshoot_are_accepted():
     iz.predict(model, torch.full((3, 16, 16), -2.1).bfloat16())
 
 
+def test_a_tensor_that_was_not_normalised_warns():
+    """torchvision's ToTensor gives values from 0 to 1, which the normalisation of ImageNet can give too."""
+    model, pixels = tiny(), torch.linspace(0, 1, 3 * 16 * 16).reshape(3, 16, 16)
+    with pytest.warns(UserWarning, match=r"from 0 to 1 looks as if it were not normalised; .* -2\.118 to 2\.64") as warned:
+        iz.predict(model, pixels)
+    assert [warning.filename for warning in warned] == [__file__]
+    iz.predict(model, pixels * 0.4)  # a picture of little contrast, without a warning
+    model.data = replace(model.data, mean=(0.0,) * 3, std=(1.0,) * 3)
+    iz.predict(model, pixels)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"), [("mean", (123.68, 116.78, 103.94)), ("std", (58.4, 57.1, 57.4))], ids=["mean", "std"]
+)
+def test_a_normalisation_of_pixels_up_to_255_is_refused(field, values):
+    """Caffe and Keras write mean=(103.94, ...). After the division by 255 all images would look alike."""
+    model = tiny()
+    with pytest.raises(iz.ArgumentError, match=f"{field}=.* must be from 0 to 1, .*; divide {field} by 255"):
+        iz.transforms(model, **{field: values})
+    model.data = replace(model.data, **{field: values})
+    with pytest.raises(iz.ArgumentError, match=f"{field}=.* must be from 0 to 1"):
+        iz.predict(model, GREY)
+    model.data = replace(model.data, **{field: tuple(value / 255 for value in values)})
+    iz.predict(model, GREY)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": (0.5, 1.0)}, r"scale=\(0.5, 1.0\) has no effect with training=False; .* or pass training=True"),
+        ({"re_prob": 0.5}, "re_prob=0.5 has no effect"),
+        ({"training": True, "crop_pct": 1.0}, "crop_pct=1.0 has no effect with training=True"),
+        ({"is_training": True}, "pass training=True in place of is_training"),
+        ({"crop_mode": "squeeze"}, "crop_mode='squeeze' must be one of"),
+        ({"crop_pct": 0}, "crop_pct=0 must be a number above 0"),
+        ({"interpolation": "linear"}, "interpolation='linear' is not one of timm's"),
+        ({"training": True, "auto_augment": "rand-m9"}, "auto_augment is for images of 1 or 3 channels"),
+    ],
+    ids=str,
+)
+def test_options_that_timm_would_ignore_are_refused(options, message):
+    with pytest.raises(iz.ArgumentError, match=message):
+        iz.transforms(tiny(4), **options)
+
+
 def test_integers_other_than_bytes_are_refused():
     with pytest.raises(iz.ArgumentError, match="dtype int64, which does not say which value is white"):
         iz.predict(tiny(), torch.zeros(3, 16, 16, dtype=torch.int64))
@@ -230,6 +275,24 @@ def test_lists_and_folders_run_in_batches(tmp_path):
     assert close(list(answers.values()), [expected[paths.index(Path(path))] for path in answers])
     assert iz.predict(model, str(tmp_path / "a")).keys() == {str(path) for path in paths[::2]}
     assert iz.predict(model, []) == []
+
+
+def test_images_of_a_folder_that_are_left_out_are_named(tmp_path):
+    model, paths = tiny(), pictures(tmp_path)
+    for name in ("x.gif", "y.jp2"):
+        Image.fromarray(GREY).save(tmp_path / "a" / name)
+    with pytest.warns(UserWarning, match=r"2 files such as '.*x\.gif' are left out.*pass a list of paths") as warned:
+        assert len(iz.predict(model, tmp_path)) == len(paths)
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+def test_the_error_names_what_is_wrong_with_the_model():
+    model = tiny()
+    with pytest.raises(iz.ArgumentError, match=r"DataParallel must be a model .*; pass model\.module"):
+        iz.predict(torch.nn.DataParallel(model), GREY)
+    model.data = {"mean": (0.5, 0.5, 0.5)}
+    with pytest.raises(iz.ArgumentError, match=r"model\.data={'mean': .* must be a DataConfig"):
+        iz.predict(model, GREY)
 
 
 def test_tensors_of_several_sizes_keep_their_order():
@@ -322,3 +385,31 @@ def test_labels_have_a_probability_each_and_values_keep_their_order():
 def test_one_logit_has_two_names_at_most(names):
     with pytest.raises(iz.ArgumentError, match="class_names"):
         own_head(1, names)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_the_names_of_other_classes_are_forgotten(classes, tmp_path):
+    """A new head has new classes, also if the caller puts it there without `reset_classifier`."""
+    model, image = own_head(3, ["a", "b", "c"]), torch.zeros(3, 32, 32)
+    model.head.fc = torch.nn.Linear(model.head.fc.in_features, classes)
+    assert model.class_names is None
+    assert sorted(name for name, _ in iz.predict(model, image)) == [str(index) for index in range(max(classes, 2))]
+    result = iz.evaluate(model, [(image[None], torch.zeros(1).long())])
+    assert result.class_names == tuple(str(index) for index in range(max(classes, 2)))
+    model.head.fc = torch.nn.Linear(model.head.fc.in_features, 3)
+    assert model.class_names == ("a", "b", "c")
+
+
+def test_two_names_of_one_output_are_those_of_a_binary_model():
+    model = own_head(1, ["benign", "malignant"])
+    for task in ("regression", "multilabel"):
+        model.task = task
+        assert [name for name, _ in iz.predict(model, torch.zeros(3, 32, 32))] == ["0"]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], "ab", {"b": 1, "a": 0}], ids=str)
+def test_names_that_are_assigned_are_checked(names):
+    model = own_head(2, ["x", "y"])
+    with pytest.raises(iz.ArgumentError, match="class_names=.* must be 2 different strings"):
+        model.class_names = names
+    assert model.class_names == ("x", "y")

@@ -1,4 +1,4 @@
-"""Compare the images of a training with the preprocessing that the model remembers."""
+"""Compare the images of a loader with the preprocessing that the model remembers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ..spec import DataConfig
 
 SHARE = 0.1  # of the values that may lie outside: random erasing fills a part of an image with noise
 BYTES = 50  # a normalisation with a wider range keeps pixels of about 0 to 255
+END = 0.01  # how near to -1 and 1 the ends of images are whose mean and standard deviation are 0.5
 MARGIN = 0.05  # of the range, for interpolation that overshoots
 
 
-def describe_difference(images: Tensor, data: DataConfig, name: str) -> str | None:
-    """Return how a batch (n, c, h, w) differs from the size and the normalisation of `data`; None if it does not.
-
-    `name` is that of the loader.
+def describe_difference(images: Tensor, data: DataConfig, name: str, *, compare_sizes: bool) -> str | None:
+    """Return how a batch (n, c, h, w) of the loader `name` differs from `data` in range, or in size; None if it does not.
 
     Values differ if more than `SHARE` of them lie outside what the normalisation can give, if all lie in 0..1 where it would
-    give negative numbers too, or if all lie in -1..1 where it would keep the range of bytes.
+    give negative numbers too, if all lie in -1..1 where it would keep the range of bytes, or if they end at -1 and 1 where it
+    would give a wider range.
     """
     if images.ndim != 4 or images.shape[1] != len(data.mean):
         return None
     differences = []
     height, width = images.shape[2:]
-    if (height, width) != data.input_size[1:]:
+    if compare_sizes and (height, width) != data.input_size[1:]:
         sizes = f"{height} x {width} px", " x ".join(map(str, data.input_size[1:])) + " px"
         size = height if height == width else (height, width)
         differences.append(f"have {sizes[0]}, model.data says {sizes[1]}: call model.set_input_size({size}) before fit")
@@ -35,7 +35,9 @@ def describe_difference(images: Tensor, data: DataConfig, name: str) -> str | No
     smallest, largest = float(images.min()), float(images.max())
     is_raw = smallest >= 0 and largest <= 1 and float(low.max()) < -MARGIN
     is_scaled = smallest >= -1 and largest <= 1 and float((high - low).min()) > BYTES
-    if outside > SHARE or is_raw or is_scaled:
+    has_ends = abs(smallest + 1) < END and abs(largest - 1) < END
+    is_half = has_ends and float(low.max()) < -1 - MARGIN and float(high.min()) > 1 + MARGIN
+    if outside > SHARE or is_raw or is_scaled or is_half:
         limits = (smallest, largest), (float(low.min()), float(high.max()))
         given, expected = (f"{round(one, 2)} to {round(other, 2)}" for one, other in limits)
         differences.append(

@@ -1,0 +1,63 @@
+"""The members of an ensemble: what they must share, and how their preprocessing differs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+from ..nn import Net
+from ..spec import DataConfig
+
+
+def renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Tensor]:
+    """Return scale and shift, each (c, 1, 1), from the source's normalisation to the target's: x * scale + shift."""
+    mean, std, target_mean, target_std = (
+        torch.tensor(values, dtype=torch.float64)[:, None, None]
+        for values in (source.mean, source.std, target.mean, target.std)
+    )
+    return std / target_std, (mean - target_mean) / target_std
+
+
+def check_members(members: Sequence[object]) -> None:
+    if not members or not all(isinstance(member, Net) for member in members):
+        kinds = [type(member).__name__ for member in members]
+        raise ArgumentError(f"members={kinds} must be one or more models that create_model returned")
+    nets = [member for member in members if isinstance(member, Net)]
+    traits = list(map(_traits, nets))
+    for name in traits[0]:
+        values = [trait[name] for trait in traits]
+        if any(value != values[0] for value in values):
+            raise ArgumentError(f"members differ in {name}: {values}; they must be the same")
+    if not nets[0].num_classes:
+        raise ArgumentError("members of num_classes=0 have no probabilities; see reset_classifier")
+
+
+def warn_of_other_preprocessing(nets: Sequence[Net]) -> None:
+    """Warn if members were made for images of another size, crop or interpolation than the first."""
+    first = nets[0].data
+    for index, net in enumerate(nets):
+        for name in ("input_size", "crop_pct", "crop_mode", "interpolation"):
+            if (value := getattr(net.data, name)) != (expected := getattr(first, name)):
+                warnings.warn(
+                    f"member {index} has {name}={value!r}, and gets the images of member 0, {name}={expected!r}; its answers "
+                    "may be worse than alone. If it was trained so, set its data to that of member 0",
+                    stacklevel=3,  # the call of Ensemble
+                )
+                return
+
+
+def _traits(net: Net) -> dict[str, object]:
+    """Return the properties that must be equal for all members."""
+    parameter = next(net.parameters())
+    return {
+        "num_classes": net.num_classes,
+        "in_chans": net.in_chans,
+        "class_names": net.class_names,
+        "task": net.task,
+        "dtype": parameter.dtype,
+        "device": parameter.device,
+    }
