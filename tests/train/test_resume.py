@@ -17,7 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train._fingerprint import loss_name
-from inceptionzoo.weights._safetensors import read_safetensors
+from inceptionzoo.weights._safetensors import MARKER, read_safetensors, write_safetensors
 
 
 def loader(generator: torch.Generator | None = None) -> DataLoader:
@@ -423,3 +423,24 @@ def test_out_must_be_a_folder(tiny, tmp_path):
     path.write_text("")
     with pytest.raises(iz.ArgumentError, match="run' is a file, and must be a folder; pass another path"):
         iz.fit(tiny, loader(), epochs=1, out=path)
+
+
+def test_a_state_of_version_0_1_does_not_say_what_is_frozen(make, tmp_path):
+    """It has neither the class names nor the settings of the loss, so they are not compared, and the loss keeps its own."""
+
+    def train(epochs: int) -> iz.History:
+        model, data = make(), loader()
+        data.dataset.classes = ["cat", "dog"]
+        model.features.conv1.requires_grad_(False)
+        loss = nn.CrossEntropyLoss(torch.tensor([1.0, 5.0]))
+        return iz.fit(model, data, epochs=epochs, loss=loss, out=tmp_path)
+
+    train(1)
+    tensors, metadata = read_safetensors(tmp_path / "last.safetensors")
+    header = json.loads(metadata[MARKER])
+    for key in ("classes", "frozen", "loss_settings"):
+        del header["asked"][key]
+    del header["frozen"], header["states"]["loss"]
+    write_safetensors(tmp_path / "last.safetensors", tensors, {**metadata, MARKER: json.dumps(header)})
+    with pytest.warns(UserWarning, match="it continues to epochs=2"):
+        assert len(train(2).epochs) == 2
