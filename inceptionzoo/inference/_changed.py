@@ -6,8 +6,15 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
+
 from ..errors import ArgumentError
 from ..nn import Backbone, Change, describe_changes, list_changes
+
+
+def networks(model: nn.Module) -> list[Backbone[Any]]:
+    """Return the networks in a module of any kind."""
+    return [part for part in model.modules() if isinstance(part, Backbone)]
 
 
 def changes_to_keep(nets: Sequence[Backbone[Any]]) -> list[list[Change]]:

@@ -28,7 +28,7 @@ from ..nn import (
 )
 from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, as_pair
 from ._capabilities import has_jit
-from ._changed import changed_stages, changes_to_keep, explain_copy_errors
+from ._changed import changed_stages, changes_to_keep, explain_copy_errors, networks
 from ._executor import FusedStages
 from ._fold import conv_like, fold_batch_norm, is_foldable
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunableModule, TunedMaxPool
@@ -142,14 +142,13 @@ def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
 
 def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:
     """Return a copy of the model in evaluation mode whose networks are fused; `changes` are those of each network."""
-    stages = [net.features for net in model.modules() if isinstance(net, Backbone)]
-    fused = copy.deepcopy(model, {id(features): features for features in stages})  # stages are replaced below, not copied
-    nets = [net for net in fused.modules() if isinstance(net, Backbone)]
-    for net, changes_of_net in zip(nets, changes, strict=True):
-        net.features = _fused_stages(net, changed_stages(changes_of_net))
+    pairs = list(zip(networks(model), changes, strict=True))
+    stages = {id(net.features): _fused_stages(net, changed_stages(changes_of_net)) for net, changes_of_net in pairs}
+    fused = copy.deepcopy(model, stages)  # takes the fused stages wherever the model refers to the others
+    for net, (_, changes_of_net) in zip(networks(fused), pairs, strict=True):
         net.fused, net.fused_record = True, FusedRecord(parts(net.features), changes_of_net)
     for module in fused.modules():
-        if isinstance(module, nn.Dropout):
+        if type(module) is nn.Dropout:  # a subclass may drop in evaluation mode too
             module.p = 0.0
     return fused.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
@@ -232,7 +231,7 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
         ArgumentError: `model` is not a model of this library, is already fused or compiled, or has auxiliary heads; or it has a
             change that the copy cannot keep, such as a hook on `features` or a pruned layer.
     """
-    nets = [part for part in model.modules() if isinstance(part, Backbone)] if isinstance(model, nn.Module) else []
+    nets = networks(model) if isinstance(model, nn.Module) else []
     if not nets or private_torch.uncompiled(model) is not model:
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, or an Ensemble of such")
     if any(net.fused for net in nets):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ def convolution_autotuner(conv: nn.Conv2d, relu: int) -> Autotuner:
     if has_onednn():
         factories["onednn"] = partial(OneDNNConv, conv, relu)
     kind = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
-    return Autotuner(kind, conv_version(conv), torch_implementation, factories)
+    return Autotuner(kind, (conv_version(conv), relu), torch_implementation, factories)
 
 
 def _kernel_factories(
@@ -82,8 +82,13 @@ def max_pool_autotuner(pool: nn.MaxPool2d) -> Autotuner:
 
         if supports(pool):
             factories["kernel"] = partial(MaxPoolOp, pool)
-    kind = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
-    return Autotuner(kind, None, pool, factories)
+    version = max_pool_version(pool)
+    return Autotuner(version, version, pool, factories)
+
+
+def max_pool_version(pool: nn.MaxPool2d) -> Hashable:
+    """Return a value that changes when the settings of the pool do."""
+    return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
 
 
 def average_pool_autotuner(pool: nn.Module, bias: Tensor, relu: bool) -> Autotuner:
@@ -101,4 +106,9 @@ def average_pool_autotuner(pool: nn.Module, bias: Tensor, relu: bool) -> Autotun
             assert isinstance(pool, nn.AvgPool2d)
             factories["kernel"] = partial(AveragePoolOp, pool, bias, relu)
     kind = type(pool), str(pool), relu
-    return Autotuner(kind, tensor_version(bias), torch_implementation, factories)
+    return Autotuner(kind, average_pool_version(pool, bias, relu), torch_implementation, factories)
+
+
+def average_pool_version(pool: nn.Module, bias: Tensor, relu: bool) -> Hashable:
+    """Return a value that changes when the pool, the bias or the activation does."""
+    return type(pool), str(pool), getattr(pool, "count_include_pad", None), tensor_version(bias), relu

@@ -9,13 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import activate, is_relu, private_torch
+from ..nn import activate, is_max_pool, is_relu, private_torch
 from ._autotune import Autotuner, Implementation
 from ._conditions import is_frozen, is_plain_frozen_conv, must_use_torch
-from ._fingerprint import conv_version, tensor_version
-from ._implementations import average_pool_autotuner, convolution_autotuner, max_pool_autotuner
+from ._fingerprint import conv_version
+from ._implementations import (
+    average_pool_autotuner,
+    average_pool_version,
+    convolution_autotuner,
+    max_pool_autotuner,
+    max_pool_version,
+)
 
-has_hooks = private_torch.has_hooks
+is_patched = private_torch.is_patched
 
 
 class TunableModule(nn.Module):
@@ -69,10 +75,10 @@ class ConvAct(TunedOp):
         return y
 
     def implementation(self, x: Tensor) -> Implementation | None:
-        if not self.tuned or has_hooks(self.conv) or has_hooks(self.act) or not is_plain_frozen_conv(self.conv):
+        if not self.tuned or is_patched(self.conv) or is_patched(self.act) or not is_plain_frozen_conv(self.conv):
             return None
         relu = self.active if is_relu(self.act) else 0
-        if self._autotuner is None or self._autotuner.version != conv_version(self.conv):
+        if self._autotuner is None or self._autotuner.version != (conv_version(self.conv), relu):
             self._autotuner = convolution_autotuner(self.conv, relu)
         convolve = self._autotuner.implementation(x)
         return convolve if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activate(convolve(x))
@@ -90,9 +96,10 @@ class TunedMaxPool(TunedOp):
         return y
 
     def implementation(self, x: Tensor) -> Implementation | None:
-        if not self.tuned or has_hooks(self.pool):
+        if not self.tuned or is_patched(self.pool) or not is_max_pool(self.pool):
             return None
-        self._autotuner = self._autotuner or max_pool_autotuner(self.pool)
+        if self._autotuner is None or self._autotuner.version != max_pool_version(self.pool):
+            self._autotuner = max_pool_autotuner(self.pool)
         return self._autotuner.implementation(x)
 
 
@@ -112,9 +119,10 @@ class PoolBiasAct(TunedOp):
 
     def implementation(self, x: Tensor) -> Implementation | None:
         supported = is_relu(self.act) or type(self.act) is nn.Identity
-        if not self.tuned or not supported or has_hooks(self.pool) or has_hooks(self.act) or not is_frozen(self.bias):
+        if not self.tuned or not supported or is_patched(self.pool) or is_patched(self.act) or not is_frozen(self.bias):
             return None
-        if self._autotuner is None or self._autotuner.version != tensor_version(self.bias):
+        version = average_pool_version(self.pool, self.bias, is_relu(self.act))
+        if self._autotuner is None or self._autotuner.version != version:
             self._autotuner = average_pool_autotuner(self.pool, self.bias, is_relu(self.act))
         return self._autotuner.implementation(x)
 

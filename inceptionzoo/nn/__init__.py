@@ -4,7 +4,7 @@ from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, ResidualBlock, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
-from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
+from ._changes import check_unchanged, describe_changes, list_changes, require_net, warn_of_hooks
 from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
@@ -46,6 +46,7 @@ __all__ = [
     "list_changes",
     "parts",
     "private_torch",
+    "require_net",
     "training_batch_norms",
     "warn_if_emulated",
     "warn_of_hooks",

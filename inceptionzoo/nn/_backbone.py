@@ -16,6 +16,7 @@ from ._checkpoint import checkpoint
 from ._input_check import InputCheck
 from ._memory import run_module
 from ._parts import FusedRecord
+from ._private_torch import has_pre_hooks
 
 Out = TypeVar("Out")
 
@@ -52,7 +53,8 @@ class Backbone(nn.Module, Generic[Out]):
         Raises:
             InputError: the images have another rank or number of channels, or are too small.
         """
-        self._input_check(x, self, head=self.has_head)
+        if not has_pre_hooks(self):  # they may change the images, which are checked again after them
+            self._input_check(x, self, head=self.has_head)
         result: Out = super().__call__(x, *args, **kwargs)
         return result
 

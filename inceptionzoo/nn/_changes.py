@@ -29,6 +29,21 @@ UNDO = (
 )
 
 
+def require_net(model: object, function: str) -> Net:
+    """Return the model, which was passed to `function`.
+
+    Raises:
+        ArgumentError: it is no `Net`. The message names the attribute of it that is one.
+    """
+    if isinstance(model, Net):
+        return model
+    modules = model.named_modules() if isinstance(model, nn.Module) else ()
+    inside = next((path for path, part in modules if isinstance(part, Net)), "")
+    path = f"model.{inside}" if inside.replace(".", "").isidentifier() else f"model.get_submodule({inside!r})"
+    remedy = f"; pass the model in it: {path}" if inside else ""
+    raise ArgumentError(f"model is a {type(model).__name__}; {function} takes a model of create_model or build{remedy}")
+
+
 def describe_changes(model: Backbone[Any]) -> list[Change]:
     """Return how a `Net` or `FeatureNet` differs from the modules that its specification gives.
 
@@ -55,7 +70,7 @@ def check_unchanged(model: Net, problem: str) -> None:
         raise ArgumentError(f"{problem}: {list_changes(changes)}; its name and arguments build no such model. {remedy}")
 
 
-def warn_of_hooks(model: Net, *, stacklevel: int) -> None:
+def warn_of_hooks(model: nn.Module, *, stacklevel: int) -> None:
     """Warn if hooks are registered on the model, which a file does not hold. `stacklevel` is that of the caller."""
     named = [(name, hook_names(module)) for name, module in model.named_modules()]
     if hooks := [_hooks(name, names) for name, names in named if names]:
@@ -121,14 +136,19 @@ def _other_tensors(name: str, found: Mapping[str, tuple[Any, ...]], wanted: Mapp
 def _methods(name: str, module: nn.Module) -> Iterator[Change]:
     """Yield the methods that were replaced on this instance, or for a model by its class."""
     for key, value in vars(module).items():
-        is_method = key[0] != "_" and callable(value) and callable(getattr(type(module), key, None))
-        if is_method and not isinstance(value, nn.Module):
+        original = getattr(type(module), key, None)
+        if callable(value) and callable(original) and not isinstance(value, nn.Module) and not _is_own(value, original, module):
             yield Change(name, f"has a {key} of its own", "method")
     if isinstance(module, Backbone):
         base = FeatureNet if isinstance(module, FeatureNet) else Net
         for key in METHODS:
             if getattr(type(module), key, None) is not getattr(base, key, None):
                 yield Change(name, f"is of type {type(module).__name__}, which has a {key} of its own")
+
+
+def _is_own(value: object, original: object, module: nn.Module) -> bool:
+    """Return whether an attribute is the bound method of the class, which accelerate leaves on a model that it unwraps."""
+    return getattr(value, "__func__", None) is original and getattr(value, "__self__", None) is module
 
 
 def _other_children(name: str, found: Sequence[str], wanted: Sequence[str]) -> Iterator[Change]:

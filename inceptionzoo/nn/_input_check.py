@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, SpecError
 from ..spec import Head, Network, Shape, min_input_size, network_cost
-from ._blocks import training_batch_norms
+from . import _private_torch as private_torch
+from ._blocks import CONVOLUTIONS, training_batch_norms
 from ._memory import is_tracing
+
+FOREIGN = "builtins", "numpy", "PIL"  # modules of types that are given in place of a tensor
 
 
 class InputCheck:
@@ -29,15 +33,23 @@ class InputCheck:
         `head` says whether the images pass the head, which may have batch normalisation too.
 
         Raises:
-            InputError: the images have another rank or number of channels, or a size that the network does not accept.
+            InputError: the images are no tensor, have another dtype than the model, another rank or number of channels, or a
+                size that the network does not accept.
         """
-        if isinstance(x, Tensor) and not is_tracing():
+        if is_tracing():
+            return
+        if isinstance(x, Tensor):
             self._check_shape(x, head)
+            self._check_dtype(x, model)
             self._check_batch_norm(x, model, head)
+        elif type(x).__module__.partition(".")[0] in FOREIGN:  # a tracer has other types
+            raise InputError(f"images of type {type(x).__name__} must be a Tensor of shape (n, {self.in_chans}, height, width)")
 
     def _check_shape(self, x: Tensor, head: bool) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_chans:
-            raise InputError(f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width)")
+            raise InputError(
+                f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width){self._reshape_hint(x)}"
+            )
         height, width = x.shape[2:]
         if min(height, width) < self.min_input_size:
             raise InputError(
@@ -50,6 +62,24 @@ class InputCheck:
             except (InputError, SpecError) as error:
                 raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
             self._normalized_positions[height, width, head] = cost.normed
+
+    def _reshape_hint(self, x: Tensor) -> str:
+        if x.ndim == 3 and x.shape[0] == self.in_chans:
+            return "; a batch of one image is image[None]"
+        if x.ndim == 4 and x.shape[3] == self.in_chans:
+            return "; put the channels first: images.permute(0, 3, 1, 2)"
+        return f"; create_model(..., in_chans={x.shape[1]}) makes a model for such images" if x.ndim == 4 else ""
+
+    def _check_dtype(self, x: Tensor, model: nn.Module) -> None:
+        """Check that the images have the dtype of the first convolution, unless something of the user's own may change it."""
+        first = next((part for part in model.modules() if not list(part.children())), model)
+        if not isinstance(first, nn.Conv2d) or type(first) not in CONVOLUTIONS or x.dtype == first.weight.dtype:
+            return
+        if torch.is_autocast_enabled(x.device.type) or any(map(private_torch.is_hooked, model.modules())):
+            return
+        dtype = first.weight.dtype
+        remedy = "normalise them, as transforms(model) does" if not x.is_floating_point() else f"use images.to({dtype})"
+        raise InputError(f"images of {x.dtype} must be of {dtype}, as the model's weights; {remedy}")
 
     def _check_batch_norm(self, x: Tensor, model: nn.Module, head: bool) -> None:
         count, _, height, width = x.shape

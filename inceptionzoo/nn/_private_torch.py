@@ -33,6 +33,7 @@ ONEDNN_DTYPES = {
 INFERENCE_NAMES = (FUNCTORCH, FORWARD_AD_LEVEL, GLOBAL_HOOKS, DISPATCH_MODE, VERSION)
 ONEDNN_NAMES = ONEDNN_CONVOLUTION, ONEDNN_WEIGHT  # only a torch that was built with oneDNN has these
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+METHODS = frozenset({"forward", "_conv_forward"})  # that compute the output of a convolution, pool or activation
 COMPILED_MODULE = "_orig_mod"  # the attribute under which `torch.compile(model)` keeps the model
 MODULE_ATTRIBUTES = (*HOOKS, "_modules", "_parameters", "_buffers")
 
@@ -86,9 +87,14 @@ def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]
     return module._forward_hooks, module._forward_pre_hooks
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Return whether the module has forward hooks or forward pre-hooks."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def has_pre_hooks(module: nn.Module) -> bool:
+    """Return whether the module has forward pre-hooks, which can change its inputs."""
+    return bool(getattr(module, "_forward_pre_hooks", ()))
+
+
+def is_patched(module: nn.Module) -> bool:
+    """Return whether the module has forward hooks or forward pre-hooks, or computes its output by a method of its own."""
+    return bool(module._forward_hooks or module._forward_pre_hooks) or not METHODS.isdisjoint(vars(module))
 
 
 def is_hooked(module: nn.Module | None) -> bool:

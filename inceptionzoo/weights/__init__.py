@@ -15,7 +15,7 @@ from ._safetensors_header import MARKER
 from ._save import check_safetensors_path, save_weights
 from ._select import select_weights
 from ._source import WeightSource, read_weight_file, read_weights
-from ._validation import check_materialized, find_invalid_values, require_dense
+from ._validation import checked_state, find_invalid_values, require_dense
 
 __all__ = [
     "MARKER",
@@ -27,8 +27,8 @@ __all__ = [
     "WeightSource",
     "as_published",
     "atomic_write",
-    "check_materialized",
     "check_safetensors_path",
+    "checked_state",
     "describe_model",
     "export_weights",
     "exported_state_dict",

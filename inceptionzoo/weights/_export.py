@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, FileError, check_choice, check_path
-from ..nn import Net, check_unchanged, warn_of_hooks
+from ..nn import Net, check_unchanged, require_net, warn_of_hooks
 from ._atomic import atomic_write
 from ._safetensors import write_safetensors
 from ._source import PICKLES
-from ._validation import check_materialized
+from ._validation import checked_state
 
 
 def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> None:
@@ -48,8 +48,7 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
     Raises:
         ArgumentError: see `export_weights`.
     """
-    if not isinstance(model, Net):
-        raise ArgumentError(f"model is a {type(model).__name__}; export_weights takes a model of create_model")
+    require_net(model, "export_weights")
     if model.fused:
         raise ArgumentError("the model is fused, and no other library has such a layout; export the model it was made from")
     layouts = {item.name: item for item in (model.entry.layouts if model.entry else ())}
@@ -57,7 +56,6 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
         raise ArgumentError("no other library has a layout for this model; use save_weights")
     check_choice("layout", layout, layouts)
     check_unchanged(model, "the model cannot be exported")
-    state, shapes = model.state_dict(), dict(layouts[layout].shapes)
-    check_materialized(state)
+    state, shapes = checked_state(model), dict(layouts[layout].shapes)
     copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     return {name: copies[key].reshape(shapes.get(key, copies[key].shape)) for key, name in layouts[layout].table(state).items()}

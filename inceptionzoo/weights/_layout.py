@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -9,6 +10,19 @@ from ..errors import MismatchError
 from ..spec import NATIVE, Layout
 
 BATCH_COUNTER = ".num_batches_tracked"  # absent from checkpoints older than torch 0.4.1
+PROFILED = "total_ops", "total_params"  # buffers that thop adds to every module
+SAVED_CHANGED = (  # a pattern of names that a model does not have: what was done to the model that has them, and the remedy
+    (r".*weight_u", "it has spectral normalisation: call torch.nn.utils.remove_spectral_norm(layer) before saving it"),
+    (r".*_(orig|mask)", "layers of it are pruned: call torch.nn.utils.prune.remove(layer, 'weight') before saving it"),
+    (r".*weight_[gv]", "it has weight normalisation: call torch.nn.utils.remove_weight_norm(layer) before saving it"),
+    (
+        r".*parametrizations\..*",
+        "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') before saving it",
+    ),
+    (r".*(lora_|base_layer).*", "it has LoRA adapters: merge them before saving it (peft: merge_and_unload)"),
+    (r".*(activation_post_process|fake_quant|zero_point).*", "it is quantized: save it before quantization"),
+)
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.")  # in the name of one of several files
 CLASSIFIER = ("head.fc.weight", "head.fc.bias")
 
 
@@ -97,12 +111,17 @@ def match_layout(
     nearest = "; ".join(map(_describe_differences, matches[:3]))
     raise MismatchError(
         f"{name}: the names match no known layout; {best.found} of the model's {len(ours)} are there in the layout "
-        f"{best.layout!r}; nearest: {nearest}; {_remedy(best)}"
+        f"{best.layout!r}; nearest: {nearest}; {_remedy(best, name)}"
     )
 
 
-def _remedy(best: LayoutMatch) -> str:
+def _remedy(best: LayoutMatch, source: str) -> str:
     """Return what to do about the names that differ from the nearest layout's."""
+    if best.missing and SHARD.search(source):
+        return "this is one file of several: read each with safetensors.torch.load_file, and pass one state dict of all"
+    for pattern, change in SAVED_CHANGED:
+        if any(re.fullmatch(pattern, key) for key in best.extra):
+            return f"the saved model was changed: {change}"
     scales = {theirs for ours, theirs in best.table.items() if ours.endswith(".bn.weight")}
     if best.missing and not best.extra and set(best.missing) <= scales:
         return "if it has no scale in batch normalisation (Keras's scale=False), add tensors of ones under these names"
@@ -120,13 +139,13 @@ def _match(layout: Layout, ours: list[str], theirs: Iterable[str], may_be_absent
     present, known = set(theirs), set(table.values())
     prefixes, names = _names_to_drop(layout, ours, removed)
     extra = [key for key in theirs if key not in known]
-    dropped = [key for key in extra if key in names or key.startswith(prefixes)]
+    dropped = [key for key in extra if key in names or key.startswith(prefixes) or key.rpartition(".")[2] in PROFILED]
     lacking = [key for key in table if table[key] not in present]
     return LayoutMatch(
         layout.name,
         table,
         missing=[table[key] for key in lacking if key not in may_be_absent],
-        extra=[key for key in extra if key not in names and not key.startswith(prefixes)],
+        extra=[key for key in extra if key not in {*dropped}],
         dropped=dropped,
         absent=[key for key in lacking if key in may_be_absent],
     )

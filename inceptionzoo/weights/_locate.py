@@ -18,6 +18,7 @@ from ._source import WeightSource
 # torch.compile; FSDP; activation checkpointing.
 CONTAINERS = frozenset({"module", private_torch.COMPILED_MODULE, "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 AVERAGED = frozenset({"ema", "swa", "averaged", "average"})  # words in the name of averaged weights
+ONLINE = "online"  # ema_pytorch calls the model so that it averages
 BEFORE_AVERAGING = "current_model_state"  # Lightning keeps the averaged weights beside it
 
 
@@ -44,8 +45,8 @@ class Location:
     @property
     def preference(self) -> int:
         """0 for averaged weights, 2 for those that Lightning has replaced by averaged ones, 1 for others."""
-        words = {word for name in (*self.part.path, *self.prefix.split(".")) for word in name.split("_")}
-        return 0 if words & AVERAGED else 2 if BEFORE_AVERAGING in self.part.path else 1
+        words = {word for name in (*self.part.path, *self.prefix.split(".")) for word in name.lower().split("_")}
+        return 0 if words & AVERAGED and ONLINE not in words else 2 if BEFORE_AVERAGING in self.part.path else 1
 
     def source_names(self) -> dict[str, str]:
         """Return {name without the prefix and containers: name in the part}.

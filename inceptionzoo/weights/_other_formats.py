@@ -19,7 +19,11 @@ SIGNATURES = (  # a pattern of the first bytes: what the file is, and the remedy
     ),
     (rb"\x93NUMPY", f"a NumPy array; load it with numpy.load {STATE_DICT}"),
     (rb"\x1f\x8b", "a gzip archive; unpack it first"),
-    (rb"\s*[\[{]\s*\"", "a JSON file, such as the index of a checkpoint in several files; give a file of weights"),
+    (
+        rb"\s*[\[{]\s*\"",
+        "a JSON file, such as the index of a checkpoint in several files; give a file of weights, or read each of several "
+        "with safetensors.torch.load_file and pass one state dict with the tensors of all",
+    ),
     (rb"\x89PNG|\xff\xd8\xff", "an image; give a file of weights"),
 )
 ARCHIVES = (  # a pattern of the name of an entry: what the zip archive is, and the remedy

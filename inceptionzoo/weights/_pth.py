@@ -13,6 +13,7 @@ import torch
 
 from ..errors import FileError
 from ._checksum import Checksum
+from ._ignored import MAPPINGS, NAMES, ignored_values
 from ._other_formats import ZIP_ERRORS, identify_archive, identify_other_format
 
 MIN_TORCH = (2, 10)
@@ -91,14 +92,32 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
 
 def _load(stream: BinaryIO, path: Path) -> Any:
     try:
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        return _unpickle(stream)
     except Exception as error:  # a damaged pickle can raise anything
-        found = GLOBAL.search(str(error))
-        if isinstance(error, pickle.UnpicklingError) and found:
+        found = _refused_name(error)
+        if found:
             raise FileError(
-                f"{path} holds {found[1]} besides tensors, and this library never runs a file's code. If you trust it, "
-                "load it yourself with torch.load and pass its state dict"
+                f"{path} holds {found} besides tensors, and this library never runs a file's code. If you trust it, "
+                "load it yourself with torch.load and pass its state dict, or the state_dict() of a model"
             ) from error
         raise FileError(
             f"{path} is not a {path.suffix} file or is damaged ({type(error).__name__}); download it again"
         ) from error
+
+
+def _unpickle(stream: BinaryIO) -> Any:
+    """Return the content of a file; data that training programs save beside the weights is read as nothing."""
+    try:
+        return torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if _refused_name(error) not in (*NAMES, *MAPPINGS):
+            raise
+    stream.seek(0)
+    with ignored_values():
+        return torch.load(stream, map_location="cpu", weights_only=True)
+
+
+def _refused_name(error: Exception) -> str:
+    """Return the name that torch's restricted unpickler refused to import, or ""."""
+    found = GLOBAL.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    return found[1] if found else ""

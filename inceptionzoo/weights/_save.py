@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ArgumentError, check_path
-from ..nn import Net, warn_of_hooks
+from ..nn import Net, require_net, warn_of_hooks
 from ._metadata import describe_model
 from ._safetensors import write_safetensors
 from ._safetensors_header import MARKER
-from ._validation import check_materialized
+from ._validation import checked_state
 
 
 def save_weights(
@@ -29,18 +29,16 @@ def save_weights(
 
     Raises:
         ArgumentError: the model is not a `Net`, its network contains code and has no name, it has changed since it was built
-            (for example, a module is replaced or pruned), or it is on the meta device; `path` does not end in .safetensors; or
-            a class name or metric is invalid.
+            (for example, a module is replaced or pruned), it is on the meta device, or a value is not finite; `path` does not
+            end in .safetensors; or a class name or metric is invalid.
         OSError: the write fails; an old file at `path` is unchanged.
 
     Warns:
         UserWarning: hooks are registered on the model; they are not saved.
     """
-    if not isinstance(model, Net):
-        raise ArgumentError(f"model is a {type(model).__name__}; save_weights takes a model of create_model or build")
-    state = model.state_dict()
-    check_materialized(state)
+    require_net(model, "save_weights")
     target, metadata = check_safetensors_path(path), describe_model(model, class_names=class_names, metrics=metrics)
+    state = checked_state(model)
     warn_of_hooks(model, stacklevel=2)
     write_safetensors(target, state, {"format": "pt", MARKER: metadata.to_json()})
 

@@ -74,8 +74,20 @@ def read_weights(
         return open_repository(source, cache_dir).read(WEIGHTS, read_weight_file)
     path = Path(source)
     if not path.is_file():
-        raise FileError(f"{path} is not a file; give the path of a .safetensors or .pth file")
+        raise FileError(f"{source} is {_what_is_there(path)}")
     return read_weight_file(path)
+
+
+def _what_is_there(path: Path) -> str:
+    """Return what a path that is no file is, and the remedy."""
+    give = "give the path of a .safetensors or .pth file"
+    if path.is_dir():
+        files = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", *PICKLES))
+        held = f"; it holds {', '.join(files[:4])}" if files else ""
+        return f"not a file but a folder; {give} in it, or 'local-dir:{path}' if it has a config.json{held}"
+    if ":/" in str(path):  # a path has one slash where the URL has two
+        return "not a file but a URL; download it, for example by torch.hub.download_url_to_file, and pass the path"
+    return f"not a file; {give}"
 
 
 def read_weight_file(path: Path, checksum: Checksum | None = None) -> WeightSource:
@@ -98,6 +110,6 @@ def _from_checkpoint(state: Any, name: str, path: Path | None = None) -> WeightS
     Raises:
         FileError: it contains no state dict.
     """
-    parts = find_parts(state if isinstance(state, Mapping) else {}, name)
+    parts = find_parts(state, name)
     largest = max(parts, key=lambda part: len(part.tensors))
     return WeightSource(largest.tensors, name, owned=False, path=path, parts=parts)

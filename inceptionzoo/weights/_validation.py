@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 from ..errors import ArgumentError, MismatchError
@@ -20,6 +20,29 @@ def check_materialized(state: Mapping[str, Tensor]) -> None:
     """
     if any(tensor.is_meta for tensor in state.values()):
         raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
+
+
+def checked_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a model that is about to be saved.
+
+    Raises:
+        ArgumentError: it has other names than the parameters and buffers, because of a hook or a method of the user's own; or a
+            file of it could not be loaded: a tensor is on the meta device, or a value is not finite.
+    """
+    state = model.state_dict()
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    buffers = dict(model.named_buffers(remove_duplicate=False))
+    odd = [key for key in parameters if key not in state]
+    odd += [key for key, value in state.items() if key not in {**parameters, **buffers} or not isinstance(value, Tensor)]
+    if odd:
+        raise ArgumentError(
+            f"the model cannot be saved: {odd[0]!r} is in its state_dict() or among its parameters and buffers, not in both; "
+            "remove what changes the state dict: a hook, a state_dict method, or get_extra_state"
+        )
+    check_materialized(state)
+    if faults := find_invalid_values(state):
+        raise ArgumentError(f"the model cannot be saved: {faults[0]}; its file could not be loaded. Go back to earlier weights")
+    return state
 
 
 def require_dense(name: str, value: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ from ..weights import (
     MARKER,
     ModelMetadata,
     WeightSource,
-    check_materialized,
     check_safetensors_path,
+    checked_state,
     describe_model,
     find_invalid_values,
     read_safetensors,
@@ -182,24 +182,21 @@ class Ensemble(nn.Module):
         return torch.cat(parts, 1).clamp_min(1e-12)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the members and their weights to one .safetensors file. `Ensemble.load` reads it.
-
-        The file is replaced atomically: an error leaves an existing file unchanged.
+        """Write the members and their weights to one .safetensors file, atomically. `Ensemble.load` reads it.
 
         Raises:
-            ArgumentError: a member has no name and contains code, has changed since it was built, or is on the meta device; or
-                `path` does not end in .safetensors.
+            ArgumentError: a member cannot be saved (see `save_weights`), the ensemble itself was changed, or `path` does not
+                end in .safetensors.
             OSError: the file cannot be written.
         """
         target = check_safetensors_path(path)
         members = [member for member in self.members if isinstance(member, Net)]
+        _check_ensemble(self, members)
         metadata = [json.loads(describe_model(member, class_names=None, metrics=None).to_json()) for member in members]
-        for member in members:
-            warn_of_hooks(member, stacklevel=2)
-        check_materialized(self.state_dict())
+        warn_of_hooks(self, stacklevel=2)
         tensors = {"weights": self.get_buffer("weights")}
         for index, member in enumerate(members):
-            tensors |= {f"members.{index}.{key}": value for key, value in member.state_dict().items()}
+            tensors |= {f"members.{index}.{key}": value for key, value in checked_state(member).items()}
         write_safetensors(target, tensors, {"format": "pt", MARKER: json.dumps({"kind": KIND, "members": metadata})})
 
     @classmethod
@@ -224,6 +221,20 @@ class Ensemble(nn.Module):
             state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             members.append(build_from_metadata(WeightSource(state, f"{path}, member {index}", metadata)))
         return cls(members, weights.tolist()).eval()
+
+
+def _check_ensemble(ensemble: Ensemble, members: Sequence[Net]) -> None:
+    """Check that the file of an ensemble, which holds the members and their weights, loses nothing of it."""
+    methods = [(name, getattr(getattr(ensemble, name), "__func__", None)) for name in ("forward", "_logits")]
+    changed = [name for name, method in methods if method is not vars(Ensemble)[name]]
+    changed += [
+        name for name, _ in (*ensemble.named_children(), *ensemble.named_parameters(recurse=False)) if name != "members"
+    ]
+    changed += ["class_names"] if ensemble.class_names != members[0].class_names else []
+    changed += ["members"] if not len(members) == len(ensemble.members) == len(ensemble.get_buffer("weights")) else []
+    if changed:
+        remedy = "change the members before they are put into an Ensemble, or save them one by one"
+        raise ArgumentError(f"the ensemble cannot be saved: its {changed[0]} was changed, which a file does not hold; {remedy}")
 
 
 def _members_json(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from ..nn import Net
+from ..nn import Net, require_net
 from ..spec import DataConfig
 
 
@@ -23,10 +23,9 @@ def renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Ten
 
 
 def check_members(members: Sequence[object]) -> None:
-    if not members or not all(isinstance(member, Net) for member in members):
-        kinds = [type(member).__name__ for member in members]
-        raise ArgumentError(f"members={kinds} must be one or more models that create_model returned")
-    nets = [member for member in members if isinstance(member, Net)]
+    nets = [require_net(member, "Ensemble") for member in members]
+    if not nets:
+        raise ArgumentError("members=[] must be one or more models that create_model returned")
     traits = list(map(_traits, nets))
     for name in traits[0]:
         values = [trait[name] for trait in traits]
@@ -52,12 +51,5 @@ def warn_of_other_preprocessing(nets: Sequence[Net]) -> None:
 
 def _traits(net: Net) -> dict[str, object]:
     """Return the properties that must be equal for all members."""
-    parameter = next(net.parameters())
-    return {
-        "num_classes": net.num_classes,
-        "in_chans": net.in_chans,
-        "class_names": net.class_names,
-        "task": net.task,
-        "dtype": parameter.dtype,
-        "device": parameter.device,
-    }
+    names, parameter = ("num_classes", "in_chans", "class_names", "task"), next(net.parameters())
+    return {name: getattr(net, name) for name in names} | {"dtype": parameter.dtype, "device": parameter.device}

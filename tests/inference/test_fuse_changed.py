@@ -47,6 +47,14 @@ def put(name: str, make):
     return change
 
 
+class AlwaysDrops(nn.Dropout):
+    """Monte Carlo dropout, as users write it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)
+        return torch.nn.functional.dropout(x, self.p, training=True)
+
+
 def reflecting(conv: nn.Conv2d) -> nn.Conv2d:
     conv.padding_mode = "reflect"
     return conv
@@ -80,6 +88,7 @@ KEPT = {  # the change, and the stage that is copied as it is
     "a wrapped stage": (put("features.block", lambda block: nn.Sequential(block, nn.Dropout2d(0.5), nn.Tanh())), "block"),
     "a stage of its own": (put("features.residual", lambda _: nn.Conv2d(24, 24, 3, padding=1)), "residual"),
     "no stage": (put("features.block", lambda _: nn.Conv2d(6, 12, 1)), "block"),
+    "dropout in evaluation mode": (put("head.drop", lambda _: AlwaysDrops(0.5)), None),
     "a head of its own": (put("head.fc", lambda _: nn.Sequential(nn.Dropout(0.5), nn.Linear(5, 2), nn.Tanh())), None),
 }
 
@@ -134,6 +143,10 @@ REFUSED = {
         lambda model: setattr(model.features.block, "forward", lambda x: x),
         "features.block has a forward of its own",
     ),
+    "a convolution that wraps around": (
+        lambda model: setattr(model.features.stem.conv, "_conv_forward", lambda x, weight, bias: x),
+        "features.stem.conv has a _conv_forward of its own",
+    ),
     "a method of the model": (lambda model: setattr(model, "forward", lambda x: x), "the model has a forward of its own"),
     "pruned": (prune_stem, "cannot be copied: features.stem.conv is pruned.*; call torch.nn.utils.prune.remove"),
 }
@@ -174,3 +187,88 @@ def test_hooks_on_a_fused_model_keep_their_outputs(model):
         fast(noise(2, 3, 12, 12))
     assert kept[0][0].equal(kept[0][1])
     assert kept[0][1].min() < 0
+
+
+class Wrapper(nn.Module):
+    """A module that refers to the stages of a model by two names, and to one stage by a third."""
+
+    def __init__(self, model: iz.Net) -> None:
+        super().__init__()
+        self.model, self.body, self.stem = model, model.features, model.features.stem
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model.head(self.body(x)) + self.stem(x).mean((1, 2, 3))[:, None]
+
+
+@one_thread()
+def test_a_module_that_refers_to_the_stages_twice(model):
+    wrapper, x = Wrapper(model.train()), noise(2, 3, 12, 12)
+    fast, before = iz.fuse(wrapper), [value.clone() for value in model.state_dict().values()]
+    assert fast.body is fast.model.features
+    assert all(part.training for part in model.modules())
+    assert all(parameter.requires_grad and parameter.is_contiguous() for parameter in model.parameters())
+    for parameter in fast.parameters():
+        parameter.zero_()
+    assert all(map(torch.equal, model.state_dict().values(), before))
+    with torch.no_grad():
+        assert distance(iz.fuse(wrapper)(x), wrapper.eval()(x)) < 1e-5
+
+
+def on_both(name: str, attribute: str, value: object):
+    """Return a function that sets an attribute of the modules `name` of a model and of its fused copy."""
+
+    def change(model: iz.Net, fast: iz.Net) -> None:
+        for root, path in ((model, name), (fast, FUSED_NAMES.get(name, name))):
+            owner = root.get_submodule(path)
+            setattr(owner, attribute, value(owner) if callable(value) and not isinstance(value, nn.Module) else value)
+
+    return change
+
+
+FUSED_NAMES = {"features.pool": "features.pool.pool"}
+CHANGED_LATER = {
+    "stride of a convolution": on_both("features.last.conv", "stride", (2, 2)),
+    "dilation and padding of a convolution": lambda *models: [
+        (setattr(conv, "dilation", (2, 2)), setattr(conv, "padding", (2, 2)))
+        for conv in (model.features.last.conv for model in models)
+    ],
+    "stride of a pool": on_both("features.pool", "stride", 1),
+    "an activation": on_both("features.stem", "act", nn.Tanh()),
+    "forward of a stage": on_both("features.last", "forward", lambda _: lambda x: x[:, :5] * 2),
+    "forward of an activation": on_both("features.last.act", "forward", lambda _: torch.tanh),
+}
+
+
+@one_thread()
+@pytest.mark.parametrize("case", CHANGED_LATER)
+def test_changes_of_a_fused_model_after_a_call(case, model):
+    fast, x = iz.fuse(model), noise(2, 3, 12, 12)
+    with torch.no_grad():
+        fast(x), fast(x)
+        CHANGED_LATER[case](model, fast)
+        for _ in range(2):
+            assert distance(fast(x), model(x)) < 1e-5
+
+
+@one_thread()
+def test_the_convolution_of_a_fused_model_is_replaced_on_one_instance(model):
+    fast, x = iz.fuse(model), noise(2, 3, 12, 12)
+    with torch.no_grad():
+        before = fast(x)
+        for name in ("forward", "_conv_forward"):
+            setattr(fast.features.last.conv, name, lambda x, *_: x[:, :5])
+            assert distance(fast(x), before) > 1e-3
+            assert distance(fast(x), iz.inference.tuned(fast, False)(x)) < 1e-5
+            iz.inference.tuned(fast)
+            delattr(fast.features.last.conv, name)
+        assert distance(fast(x), before) < 1e-5
+
+
+def test_functional_call_of_a_fused_model(model):
+    fast, x = iz.fuse(model), noise(2, 3, 12, 12)
+    values = {name: value * 1.1 for name, value in fast.state_dict().items()}
+    with torch.no_grad():
+        before, found = fast(x), torch.func.functional_call(fast, values, (x,))
+        assert distance(fast(x), before) < 1e-6
+        fast.load_state_dict(values)
+        assert distance(found, fast(x)) < 1e-5

@@ -139,7 +139,11 @@ CHANGES = {
         replace("head.fc.weight", lambda: nn.Parameter(torch.ones(3, 8).as_subclass(Quantized))),
         "head.fc has weight of shape (3, 8, 'Quantized'), not (3, 8)",
     ),
-    "a method": (lambda model: replace("head.forward", model.head.forward)(model), "head has a forward of its own"),
+    "a method": (lambda model: setattr(model.head, "forward", model.head.fc.forward), "head has a forward of its own"),
+    "a hidden method": (
+        lambda model: setattr(model.features.stem.conv, "_conv_forward", model.features.stem.conv._conv_forward.__func__),
+        "features.stem.conv has a _conv_forward of its own",
+    ),
     "a subclass": (replace("__class__", Louder), "the model is of type Louder, which has a forward of its own"),
 }
 
@@ -164,6 +168,60 @@ def test_changes_are_named_and_not_saved(case, tiny, tmp_path):
     assert all(a.equal(b) for a, b in zip(tiny.state_dict().values(), weights, strict=True))
 
 
+WRAPPED = {
+    "compiled": (lambda model: torch.compile(model, backend="eager"), "model._orig_mod"),
+    "data parallel": (nn.DataParallel, "model.module"),
+    "averaged": (torch.optim.swa_utils.AveragedModel, "model.module"),
+    "in a sequence": (lambda model: nn.Sequential(nn.Identity(), model), r"model.get_submodule\('1'\)"),
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_the_model_in_another_module_is_named(case, tiny, tmp_path):
+    wrap, path = WRAPPED[case]
+    wrapped = wrap(tiny)
+    for name, call in {
+        "save_weights": lambda: iz.save_weights(wrapped, tmp_path / "file.safetensors"),
+        "save_pretrained": lambda: iz.save_pretrained(wrapped, tmp_path / "folder"),
+        "export_weights": lambda: iz.export_weights(wrapped, tmp_path / "file.pth", layout="timm"),
+    }.items():
+        with pytest.raises(iz.ArgumentError, match=f"{name} takes a model of .*; pass the model in it: {path}$"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+class Headless(iz.Net):
+    def state_dict(self, *args, **options):
+        return {key: value for key, value in super().state_dict(*args, **options).items() if not key.startswith("head")}
+
+
+UNREADABLE = {
+    "a hook": (
+        lambda model: model.register_state_dict_post_hook(lambda module, state, *_: state.update(more=torch.ones(1))),
+        "'more' is in its state_dict",
+    ),
+    "a method": (replace("__class__", Headless), "'head.fc.weight' is in its state_dict"),
+    "not a number": (lambda model: model.head.fc.weight.data.fill_(torch.nan), "head.fc.weight: all values must be finite"),
+    "an infinite variance": (
+        lambda model: model.features.stem.bn.running_var.fill_(torch.inf),
+        "features.stem.bn.running_var: all values must be finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_file_that_could_not_be_loaded_is_not_written(case, tiny, tmp_path):
+    change, text = UNREADABLE[case]
+    change(tiny)
+    for call in (
+        lambda: iz.save_weights(tiny, tmp_path / "file.safetensors"),
+        lambda: iz.Ensemble([tiny]).save(tmp_path / "file.safetensors"),
+    ):
+        with pytest.raises(iz.ArgumentError, match=f"the model cannot be saved: {text}"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_changed_model_is_not_exported(tmp_path):
     model = iz.create_model("vgg11_bn_cifar", num_classes=2)
     prune.l1_unstructured(model.head.fc, "weight", 0.3)
@@ -171,6 +229,16 @@ def test_a_changed_model_is_not_exported(tmp_path):
         iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
     prune.remove(model.head.fc, "weight")
     iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
+
+
+def test_a_method_that_is_bound_to_its_module_is_no_change(tiny, tmp_path):
+    """accelerate leaves `forward` so when it unwraps a model."""
+    tiny.forward = tiny.forward
+    assert changes(tiny) == []
+    iz.save_weights(tiny, tmp_path / "file.safetensors")
+    x = noise(2, 3, 8, 8)
+    with torch.no_grad():
+        assert iz.fuse(tiny.eval())(x).sub(tiny(x)).abs().max() < 1e-4
 
 
 def test_several_changes_are_listed(tiny, tmp_path):

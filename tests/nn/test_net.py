@@ -28,6 +28,56 @@ def test_images_that_do_not_fit(model, shape, text):
     assert text in str(error.value)
 
 
+WRONG_IMAGES = {
+    "a NumPy array": (lambda x: x.numpy(), "type ndarray must be a Tensor of shape (n, 3, height, width)"),
+    "a list": (lambda x: list(x), "type list must be a Tensor"),
+    "None": (lambda x: None, "type NoneType must be a Tensor"),
+    "channels last": (lambda x: x.permute(0, 2, 3, 1), "put the channels first: images.permute(0, 3, 1, 2)"),
+    "one image": (lambda x: x[0], "a batch of one image is image[None]"),
+    "grey": (lambda x: x[:, :1], "create_model(..., in_chans=1) makes a model for such images"),
+    "pixels": (
+        lambda x: x.byte(),
+        "torch.uint8 must be of torch.float32, as the model's weights; normalise them",
+    ),
+    "double": (lambda x: x.double(), "torch.float64 must be of torch.float32, as the model's weights; use images.to(torch.fl"),
+}
+
+
+@pytest.mark.parametrize("features_only", [False, True])
+@pytest.mark.parametrize("case", WRONG_IMAGES)
+def test_errors_of_images_name_the_remedy(tiny, case, features_only):
+    make, text = WRONG_IMAGES[case]
+    images = make(noise(2, 3, 8, 8))
+    model = iz.create_model("tiny", features_only=True) if features_only else tiny
+    for each in (model, iz.fuse(model)):
+        with pytest.raises(iz.InputError) as error:
+            each(images)
+        assert text in str(error.value)
+
+
+class Cast(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float()
+
+
+def test_what_users_do_to_images_before_the_network_is_kept(tiny):
+    x = noise(2, 3, 8, 8)
+    tiny.eval()
+    pixels, expected = x.double().permute(0, 2, 3, 1), tiny(x)
+    handle = tiny.register_forward_pre_hook(lambda module, arguments: (arguments[0].permute(0, 3, 1, 2).float(),))
+    assert tiny(pixels).equal(expected)
+    with pytest.raises(iz.InputError, match="must have shape"):  # of what the hook returns
+        tiny(x)
+    handle.remove()
+    handle = tiny.features.stem.register_forward_pre_hook(lambda module, arguments: (arguments[0].float(),))
+    assert tiny(x.double()).equal(expected)
+    handle.remove()
+    tiny.features.stem = nn.Sequential(Cast(), tiny.features.stem)
+    assert tiny(x.double()).equal(expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tiny(x.bfloat16()).dtype == torch.bfloat16
+
+
 def test_one_small_image_in_training_names_the_remedy(model):
     model.train()
     try:

@@ -91,6 +91,19 @@ CHECKPOINTS: dict[str, tuple[Any, str, list[str], list[str]]] = {
         [],
         ["current_model_state (50 tensors)"],
     ),
+    "averaged, in capitals": (
+        lambda s: {"model": {key: value * 0 for key, value in s.items()}, "EMA": s},
+        "EMA",
+        [],
+        ["model (50 tensors)"],
+    ),
+    "models in a list": (lambda s: {"folds": [s], "scores": [0.9]}, "folds.0", [], ["scores"]),
+    "thop": (
+        lambda s: s | {"total_ops": torch.ones(1), "features.stem.conv.total_params": torch.ones(1)},
+        "",
+        ["total_ops", "features.stem.conv.total_params"],
+        [],
+    ),
     "averaged beside the model": (
         lambda s: {"w": under("net.", {BIAS: s[BIAS] * 0}) | under("ema_net.module.", s)},
         "w.ema_net.*",
@@ -115,6 +128,22 @@ def test_a_checkpoint_is_read_and_the_rest_is_named(tmp_path, tiny, program, thr
     assert all(value.equal(wanted[key]) for key, value in model.state_dict().items())
     assert (report.taken, report.dropped, report.left_over) == (taken, dropped, left_over)
     assert all(name in str(report) for name in (taken, *dropped, *left_over))
+
+
+def test_a_file_may_hold_a_tuple(tmp_path, tiny):
+    wanted = shifted(tiny)
+    torch.save((wanted, {"epoch": 3}), tmp_path / "a.pth")
+    report = iz.load_weights(tiny, tmp_path / "a.pth")
+    assert (report.taken, report.left_over) == ("0", ["1"])
+    assert all(value.equal(wanted[key]) for key, value in tiny.state_dict().items())
+
+
+def test_ema_pytorch_keeps_the_model_beside_its_average(tiny):
+    wanted = shifted(tiny)
+    names = under("ema_model.", wanted) | under("online_model.", shifted(tiny, 2.0))
+    for checkpoint in ({"ema": names}, names):
+        assert iz.load_weights(tiny, checkpoint).taken.endswith("ema_model.*")
+        assert all(value.equal(wanted[key]) for key, value in tiny.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])

@@ -1,7 +1,10 @@
 """Reading .pth files: tensors are read, code is never run."""
 
+import argparse
 import ast
+import collections
 import contextlib
+import datetime
 import io
 import os
 import pickle
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import inceptionzoo as iz
@@ -114,10 +118,85 @@ def test_an_ordinary_checkpoint_loads(tmp_path, tiny, suffix, save):
         iz.load_model(path)
 
 
-def test_a_numpy_scalar_is_refused_with_a_remedy(tmp_path, tiny):
-    torch.save({"net": tiny.state_dict(), "acc": np.float64(93.1)}, tmp_path / "a.pth")
-    with pytest.raises(iz.FileError, match=r"numpy\.\S*scalar.*load it yourself with torch\.load and pass its state dict"):
+BESIDE = {  # what training programs save beside the weights
+    "timm's arguments": lambda: argparse.Namespace(model="tiny", lr=0.1, tensor=torch.ones(2)),
+    "a NumPy number": lambda: np.float64(93.1),
+    "NumPy numbers in a list": lambda: [np.float32(1), np.int64(2), np.str_("a"), np.bool_(True)],
+    "NumPy arrays": lambda: {"confusion": np.eye(3), "objects": np.array([None, "a"], dtype=object)},
+    "dates": lambda: (datetime.datetime.now(datetime.UTC), datetime.timedelta(1)),
+    "a path": lambda: Path("a"),
+    "a defaultdict": lambda: collections.defaultdict(list, {"loss": [0.3]}),
+    "several": lambda: [argparse.Namespace(out=Path("a")), np.float64(1), datetime.date(2026, 1, 1)],
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("case", BESIDE)
+def test_data_beside_the_weights_is_left_over(tmp_path, tiny, case, zipped):
+    wanted = {key: value + 1 for key, value in tiny.state_dict().items()}
+    torch.save({"net": wanted, "more": BESIDE[case]()}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    allowed = torch.serialization.get_safe_globals()
+    report = iz.load_weights(tiny, tmp_path / "a.pth")
+    assert report.left_over == ["more"]
+    assert all(value.equal(wanted[key]) for key, value in tiny.state_dict().items())
+    assert set(torch.serialization.get_safe_globals()) == set(allowed)
+
+
+def test_arrays_in_place_of_tensors(tmp_path, tiny):
+    arrays = {key: value.numpy() for key, value in tiny.state_dict().items()}
+    torch.save(arrays, tmp_path / "a.pth")
+    for source in (arrays, tmp_path / "a.pth"):
+        with pytest.raises(iz.FileError, match=r"holds NumPy arrays, not tensors; pass a state dict: {name: torch.from_numpy"):
+            iz.load_weights(tiny, source)
+    torch.save({"model": tiny.state_dict(), "net": arrays}, tmp_path / "a.pth")
+    assert iz.load_weights(tiny, tmp_path / "a.pth").taken == "model"
+
+
+def test_a_whole_model_is_refused_with_a_remedy(tmp_path, tiny):
+    torch.save(tiny, tmp_path / "a.pth")
+    remedy = r"load it yourself with torch\.load and pass its state dict, or the state_dict\(\) of a model"
+    with pytest.raises(iz.FileError, match=rf"holds inceptionzoo\S+Net besides tensors.*{remedy}"):
         iz.load_weights(tiny, tmp_path / "a.pth")
+    with pytest.raises(iz.FileError, match=r"it holds 'model' of type Net, 'epoch' of type int. Pass the state_dict\(\)"):
+        iz.load_weights(tiny, {"model": tiny, "epoch": 3})
+
+
+def test_places_that_are_no_files(tmp_path, tiny):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(iz.FileError, match=r"not a file but a folder; .* it holds model.safetensors$"):
+        iz.load_weights(tiny, tmp_path)
+    with pytest.raises(iz.FileError, match=r"^https://a.org/b.pth is not a file but a URL; download it"):
+        iz.load_weights(tiny, "https://a.org/b.pth")
+
+
+SAVED_CHANGED = {
+    "pruned": ({"weight_orig": "weight", "weight_mask": "weight"}, r"pruned: call torch.nn.utils.prune.remove"),
+    "weight normalisation": ({"weight_g": "bias", "weight_v": "weight"}, r"weight normalisation: call .*remove_weight_norm"),
+    "spectral normalisation": (
+        {"weight_orig": "weight", "weight_u": "bias"},
+        r"spectral normalisation: call .*remove_spectral",
+    ),
+    "parametrized": ({"parametrizations.weight.original": "weight"}, r"parametrized: call .*remove_parametrizations"),
+    "LoRA": ({"base_layer.weight": "weight", "lora_A.weight": "weight"}, r"LoRA adapters: merge them"),
+    "quantized": ({"weight_fake_quant.scale": "bias", "zero_point": "bias"}, r"quantized: save it before"),
+}
+
+
+@pytest.mark.parametrize("case", SAVED_CHANGED)
+def test_weights_of_a_changed_model(tiny, case):
+    names, text = SAVED_CHANGED[case]
+    state = tiny.state_dict()
+    values = {f"head.fc.{name}": state[f"head.fc.{old}"] for name, old in names.items()}
+    del state["head.fc.weight"]
+    with pytest.raises(iz.MismatchError, match=f"the saved model was changed: .*{text}"):
+        iz.load_weights(tiny, state | values)
+
+
+def test_one_of_several_files(tmp_path, tiny):
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    safetensors.torch.save_file(dict(list(tiny.state_dict().items())[:9]), path)
+    with pytest.raises(iz.MismatchError, match=r"one file of several: read each with safetensors.torch.load_file"):
+        iz.load_weights(tiny, path)
 
 
 BROKEN = {

@@ -183,8 +183,9 @@ def test_an_ensemble_beats_the_mean_of_its_members():
     ("make", "text"),
     [
         (lambda members: iz.Ensemble([]), r"members=\[\] must be one or more models"),
-        (lambda members: iz.Ensemble([torch.nn.Linear(1, 1)]), r"members=\['Linear'\] must be"),
-        (lambda members: iz.Ensemble(7), r"members=\['int'\] must be"),
+        (lambda members: iz.Ensemble([torch.nn.Linear(1, 1)]), "model is a Linear; Ensemble takes a model"),
+        (lambda members: iz.Ensemble([torch.nn.DataParallel(members[0])]), "pass the model in it: model.module"),
+        (lambda members: iz.Ensemble(7), "model is a int; Ensemble takes a model"),
         (
             lambda members: iz.Ensemble([members[0], iz.create_model("wide", num_classes=4)]),
             r"differ in num_classes: \[3, 4\]",
@@ -214,6 +215,38 @@ def test_an_ensemble_beats_the_mean_of_its_members():
 def test_refusals(members, make, text):
     with pytest.raises(iz.ArgumentError, match=text):
         make(members)
+
+
+class Doubled(iz.Ensemble):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+CHANGES = {
+    "a class": (lambda ensemble: setattr(ensemble, "__class__", Doubled), "forward"),
+    "a method": (lambda ensemble: setattr(ensemble, "forward", lambda x: x), "forward"),
+    "a module": (lambda ensemble: setattr(ensemble, "calibration", torch.nn.Linear(3, 3)), "calibration"),
+    "a parameter": (lambda ensemble: setattr(ensemble, "temperature", torch.nn.Parameter(torch.ones(1))), "temperature"),
+    "names": (lambda ensemble: setattr(ensemble, "class_names", ("a", "b", "c")), "class_names"),
+    "one more member": (lambda ensemble: ensemble.members.append(ensemble.members[0]), "members"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_changed_ensemble_is_not_saved(members, case, tmp_path):
+    change, name = CHANGES[case]
+    ensemble = iz.Ensemble(members)
+    change(ensemble)
+    with pytest.raises(iz.ArgumentError, match=f"the ensemble cannot be saved: its {name} was changed, which a file"):
+        ensemble.save(tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_hooks_of_an_ensemble_are_named(members, tmp_path):
+    ensemble = iz.Ensemble(members)
+    ensemble.register_forward_hook(lambda module, x, y: 2 * y)
+    with pytest.warns(UserWarning, match="the model has the hooks .*, which the file does not hold"):
+        ensemble.save(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize(("task", "outputs"), [("binary", 1), ("multilabel", 3), ("regression", 2)])

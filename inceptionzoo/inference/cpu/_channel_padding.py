@@ -34,7 +34,7 @@ def pad_channels(conv: nn.Conv2d) -> nn.Conv2d:
         conv.kernel_size, conv.stride, conv.padding, conv.dilation
     )  # fmt: skip
     padded.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 0, 0, 0, 0, missing)), requires_grad=False)
-    padded.bias = conv.bias
+    padded.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach(), requires_grad=False)
     return padded
 
 
