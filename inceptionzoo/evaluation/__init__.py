@@ -1,12 +1,23 @@
 """Evaluation on labelled images: tasks, metrics, plots, and batches split between the processes of torchrun."""
 
-from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, length_or_none, move_batch, unpack_batch
+from ._batches import (
+    Batches,
+    Unpack,
+    check_images,
+    check_loader,
+    check_unpack,
+    length_or_none,
+    move_batch,
+    reads_once,
+    unpack_batch,
+)
 from ._classes import align_classes, check_number_of_classes, find_class_names
 from ._distributed import DistributedContext, distributed_context, seed_everything
 from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
 from ._image_check import describe_difference
-from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._own_loss import OneHotTargets, OwnLoss, check_loss, weights_of_classes
 from ._plots import save_curves
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
@@ -17,6 +28,8 @@ __all__ = [
     "DistributedContext",
     "EpochMetrics",
     "Loss",
+    "OneHotTargets",
+    "OwnLoss",
     "Result",
     "Shard",
     "ShardedLoader",
@@ -26,6 +39,7 @@ __all__ = [
     "check_images",
     "check_loader",
     "check_logits",
+    "check_loss",
     "check_loss_value",
     "check_number_of_classes",
     "check_unpack",
@@ -40,8 +54,11 @@ __all__ = [
     "make_loss",
     "make_task",
     "move_batch",
+    "reads_once",
     "save_curves",
     "seed_everything",
     "task_of",
     "unpack_batch",
+    "weight_in_mean",
+    "weights_of_classes",
 ]

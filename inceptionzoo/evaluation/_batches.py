@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import ArgumentError
 
@@ -52,6 +52,11 @@ def check_unpack(unpack: object) -> None:
     """
     if unpack is not None and not callable(unpack):
         raise ArgumentError(f"unpack={unpack!r} must be a function from a batch to (images, targets)")
+
+
+def reads_once(loader: object) -> bool:
+    """Return whether a loader is a generator, or an iterator of Python (`zip`, `map`) or of a DataLoader: it ends for good."""
+    return isinstance(loader, Iterator) and type(loader).__module__ in ("builtins", "itertools", DataLoader.__module__)
 
 
 def length_or_none(loader: object) -> int | None:
@@ -140,6 +145,11 @@ def check_images(images: Tensor, targets: Tensor) -> None:
     Raises:
         ArgumentError: the dtype of the images or the number of targets is wrong.
     """
+    if images.ndim < 3:
+        raise ArgumentError(
+            f"images of shape {tuple(images.shape)} and {images.dtype} must be (n, channels, height, width). The first part of "
+            "a batch is the images, the second the targets; for another order pass unpack=lambda batch: (batch[1], batch[2])"
+        )
     if not images.is_floating_point():
         raise ArgumentError(f"images of {images.dtype} must be floating point; prepare them with transforms(model)")
     if not images.ndim or not len(targets) or len(targets) != len(images):

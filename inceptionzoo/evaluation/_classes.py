@@ -22,6 +22,7 @@ WRAPPED = (
     "loader",
     "dataloader",
     "base_dataloader",
+    "reader",  # of timm's ImageDataset
 )  # attributes that hold the data set
 MAX_DEPTH = 16  # of wrappers
 MAX_SHOWN = 10  # names in a message
@@ -30,17 +31,20 @@ MAX_SHOWN = 10  # names in a message
 def find_class_names(data: object) -> tuple[str, ...] | None:
     """Return the class names of a loader or data set, in the order of its class indices; None if it has none.
 
-    They are its `classes`, or the names of its `features` (as the datasets library keeps them), or those of the data set inside
-    a loader, `Subset`, `random_split` or another wrapper. Parts of a `ConcatDataset` must agree. A data set with a
-    `target_transform` has none, because its targets are other numbers.
+    They are its `classes` or `class_names`, or the names of its `features` (as the datasets library keeps them), or the keys of
+    its `class_to_idx`, or those of the data set inside a loader, `Subset`, `random_split` or another wrapper. Parts of a
+    `ConcatDataset` must agree. A data set with a `target_transform` has none, because its targets are other numbers.
 
     Raises:
-        ArgumentError: the parts of a `ConcatDataset` have different names.
+        ArgumentError: the parts of a `ConcatDataset` have different names, or `classes` and `class_to_idx` another order.
     """
     for _ in range(MAX_DEPTH):
         if data is None or getattr(data, "target_transform", None) is not None:
             return None
-        if names := _as_names(getattr(data, "classes", None)) or _feature_names(getattr(data, "features", None)):
+        indices = _class_indices(data)
+        own = _as_names(getattr(data, "classes", None)) or _as_names(getattr(data, "class_names", None))
+        if names := own or _feature_names(getattr(data, "features", None)) or indices:
+            _check_indices(names, indices)
             return names
         parts = getattr(data, "datasets", None)
         if isinstance(parts, list | tuple):
@@ -61,6 +65,23 @@ def _feature_names(features: object) -> tuple[str, ...] | None:
     if not isinstance(features, Mapping):
         return None
     return next((names for key in TARGET_KEYS if (names := _as_names(getattr(features.get(key), "names", None)))), None)
+
+
+def _class_indices(data: object) -> tuple[str, ...] | None:
+    """Return the names of `class_to_idx` in the order of their numbers; None unless the numbers are 0, 1, ..."""
+    indices = getattr(data, "class_to_idx", None)
+    if not isinstance(indices, Mapping) or not indices or not all(isinstance(number, int) for number in indices.values()):
+        return None
+    names = sorted(indices, key=lambda name: indices[name])
+    return _as_names(names) if [indices[name] for name in names] == list(range(len(names))) else None
+
+
+def _check_indices(names: tuple[str, ...], indices: tuple[str, ...] | None) -> None:
+    if indices is not None and indices != names and set(indices) == set(names):
+        raise ArgumentError(
+            f"the data set has classes={_show(names)}, and its class_to_idx has another order, {_show(indices)}: give both the "
+            "order of the targets, which torchvision's data sets take from class_to_idx when they are made"
+        )
 
 
 def _common_names(parts: Iterable[object]) -> tuple[str, ...] | None:

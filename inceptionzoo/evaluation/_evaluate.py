@@ -19,9 +19,11 @@ from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
 from ._image_check import describe_difference
-from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._own_loss import check_loss, weights_of_classes
+from ._probabilities import warn_of_probabilities
 from ._result import Result
-from ._sharding import ShardedLoader
+from ._sharding import Shard, ShardedLoader
 from ._task import Task
 
 
@@ -65,17 +67,24 @@ def evaluate(
     check_unpack(unpack)
     if task is not None:
         check_choice("task", task, TASKS)
-        num_classes = getattr(model, "num_classes", None)
+        num_classes = getattr(_unwrapped(model), "num_classes", None)
         if isinstance(num_classes, int):  # that of a plain module is known from its first output
             check_task(task, num_classes)
-    if loss is not None and not callable(loss):
-        raise ArgumentError(f"loss={loss!r} must be a function of (logits, targets), or None for that of the task")
+    if loss is not None:
+        check_loss("loss", loss)
     target_device = check_device(device)
     if target_device is not None:
         model.to(target_device)
     if isinstance(loss, nn.Module):
         loss.to(next(model.parameters()).device)
     return evaluate_shards(model, ShardedLoader(loader, DistributedContext(), unpack), task, loss, stacklevel=3)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside DataParallel, DistributedDataParallel or AveragedModel: it has the task and the class names."""
+    while not hasattr(model, "class_names") and isinstance(inner := getattr(model, "module", None), nn.Module):
+        model = inner
+    return model
 
 
 @contextmanager
@@ -116,22 +125,26 @@ def evaluate_shards(
     task: Task | str | None = None,
     loss: Loss | None = None,
     name: str = "loader",
+    *,
+    shards: Iterable[Shard] | None = None,
     stacklevel: int | None = None,
 ) -> Result:
     """Return the result of the model on the images of all ranks; `name` is that of the loader in messages.
 
-    With `stacklevel`, warn if the images have another range than `model.data` says.
+    If `shards` are given, these are read instead of those of the loader. With `stacklevel`, warn if the images have another
+    range than `model.data` says, or the outputs are probabilities.
     """
     parameter, current = next(model.parameters()), None
     with evaluation_mode(model):
-        for shard in loader:
+        for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
             logits = _as_logits(model(images))
             if current is None:
+                current = _begin(model, logits, loader, task, loss, name)
                 if stacklevel is not None:
                     _warn_of_other_images(model, shard.images, name, stacklevel + 1)
-                current = _begin(model, logits, loader, task, loss, name)
+                    warn_of_probabilities(model, logits, current.metrics.task, stacklevel + 1)
             current.add(logits, targets, shard.indices)
     if current is None:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
@@ -162,13 +175,14 @@ class _Pass:
     metrics: EpochMetrics
     loss: Loss
     alignment: Alignment | None
+    class_weights: Tensor | None
 
     def add(self, logits: Tensor, targets: Tensor, indices: Tensor) -> None:
         """Add a batch, of which the first `len(indices)` images count."""
         task, count = self.metrics.task, len(indices)
         targets = task.check(targets if self.alignment is None else self.alignment.apply(targets, task))
         self.metrics.update(logits, targets, indices)
-        if weight := task.count(targets[:count]):
+        if weight := weight_in_mean(task, self.class_weights, targets[:count]):
             numbers = logits[:count].float() if logits.dtype in (torch.half, torch.bfloat16) else logits[:count]
             self.metrics.update_loss(check_loss_value(self.loss(numbers, targets[:count])).item(), weight)
 
@@ -176,7 +190,7 @@ class _Pass:
         """Return the result over the images of all ranks."""
         task, loss = self.metrics.task, self.metrics.mean_loss(context)
         logits, labels = self.metrics.gather(context)
-        names = task.names(getattr(model, "class_names", None))
+        names = task.names(getattr(_unwrapped(model), "class_names", None))
         return Result(task.outputs(logits), labels, loss, task.metrics(logits, labels), class_names=names, task=task.name)
 
 
@@ -185,14 +199,15 @@ def _begin(
 ) -> _Pass:
     if not isinstance(task, Task):
         num_outputs = logits.shape[1]
-        task = make_task(task, loss, own=task_of(model, num_outputs).name, num_outputs=num_outputs)
+        task = make_task(task, loss, own=task_of(_unwrapped(model), num_outputs).name, num_outputs=num_outputs)
     check_logits(model, task)
-    alignment = align_classes(find_class_names(loader.loader), getattr(model, "class_names", None), task, name)
-    return _Pass(EpochMetrics(task), make_loss(task, loss), alignment)
+    class_names = getattr(_unwrapped(model), "class_names", None)
+    alignment = align_classes(find_class_names(loader.loader), class_names, task, name)
+    return _Pass(EpochMetrics(task), make_loss(task, loss), alignment, weights_of_classes(loss))
 
 
 def _warn_of_other_images(model: nn.Module, images: Tensor, name: str, stacklevel: int) -> None:
-    data = getattr(model, "data", None)
+    data = getattr(_unwrapped(model), "data", None)
     text = describe_difference(images, data, name, compare_sizes=False) if isinstance(data, DataConfig) else None
     if text:
         warnings.warn(text, stacklevel=stacklevel)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 from ..nn import Net, check_task, default_task
-from ._task import Binary, Multilabel, Regression, Task
+from ._own_loss import OneHotTargets, OwnLoss
+from ._task import IGNORED, Binary, Multilabel, Regression, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -101,10 +102,21 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
     if loss is not None:
         function = loss.func if isinstance(loss, partial) else loss
         elementwise = isinstance(function, (*REGRESSION_LOSSES, *LOGIT_LOSSES))
-        return ElementwiseLoss(loss) if elementwise or function in (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS) else loss
+        if elementwise or function in (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS):
+            return ElementwiseLoss(loss)
+        is_cross_entropy = type(function) is nn.CrossEntropyLoss or function is F.cross_entropy
+        return loss if is_cross_entropy or isinstance(loss, OwnLoss | OneHotTargets) else OwnLoss(loss)
     if task.name == "multiclass":
         return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
     return ElementwiseLoss(nn.MSELoss() if task.name == "regression" else nn.BCEWithLogitsLoss())
+
+
+def weight_in_mean(task: Task, class_weights: Tensor | None, targets: Tensor) -> float:
+    """Return the weight of a batch in the mean loss: the images that count, or the sum of their class weights."""
+    if class_weights is None or targets.is_floating_point():  # torch's cross entropy with soft labels divides by n
+        return task.count(targets)
+    labels = task.labels(targets)
+    return float(class_weights.to(targets.device)[labels[labels != IGNORED]].sum())
 
 
 def check_loss_value(value: object) -> Tensor:

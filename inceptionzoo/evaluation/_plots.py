@@ -32,6 +32,12 @@ def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def _literal(name: str) -> str:
+    """Return a name as matplotlib's text: a "$" begins no formula, and a "_" at the start does not hide it from the legend."""
+    text = name.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 @contextmanager
 def _unit_square(
     path: Path,
@@ -62,14 +68,14 @@ def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) ->
     """Save a plot of ROC curves; each is (label, false positive rate, true positive rate, area)."""
     with _unit_square(path, x="false positive rate", y="true positive rate", title="ROC", legend="lower right") as axes:
         for label, false, true, area in curves:
-            axes.plot(false.numpy(), true.numpy(), label=f"{label} (AUC {area:.3f})", drawstyle="steps-post")
+            axes.plot(false.numpy(), true.numpy(), label=f"{_literal(label)} (AUC {area:.3f})", drawstyle="steps-post")
 
 
 def save_precision_recall(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
     """Save a plot of precision-recall curves; each is (label, recall, precision, average precision)."""
     with _unit_square(path, x="recall", y="precision", title="Precision and recall", diagonal=False) as axes:
         for label, recall, precision, area in curves:
-            text = f"{label} (average precision {area:.3f})"
+            text = f"{_literal(label)} (average precision {area:.3f})"
             axes.plot(recall.numpy(), precision.numpy(), label=text, drawstyle="steps-pre")
 
 
@@ -91,8 +97,9 @@ def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
     axes = figure.subplots()
     axes.imshow((confusion / confusion.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=45, ha="right")
-    axes.set_yticks(ticks, names)
+    texts = [_literal(name) for name in names]
+    axes.set_xticks(ticks, texts, rotation=45, ha="right")
+    axes.set_yticks(ticks, texts)
     axes.set(xlabel="prediction", ylabel="truth", title="confusion matrix")
     if len(names) <= 20:
         for row in ticks:

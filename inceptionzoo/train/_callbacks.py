@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 
@@ -11,6 +12,23 @@ from ..errors import ArgumentError, check_path
 from ._history import Row
 
 Callback = Callable[[nn.Module, Row], None]
+
+
+def check_callback(callback: Callback) -> None:
+    """Check that a callback takes two arguments, the model and the row.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    try:
+        parameters = inspect.signature(callback)
+    except (TypeError, ValueError):  # a function of C without a signature
+        return
+    try:
+        parameters.bind(None, {})
+    except TypeError as error:
+        name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        raise ArgumentError(f"callbacks: {name}{parameters} must take two arguments, the model and the row: {error}") from error
 
 
 def tensorboard(folder: str | os.PathLike[str]) -> Callback:

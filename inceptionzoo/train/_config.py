@@ -14,11 +14,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, check_choice, check_flag, check_int, check_path, check_rate
-from ..evaluation import Batches, Loss, Task, Unpack, check_loader, check_unpack, length_or_none, make_task
+from ..evaluation import (
+    Batches,
+    Loss,
+    Task,
+    Unpack,
+    check_loader,
+    check_loss,
+    check_unpack,
+    length_or_none,
+    make_task,
+    reads_once,
+)
 from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
 from ..weights import describe_model
-from ._callbacks import Callback
-from ._fingerprint import loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
+from ._callbacks import Callback, check_callback
+from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
@@ -39,6 +50,10 @@ def _check_model(name: str, model: object) -> None:
             f"{name} of type {type(model).__name__}{classes} must be a model of create_model with num_classes of at least 1; "
             "see reset_classifier"
         )
+    statistics = [(key, buffer) for key, buffer in model.named_buffers() if "running_" in key]
+    for key, tensor in (*model.named_parameters(), *statistics):
+        if not tensor.is_meta and not bool(tensor.isfinite().all()):
+            raise ArgumentError(f"{name} has values in {key} that are not finite; load other weights")
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
 
@@ -47,11 +62,6 @@ def _check_val(name: str, loader: object) -> None:
     check_loader(name, loader)
     if length_or_none(loader) == 0:
         raise ArgumentError(f"{name} has no batch; pass validation data, or None")
-
-
-def _check_loss(name: str, loss: object) -> None:
-    if not callable(loss):
-        raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for that of the task")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +89,7 @@ class FitConfig:
     scheduler: Scheduler | None = field(metadata=rules(fingerprint=optimizer_fingerprint))
     scheduler_step: Unit = field(metadata=rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
     task: str | None = field(metadata=rules(unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
-    loss: Loss | None = field(metadata=rules(unless_none(_check_loss), fingerprint=loss_name))
+    loss: Loss | None = field(metadata=rules(unless_none(check_loss), fingerprint=loss_name))
     accumulate: int = field(metadata=rules(partial(check_int, minimum=1)))
     clip_grad_norm: float | None = field(metadata=rules(unless_none(check_positive), default=None))
     precision: Literal["fp32", "bf16", "fp16"] = field(metadata=rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
@@ -107,6 +117,7 @@ class FitConfig:
                 check(argument.name, getattr(self, argument.name))
         check_numbers(self.epochs, **self.recipe_options)
         check_int("freeze_epochs", self.freeze_epochs, 0, self.epochs)
+        self._check_passes()
         self._check_steps()
         task = self.resolved_task
         weights = check_loss_options(self.class_weights, self.label_smoothing, self.loss, task)
@@ -161,7 +172,16 @@ class FitConfig:
                 for rules, name, value in values
                 if rules["fingerprint"] and (rules["default"] is ... or value != rules["default"])
             },
+            **added_fingerprint(self.model, self.train, self.loss),
         }
+
+    def _check_passes(self) -> None:
+        for name, loader in (("train", self.train), ("val", self.val)):
+            if self.epochs > 1 and reads_once(loader):
+                raise ArgumentError(
+                    f"{name} is a {type(loader).__name__}, which can be read only once, and epochs={self.epochs}; pass a "
+                    "DataLoader or a list"
+                )
 
     def _check_steps(self) -> None:
         if self.optimizer is not None:
@@ -191,6 +211,8 @@ class FitConfig:
         callbacks = tuple(self.callbacks) if isinstance(self.callbacks, Iterable) else (None,)
         if not all(map(callable, callbacks)):
             raise ArgumentError(f"callbacks={self.callbacks!r} must be a list of functions of (model, row)")
+        for callback in callbacks:
+            check_callback(callback)
         return callbacks
 
     def _check_out(self) -> None:
@@ -198,6 +220,8 @@ class FitConfig:
             if self.resume is True:
                 raise ArgumentError("resume=True needs out, the folder of the training to resume")
             return
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ArgumentError(f"out={str(self.out)!r} is a file, and must be a folder; pass another path")
         try:
             describe_model(self.model, class_names=None, metrics=None)
         except ArgumentError as error:
@@ -210,4 +234,4 @@ class FitConfig:
             raise ArgumentError(
                 "train has persistent_workers=True, whose random state is not saved; pass a loader without them"
             )
-        check_state_dicts(stateful_objects(self.optimizer, self.scheduler, self.train))
+        check_state_dicts(stateful_objects(self.optimizer, self.scheduler, self.train, self.loss))

@@ -11,11 +11,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import SpecError
-from ..evaluation import Batches, length_or_none
+from ..evaluation import Batches, find_class_names, length_or_none
 from ..nn import Net
 from ..spec import Network, network_to_json
+from ._generators import loader_generators
 from ._schedule import Scheduler
-from ._state import loader_generators
 
 
 def model_fingerprint(model: Net) -> list[Any]:
@@ -46,6 +46,28 @@ def optimizer_fingerprint(optimizer: Optimizer | Scheduler | None) -> str | None
     state = optimizer.state_dict()
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state.get("param_groups", ())]
     return f"{type(optimizer).__name__} {groups or sorted(state.items())}"
+
+
+def added_fingerprint(model: Net, train: Batches, loss: object) -> dict[str, Any]:
+    """Return what files of version 0.1 do not say: the class names, what is frozen, and the settings of a loss of torch."""
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    in_eval = [name for name, module in model.named_modules() if model.training and not module.training]
+    digest = hashlib.sha256(json.dumps([frozen, in_eval]).encode()).hexdigest()[:8]
+    parts = f"{len(frozen)} parameters and {len(in_eval)} modules in evaluation mode ({digest})"
+    names = find_class_names(train)
+    return {
+        **({} if names is None else {"classes": list(names)}),
+        **({"frozen": parts} if frozen or in_eval else {}),
+        **({} if (settings := loss_settings(loss)) is None else {"loss_settings": settings}),
+    }
+
+
+def loss_settings(loss: object) -> dict[str, Any] | None:
+    """Return the settings of a loss of torch, with its weights; None for any other function. `repr` leaves them out."""
+    if not isinstance(loss, nn.Module) or type(loss).__module__ != nn.CrossEntropyLoss.__module__:
+        return None
+    settings = {name: value for name, value in vars(loss).items() if name[0] != "_" and name != "training"}
+    return settings | {name: buffer.tolist() for name, buffer in loss.named_buffers()}
 
 
 def loss_name(loss: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch.optim import Optimizer
 
+from ..errors import ArgumentError, InputError
 from ..evaluation import Batches, Loss, Unpack, distributed_context
 from ..nn import Net, private_torch
 from ._callbacks import Callback
@@ -102,7 +103,8 @@ def fit(
     - `task`: "multiclass", targets are class indices (n,) or soft labels (n, num_classes); "binary", one logit, targets (n,) or
       (n, 1) from 0 to 1; "multilabel", targets (n, num_classes) from 0 to 1; "regression", targets (n, num_classes). By default
       that of `loss` if it is one of torch, else the model's. It is kept with the model.
-    - `loss`: function of (logits, targets) that returns the mean over the images. By default cross entropy, binary cross
+    - `loss`: function of (logits, targets) that returns the mean over the images, or a module; the optimizer must hold its
+      parameters. By default cross entropy, binary cross
       entropy for "binary" and "multilabel", or mean squared error. The weighted losses of auxiliary heads (see `with_aux`)
       are added.
       `val_loss` is the mean of the same function, but without auxiliary heads, label smoothing and class weights.
@@ -147,6 +149,12 @@ def fit(
     arguments = locals()  # the fields of FitConfig are the parameters of this function
     config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})
     with distributed_context() as context, kept_memory_format(config.model):
+        task, class_names = config.model.task, config.model.class_names
         trainer = make_trainer(config, context, compiled=None if config.model is model else model)
-        trainer.run()
+        try:
+            trainer.run()
+        except (ArgumentError, InputError):
+            if not trainer.history.epochs:  # a batch does not fit the task: nothing was trained
+                config.model.task, config.model.class_names = task, class_names
+            raise
     return trainer.history

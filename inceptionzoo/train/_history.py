@@ -19,6 +19,18 @@ def smaller_is_better(monitor: str) -> bool:
     return monitor.endswith("loss") or monitor.startswith("-")
 
 
+def describe_nan(history: History) -> str | None:
+    """Return a warning if the monitored column is nan in the first row, the only one: then no epoch can be the best."""
+    column = history.monitor.removeprefix("-")
+    if len(history.epochs) != 1 or not math.isnan(history.epochs[0][column]):
+        return None
+    cause = "AUC needs images of two classes" if column.endswith("auc") else "it has no value for these images"
+    return (
+        f"monitor: {column!r} is nan ({cause}). While it is, the first epoch counts as the best, and patience_epochs ends the "
+        "training; choose another column, or other validation data"
+    )
+
+
 @dataclass(slots=True)
 class History:
     """The record of a training: `epochs` has one row for each epoch, a dict from column to number.

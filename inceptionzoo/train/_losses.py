@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import ArgumentError, InputError
 from ..evaluation import Loss, check_loss_value
 from ..nn import Net
 from ._recipe import freeze_batch_norm
@@ -42,7 +42,12 @@ class Losses(nn.Module):
         return logits, loss
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return check_loss_value(self.criterion(logits.float() if self.amp else logits, targets))
+        loss = check_loss_value(self.criterion(logits.float() if self.amp else logits, targets))
+        if logits.requires_grad and not loss.requires_grad:
+            raise ArgumentError(
+                "loss returned a Tensor without a gradient: compute it from the logits without detach, argmax or a threshold"
+            )
+        return loss
 
     def _run_model(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits of the model and of the auxiliary heads; use running statistics if one image is too few."""

@@ -34,7 +34,8 @@ def check_optimizer(name: str, optimizer: object) -> None:
 def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, frozen: Collection[Tensor]) -> None:
     """Check that the optimizer holds every trainable parameter, and no other model's.
 
-    Parameters that are in `frozen` or have `requires_grad=False` need not be in the optimizer. Parameters of the loss may be.
+    Parameters that are in `frozen` or have `requires_grad=False` need not be in the optimizer. A loss may have parameters too,
+    which need an optimizer of the caller's.
 
     Raises:
         ArgumentError: a parameter is missing or of another model, or none is trainable.
@@ -43,7 +44,11 @@ def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, froze
     trainable = {name: one for name, one in model.named_parameters() if one.requires_grad and id(one) not in excluded}
     if not trainable:
         raise ArgumentError("model has no parameter to train: each is frozen or has requires_grad=False; unfreeze some")
+    of_loss = dict(loss.named_parameters()) if isinstance(loss, nn.Module) else {}
+    learned = {name: one for name, one in of_loss.items() if one.requires_grad}
     if optimizer is None:
+        if learned:
+            raise ArgumentError(f"loss: {type(loss).__name__} has parameters to train, {_listed(list(learned))}; {_OF_LOSS}")
         return
     held = {id(parameter): parameter for group in optimizer.param_groups for parameter in group["params"]}
     if missing := [name for name, parameter in trainable.items() if id(parameter) not in held]:
@@ -51,13 +56,21 @@ def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, froze
             f"optimizer: {type(optimizer).__name__} does not hold {_listed(missing)}; make it from model.parameters() after "
             "reset_classifier, with_aux and other changes of the model, or freeze what it must not train: requires_grad_(False)"
         )
-    owners = [model, loss] if isinstance(loss, nn.Module) else [model]
-    known = {id(parameter) for owner in owners for parameter in owner.parameters()}
+    if missing := [name for name, parameter in learned.items() if id(parameter) not in held]:
+        raise ArgumentError(
+            f"optimizer: {type(optimizer).__name__} does not hold {_listed(missing)} of loss={type(loss).__name__}; {_OF_LOSS}"
+        )
+    known = {id(parameter) for parameter in (*model.parameters(), *of_loss.values())}
     if foreign := [str(tuple(parameter.shape)) for key, parameter in held.items() if key not in known]:
         raise ArgumentError(
             f"optimizer: {type(optimizer).__name__} holds parameters that are not the model's, of shape {_listed(foreign)}; "
             "make it from model.parameters() after reset_classifier, with_aux and other changes of the model"
         )
+
+
+_OF_LOSS = (
+    "pass an optimizer of [*model.parameters(), *loss.parameters()], or freeze what it must not train: requires_grad_(False)"
+)
 
 
 def _listed(names: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import torch
@@ -56,6 +57,12 @@ def recipe(
     return optimizer, LambdaLR(optimizer, factor)
 
 
+def learning_rate(optimizer: Optimizer) -> float:
+    """Return the largest learning rate of the groups; nan if they have none, as in Adafactor with a relative step."""
+    rates = [float(group["lr"]) for group in optimizer.param_groups if group.get("lr") is not None]
+    return max(rates, default=math.nan)
+
+
 def set_rates(scheduler: object) -> None:
     """Set the learning rates to those of the current epoch of `recipe`'s schedule, after its state was restored."""
     assert isinstance(scheduler, LambdaLR)
@@ -79,10 +86,10 @@ def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> N
 
 def describe_optimizer(model: Net, optimizer: Optimizer) -> str:
     """Return a line with the model's name, and the optimizer's name, learning rate, momentum and weight decay."""
-    name = model.entry.name if model.entry else "a network without a name"
-    group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
-    numbers = ", ".join(f"{key} {group[key]:.4g}" for key in ("lr", "momentum", "weight_decay") if key in group)
-    return f"{name}: {type(optimizer).__name__}, {numbers}"
+    name, rate = model.entry.name if model.entry else "a network without a name", learning_rate(optimizer)
+    group = next((one for one in optimizer.param_groups if one.get("lr") == rate), optimizer.param_groups[0])
+    values = {"lr": rate, **{key: group[key] for key in ("momentum", "weight_decay") if isinstance(group.get(key), Real)}}
+    return f"{name}: {type(optimizer).__name__}, {', '.join(f'{key} {value:.4g}' for key, value in values.items())}"
 
 
 def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:

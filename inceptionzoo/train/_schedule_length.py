@@ -5,15 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from ..errors import ArgumentError
 from ..nn import private_torch
+from ._recipe import learning_rate
 from ._schedule import Scheduler, TimmScheduler, Unit
 
-CYCLES = ("T_max", "num_training_steps", "t_initial")  # the rate is wrong after them; that of other lengths stays as it is
-LENGTHS = ("total_steps", "T_max", "total_iters", "T_0", "total_size", "t_initial")  # of torch's and timm's schedulers
+CYCLES = ("T_max", "num_training_steps")  # the rate is wrong after them; that of other lengths stays as it is
+LENGTHS = ("total_steps", "T_max", "total_iters", "T_0", "total_size", "anneal_epochs", "step_size")  # of torch's schedulers
+FIRST_STEPS = "step_size", "decay_t", "milestones[0]"  # of schedules that are constant until then
 
 
 def check_length(scheduler: Scheduler, unit: Unit, epochs: int, steps: int | None) -> None:
@@ -31,25 +34,35 @@ def check_length(scheduler: Scheduler, unit: Unit, epochs: int, steps: int | Non
     for name, length in _lengths(scheduler):
         if count is None or length == count:
             continue
+        step = "epoch" if unit == "epoch" else "optimizer step"
         text = (
-            f"scheduler: {type(scheduler).__name__} has {name}={length}, and fit steps it {count} times, once an "
-            f"{'epoch' if unit == 'epoch' else 'optimizer step'} (epochs: {epochs}, optimizer steps: {steps or 'unknown'})"
+            f"scheduler: {type(scheduler).__name__} has {name}={length}{_left(scheduler)}, and fit steps it {count} times, "
+            f"once an {step} (epochs: {epochs}, optimizer steps: {steps or 'unknown'})"
         )
-        if name == "total_steps" or (length == other and (length > count or name in CYCLES)):
+        is_cycle = name in CYCLES or isinstance(scheduler, TimmScheduler)
+        if name == "total_steps" or (length == other and (length > count or is_cycle) and name not in FIRST_STEPS[:2]):
             remedy = f"{_other_unit(scheduler, unit)}, or " if other in (None, length) else ""
             raise ArgumentError(f"{text}; {remedy}make it {count} long")
         if length > count or name in CYCLES:
             remedy = f" or {_other_unit(scheduler, unit)}" if unit == "epoch" and length > count else ""
-            warnings.warn(f"{text}; make it {count} long{remedy}", stacklevel=6)  # the call of fit
-    if unit == "epoch" and not any(float(group["lr"]) for group in scheduler.optimizer.param_groups):
+            wish = "the rate does not change; make it shorter" if name in FIRST_STEPS else f"make it {count} long"
+            warnings.warn(f"{text}; {wish}{remedy}", stacklevel=6)  # the call of fit
+    if unit == "epoch" and not learning_rate(scheduler.optimizer):
         if isinstance(scheduler, ReduceLROnPlateau):
             return
         remedy = (
             "make it with a larger warmup_lr_init" if isinstance(scheduler, TimmScheduler) else _other_unit(scheduler, unit)
         )
+        if done := _left(scheduler):
+            remedy = f"it has no steps{done}: make a new optimizer and scheduler for each call of fit"
         raise ArgumentError(
             f"scheduler: {type(scheduler).__name__} keeps the learning rate 0 in the whole first epoch; {remedy}"
         )
+
+
+def _left(scheduler: Scheduler) -> str:
+    done = getattr(scheduler, "last_epoch", 0)
+    return f" left after the {done} that it has taken" if done > 0 else ""
 
 
 def _other_unit(scheduler: Scheduler, unit: Unit) -> str:
@@ -72,6 +85,18 @@ def _lengths(scheduler: Scheduler) -> Iterator[tuple[str, int]]:
         arguments = {key: value for options in keywords for key, value in options.items()}
         if (name := "num_training_steps") in arguments or (name := "num_warmup_steps") in arguments:
             yield name, arguments[name] - done
+    if isinstance(scheduler, TimmScheduler):
+        yield from _timm_lengths(arguments)
     for name in LENGTHS:
         if isinstance(arguments.get(name), int | float):
             yield name, int(arguments[name]) - done
+
+
+def _timm_lengths(arguments: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the cycle of a scheduler of timm, after its warm-up if that comes first, or its first step."""
+    warmup = int(arguments.get("warmup_t", 0)) if arguments.get("warmup_prefix") else 0
+    prefix = "warmup_t + " if warmup else ""
+    if "t_initial" in arguments:
+        yield f"{prefix}t_initial", warmup + int(arguments["t_initial"])
+    if decay := arguments.get("decay_t"):
+        yield "decay_t", warmup + int(min(decay) if isinstance(decay, list | tuple) else decay)

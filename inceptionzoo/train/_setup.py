@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 
 from ..errors import ArgumentError
-from ..evaluation import DistributedContext, ShardedLoader, make_loss, seed_everything
+from ..evaluation import DistributedContext, ShardedLoader, make_loss, seed_everything, weights_of_classes
 from ..nn import warn_if_emulated
 from ._average import MovingAverage
 from ._config import FitConfig
@@ -73,7 +73,7 @@ def make_stepper(config: FitConfig, compiled: Any) -> Stepper:
         optimizer,
         config.accumulate,
         make_grad_scaler(model, config.precision),
-        weight,
+        weights_of_classes(config.loss) if weight is None else weight,
         None if config.ema is None else MovingAverage(model, config.ema),
         schedule,
         config.clip_grad_norm,

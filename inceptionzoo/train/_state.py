@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, FileError
 from ..weights import MARKER, read_safetensors, write_safetensors
+from ._generators import loader_generators, other_generators
 from ._history import Row
 from ._schedule import Schedule, Scheduler
 
 LAST = "last.safetensors"
 KIND = "training"
+ADDED = ("classes", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
 def as_json_value(name: str, value: Any) -> Any:
@@ -49,12 +51,16 @@ def check_state_dicts(objects: Mapping[str, Any]) -> None:
 
 
 def stateful_objects(
-    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loader: Iterable[Any]
+    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loader: Iterable[Any], loss: object
 ) -> dict[str, Any]:
-    """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none."""
+    """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none.
+
+    A loss has one if it is a module with parameters or buffers; a generator of the data has one too.
+    """
+    stateful_loss = loss if isinstance(loss, nn.Module) and loss.state_dict() else None
     stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
-    objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader}
-    return {name: owner for name, owner in objects.items() if owner is not None}
+    objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader, "loss": stateful_loss}
+    return {name: owner for name, owner in objects.items() if owner is not None} | other_generators(loader)
 
 
 def save_state(
@@ -81,6 +87,7 @@ def save_state(
     tensors["random.numpy"] = torch.from_numpy(numpy.asarray(keys).astype(numpy.int64))
     header = {
         "kind": KIND,
+        "frozen": [name for name, parameter in objects["model"].named_parameters() if not parameter.requires_grad],
         "states": states,
         "rows": rows,
         "asked": dict(fingerprint),  # the name of the fingerprint in the files of version 0.1
@@ -110,9 +117,25 @@ class State:
         return rows
 
     def restore(self, objects: Mapping[str, Any], loader: Iterable[Any], device: torch.device) -> None:
-        """Load the state dicts of the objects, and set all random generators."""
-        for name, owner in objects.items():
-            owner.load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
+        """Load the state dicts of the objects, that of the model last, and set all random generators.
+
+        Raises:
+            ArgumentError: an object does not take its state. The model is unchanged then.
+        """
+        added = ("loss", *other_generators(loader))
+        for name in sorted(objects, key=lambda name: name == "model"):
+            if name not in self.header["states"] and name in added:
+                continue  # version 0.1 did not save it
+            try:
+                objects[name].load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise ArgumentError(
+                    f"{name} cannot continue from its state in out: {error}; pass the {name} as it was after the last epoch, "
+                    "with all its parameter groups, or resume=False"
+                ) from error
+        if "frozen" in self.header:  # a callback may have changed it
+            for name, parameter in objects["model"].named_parameters():
+                parameter.requires_grad_(name not in self.header["frozen"])
         for index, generator in enumerate(loader_generators(loader)):
             generator.set_state(self.tensors[f"generator.{index}"])
         torch.set_rng_state(self.tensors["random.torch"])
@@ -139,7 +162,8 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     if header.get("kind") != KIND:
         raise FileError(f"{path} does not hold a training; remove it, or pass another folder as out")
     saved, current = header["asked"], json.loads(json.dumps(dict(fingerprint)))
-    keys = [key for key in dict.fromkeys((*current, *saved)) if key != "epochs"]
+    ignored = ("epochs", *(() if "frozen" in header else ADDED))
+    keys = [key for key in dict.fromkeys((*current, *saved)) if key not in ignored]
     if changed := [key for key in keys if saved.get(key) != current.get(key)]:
         text = "; ".join(f"{key} was {saved.get(key)!r}, is {current.get(key)!r}" for key in changed[:3])
         raise ArgumentError(f"{path} is of another training: {text}; pass another folder as out, or resume=False")
@@ -186,11 +210,3 @@ def _join_tensors(state: Any, tensors: Mapping[str, Tensor]) -> Any:
             return [_join_tensors(item, tensors) for item in value]
         case _:
             return value
-
-
-def loader_generators(loader: Iterable[Any]) -> list[torch.Generator]:
-    """Return the random generators of a loader and its samplers, without duplicates."""
-    sampler = getattr(loader, "sampler", None)
-    inner_sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    generators = [getattr(owner, "generator", None) for owner in (loader, sampler, inner_sampler)]
-    return list({id(generator): generator for generator in generators if isinstance(generator, torch.Generator)}.values())

@@ -24,6 +24,7 @@ from ..evaluation import (
     check_images,
     describe_difference,
     move_batch,
+    weight_in_mean,
 )
 from ..nn import Net, training_batch_norms
 from ._average import MovingAverage
@@ -46,6 +47,7 @@ class Stepper:
     average: MovingAverage | None
     schedule: Schedule | None
     clip_grad_norm: float | None
+    soft_labels: bool = False  # whether the last batch had soft labels
 
     def run_epoch(self, loader: ShardedLoader, progress: Progress) -> Row:
         """Train on every batch once and return the loss and the metrics of the task over all of them.
@@ -115,10 +117,7 @@ class Stepper:
         return list(zip(group, weights, factors, strict=True))
 
     def _weight(self, shard: Shard) -> float:
-        targets = shard.targets[: len(shard.indices)]
-        if self.class_weights is None or targets.is_floating_point():  # torch's cross entropy with soft labels divides by n
-            return self.task.count(targets)
-        return float(self.class_weights.to(targets.device)[targets].sum())
+        return weight_in_mean(self.task, self.class_weights, shard.targets[: len(shard.indices)])
 
     def _run_backward(
         self,
@@ -152,6 +151,7 @@ class Stepper:
         model = self.losses.model
         check_images(shard.images, shard.targets)
         images, targets = move_batch(shard.images, self.task.check(shard.targets), next(model.parameters()))
+        self.soft_labels = self.task.name == "multiclass" and targets.is_floating_point()
         memory_format = torch.channels_last if model.is_channels_last else torch.preserve_format
         return Shard(images.to(memory_format=memory_format), targets, shard.indices, shard.checksum)
 

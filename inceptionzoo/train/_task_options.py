@@ -43,7 +43,10 @@ def _as_tensor(weights: object, num_classes: int) -> Tensor:
         raise ArgumentError(f"class_weights of shape {shape} must have shape ({num_classes},), one weight for each class")
     for index, weight in enumerate(weights if isinstance(weights, list | tuple) else weights.tolist()):
         check_number(f"class_weights of shape {shape}: number {index}", weight)
-    return weights if isinstance(weights, Tensor) else torch.tensor(weights)
+    result = weights if isinstance(weights, Tensor) else torch.tensor(weights)
+    if not bool(result.any()):
+        raise ArgumentError(f"class_weights of shape {shape} are all 0, so that no image counts; one must be greater")
+    return result
 
 
 def check_classes(model: Net, train: Batches, val: Batches | None, task: Task) -> None:

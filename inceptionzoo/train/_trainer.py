@@ -13,12 +13,15 @@ import torch
 from torch import nn
 
 from ..errors import ArgumentError, TrainingError
-from ..evaluation import DistributedContext, Result, ShardedLoader, evaluate_shards
+from ..evaluation import DistributedContext, Loss, OneHotTargets, OwnLoss, Result, ShardedLoader, evaluate_shards
 from ..nn import Net
 from ..weights import save_weights
 from ._config import FitConfig
-from ._history import History, Row
+from ._generators import loader_generators
+from ._history import History, Row, describe_nan
 from ._metrics import compute_metric
+from ._optimizer import check_trainable
+from ._preparation import set_epoch, training_mode, try_first_batch
 from ._progress import Progress, print_line
 from ._recipe import (
     describe_optimizer,
@@ -26,10 +29,12 @@ from ._recipe import (
     freeze_batch_norm,
     freeze_stages,
     gradient_checkpointing,
+    learning_rate,
     set_rates,
     set_training_mode,
+    stages_up_to,
 )
-from ._state import LAST, State, fork_rng, loader_generators, save_state, stateful_objects
+from ._state import LAST, State, fork_rng, save_state, stateful_objects
 from ._step import Stepper
 
 
@@ -45,6 +50,7 @@ class Trainer:
     history: History
     eval_parts: list[nn.Module] = field(default_factory=list)  # modules that the user put into evaluation mode
     stopped: bool = False  # by a callback
+    val_tried: bool = False  # before the first epoch
     metric_error: TrainingError | None = None
 
     @property
@@ -64,6 +70,13 @@ class Trainer:
         return self.model if average is None else average.model
 
     @property
+    def loss_of_val(self) -> Loss | None:
+        """The loss for the validation data: the caller's. A loss of soft labels gets class indices as such too."""
+        task, loss, criterion = self.stepper.task, self.config.loss, self.stepper.losses.criterion
+        loss = criterion if isinstance(criterion, OwnLoss) else loss  # which has warned already
+        return OneHotTargets(loss, task.num_outputs) if self.stepper.soft_labels and loss is not None else loss
+
+    @property
     def device(self) -> torch.device:
         """The device of the model."""
         return next(self.model.parameters()).device
@@ -73,7 +86,7 @@ class Trainer:
         """The objects that the next step depends on and that have a state dict, by name."""
         average = self.stepper.average
         objects = {"model": self.model, "scaler": self.stepper.scaler, **({} if average is None else {"average": average})}
-        return objects | stateful_objects(self.stepper.optimizer, self.stepper.schedule, self.train.loader)
+        return objects | stateful_objects(self.stepper.optimizer, self.stepper.schedule, self.train.loader, self.config.loss)
 
     @property
     def is_complete(self) -> bool:
@@ -115,12 +128,17 @@ class Trainer:
         optimizer = self.stepper.optimizer
         print_line(describe_optimizer(self.model, optimizer), show)
         with gradient_checkpointing(self.model, self.config.checkpoint):
+            if self.val is not None and not self.is_complete:
+                model, task = self.evaluated_model, self.stepper.task
+                self.val_tried = try_first_batch(model, self.val, task, self.device)
             while not self.is_complete:
-                epoch, lr = len(self.history.epochs), max(float(group["lr"]) for group in optimizer.param_groups)
+                epoch, lr = len(self.history.epochs), learning_rate(optimizer)
                 progress = Progress(epoch, self.config.epochs, self.train.loader, lr, show, start)
                 self.history.epochs.append(self.run_epoch(progress))
                 progress.close(self.history)
                 self.save()
+                if self.metric_error is None and (text := describe_nan(self.history)):
+                    warnings.warn(text, stacklevel=3)  # the call of fit
                 if self.metric_error is not None:
                     raise self.metric_error
                 self.call_back()
@@ -131,11 +149,14 @@ class Trainer:
         """Train for one epoch, validate, step the scheduler, and return the row of the epoch."""
         start = time.monotonic()
         row: Row = {"epoch": progress.epoch, "lr": progress.lr}
+        self.check_optimizer()
+        set_epoch(self.train.loader, progress.epoch)
         self.context.broadcast_rng(loader_generators(self.train.loader))
         self.eval_parts = set_training_mode(self.model, self.eval_parts)
         only_heads = freeze_backbone(self.model) if progress.epoch < self.config.freeze_epochs else nullcontext()
         frozen_stages = freeze_stages(self.model, self.config.freeze_up_to)
-        with frozen_stages, only_heads, freeze_batch_norm(self.model, only_frozen=True):
+        frozen_norms = freeze_batch_norm(self.model, only_frozen=True)
+        with frozen_stages, only_heads, frozen_norms, training_mode(self.stepper.optimizer):
             row |= self.stepper.run_epoch(self.train, progress)
         self.context.broadcast((*self.model.buffers(), *self.evaluated_model.buffers()))
         if self.val is not None:
@@ -147,6 +168,13 @@ class Trainer:
         if self.stepper.schedule is not None:
             self.stepper.schedule.after_epoch(row)
         return row
+
+    def check_optimizer(self) -> None:
+        """Check that the caller's optimizer holds what is trainable now: a callback may have changed `requires_grad`."""
+        config = self.config
+        if config.optimizer is not None:
+            frozen = () if config.freeze_up_to is None else stages_up_to(self.model, config.freeze_up_to).parameters()
+            check_trainable(self.model, config.optimizer, config.loss, set(frozen))
 
     def compute_metrics(self, result: Result) -> Row:
         """Return the columns of the user's metrics. A metric that raises an error is nan; `run` raises it after saving."""
@@ -164,8 +192,9 @@ class Trainer:
         Raises:
             TrainingError: an output is not finite.
         """
-        stacklevel = None if self.history.epochs else 6  # warn of the images once, at the call of fit
-        result = evaluate_shards(self.evaluated_model, val, self.stepper.task, self.config.loss, "val", stacklevel)
+        stacklevel = None if self.history.epochs or self.val_tried else 6  # warn of the images once, at the call of fit
+        task, loss = self.stepper.task, self.loss_of_val
+        result = evaluate_shards(self.evaluated_model, val, task, loss, "val", stacklevel=stacklevel)
         invalid = (~result.outputs.isfinite()).any(1).nonzero().flatten().tolist()
         if invalid:
             raise TrainingError(

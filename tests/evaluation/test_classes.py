@@ -6,8 +6,11 @@ import numpy
 import pytest
 import torch
 from helpers import noise
+from PIL import Image
 from scores import Score, as_images
+from timm.data import create_dataset
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, random_split
 
 import inceptionzoo as iz
@@ -122,3 +125,47 @@ def test_a_target_without_a_name_is_refused():
     loader.dataset.classes = ["emu", "cat"]
     with pytest.raises(iz.ArgumentError, match=r"targets from 0 to 2 must lie in 0..1, because the data has 2 class names"):
         iz.evaluate(Score(tuple(NAMES)), loader)
+
+
+def test_names_of_a_folder_of_timm(tmp_path):
+    for index, name in enumerate(("emu", "cat")):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / f"{index}.png")
+    assert find_class_names(DataLoader(create_dataset("", str(tmp_path)))) == ("cat", "emu")
+    assert find_class_names(SimpleNamespace(class_names=["cat", "emu"])) == ("cat", "emu")
+
+
+def test_names_of_class_to_idx():
+    """Its numbers are those of the targets, as in a torchvision data set with a `find_classes` of one's own."""
+    images = SimpleNamespace(class_to_idx={"dog": 1, "cat": 0, "emu": 2})
+    assert find_class_names(images) == ("cat", "dog", "emu")
+    for numbers in ({"dog": 1, "cat": 2}, {"dog": 0, "cat": 0}, {"dog": "0"}, {}):
+        assert find_class_names(SimpleNamespace(class_to_idx=numbers)) is None
+    synonyms = SimpleNamespace(
+        classes=[("cat", "felis"), ("dog", "canis")], class_to_idx={"cat": 0, "felis": 0, "dog": 1, "canis": 1}
+    )
+    assert find_class_names(synonyms) == ("cat, felis", "dog, canis")  # as in torchvision's ImageNet
+    agreed = SimpleNamespace(classes=["cat", "dog"], class_to_idx={"dog": 1, "cat": 0})
+    assert find_class_names(agreed) == ("cat", "dog")
+    with pytest.raises(
+        iz.ArgumentError, match=r"classes=\['cat', 'dog'\], and its class_to_idx has another order, \['dog', 'cat'\]"
+    ):
+        find_class_names(SimpleNamespace(classes=["cat", "dog"], class_to_idx={"dog": 0, "cat": 1}))
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, AveragedModel, lambda model: AveragedModel(nn.DataParallel(model))])
+def test_a_wrapper_has_the_names_and_the_task_of_the_model_inside(register, wrap):
+    register("tiny", iz.network(conv=iz.Conv(4, 3)), num_classes=1, input_size=(3, 8, 8))
+    model = iz.create_model("tiny")
+    images, values = noise(6, 3, 8, 8), (torch.arange(6) % 2).float()  # values that fit "binary" too
+    model.task = "regression"
+    assert repr(iz.evaluate(wrap(model), [(images, values)])) == repr(iz.evaluate(model, [(images, values)]))
+    model.task = "binary"
+    model.set_class_names(["no", "yes"])
+    swapped = TensorDataset(images, values)
+    swapped.classes = ["yes", "no"]
+    result = iz.evaluate(wrap(model), DataLoader(swapped, 6))
+    assert result.class_names == ("no", "yes")
+    assert result.targets.tolist() == (1 - values).tolist()
+    with pytest.raises(iz.ArgumentError, match="task='multiclass'"):
+        iz.evaluate(wrap(model), [(images, values)], task="multiclass")

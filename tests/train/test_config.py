@@ -91,7 +91,13 @@ def test_arguments_that_do_not_change_the_training(tiny, options):
             {"val": DATA, "monitor": "-b", "metrics": {"b": accuracy, "a": accuracy}},
             {"val": [1, None, 0], "monitor": "-val_b", "metrics": ["a", "b"]},
         ),
-        ({"loss": torch.nn.CrossEntropyLoss()}, {"loss": "CrossEntropyLoss()"}),
+        (
+            {"loss": torch.nn.CrossEntropyLoss()},
+            {
+                "loss": "CrossEntropyLoss()",
+                "loss_settings": {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0},
+            },
+        ),
         ({"clip_grad_norm": 2.0, "freeze_up_to": "conv1"}, {"clip_grad_norm": 2.0, "freeze_up_to": "conv1"}),
         ({"precision": "bf16", "ema": 0.5, "seed": 7}, {"precision": "bf16", "ema": 0.5, "seed": 7}),
     ],

@@ -1,6 +1,7 @@
 """Training in several processes: equal to one process, with faults, and resumed after being killed."""
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -63,6 +64,50 @@ def test_several_ranks_train_like_one_process(tmp_path, world, kind, options):
         for row, other in zip(rank["rows"], single["rows"], strict=True):
             for key in row.keys() - {"seconds"} if "precision" not in options else {"loss"}:
                 assert row[key] == pytest.approx(other[key], rel=tolerance, abs=1e-6), key
+
+
+LABELS = torch.randn(IMAGES, 3, generator=torch.Generator().manual_seed(7))
+TASKS = {  # the targets and the loss
+    "binary": (LABELS[:, 0] > 0, torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]))),
+    "multilabel": ((LABELS > 0).float(), None),
+    "regression": (LABELS, torch.nn.HuberLoss()),
+    "multiclass": (LABELS.softmax(1), None),  # soft labels
+    "weighted": (LABELS.argmax(1), torch.nn.CrossEntropyLoss(torch.tensor([1.0, 5.0, 2.0]))),
+    "ignored": (LABELS.argmax(1).masked_fill(LABELS[:, 0] > 1, -100), torch.nn.CrossEntropyLoss()),
+}
+
+
+def train_a_task(out: Path, kind: str) -> None:
+    """Train with batches of four and a last one of one image, and validate on two batches, of which one has one image."""
+    targets, loss = TASKS[kind]
+    images = torch.randn(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    network = iz.network(trainings.NETWORK, style=iz.Style(norm=None, bias=True))
+    iz.register_model("tiny", network, num_classes=1 if kind == "binary" else 3, input_size=(3, 8, 8))
+    torch.manual_seed(3)
+    model = iz.create_model("tiny")
+    train = DataLoader(TensorDataset(images, targets), BATCH, shuffle=True)
+    val = [(images[:8], targets[:8]), (images[-1:], targets[-1:])]
+    task = kind if loss is None else None
+    history = iz.fit(model, train, val, epochs=2, lr=0.05, loss=loss, task=task, accumulate=2, seed=4)
+    vector = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    outcome = {"task": model.task, "rows": history.epochs, "weights": vector.tolist()}
+    (out / f"rank{os.environ.get('RANK', '')}.json").write_text(json.dumps(outcome))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_every_task_on_several_ranks(tmp_path, kind):
+    world = 3 if kind in ("multilabel", "weighted") else 2  # with three, the images of a batch of one are those of one rank
+    assert launch(train_a_task, tmp_path, kind) == [0]
+    assert launch(train_a_task, tmp_path, kind, world=world) == [0] * world
+    single, *ranks = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in ("", *range(world)))
+    assert single["task"] == (kind if kind in ("binary", "multilabel", "regression") else "multiclass")
+    assert math.isfinite(single["rows"][-1]["val_loss"])
+    for rank in ranks:
+        assert rank["task"] == single["task"]
+        assert rank["weights"] == ranks[0]["weights"]
+        assert rank["weights"] == pytest.approx(single["weights"], rel=1e-5, abs=1e-5)
+        for row, other in zip(rank["rows"], single["rows"], strict=True):
+            assert {**row, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-5, abs=1e-6, nan_ok=True)
 
 
 FAULTS = [(fault, rank) for fault in ("kill", "raise", "hang", "early exit", "nan") for rank in (0, 1)]

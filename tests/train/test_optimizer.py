@@ -181,3 +181,119 @@ def test_a_metric_that_fails_later(make, tmp_path):
         iz.fit(make(), DATA, DATA, **options)
     history = iz.fit(make(), DATA, DATA, **options)
     assert [math.isnan(row["val_own"]) for row in history.epochs] == [False, True, False]
+
+
+class Temperature(nn.Module):
+    """A loss with a parameter and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return nn.functional.cross_entropy(logits * self.scale, targets)
+
+
+def test_the_parameters_of_a_loss_need_an_optimizer_that_holds_them(tiny):
+    loss = Temperature()
+    assert_refused(
+        tiny, "Temperature has parameters to train, scale; pass an optimizer of [*model.parameters(), *loss", loss=loss
+    )
+    alone = SGD(tiny.parameters(), lr=0.1)
+    assert_refused(tiny, "SGD does not hold scale of loss=Temperature; pass an optimizer of", optimizer=alone, loss=loss)
+    iz.fit(tiny, DATA, epochs=1, optimizer=SGD([*tiny.parameters(), *loss.parameters()], lr=0.1), loss=loss)
+    assert loss.scale != 1
+    frozen = Temperature().requires_grad_(False)
+    iz.fit(tiny, DATA, epochs=1, loss=frozen)
+    assert frozen.scale == 1
+
+
+def test_resuming_restores_the_loss(make, tmp_path):
+    """A parameter of the loss and its buffer, which counts the batches, go on where they stopped."""
+
+    def run(out: str, last: int) -> tuple[float, float, list[float]]:
+        model, loss = make(), Temperature()
+        optimizer = SGD([*model.parameters(), *loss.parameters()], lr=0.5)
+
+        def stop(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == last:
+                raise StopIteration
+
+        iz.fit(model, DATA, epochs=4, optimizer=optimizer, loss=loss, out=tmp_path / out, callbacks=[stop])
+        return float(loss.scale.detach()), float(loss.calls), model.head.fc.weight.flatten().tolist()
+
+    whole = run("a", 9)
+    run("b", 1)
+    assert run("b", 9) == whole
+    assert whole[1] == 4
+
+
+def test_a_callback_cannot_unfreeze_what_the_optimizer_does_not_hold(tiny):
+    tiny.features.requires_grad_(False)
+    optimizer, rows = SGD(tiny.head.parameters(), lr=0.1), []
+    with pytest.raises(iz.ArgumentError, match=r"SGD does not hold features.conv1.conv.weight, "):
+        iz.fit(
+            tiny,
+            DATA,
+            epochs=4,
+            optimizer=optimizer,
+            callbacks=[lambda _, row: rows.append(row), lambda model, _: model.requires_grad_(True)],
+        )
+    assert len(rows) == 1
+
+
+class RelativeStep(SGD):
+    """An optimizer without a learning rate, as Adafactor is by default in timm and transformers."""
+
+    def __init__(self, parameters: object) -> None:
+        super().__init__(parameters, lr=0.1)
+        self.param_groups[0] |= {"lr": None, "momentum": None}
+
+    def step(self) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.data -= 0.1 * parameter.grad
+
+
+def test_an_optimizer_without_a_rate(tiny, tmp_path, capsys):
+    history = iz.fit(tiny, DATA, epochs=2, optimizer=RelativeStep(tiny.parameters()), out=tmp_path)
+    assert all(math.isnan(row["lr"]) for row in history.epochs)
+    assert history.epochs[1]["loss"] < history.epochs[0]["loss"]
+    assert "tiny: RelativeStep, lr nan, weight_decay 0" in capsys.readouterr().err
+
+
+class ScheduleFree(SGD):
+    """An optimizer of which the model has other weights in evaluation than in training, as those of schedulefree."""
+
+    def __init__(self, parameters: object) -> None:
+        super().__init__(parameters, lr=0.1)
+        self.training = False
+
+    def train(self) -> None:
+        self._switch(training=True)
+
+    def eval(self) -> None:
+        self._switch(training=False)
+
+    def _switch(self, *, training: bool) -> None:
+        if self.training is not training:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.data += 1 if training else -1
+        self.training = training
+
+    def step(self) -> None:
+        if not self.training:
+            raise RuntimeError("Optimizer was not in train mode when step is called.")
+        super().step()
+
+
+def test_an_optimizer_with_modes_is_in_that_of_the_model(make):
+    model, trained, validated = make(), [], []
+    optimizer = ScheduleFree(model.parameters())
+    model.register_forward_pre_hook(lambda module, _: (trained if module.training else validated).append(optimizer.training))
+    iz.fit(model, DATA, DATA, epochs=2, optimizer=optimizer)
+    assert trained == [True, True]
+    assert set(validated) == {False}
+    assert not optimizer.training

@@ -10,13 +10,14 @@ import numpy
 import pytest
 import torch
 from helpers import one_thread
-from torch.optim import AdamW
+from torch import nn
+from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Sampler, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train._fingerprint import loss_name
-from inceptionzoo.weights._safetensors import read_safetensors
+from inceptionzoo.weights._safetensors import MARKER, read_safetensors, write_safetensors
 
 
 def loader(generator: torch.Generator | None = None) -> DataLoader:
@@ -270,3 +271,176 @@ def test_the_file_is_not_a_pickle(tiny, tmp_path):
     assert {key.partition(".")[0] for key in tensors} == {"model", "optimizer", "random"}
     assert json.loads(metadata["inceptionzoo"])["kind"] == "training"
     assert os.listdir(tmp_path).count("last.safetensors") == 1
+
+
+class Shuffled(Sampler):
+    """A sampler that draws from a generator of its own."""
+
+    def __init__(self, generator: object) -> None:
+        self.source = generator
+
+    def __iter__(self):
+        order = list(range(8))
+        self.source.shuffle(order)
+        return iter(order)
+
+
+class Noisy(TensorDataset):
+    """A data set that draws from a generator of its own."""
+
+    source = None
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, target = super().__getitem__(index)
+        return image + self.source.random(), target
+
+
+GENERATORS = {
+    "PCG64": lambda: numpy.random.default_rng(5),
+    "MT19937": lambda: numpy.random.Generator(numpy.random.MT19937(5)),
+    "RandomState": lambda: numpy.random.RandomState(5),
+    "Random": lambda: random.Random(5),
+}
+
+
+@one_thread()
+@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("place", ["sampler", "batch sampler", "data set"])
+def test_generators_of_numpy_and_python_go_on(tiny, tmp_path, kind, place):
+    def run(out: str, last: int) -> list[float]:
+        torch.manual_seed(3)
+        model, images = iz.create_model("tiny"), loader().dataset
+        if place == "data set":
+            images = Noisy(*images.tensors)
+            images.source = GENERATORS[kind]()
+            train = DataLoader(images, 4)
+        elif place == "sampler":
+            train = DataLoader(images, 4, sampler=Shuffled(GENERATORS[kind]()))
+        else:
+            train = DataLoader(images, batch_sampler=BatchSampler(Shuffled(GENERATORS[kind]()), 4, drop_last=False))
+
+        def stop(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == last:
+                raise StopIteration
+
+        iz.fit(model, train, train, epochs=3, out=tmp_path / out, callbacks=[stop])
+        return model.head.fc.weight.flatten().tolist()
+
+    whole = run("a", 9)
+    run("b", 0)
+    assert run("b", 9) == whole
+
+
+def test_a_state_that_the_optimizer_does_not_take_leaves_the_model(make, tmp_path):
+    """A callback adds a group; when the training is resumed, the optimizer has one group less than its state."""
+
+    def run(last: int) -> iz.Net:
+        model = make()
+        model.features.requires_grad_(False)
+        optimizer = SGD(model.head.parameters(), lr=0.1)
+
+        def unfreeze(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == 0:
+                model.features.requires_grad_(True)
+                optimizer.add_param_group({"params": list(model.features.parameters())})
+            if row["epoch"] == last:
+                raise StopIteration
+
+        models.append(model)
+        iz.fit(model, loader(), epochs=3, optimizer=optimizer, callbacks=[unfreeze], out=tmp_path)
+        return model
+
+    models: list[iz.Net] = []
+    run(1)
+    before = make().state_dict()
+    with pytest.raises(
+        iz.ArgumentError, match="optimizer cannot continue from its state in out: .* with all its parameter groups"
+    ):
+        run(9)
+    assert all(value.equal(before[key]) for key, value in models[1].state_dict().items())
+
+
+def frozen(model: iz.Net) -> None:
+    model.features.requires_grad_(False)
+
+
+def in_evaluation(model: iz.Net) -> None:
+    model.features.conv1.eval()
+
+
+OTHERS = {  # how the model is prepared, the loss, and the class names
+    "loss_settings was {.*'label_smoothing': 0.1.*, is {.*'label_smoothing': 0.0": (
+        None,
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        None,
+    ),
+    r"loss_settings was {.*'weight': \[1.0, 5.0\]": (None, nn.CrossEntropyLoss(torch.tensor([1.0, 5.0])), None),
+    "frozen was '21 parameters and 0 modules in evaluation mode .*, is None": (frozen, nn.CrossEntropyLoss(), None),
+    "frozen was '0 parameters and 4 modules in evaluation mode .*, is None": (in_evaluation, nn.CrossEntropyLoss(), None),
+    r"classes was \['dog', 'cat'\], is None": (None, nn.CrossEntropyLoss(), ["dog", "cat"]),
+}
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_another_loss_frozen_part_or_class_is_another_training(make, tmp_path, text):
+    prepare, loss, names = OTHERS[text]
+    model, data = make(), loader()
+    data.dataset.classes = names
+    if prepare is not None:
+        prepare(model)
+    iz.fit(model, data, epochs=1, loss=loss, out=tmp_path)
+    with pytest.raises(iz.ArgumentError, match=text):
+        iz.fit(make(), loader(), epochs=2, loss=nn.CrossEntropyLoss(), out=tmp_path)
+    again = make()
+    if prepare is not None:
+        prepare(again)
+    with pytest.warns(UserWarning, match="it continues to epochs=2"):
+        assert len(iz.fit(again, data, epochs=2, loss=loss, out=tmp_path).epochs) == 2
+
+
+@one_thread()
+def test_what_a_callback_has_unfrozen_is_not_frozen_again(make, tmp_path):
+    def run(out: str, last: int) -> list[float]:
+        model = make()
+        model.features.requires_grad_(False)
+
+        def unfreeze(trained: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == 0:
+                trained.requires_grad_(True)
+            if row["epoch"] == last:
+                raise StopIteration
+
+        iz.fit(model, loader(), epochs=4, out=tmp_path / out, callbacks=[unfreeze])
+        return next(model.parameters()).flatten().tolist()
+
+    whole = run("a", 9)
+    run("b", 1)
+    assert run("b", 9) == whole
+
+
+def test_out_must_be_a_folder(tiny, tmp_path):
+    path = tmp_path / "run"
+    path.write_text("")
+    with pytest.raises(iz.ArgumentError, match="run' is a file, and must be a folder; pass another path"):
+        iz.fit(tiny, loader(), epochs=1, out=path)
+
+
+def test_a_state_of_version_0_1_does_not_say_what_is_frozen(make, tmp_path):
+    """It has neither the class names nor the settings of the loss, so they are not compared, and the loss keeps its own."""
+
+    def train(epochs: int) -> iz.History:
+        model, data = make(), loader()
+        data.dataset.classes = ["cat", "dog"]
+        model.features.conv1.requires_grad_(False)
+        loss = nn.CrossEntropyLoss(torch.tensor([1.0, 5.0]))
+        return iz.fit(model, data, epochs=epochs, loss=loss, out=tmp_path)
+
+    train(1)
+    tensors, metadata = read_safetensors(tmp_path / "last.safetensors")
+    header = json.loads(metadata[MARKER])
+    for key in ("classes", "frozen", "loss_settings"):
+        del header["asked"][key]
+    del header["frozen"], header["states"]["loss"]
+    write_safetensors(tmp_path / "last.safetensors", tensors, {**metadata, MARKER: json.dumps(header)})
+    with pytest.warns(UserWarning, match="it continues to epochs=2"):
+        assert len(train(2).epochs) == 2

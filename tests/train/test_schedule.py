@@ -174,7 +174,7 @@ def test_a_schedule_that_fits(tiny, optimizer, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in lengths(1) if kind != "OneCycleLR"])
 def test_a_schedule_that_is_too_long_warns(tiny, optimizer, kind):
-    with pytest.warns(UserWarning, match="fit steps it 2 times, once an epoch .*make it 2 long or") as warned:
+    with pytest.warns(UserWarning, match="fit steps it 2 times, once an epoch .*make it (2 long|shorter) or") as warned:
         iz.fit(tiny, DATA, epochs=2, optimizer=optimizer, scheduler=lengths(9)[kind](optimizer))
     assert warned[0].filename == __file__
 
@@ -270,3 +270,47 @@ def test_a_schedule_is_resumed(make, tmp_path, kind):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "b", interrupt)
     assert run(tmp_path / "b") == expected
+
+
+CONSTANT = {
+    "StepLR has step_size=6": lambda optimizer: StepLR(optimizer, 6),
+    "StepLR has step_size=30": lambda optimizer: StepLR(optimizer, 30),
+    "StepLRScheduler has decay_t=8": lambda optimizer: timm.scheduler.StepLRScheduler(optimizer, 8, warmup_prefix=False),
+    "MultiStepLRScheduler has decay_t=9": lambda optimizer: timm.scheduler.MultiStepLRScheduler(optimizer, [9, 12]),
+}
+
+
+@pytest.mark.parametrize("text", CONSTANT)
+def test_a_rate_that_never_changes_warns(tiny, optimizer, text):
+    remedy = "make it with t_in_epochs=False" if "Scheduler" in text else "pass scheduler_step='step'"
+    with pytest.warns(UserWarning, match=f"{text}, and fit steps it 2 times.*the rate does not change; .*{remedy}"):
+        iz.fit(tiny, DATA, epochs=2, optimizer=optimizer, scheduler=CONSTANT[text](optimizer))
+
+
+def test_timm_lengths_with_a_warm_up_before_the_cycle(tiny, optimizer):
+    """timm's own number of epochs, with the cool-down in which the rate is at its smallest, fits."""
+    scheduler, epochs = timm.scheduler.create_scheduler_v2(
+        optimizer, "cosine", num_epochs=2, warmup_epochs=1, cooldown_epochs=1, warmup_prefix=True, warmup_lr=0.01
+    )
+    assert epochs == 4
+    assert rates(tiny, optimizer, scheduler, epochs=4)[::3] == pytest.approx([0.01, 0.1, 0.05, 0.0, 0.0])
+    optimizer = SGD(tiny.parameters(), lr=0.1)
+    long = timm.scheduler.CosineLRScheduler(optimizer, 2, warmup_t=2, warmup_lr_init=0.01, warmup_prefix=True)
+    with pytest.warns(UserWarning, match=r"has warmup_t \+ t_initial=4, and fit steps it 2 times.*make it 2 long"):
+        iz.fit(tiny, DATA, epochs=2, optimizer=optimizer, scheduler=long)
+    optimizer = SGD(tiny.parameters(), lr=0.1)
+    epochs_by_step = timm.scheduler.CosineLRScheduler(optimizer, 2, t_in_epochs=False)
+    with pytest.raises(iz.ArgumentError, match="has t_initial=2, and fit steps it 6 times.*make it with t_in_epochs=True"):
+        iz.fit(tiny, DATA, epochs=2, optimizer=optimizer, scheduler=epochs_by_step)
+
+
+def test_a_schedule_that_is_at_its_end(tiny, optimizer):
+    scheduler = CosineAnnealingLR(optimizer, 2)
+    iz.fit(tiny, DATA, epochs=2, optimizer=optimizer, scheduler=scheduler)
+    with (
+        pytest.warns(UserWarning, match="T_max=0 left after the 2 that it has taken"),
+        pytest.raises(
+            iz.ArgumentError, match="no steps left after the 2 that it has taken: make a new optimizer and scheduler"
+        ),
+    ):
+        iz.fit(tiny, DATA, epochs=2, optimizer=optimizer, scheduler=scheduler)

@@ -1,0 +1,112 @@
+"""A loss of the caller: which ones are refused, and whether it is a mean over the images."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ArgumentError
+
+CHECKED_IMAGES = 64  # of a batch
+TOLERANCE = 1e-3  # of the mean
+MODULES = "torch.nn.modules.loss"  # of torch's own losses
+OF_PROBABILITIES = (  # losses that do not take logits, and those that do
+    ((nn.NLLLoss, F.nll_loss, nn.KLDivLoss, F.kl_div), "log-probabilities", "torch.nn.CrossEntropyLoss"),
+    ((nn.BCELoss, F.binary_cross_entropy), "probabilities", "torch.nn.BCEWithLogitsLoss"),
+)
+
+
+def check_loss(name: str, loss: object) -> None:
+    """Check that `loss` is a function, and if it is one of torch that it takes logits and returns a mean.
+
+    Raises:
+        ArgumentError: it is not, or it does not.
+    """
+    if isinstance(loss, type):
+        raise ArgumentError(f"{name}={loss.__name__} is a class; pass an object of it: {name}={loss.__name__}()")
+    if not callable(loss):
+        raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for that of the task")
+    function = loss.func if isinstance(loss, partial) else loss
+    for losses, expected, remedy in OF_PROBABILITIES:
+        if type(function) in losses or function in losses:
+            raise ArgumentError(f"{name}={_text(function)} takes {expected}, and the model returns logits; use {remedy}")
+    reduction = None
+    if type(function).__module__ == MODULES:
+        reduction = getattr(function, "reduction", None)
+    elif isinstance(loss, partial):
+        reduction = loss.keywords.get("reduction")
+    if reduction not in (None, "mean"):
+        raise ArgumentError(f"{name}={_text(function)} has reduction={reduction!r} and must return a mean: reduction='mean'")
+
+
+def _text(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def weights_of_classes(loss: object) -> Tensor | None:
+    """Return the class weights of torch's cross entropy, (num_classes,); None if it has none, and for other functions."""
+    if isinstance(loss, nn.CrossEntropyLoss):
+        return loss.weight
+    is_function = isinstance(loss, partial) and loss.func is F.cross_entropy
+    return loss.keywords.get("weight") if isinstance(loss, partial) and is_function else None
+
+
+class OwnLoss(nn.Module):
+    """A loss of the caller. It warns if the loss of the first batch is not the mean of the losses of the single images.
+
+    That is computed by a copy of a module. A function cannot be copied and may count its calls, so it is computed only if the
+    function could compare logits (n, 1) and targets (n,) as (n, n).
+    """
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__()
+        self.loss = loss
+        self._checked = False
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Any:
+        value = self.loss(logits, targets)
+        is_suspect = isinstance(self.loss, nn.Module) or (logits.shape[1:] == (1,) and targets.ndim == 1)
+        has_size = 1 < len(logits) <= CHECKED_IMAGES and isinstance(value, Tensor) and value.numel() == 1
+        if not self._checked and is_suspect and has_size:
+            self._checked = True
+            self._check_mean(logits.detach(), targets.detach(), float(value.detach()))
+        return value
+
+    def _check_mean(self, logits: Tensor, targets: Tensor, value: float) -> None:
+        try:
+            loss = copy.deepcopy(self.loss) if isinstance(self.loss, nn.Module) else self.loss  # it may change itself
+            with torch.no_grad(), torch.random.fork_rng(_devices(logits)):
+                mean = sum(float(loss(logits[i : i + 1], targets[i : i + 1])) for i in range(len(logits))) / len(logits)
+        except Exception:  # a loss that needs several images has no such mean
+            return
+        if abs(mean - value) > TOLERANCE * max(abs(mean), abs(value)):
+            shapes = f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}"
+            warnings.warn(
+                f"loss is {value:.6g} for a batch of {len(logits)} images, whose own losses have the mean {mean:.6g}. If it is "
+                "not the mean over the images, loss, val_loss and the step depend on the size of the batches. Divide a sum by "
+                f"the number of images. If it compares {shapes} element by element, reshape one as the other; otherwise torch "
+                "compares each image with every other",
+                stacklevel=2,
+            )
+
+
+def _devices(x: Tensor) -> list[torch.device]:
+    return [x.device] if x.is_cuda else []
+
+
+class OneHotTargets(nn.Module):
+    """A loss that gets class indices (n,) as rows (n, num_classes) of 0 and 1, the form of soft labels."""
+
+    def __init__(self, loss: Any, num_classes: int) -> None:
+        super().__init__()
+        self.loss, self.num_classes = loss, num_classes
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Any:
+        rows = targets if targets.is_floating_point() else F.one_hot(targets, self.num_classes).to(logits.dtype)
+        return self.loss(logits, rows)
