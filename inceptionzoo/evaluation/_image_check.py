@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
+from ..errors import ArgumentError
 from ..spec import DataConfig
 
 SHARE = 0.1  # of the values that may lie outside: random erasing fills a part of an image with noise
 BYTES = 50  # a normalisation with a wider range keeps pixels of about 0 to 255
 END = 0.01  # how near to -1 and 1 the ends of images are whose mean and standard deviation are 0.5
 MARGIN = 0.05  # of the range, for interpolation that overshoots
+SPREAD = 0.5  # of normalised values in 0..1: less can be a picture with little contrast
+SLACK = 0.1  # of the range, by which one resized float image may exceed it: bicubic interpolation overshoots
 
 
 def describe_difference(images: Tensor, data: DataConfig, name: str, *, compare_sizes: bool) -> str | None:
@@ -28,8 +33,7 @@ def describe_difference(images: Tensor, data: DataConfig, name: str, *, compare_
         sizes = f"{height} x {width} px", " x ".join(map(str, data.input_size[1:])) + " px"
         size = height if height == width else (height, width)
         differences.append(f"have {sizes[0]}, model.data says {sizes[1]}: call model.set_input_size({size}) before fit")
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (data.mean, data.std))
-    low, high = -mean / std, (1 - mean) / std
+    low, high = _limits(images, data)
     margin = MARGIN * (high - low)
     outside = float(((images < low - margin) | (images > high + margin)).float().mean())
     smallest, largest = float(images.min()), float(images.max())
@@ -47,3 +51,33 @@ def describe_difference(images: Tensor, data: DataConfig, name: str, *, compare_
     if not differences:
         return None
     return f"predict and transforms prepare images as model.data says, but the images of {name} {'; they '.join(differences)}"
+
+
+def check_range(image: Tensor, data: DataConfig, *, stacklevel: int) -> None:
+    """Check that the values of a Tensor (c, h, w) are among those that the normalisation of `data` can give.
+
+    Warn if they look like pixels that were not normalised.
+
+    Raises:
+        ArgumentError: they are not.
+    """
+    if len(image) != len(data.mean) or not image.numel():
+        return  # the model refuses it
+    image = image.detach().float()
+    low, high = _limits(image, data)
+    slack = SLACK * (high - low)
+    smallest, largest = float(image.min()), float(image.max())
+    text = f"image: a Tensor with values from {smallest:.4g} to {largest:.4g}"
+    expected = f"{float(low.min()):.4g} to {float(high.max()):.4g}; pass transforms(model)(image)"
+    if not ((image >= low - slack) & (image <= high + slack)).all():  # nan is outside too
+        raise ArgumentError(
+            f"{text} is not normalised as model.data says, which gives {expected}, or pixels from 0 to 255 as uint8"
+        )
+    if 0 <= smallest <= largest - SPREAD <= 1 - SPREAD and float((low + slack).max()) < 0:
+        warnings.warn(f"{text} looks as if it were not normalised; model.data gives {expected}", stacklevel=stacklevel + 1)
+
+
+def _limits(images: Tensor, data: DataConfig) -> tuple[Tensor, Tensor]:
+    """Return the values of black and of white, each (c, 1, 1)."""
+    black, white = (torch.tensor(values, device=images.device)[:, None, None] for values in data.value_range)
+    return black, white

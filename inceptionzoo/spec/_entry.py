@@ -51,6 +51,12 @@ class DataConfig:
             raise ArgumentError(f"crop_pct={self.crop_pct!r} must be a number with 0 < crop_pct <= 1")
         check_choice("crop_mode", self.crop_mode, CROP_MODES)
 
+    @property
+    def value_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The values of black and of white after normalisation, one of each per channel."""
+        pairs = list(zip(self.mean, self.std, strict=True))
+        return tuple(-mean / std for mean, std in pairs), tuple((1 - mean) / std for mean, std in pairs)
+
     def sized(self, channels: int, height: int, width: int) -> DataConfig:
         """Return the configuration for images of another size.
 

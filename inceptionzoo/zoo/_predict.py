@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
-from ..evaluation import check_logits, evaluation_mode, task_of
+from ..evaluation import check_logits, check_range, evaluation_mode, task_of
 from ..nn import Net
 from ..spec import DataConfig
 from ._decode import MODES
@@ -25,8 +25,6 @@ from ._transforms import data_config, transforms
 Prediction: TypeAlias = list[tuple[str, float]]
 
 OTHER_IMAGES = (".avif", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".tga")  # that ImageFolder leaves out
-SPREAD = 0.5  # of normalised values in 0..1: less can be a picture with little contrast
-SLACK = 0.1  # by how much of the range of pixels a resized float image may exceed it: bicubic interpolation overshoots
 
 
 @overload
@@ -125,36 +123,9 @@ def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Cal
     if isinstance(image, Tensor) and image.is_floating_point():
         if image.ndim != 3:
             raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass a batch as list(images)")
-        _check_range(image, data_config(model))
+        check_range(image, data_config(model), stacklevel=4)  # the call of predict
         return image
     if model.in_chans not in MODES:
         raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")
     picture = open_image(image, channels=model.in_chans)  # refuses before a tensor is made
     return make_transform()(picture)
-
-
-def _check_range(image: Tensor, data: DataConfig) -> None:
-    """Check that the values of a Tensor (c, h, w) are among those that the normalisation of `data` can give.
-
-    Raises:
-        ArgumentError: they are not.
-    """
-    if len(image) != len(data.mean) or not image.numel():
-        return  # the model refuses it
-    mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (data.mean, data.std))
-    pixels = image.detach().float() * std + mean
-    low, high = float(pixels.min()), float(pixels.max())
-    if not -SLACK <= low <= high <= 1 + SLACK:  # False for nan
-        lowest, highest = float(image.min()), float(image.max())
-        raise ArgumentError(
-            f"image: a Tensor with values from {lowest:.4g} to {highest:.4g} is not normalised as model.data says, which gives "
-            f"{float((-mean / std).min()):.4g} to {float(((1 - mean) / std).max()):.4g}; pass transforms(model)(image), or "
-            "pixels from 0 to 255 as uint8"
-        )
-    if 0 <= image.min() <= image.max() - SPREAD <= 1 - SPREAD and float((-mean / std).max()) < -SLACK:
-        warnings.warn(
-            f"image: a Tensor with values from {float(image.min()):.4g} to {float(image.max()):.4g} looks as if it were not "
-            "normalised; model.data gives "
-            f"{float((-mean / std).min()):.4g} to {float(((1 - mean) / std).max()):.4g}; pass transforms(model)(image)",
-            stacklevel=5,  # the call of predict
-        )
