@@ -49,7 +49,7 @@ class Ensemble(nn.Module):
     mean of the probabilities, and for "regression" the output is the mean of the values.
 
     Normalise images as `ensemble.data` says, which is the `data` of the first member. If another member uses a different
-    mean and standard deviation, the ensemble renormalises the images for it. Another size, crop or interpolation gives a
+    mean and standard deviation, the ensemble renormalises the images for it. Another size or crop mode gives a
     warning.
 
     `weights` holds one number of at least 0 for each member; they are scaled to a sum of 1. By default all are equal.
@@ -230,7 +230,7 @@ def _check_ensemble(ensemble: Ensemble, members: Sequence[Net]) -> None:
     changed += [
         name for name, _ in (*ensemble.named_children(), *ensemble.named_parameters(recurse=False)) if name != "members"
     ]
-    changed += ["class_names"] if ensemble.class_names != members[0].class_names else []
+    changed += ["data"] if ensemble.data != members[0].data else []
     changed += ["members"] if not len(members) == len(ensemble.members) == len(ensemble.get_buffer("weights")) else []
     if changed:
         remedy = "change the members before they are put into an Ensemble, or save them one by one"

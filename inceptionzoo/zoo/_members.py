@@ -36,10 +36,10 @@ def check_members(members: Sequence[object]) -> None:
 
 
 def warn_of_other_preprocessing(nets: Sequence[Net]) -> None:
-    """Warn if members were made for images of another size, crop or interpolation than the first."""
+    """Warn if members were made for images of another size, or with another crop mode, than the first."""
     first = nets[0].data
     for index, net in enumerate(nets):
-        for name in ("input_size", "crop_pct", "crop_mode", "interpolation"):
+        for name in ("input_size", "crop_mode"):
             if (value := getattr(net.data, name)) != (expected := getattr(first, name)):
                 warnings.warn(
                     f"member {index} has {name}={value!r}, and gets the images of member 0, {name}={expected!r}; its answers "

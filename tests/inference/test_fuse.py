@@ -170,6 +170,8 @@ def test_feature_networks_and_ensembles():
     members = [
         fill(iz.create_model(name, num_classes=3, dtype=torch.float64), images) for name in ("googlenet", "vgg11_bn_cifar")
     ]
+    for member in members:
+        member.set_input_size(96)
     both = iz.Ensemble(members, [1, 3]).eval()
     with torch.inference_mode():
         assert distance(iz.fuse(both)(images), both(images)) < CLOSE
