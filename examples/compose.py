@@ -23,7 +23,8 @@ def crossnet(*, width: int = 16) -> iz.Network:
     return iz.network(stem=iz.Conv(width, 3), a=block(width), down=down, b=iz.Residual(block(wide)), c=block(wide))
 
 
-iz.register_model("crossnet", crossnet, num_classes=10, input_size=(1, 8, 8))
+DATA = iz.DataConfig(input_size=(1, 8, 8), mean=(0.5,), std=(0.5,), crop_pct=1.0)
+iz.register_model("crossnet", crossnet, num_classes=10, data=DATA)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -32,7 +33,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     iz.summary("crossnet")
     digits = load_digits()
-    images = torch.tensor(digits.images[:, None] / 8 - 1, dtype=torch.float32)
+    images = torch.tensor((digits.images[:, None] / 16 - 0.5) / 0.5, dtype=torch.float32)  # as DATA says
     train, val = random_split(TensorDataset(images, torch.tensor(digits.target)), [0.8, 0.2], torch.Generator().manual_seed(0))
     model, held_out = iz.create_model("crossnet", width=24), DataLoader(val, 64)
     iz.fit(model, DataLoader(train, 64, shuffle=True), held_out, epochs=options.epochs, seed=0, progress=True)

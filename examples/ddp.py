@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = iz.create_model(asked.model, num_classes=10)
     model.set_input_size(32)
+    model.data = replace(model.data, mean=(0.5,) * 3, std=(0.5,) * 3)  # values from -1 to 1
     batches = DataLoader(train, 32, shuffle=True, drop_last=True)
     history = iz.fit(model, batches, DataLoader(test, 60), epochs=asked.epochs, out=asked.out, resume=False)
     if int(os.environ.get("RANK", "0")) == 0:

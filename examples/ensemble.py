@@ -7,6 +7,7 @@ The ensemble is saved in one file.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -45,6 +46,7 @@ def main() -> None:
         torch.manual_seed(seed)
         model = iz.create_model(name, num_classes=10)
         model.set_input_size(32)
+        model.data = replace(model.data, mean=(0.5,) * 3, std=(0.5,) * 3)  # values from -1 to 1
         iz.fit(model, DataLoader(train, 25, shuffle=True), epochs=asked.epochs, progress=False)
         models.append(model)
         results.append(iz.evaluate(model, DataLoader(test, 100)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ def learn(name: str, epochs: int, seed: int) -> tuple[int, iz.Result, float]:
     model = iz.create_model(name, num_classes=10)
     size = LARGER.get(name) or next(size for size in SIZES if size >= model.min_input_size)
     model.set_input_size(size)
+    model.data = replace(model.data, mean=(0.5,) * 3, std=(0.5,) * 3)  # values from -1 to 1
     train, test = digits(size)
     start = time.perf_counter()
     iz.fit(model, DataLoader(train, 32, shuffle=True, drop_last=True), epochs=epochs, progress=False)

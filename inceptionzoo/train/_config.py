@@ -50,10 +50,6 @@ def _check_model(name: str, model: object) -> None:
             f"{name} of type {type(model).__name__}{classes} must be a model of create_model with num_classes of at least 1; "
             "see reset_classifier"
         )
-    statistics = [(key, buffer) for key, buffer in model.named_buffers() if "running_" in key]
-    for key, tensor in (*model.named_parameters(), *statistics):
-        if not tensor.is_meta and not bool(tensor.isfinite().all()):
-            raise ArgumentError(f"{name} has values in {key} that are not finite; load other weights")
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
 
@@ -129,6 +125,7 @@ class FitConfig:
         try_metrics(self.metrics or {}, self.model, task)
         object.__setattr__(self, "callbacks", self._resolve_callbacks())
         self._check_out()
+        self._check_values()
 
     @property
     def recipe_options(self) -> dict[str, Any]:
@@ -174,6 +171,13 @@ class FitConfig:
             },
             **added_fingerprint(self.model, self.train, self.loss),
         }
+
+    def _check_values(self) -> None:
+        """Check that all weights are finite: after the checks that read no tensor."""
+        statistics = [(key, buffer) for key, buffer in self.model.named_buffers() if "running_" in key]
+        for key, tensor in (*self.model.named_parameters(), *statistics):
+            if not tensor.is_meta and not bool(tensor.isfinite().all()):
+                raise ArgumentError(f"model has values in {key} that are not finite; load other weights")
 
     def _check_passes(self) -> None:
         for name, loader in (("train", self.train), ("val", self.val)):
