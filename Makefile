@@ -3,9 +3,8 @@ PYTHON ?= python3
 BIN = .venv/bin
 QUICK = -m "not full and not integration and not site"
 ALL = -m "not integration and not site"
-# Two processes run the tests, each with one thread. tests/inference tests threads, so it runs alone with all cores.
-ONE_THREAD = env OMP_NUM_THREADS=1
-PARALLEL = --numprocesses 2 --dist worksteal --ignore tests/inference
+# Two processes run the tests. Each has one thread, except where a test sets more; these wait without a spin loop.
+PYTEST = env OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: demo test test-full test-integrations test-lowest test-site reliability lint docs tables clean
 
@@ -13,15 +12,13 @@ demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
 
 test: lint
-	$(BIN)/pytest $(QUICK) tests/inference
-	$(ONE_THREAD) $(BIN)/pytest $(QUICK) $(PARALLEL)
+	$(PYTEST) $(QUICK)
 
 reliability: .venv/dev
 	$(BIN)/python tests/reliability/figures.py
 
 test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
-	$(BIN)/pytest $(ALL) tests/inference
-	$(ONE_THREAD) $(BIN)/pytest $(ALL) $(PARALLEL)
+	$(PYTEST) $(ALL)
 	.venv-lowest/bin/pytest -W default tests/zoo/test_create.py tests/nn/test_memory.py tests/weights/test_load.py
 
 # Run every section of docs/embedding with its library

@@ -18,8 +18,9 @@ from inceptionzoo.nn import ConvNormAct, ResidualBlock
 
 NAMES = iz.list_models()
 LARGE = [name for name in NAMES if iz.model_info(name).params > 50_000_000]
-# compiling a large model takes a minute; the small ones have the same layers
-COMPILED = [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in NAMES]
+# compiling a large model takes a minute; the small ones have the same layers, and inception_v3 those of inception_v3_fid
+SLOW = (*LARGE, "inception_v3_fid")
+COMPILED = [pytest.param(name, marks=pytest.mark.full) if name in SLOW else name for name in NAMES]
 
 
 def make(name: str, **arguments: object) -> iz.Net:

@@ -147,14 +147,8 @@ def test_two_processes_by_torchrun(tmp_path):
     assert (tmp_path / "best.safetensors").is_file()
 
 
-@pytest.mark.parametrize(
-    ("model", "epochs"),
-    [
-        ("googlenet", 2),
-        pytest.param("vgg11_bn_cifar", 2, marks=pytest.mark.full),
-        pytest.param("googlenet_paper", 6, marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("model", "epochs"), [("googlenet", 2), ("vgg11_bn_cifar", 2), ("googlenet_paper", 6)])
 def test_architectures_learn(tmp_path, model, epochs):
     """Train a model. Without --models, examples/learn.py trains all models in the table of docs/recipes.md."""
     (line,) = run(tmp_path, "learn.py", "--models", model, "--epochs", epochs).splitlines()[2:]

@@ -92,6 +92,7 @@ def test_the_command(capsys, tmp_path):
         assert text in capsys.readouterr().err
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("idle")
 def test_training():
     timings = bench(["googlenet"], batches=[2], size=64, rounds=2, job="training", with_peers=True, precision="bf16")
