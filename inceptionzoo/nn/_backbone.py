@@ -14,7 +14,7 @@ from ..spec import Indices as Indices
 from ._blocks import Steps
 from ._checkpoint import checkpoint
 from ._input_check import InputCheck
-from ._memory import run_module
+from ._memory import is_tracing, run_module
 from ._parts import FusedRecord
 from ._private_torch import has_pre_hooks
 
@@ -51,12 +51,21 @@ class Backbone(nn.Module, Generic[Out]):
         """Check the images, except under tracing, export and compilation. Return `forward(x)`.
 
         Raises:
-            InputError: the images have another rank or number of channels, or are too small.
+            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
         """
-        if not has_pre_hooks(self):  # they may change the images, which are checked again after them
+        if not has_pre_hooks(self):  # these may change the images: `forward` checks them after the hooks
             self._input_check(x, self, head=self.has_head)
         result: Out = super().__call__(x, *args, **kwargs)
         return result
+
+    def check_after_hooks(self, x: Tensor) -> None:
+        """Check the images of a model with pre-hooks, which `__call__` does not check.
+
+        Raises:
+            InputError: the images do not fit.
+        """
+        if not is_tracing() and has_pre_hooks(self):
+            self._input_check(x, self, head=self.has_head)
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse `torch.jit.script(model)`, which calls this method, with what to use in its place."""
@@ -69,7 +78,7 @@ class Backbone(nn.Module, Generic[Out]):
         """Return the last feature map: (n, in_chans, h, w) -> (n, num_features, h', w').
 
         Raises:
-            InputError: the images have another rank or number of channels, or are too small.
+            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
         """
         self._input_check(x, self, head=False)
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
@@ -111,7 +120,7 @@ class Backbone(nn.Module, Generic[Out]):
 
         Raises:
             ArgumentError: an index is not a level, a name is not a stage, or `output_fmt` is not "NCHW".
-            InputError: the images have another rank or number of channels, or are too small.
+            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
         """
         if output_fmt != "NCHW":
             raise ArgumentError(f"output_fmt={output_fmt!r} must be 'NCHW'")

@@ -89,4 +89,5 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.layouts, self.removed = model.layouts, model.removed + self.removed
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        self.check_after_hooks(x)
         return self.forward_stages(x, self.taps)[1]

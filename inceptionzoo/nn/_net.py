@@ -140,13 +140,14 @@ class Net(Backbone[Tensor]):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check_after_hooks(x)
         return self.forward_head(self.forward_features(x))
 
     def forward_aux(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits, and a dict of the logits of each auxiliary head by stage name. All are (n, num_classes).
 
         Raises:
-            InputError: the images have another rank or number of channels, or are too small.
+            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
         """
         self._input_check(x, self, head=True)
         aux_logits = {}

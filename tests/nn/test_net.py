@@ -78,6 +78,18 @@ def test_what_users_do_to_images_before_the_network_is_kept(tiny):
         assert tiny(x.bfloat16()).dtype == torch.bfloat16
 
 
+def test_images_of_every_network_with_hooks_are_checked(tiny):
+    encoder = iz.create_model("inception_resnet_v1", features_only=True, repeats=(1, 1, 1)).eval()
+    whole = iz.create_model("inception_resnet_v1", num_classes=2, repeats=(1, 1, 1), padding="same").train()
+    for model in (tiny, encoder, whole):
+        model.register_forward_pre_hook(lambda module, arguments: (arguments[0] * 1,))
+    for model in (tiny, encoder):
+        with pytest.raises(iz.InputError, match="must have shape"):
+            model(noise(1, 5, 96, 96))
+    with pytest.raises(iz.InputError, match="single value per channel in training"):  # in the head
+        whole(noise(1, 3, 64, 64))
+
+
 def test_one_small_image_in_training_names_the_remedy(model):
     model.train()
     try:
