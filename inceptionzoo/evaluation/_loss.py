@@ -74,8 +74,8 @@ def check_logits(model: nn.Module, task: Task) -> None:
         if isinstance(last, nn.Softmax | nn.Sigmoid):
             name = type(last).__name__
             raise ArgumentError(
-                f"the head of the model ends in {name}, and the outputs of task={task.name!r} must be logits, to which fit, "
-                f"evaluate and predict apply it: remove {name} from the head, and train with a loss for logits"
+                f"the head of the model ends in {name}, but task={task.name!r} needs logits: fit, evaluate and predict apply "
+                f"{name} themselves. Remove it from the head, and train with a loss for logits"
             )
 
 
@@ -104,7 +104,7 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
         elementwise = isinstance(function, (*REGRESSION_LOSSES, *LOGIT_LOSSES))
         if elementwise or function in (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS):
             return ElementwiseLoss(loss)
-        is_cross_entropy = type(function) is nn.CrossEntropyLoss or function is F.cross_entropy
+        is_cross_entropy = isinstance(function, nn.CrossEntropyLoss) or function is F.cross_entropy
         return loss if is_cross_entropy or isinstance(loss, OwnLoss | OneHotTargets) else OwnLoss(loss)
     if task.name == "multiclass":
         return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)

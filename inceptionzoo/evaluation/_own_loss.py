@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 
-CHECKED_IMAGES = 64  # of a batch
+CHECKED_IMAGES = 64  # of the first batch
 TOLERANCE = 1e-3  # of the mean
 MODULES = "torch.nn.modules.loss"  # of torch's own losses
 OF_PROBABILITIES = (  # losses that do not take logits, and those that do
@@ -58,10 +58,10 @@ def weights_of_classes(loss: object) -> Tensor | None:
 
 
 class OwnLoss(nn.Module):
-    """A loss of the caller. It warns if the loss of the first batch is not the mean of the losses of the single images.
+    """A loss of the caller. It warns if the loss of the first batch is not the mean of the losses of its images.
 
-    That is computed by a copy of a module. A function cannot be copied and may count its calls, so it is computed only if the
-    function could compare logits (n, 1) and targets (n,) as (n, n).
+    A copy of a module computes these. A function cannot be copied and may count its calls, so a function is checked only for
+    logits (n, 1) and targets (n,), which it could compare as (n, n).
     """
 
     def __init__(self, loss: Any) -> None:
@@ -72,26 +72,26 @@ class OwnLoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Any:
         value = self.loss(logits, targets)
         is_suspect = isinstance(self.loss, nn.Module) or (logits.shape[1:] == (1,) and targets.ndim == 1)
-        has_size = 1 < len(logits) <= CHECKED_IMAGES and isinstance(value, Tensor) and value.numel() == 1
-        if not self._checked and is_suspect and has_size:
+        if not self._checked and is_suspect and len(logits) > 1 and isinstance(value, Tensor) and value.numel() == 1:
             self._checked = True
-            self._check_mean(logits.detach(), targets.detach(), float(value.detach()))
+            self._check_mean(logits[:CHECKED_IMAGES].detach(), targets[:CHECKED_IMAGES].detach())
         return value
 
-    def _check_mean(self, logits: Tensor, targets: Tensor, value: float) -> None:
+    def _check_mean(self, logits: Tensor, targets: Tensor) -> None:
         try:
             loss = copy.deepcopy(self.loss) if isinstance(self.loss, nn.Module) else self.loss  # it may change itself
             with torch.no_grad(), torch.random.fork_rng(_devices(logits)):
+                value = float(loss(logits, targets))
                 mean = sum(float(loss(logits[i : i + 1], targets[i : i + 1])) for i in range(len(logits))) / len(logits)
         except Exception:  # a loss that needs several images has no such mean
             return
         if abs(mean - value) > TOLERANCE * max(abs(mean), abs(value)):
             shapes = f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}"
             warnings.warn(
-                f"loss is {value:.6g} for a batch of {len(logits)} images, whose own losses have the mean {mean:.6g}. If it is "
-                "not the mean over the images, loss, val_loss and the step depend on the size of the batches. Divide a sum by "
-                f"the number of images. If it compares {shapes} element by element, reshape one as the other; otherwise torch "
-                "compares each image with every other",
+                f"loss is {value:.6g} for a batch of {len(logits)} images, and the mean of the losses of the single images is "
+                f"{mean:.6g}. Return the mean over the images; otherwise loss, val_loss and the step depend on the size of the "
+                f"batch. A loss that compares element by element must give {shapes} the same shape; otherwise torch compares "
+                "each image with every other",
                 stacklevel=2,
             )
 

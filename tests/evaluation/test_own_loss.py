@@ -67,9 +67,11 @@ def test_a_focal_loss_is_a_mean_over_the_images():
 
 def test_a_loss_that_is_a_sum_warns():
     loss = Sum()
-    with pytest.warns(UserWarning, match=r"loss is .* for a batch of 5 images, .* Divide a sum by the number of images"):
+    with pytest.warns(UserWarning, match=r"loss is .* for a batch of 5 images, .* Return the mean over the images"):
         iz.evaluate(Score(), batches(LOGITS, CLASSES, 5), loss=loss)
-    assert loss.calls == 3  # the loss of single images is that of a copy
+    assert loss.calls == 3  # a copy computes the losses of single images
+    with pytest.warns(UserWarning, match="for a batch of 64 images, .* Return the mean over the images"):  # the first of 120
+        iz.evaluate(Score(), batches(LOGITS.repeat(10, 1), CLASSES.repeat(10), 120), loss=Sum())
 
 
 @pytest.mark.parametrize("task", ["regression", "binary"])
@@ -77,7 +79,7 @@ def test_targets_that_are_broadcast_warn(task):
     """Outputs (n, 1) minus targets (n,) are (n, n)."""
     targets = noise(12, seed=2) if task == "regression" else (CLASSES == 0).float()
     data = batches(LOGITS[:, :1], targets, 6)
-    with pytest.warns(UserWarning, match=r"compares logits \(6, 1\) and targets \(6,\) element by element, reshape one"):
+    with pytest.warns(UserWarning, match=r"must give logits \(6, 1\) and targets \(6,\) the same shape"):
         iz.evaluate(Score(), data, task=task, loss=lambda outputs, labels: (outputs - labels).square().mean())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -91,9 +93,14 @@ def test_a_function_that_counts_its_calls_is_called_once_a_batch():
     assert len(calls) == 3
 
 
+class Weighted(nn.CrossEntropyLoss):
+    pass
+
+
 WEIGHTS = torch.tensor([1.0, 9.0, 3.0])
 WEIGHTED = {
     "module": nn.CrossEntropyLoss(WEIGHTS),
+    "subclass": Weighted(WEIGHTS),
     "function": partial(F.cross_entropy, weight=WEIGHTS),
     "smoothing": nn.CrossEntropyLoss(WEIGHTS, label_smoothing=0.2),
     "ignored": nn.CrossEntropyLoss(WEIGHTS, ignore_index=5),
@@ -137,7 +144,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_probabilities_warn(end):
     model, targets, task = ENDS[end]
-    with pytest.warns(UserWarning, match=f"the model returns probabilities, as of {end}, and they are taken for logits"):
+    with pytest.warns(UserWarning, match=f"the model seems to return probabilities of a {end}, but logits are expected"):
         iz.evaluate(model, batches(LOGITS, targets), task=task)
     iz.evaluate(model, batches(LOGITS, LOGITS), task="regression")  # the values may be fractions
     iz.evaluate(Score(), batches(LOGITS.sigmoid(), targets), task=task)  # logits may be
