@@ -27,7 +27,7 @@ from ..evaluation import (
     reads_once,
 )
 from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
-from ..weights import describe_model
+from ..weights import describe_model, find_invalid_values
 from ._callbacks import Callback, check_callback
 from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
@@ -125,7 +125,7 @@ class FitConfig:
         try_metrics(self.metrics or {}, self.model, task)
         object.__setattr__(self, "callbacks", self._resolve_callbacks())
         self._check_out()
-        self._check_values()
+        self._check_values()  # last, because the other checks read no tensor
 
     @property
     def recipe_options(self) -> dict[str, Any]:
@@ -173,11 +173,9 @@ class FitConfig:
         }
 
     def _check_values(self) -> None:
-        """Check that all weights are finite: after the checks that read no tensor."""
-        statistics = [(key, buffer) for key, buffer in self.model.named_buffers() if "running_" in key]
-        for key, tensor in (*self.model.named_parameters(), *statistics):
-            if not tensor.is_meta and not bool(tensor.isfinite().all()):
-                raise ArgumentError(f"model has values in {key} that are not finite; load other weights")
+        state = {key: value for key, value in self.model.state_dict().items() if not value.is_meta}
+        if faults := find_invalid_values(state):
+            raise ArgumentError(f"model: {faults[0]}; load other weights")
 
     def _check_passes(self) -> None:
         for name, loader in (("train", self.train), ("val", self.val)):

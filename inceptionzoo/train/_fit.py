@@ -103,9 +103,9 @@ def fit(
     - `task`: "multiclass", targets are class indices (n,) or soft labels (n, num_classes); "binary", one logit, targets (n,) or
       (n, 1) from 0 to 1; "multilabel", targets (n, num_classes) from 0 to 1; "regression", targets (n, num_classes). By default
       that of `loss` if it is one of torch, else the model's. It is kept with the model.
-    - `loss`: function of (logits, targets) that returns the mean over the images, or a module; the optimizer must hold its
-      parameters. By default cross entropy, binary cross
-      entropy for "binary" and "multilabel", or mean squared error. The weighted losses of auxiliary heads (see `with_aux`)
+    - `loss`: function or module of (logits, targets) that returns the mean over the images. If it has parameters, pass an
+      `optimizer` that holds them. By default cross entropy, binary cross entropy for "binary" and "multilabel", or mean
+      squared error. The weighted losses of auxiliary heads (see `with_aux`)
       are added.
       `val_loss` is the mean of the same function, but without auxiliary heads, label smoothing and class weights.
     - `label_smoothing`: of the cross entropy, 0 <= value < 1. Default 0.
@@ -150,11 +150,12 @@ def fit(
     config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})
     with distributed_context() as context, kept_memory_format(config.model):
         task, class_names = config.model.task, config.model.class_names
-        trainer = make_trainer(config, context, compiled=None if config.model is model else model)
+        trainer = None
         try:
+            trainer = make_trainer(config, context, compiled=None if config.model is model else model)
             trainer.run()
         except (ArgumentError, InputError):
-            if not trainer.history.epochs:  # a batch does not fit the task: nothing was trained
+            if trainer is None or not trainer.history.epochs:  # a batch of the first epoch does not fit the task
                 config.model.task, config.model.class_names = task, class_names
             raise
     return trainer.history

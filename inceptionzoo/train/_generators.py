@@ -14,13 +14,13 @@ from numpy.random import Generator, RandomState
 
 def loader_generators(loader: Iterable[Any]) -> list[torch.Generator]:
     """Return the random generators of a loader and its samplers, without duplicates."""
-    generators = [getattr(owner, "generator", None) for owner in (loader, *_samplers(loader).values())]
+    generators = [getattr(owner, "generator", None) for owner in (loader, *samplers(loader).values())]
     return list({id(generator): generator for generator in generators if isinstance(generator, torch.Generator)}.values())
 
 
 def other_generators(loader: Iterable[Any]) -> dict[str, RandomStream]:
     """Return the generators of NumPy and Python that are attributes of the samplers and of the data set, by name."""
-    owners = {**_samplers(loader), "dataset": getattr(loader, "dataset", None)}
+    owners = {**samplers(loader), "dataset": getattr(loader, "dataset", None)}
     found: dict[int, tuple[str, Any]] = {}
     for name, owner in owners.items():
         for key, value in getattr(owner, "__dict__", {}).items():
@@ -29,7 +29,8 @@ def other_generators(loader: Iterable[Any]) -> dict[str, RandomStream]:
     return {name: RandomStream(value) for name, value in found.values()}
 
 
-def _samplers(loader: Iterable[Any]) -> dict[str, Any]:
+def samplers(loader: Iterable[Any]) -> dict[str, Any]:
+    """Return the samplers of a loader, or None, by the name of the attribute."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     return {
         "sampler": getattr(loader, "sampler", None),

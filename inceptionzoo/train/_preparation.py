@@ -1,4 +1,4 @@
-"""What precedes an epoch: the validation data is tried, samplers learn the epoch, the optimizer gets its mode."""
+"""Steps before an epoch: try the validation data, call `set_epoch` of samplers, set the mode of the optimizer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.optim import Optimizer
 from ..errors import ArgumentError, InputError
 from ..evaluation import Batches, ShardedLoader, Task, evaluate_shards
 from ..nn import Net
-from ._generators import loader_generators, other_generators
+from ._generators import loader_generators, other_generators, samplers
 from ._state import fork_rng
 
 
 def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.device) -> bool:
-    """Evaluate the first validation batch, so that an error comes before the first epoch. Random generators do not change.
+    """Evaluate the first validation batch without the loss, and restore the random generators. Return False for an iterator.
 
-    Warns if the images differ from `model.data`. Returns whether it was done: an iterator could not be rewound.
+    An error then comes before the first epoch. An iterator is not read, because it could not be rewound.
 
     Raises:
         ArgumentError: the batch or its targets are not what the task needs.
@@ -36,10 +36,11 @@ def try_first_batch(model: Net, val: ShardedLoader, task: Task, device: torch.de
             evaluate_shards(model, val, task, _no_loss, "val", shards=shards, stacklevel=5)  # the call of fit
     except (ArgumentError, InputError) as error:
         raise type(error)(f"val: {error}") from error
-    for generator, state in zip(generators, states, strict=True):
-        generator.set_state(state)
-    for other, other_state in zip(others, other_states, strict=True):
-        other.load_state_dict(other_state)
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        for other, other_state in zip(others, other_states, strict=True):
+            other.load_state_dict(other_state)
     return True
 
 
@@ -48,10 +49,9 @@ def _no_loss(logits: Tensor, _: Tensor) -> Tensor:
 
 
 def set_epoch(loader: Batches, epoch: int) -> None:
-    """Call `set_epoch` of the loader, its samplers and its data set: they draw another order in each epoch by it."""
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
-    for part in {id(part): part for part in (*parts, getattr(loader, "dataset", None))}.values():
+    """Call `set_epoch(epoch)` of the loader, its samplers and its data set, where it is defined."""
+    parts = (loader, *samplers(loader).values(), getattr(loader, "dataset", None))
+    for part in {id(part): part for part in parts}.values():
         if callable(function := getattr(part, "set_epoch", None)):
             function(epoch)
 
