@@ -21,7 +21,8 @@ def run_list(options: argparse.Namespace) -> list[str]:
     """List the models whose names match a pattern, or, with --pretrained, their published weights."""
     names = list_models(options.pattern, pretrained=options.pretrained)
     if not names:
-        print(f"no model matches {options.pattern!r}; names are in lower case, and * stands for any text", file=sys.stderr)
+        kind = "published weights match" if options.pretrained else "model matches"
+        print(f"no {kind} {options.pattern!r}; names are in lower case, and * stands for any text", file=sys.stderr)
     elif not options.json:
         print("\n".join(names))
     return names

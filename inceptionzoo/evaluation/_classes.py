@@ -36,7 +36,7 @@ def find_class_names(data: object) -> tuple[str, ...] | None:
     `ConcatDataset` must agree. A data set with a `target_transform` has none, because its targets are other numbers.
 
     Raises:
-        ArgumentError: the parts of a `ConcatDataset` have different names, or `classes` and `class_to_idx` another order.
+        ArgumentError: the parts of a `ConcatDataset` have different names, or `classes` and `class_to_idx` different orders.
     """
     for _ in range(MAX_DEPTH):
         if data is None or getattr(data, "target_transform", None) is not None:
@@ -79,8 +79,8 @@ def _class_indices(data: object) -> tuple[str, ...] | None:
 def _check_indices(names: tuple[str, ...], indices: tuple[str, ...] | None) -> None:
     if indices is not None and indices != names and set(indices) == set(names):
         raise ArgumentError(
-            f"the data set has classes={_show(names)}, and its class_to_idx has another order, {_show(indices)}: give both the "
-            "order of the targets, which torchvision's data sets take from class_to_idx when they are made"
+            f"the data set has classes={_show(names)}, and its class_to_idx has another order, {_show(indices)}: make "
+            "both match the targets. torchvision's data sets number their targets by the class_to_idx at their creation"
         )
 
 

@@ -91,7 +91,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards.
 
-    Several threads may do so at once, as those of a web server do: the last one restores.
+    Several threads may use one model: the modes are restored when the last one leaves.
     """
     with _MODES_LOCK:
         users, modes = _MODES.get(model) or (0, [(module, module.training) for module in model.modules()])

@@ -12,8 +12,8 @@ from ..spec import DataConfig
 
 SHARE = 0.1  # of the values that may lie outside: random erasing fills a part of an image with noise
 BYTES = 50  # a normalisation with a wider range keeps pixels of about 0 to 255
-END = 0.01  # how near to -1 and 1 the ends of images are whose mean and standard deviation are 0.5
-MARGIN = 0.05  # of the range, for interpolation that overshoots
+END = 0.01  # tolerance for a minimum of -1 and a maximum of 1, which mean=std=0.5 gives
+MARGIN = 0.05  # of the range, or of -1 and 0, for interpolation that overshoots
 SPREAD = 0.5  # of normalised values in 0..1: less can be a picture with little contrast
 SLACK = 0.1  # of the range, by which one resized float image may exceed it: bicubic interpolation overshoots
 
@@ -59,7 +59,7 @@ def check_range(image: Tensor, data: DataConfig, *, stacklevel: int) -> None:
     Warn if they look like pixels that were not normalised.
 
     Raises:
-        ArgumentError: they are not.
+        ArgumentError: a value lies outside the range by more than 10 % of it.
     """
     if len(image) != len(data.mean) or not image.numel():
         return  # the model refuses it

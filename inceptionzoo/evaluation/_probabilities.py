@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ._task import Task
 
-SUM_TOLERANCE = 1e-3  # of probabilities, which may be in half precision
+SUM_TOLERANCE = 1e-3  # of the sum of probabilities; small, so that logits are not taken for them
 
 
 def warn_of_probabilities(model: nn.Module, logits: Tensor, task: Task, stacklevel: int) -> None:
@@ -19,7 +19,7 @@ def warn_of_probabilities(model: nn.Module, logits: Tensor, task: Task, stacklev
     last = [module for module in model.modules() if not list(module.children())][-1]
     if is_softmax or isinstance(last, nn.Sigmoid):
         warnings.warn(
-            f"the model returns probabilities, as of {'softmax' if is_softmax else 'sigmoid'}, and they are taken for logits: "
-            "losses and results have a second softmax or sigmoid; take the first one out of the model",
+            f"the model seems to return probabilities of a {'softmax' if is_softmax else 'sigmoid'}, but logits are expected, "
+            "so that it is applied twice; remove it from the model",
             stacklevel=stacklevel,
         )

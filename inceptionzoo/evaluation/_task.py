@@ -51,8 +51,8 @@ class Task:
         if low < 0 or high >= self.num_outputs:
             raise ArgumentError(
                 f"targets from {low} to {high} must lie in 0..{self.num_outputs - 1}; the model has "
-                f"num_classes={self.num_outputs}; if one is of images that do not count, pass "
-                "loss=torch.nn.CrossEntropyLoss(ignore_index=...)"
+                f"num_classes={self.num_outputs}; to ignore targets of one value, pass "
+                "loss=torch.nn.CrossEntropyLoss(ignore_index=VALUE)"
             )
         return targets.long()
 

@@ -20,14 +20,14 @@ def smaller_is_better(monitor: str) -> bool:
 
 
 def describe_nan(history: History) -> str | None:
-    """Return a warning if the monitored column is nan in the first row, the only one: then no epoch can be the best."""
+    """Return a warning if the monitored column is nan in the first epoch, else None."""
     column = history.monitor.removeprefix("-")
     if len(history.epochs) != 1 or not math.isnan(history.epochs[0][column]):
         return None
     cause = "AUC needs images of two classes" if column.endswith("auc") else "it has no value for these images"
     return (
-        f"monitor: {column!r} is nan ({cause}). While it is, the first epoch counts as the best, and patience_epochs ends the "
-        "training; choose another column, or other validation data"
+        f"monitor={column!r} is nan after the first epoch: {cause}. While every value is nan, the first epoch is the best, and "
+        "patience_epochs counts from it; choose another monitor or other validation data"
     )
 
 

@@ -34,8 +34,8 @@ def check_optimizer(name: str, optimizer: object) -> None:
 def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, frozen: Collection[Tensor]) -> None:
     """Check that the optimizer holds every trainable parameter, and no other model's.
 
-    Parameters that are in `frozen` or have `requires_grad=False` need not be in the optimizer. A loss may have parameters too,
-    which need an optimizer of the caller's.
+    Parameters that are in `frozen` or have `requires_grad=False` need not be in the optimizer. Trainable
+    parameters of the loss must be in an optimizer that the caller passes.
 
     Raises:
         ArgumentError: a parameter is missing or of another model, or none is trainable.
@@ -54,7 +54,7 @@ def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, froze
     if missing := [name for name, parameter in trainable.items() if id(parameter) not in held]:
         raise ArgumentError(
             f"optimizer: {type(optimizer).__name__} does not hold {_listed(missing)}; make it from model.parameters() after "
-            "reset_classifier, with_aux and other changes of the model, or freeze what it must not train: requires_grad_(False)"
+            "reset_classifier, with_aux and other changes of the model, or freeze those of the loss: loss.requires_grad_(False)"
         )
     if missing := [name for name, parameter in learned.items() if id(parameter) not in held]:
         raise ArgumentError(

@@ -14,15 +14,16 @@ from ..nn import private_torch
 from ._recipe import learning_rate
 from ._schedule import Scheduler, TimmScheduler, Unit
 
-CYCLES = ("T_max", "num_training_steps")  # the rate is wrong after them; that of other lengths stays as it is
+CYCLES = ("T_max", "num_training_steps")  # lengths after which the learning rate rises again
 LENGTHS = ("total_steps", "T_max", "total_iters", "T_0", "total_size", "anneal_epochs", "step_size")  # of torch's schedulers
-FIRST_STEPS = "step_size", "decay_t", "milestones[0]"  # of schedules that are constant until then
+PERIODS = "step_size", "decay_t"  # of schedules that change the rate once a period
+FIRST_STEPS = *PERIODS, "milestones[0]"  # the number of steps before the first change of the rate
 
 
 def check_length(scheduler: Scheduler, unit: Unit, epochs: int, steps: int | None) -> None:
     """Check that a schedule fits a training of `epochs` epochs and `steps` optimizer steps (None: unknown).
 
-    Warns if the schedule is longer or shorter than the training.
+    Warns if the schedule is longer than the training, or if it is a cosine or linear schedule that ends before it.
 
     Raises:
         ArgumentError: the schedule counts in the other unit, or OneCycleLR has another length, or all rates are 0 in the
@@ -40,12 +41,12 @@ def check_length(scheduler: Scheduler, unit: Unit, epochs: int, steps: int | Non
             f"once an {step} (epochs: {epochs}, optimizer steps: {steps or 'unknown'})"
         )
         is_cycle = name in CYCLES or isinstance(scheduler, TimmScheduler)
-        if name == "total_steps" or (length == other and (length > count or is_cycle) and name not in FIRST_STEPS[:2]):
+        if name == "total_steps" or (length == other and (length > count or is_cycle) and name not in PERIODS):
             remedy = f"{_other_unit(scheduler, unit)}, or " if other in (None, length) else ""
             raise ArgumentError(f"{text}; {remedy}make it {count} long")
         if length > count or name in CYCLES:
             remedy = f" or {_other_unit(scheduler, unit)}" if unit == "epoch" and length > count else ""
-            wish = "the rate does not change; make it shorter" if name in FIRST_STEPS else f"make it {count} long"
+            wish = f"the rate does not change; use less than {count}" if name in FIRST_STEPS else f"make it {count} long"
             warnings.warn(f"{text}; {wish}{remedy}", stacklevel=6)  # the call of fit
     if unit == "epoch" and not learning_rate(scheduler.optimizer):
         if isinstance(scheduler, ReduceLROnPlateau):

@@ -120,7 +120,7 @@ class State:
         """Load the state dicts of the objects, that of the model last, and set all random generators.
 
         Raises:
-            ArgumentError: an object does not take its state. The model is unchanged then.
+            ArgumentError: an object does not take its state. The weights of the model are unchanged then.
         """
         added = ("loss", *other_generators(loader))
         for name in sorted(objects, key=lambda name: name == "model"):
@@ -130,8 +130,7 @@ class State:
                 objects[name].load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
             except (KeyError, RuntimeError, ValueError) as error:
                 raise ArgumentError(
-                    f"{name} cannot continue from its state in out: {error}; pass the {name} as it was after the last epoch, "
-                    "with all its parameter groups, or resume=False"
+                    f"the saved state of the {name} does not fit: {error}; pass the same {name} as before, or resume=False"
                 ) from error
         if "frozen" in self.header:  # a callback may have changed it
             for name, parameter in objects["model"].named_parameters():

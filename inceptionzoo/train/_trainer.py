@@ -71,7 +71,7 @@ class Trainer:
 
     @property
     def loss_of_val(self) -> Loss | None:
-        """The loss for the validation data: the caller's. A loss of soft labels gets class indices as such too."""
+        """The caller's loss for the validation data. If train has soft labels, class indices are one-hot encoded for it."""
         task, loss, criterion = self.stepper.task, self.config.loss, self.stepper.losses.criterion
         loss = criterion if isinstance(criterion, OwnLoss) else loss  # which has warned already
         return OneHotTargets(loss, task.num_outputs) if self.stepper.soft_labels and loss is not None else loss

@@ -25,7 +25,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():  # the error of the temporary file would name that file
-        raise FileNotFoundError(errno.ENOENT, f"the folder {target.parent} does not exist; create it to write", str(path))
+        raise FileNotFoundError(errno.ENOENT, f"the folder {target.parent} does not exist; create it first", str(path))
     _remove_orphans(target)
     temporary, stream = _create_temporary(target)
     try:

@@ -11,7 +11,7 @@ from ..spec import NATIVE, Layout
 
 BATCH_COUNTER = ".num_batches_tracked"  # absent from checkpoints older than torch 0.4.1
 PROFILED = "total_ops", "total_params"  # buffers that thop adds to every module
-SAVED_CHANGED = (  # a pattern of names that a model does not have: what was done to the model that has them, and the remedy
+SAVED_CHANGED = (  # a pattern of extra names; their cause and the remedy
     (r".*weight_u", "it has spectral normalisation: call torch.nn.utils.remove_spectral_norm(layer) before saving it"),
     (r".*_(orig|mask)", "layers of it are pruned: call torch.nn.utils.prune.remove(layer, 'weight') before saving it"),
     (r".*weight_[gv]", "it has weight normalisation: call torch.nn.utils.remove_weight_norm(layer) before saving it"),

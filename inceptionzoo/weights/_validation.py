@@ -23,7 +23,7 @@ def check_materialized(state: Mapping[str, Tensor]) -> None:
 
 
 def checked_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of a model that is about to be saved.
+    """Return the state dict of a model, checked for saving.
 
     Raises:
         ArgumentError: it has other names than the parameters and buffers, because of a hook or a method of the user's own; or a
@@ -36,12 +36,14 @@ def checked_state(model: nn.Module) -> dict[str, Tensor]:
     odd += [key for key, value in state.items() if key not in {**parameters, **buffers} or not isinstance(value, Tensor)]
     if odd:
         raise ArgumentError(
-            f"the model cannot be saved: {odd[0]!r} is in its state_dict() or among its parameters and buffers, not in both; "
-            "remove what changes the state dict: a hook, a state_dict method, or get_extra_state"
+            f"the model cannot be saved: state_dict() and the parameters and buffers differ in {odd[0]!r}; remove the hook, "
+            "the state_dict method or the get_extra_state that changes the state dict"
         )
     check_materialized(state)
     if faults := find_invalid_values(state):
-        raise ArgumentError(f"the model cannot be saved: {faults[0]}; its file could not be loaded. Go back to earlier weights")
+        raise ArgumentError(
+            f"the model cannot be saved: {faults[0]}; load_model would refuse the file. Restore earlier weights"
+        )
     return state
 
 

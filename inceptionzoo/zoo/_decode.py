@@ -66,13 +66,13 @@ def _check_tags(tags: Any, name: str) -> None:
     kind = "signed 8-bit numbers" if _first(tags.get(SAMPLE_FORMAT)) == SIGNED and bits == 8 else kind
     if kind:
         raise ArgumentError(
-            f"{name} holds {kind}, which Pillow misreads; read it with another package, for example tifffile, and pass "
-            "open_image(array, max_value=WHITE)"
+            f"{name} holds {kind}, which Pillow misreads; read it with another package, for example tifffile, and call "
+            "open_image(array, max_value=...) with the value of white"
         )
 
 
 def _scale_transparent_colour(image: Image.Image, raw_mode: str) -> Image.Image:
-    """Return the image with its transparent colour, which Pillow keeps as it is in a PNG file, on the scale of its pixels."""
+    """Return the image with the transparent colour of its PNG file scaled to 8 bits, as its pixels are."""
     colour = image.info.get("transparency")
     step = next((step for mode, step in GREY_STEPS.items() if repr(mode) in raw_mode), None)
     if isinstance(colour, tuple) and ";16" in raw_mode:

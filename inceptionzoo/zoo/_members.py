@@ -23,6 +23,11 @@ def renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Ten
 
 
 def check_members(members: Sequence[object]) -> None:
+    """Check that the members are models of the same classes, task, channels, dtype and device.
+
+    Raises:
+        ArgumentError: they are not.
+    """
     nets = [require_net(member, "Ensemble") for member in members]
     if not nets:
         raise ArgumentError("members=[] must be one or more models that create_model returned")
@@ -42,8 +47,9 @@ def warn_of_other_preprocessing(nets: Sequence[Net]) -> None:
         for name in ("input_size", "crop_mode"):
             if (value := getattr(net.data, name)) != (expected := getattr(first, name)):
                 warnings.warn(
-                    f"member {index} has {name}={value!r}, and gets the images of member 0, {name}={expected!r}; its answers "
-                    "may be worse than alone. If it was trained so, set its data to that of member 0",
+                    f"member {index} has {name}={value!r}, but the ensemble prepares images for member 0, {name}={expected!r}, "
+                    f"so that its answers may be worse. If member {index} was trained on such images, set its data to that of "
+                    "member 0",
                     stacklevel=3,  # the call of Ensemble
                 )
                 return

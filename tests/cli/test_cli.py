@@ -108,7 +108,7 @@ def test_a_folder_that_does_not_exist_is_named(cli, tmp_path):
     path = tmp_path / "none" / "a.svg"
     code, out, err = cli("draw", "googlenet", path)
     assert (code, out) == (1, "")
-    assert f"the folder {path.parent} does not exist; create it to write: '{path}'" in err
+    assert f"the folder {path.parent} does not exist; create it first: '{path}'" in err
     code, out, err = cli("bench", "googlenet", "--plot", path)
     assert (code, out) == (1, "")  # nothing was measured
     assert f"the folder {path.parent} does not exist; create it" in err

@@ -198,9 +198,9 @@ class Headless(iz.Net):
 UNREADABLE = {
     "a hook": (
         lambda model: model.register_state_dict_post_hook(lambda module, state, *_: state.update(more=torch.ones(1))),
-        "'more' is in its state_dict",
+        "state_dict.. and the parameters and buffers differ in 'more'",
     ),
-    "a method": (replace("__class__", Headless), "'head.fc.weight' is in its state_dict"),
+    "a method": (replace("__class__", Headless), "state_dict.. and the parameters and buffers differ in 'head.fc.weight'"),
     "not a number": (lambda model: model.head.fc.weight.data.fill_(torch.nan), "head.fc.weight: all values must be finite"),
     "an infinite variance": (
         lambda model: model.features.stem.bn.running_var.fill_(torch.inf),

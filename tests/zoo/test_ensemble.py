@@ -41,7 +41,9 @@ def with_task(member: iz.Net, task: str) -> iz.Net:
 def test_members_for_other_images_warn(members, field, value):
     other = copy.deepcopy(members[1])
     other.data = dataclasses.replace(other.data, **{field: value})
-    with pytest.warns(UserWarning, match=rf"member 1 has {field}=.*, and gets the images of member 0, {field}=") as warned:
+    with pytest.warns(
+        UserWarning, match=rf"member 1 has {field}=.*, but the ensemble prepares images for member 0, {field}="
+    ) as warned:
         iz.Ensemble([members[0], other])
     assert [warning.filename for warning in warned] == [__file__]
 
