@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from helpers import distance, fill, noise, one_thread
+from publishers import PEERS, serve
 from timm.data import create_transform, resolve_model_data_config
 from timm.models import FeatureInfo, model_entrypoint, register_model
 from timm.models._registry import _model_entrypoints, _module_to_models  # to undo what a test registers
@@ -151,8 +152,6 @@ def test_preprocessing_follows_pretrained_cfg():
 @pytest.mark.parametrize("channels", [3, 1, 5])
 @one_thread()
 def test_published_weights_by_tag(host, monkeypatch, channels):
-    from test_pretrained import PEERS, serve
-
     peer = fill(PEERS["googlenet.tv_in1k"]())
     serve("googlenet.tv_in1k", peer.state_dict(), monkeypatch)
     expected = iz.create_model("googlenet.tv_in1k", pretrained=True, in_chans=channels).eval()
