@@ -172,6 +172,15 @@ class FitConfig:
             **added_fingerprint(self.model, self.train, self.loss),
         }
 
+    def check_trainable(self) -> None:
+        """Check that the optimizer holds what is trainable now: a callback may have changed `requires_grad`.
+
+        Raises:
+            ArgumentError: it does not, or it holds other parameters.
+        """
+        frozen = () if self.freeze_up_to is None else stages_up_to(self.model, self.freeze_up_to).parameters()
+        check_trainable(self.model, self.optimizer, self.loss, set(frozen))
+
     def _check_values(self) -> None:
         state = {key: value for key, value in self.model.state_dict().items() if not value.is_meta}
         if faults := find_invalid_values(state):
@@ -190,8 +199,7 @@ class FitConfig:
             for name, value in self.recipe_options.items():
                 if value is not None and (name, value) != ("warmup_epochs", 0):
                     raise ArgumentError(f"{name}={value!r} has no effect with an optimizer of your own; set it there")
-        frozen = () if self.freeze_up_to is None else stages_up_to(self.model, self.freeze_up_to).parameters()
-        check_trainable(self.model, self.optimizer, self.loss, set(frozen))
+        self.check_trainable()
         dtype = next(self.model.parameters()).dtype
         if self.precision != "fp32" and dtype is not torch.float32:
             raise ArgumentError(

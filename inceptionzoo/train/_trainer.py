@@ -20,7 +20,6 @@ from ._config import FitConfig
 from ._generators import loader_generators
 from ._history import History, Row, describe_nan
 from ._metrics import compute_metric
-from ._optimizer import check_trainable
 from ._preparation import set_epoch, training_mode, try_first_batch
 from ._progress import Progress, print_line
 from ._recipe import (
@@ -32,7 +31,6 @@ from ._recipe import (
     learning_rate,
     set_rates,
     set_training_mode,
-    stages_up_to,
 )
 from ._state import LAST, State, fork_rng, save_state, stateful_objects
 from ._step import Stepper
@@ -137,10 +135,10 @@ class Trainer:
                 self.history.epochs.append(self.run_epoch(progress))
                 progress.close(self.history)
                 self.save()
-                if self.metric_error is None and (text := describe_nan(self.history)):
-                    warnings.warn(text, stacklevel=3)  # the call of fit
                 if self.metric_error is not None:
                     raise self.metric_error
+                if text := describe_nan(self.history):
+                    warnings.warn(text, stacklevel=3)  # the call of fit
                 self.call_back()
         if self.stepper.average is not None:
             self.model.load_state_dict(self.evaluated_model.state_dict())
@@ -149,7 +147,8 @@ class Trainer:
         """Train for one epoch, validate, step the scheduler, and return the row of the epoch."""
         start = time.monotonic()
         row: Row = {"epoch": progress.epoch, "lr": progress.lr}
-        self.check_optimizer()
+        if self.config.optimizer is not None:
+            self.config.check_trainable()
         set_epoch(self.train.loader, progress.epoch)
         self.context.broadcast_rng(loader_generators(self.train.loader))
         self.eval_parts = set_training_mode(self.model, self.eval_parts)
@@ -168,13 +167,6 @@ class Trainer:
         if self.stepper.schedule is not None:
             self.stepper.schedule.after_epoch(row)
         return row
-
-    def check_optimizer(self) -> None:
-        """Check that the caller's optimizer holds what is trainable now: a callback may have changed `requires_grad`."""
-        config = self.config
-        if config.optimizer is not None:
-            frozen = () if config.freeze_up_to is None else stages_up_to(self.model, config.freeze_up_to).parameters()
-            check_trainable(self.model, config.optimizer, config.loss, set(frozen))
 
     def compute_metrics(self, result: Result) -> Row:
         """Return the columns of the user's metrics. A metric that raises an error is nan; `run` raises it after saving."""
