@@ -54,7 +54,7 @@ def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, froze
     if missing := [name for name, parameter in trainable.items() if id(parameter) not in held]:
         raise ArgumentError(
             f"optimizer: {type(optimizer).__name__} does not hold {_listed(missing)}; make it from model.parameters() after "
-            "reset_classifier, with_aux and other changes of the model, or freeze those of the loss: loss.requires_grad_(False)"
+            "reset_classifier, with_aux and other changes of the model, or freeze what it must not train: requires_grad_(False)"
         )
     if missing := [name for name, parameter in learned.items() if id(parameter) not in held]:
         raise ArgumentError(
@@ -69,7 +69,7 @@ def check_trainable(model: Net, optimizer: Optimizer | None, loss: object, froze
 
 
 _OF_LOSS = (
-    "pass an optimizer of [*model.parameters(), *loss.parameters()], or freeze what it must not train: requires_grad_(False)"
+    "pass an optimizer of [*model.parameters(), *loss.parameters()], or freeze those of the loss: loss.requires_grad_(False)"
 )
 
 

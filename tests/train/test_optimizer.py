@@ -53,6 +53,7 @@ def test_frozen_parameters_need_no_optimizer(tiny):
     """Only the head is trained: the optimizer of the head alone is accepted if the rest is frozen."""
     optimizer = SGD(tiny.head.parameters(), lr=0.1)
     assert_refused(tiny, "SGD does not hold features.conv1.conv.weight", optimizer=optimizer)
+    assert_refused(tiny, "or freeze what it must not train: requires_grad_(False)", optimizer=optimizer)
     tiny.features.requires_grad_(False)
     before = copy.deepcopy(dict(tiny.named_parameters()))
     iz.fit(tiny, DATA, epochs=2, optimizer=optimizer)
@@ -203,6 +204,7 @@ def test_the_parameters_of_a_loss_need_an_optimizer_that_holds_them(tiny):
     )
     alone = SGD(tiny.parameters(), lr=0.1)
     assert_refused(tiny, "SGD does not hold scale of loss=Temperature; pass an optimizer of", optimizer=alone, loss=loss)
+    assert_refused(tiny, "or freeze those of the loss: loss.requires_grad_(False)", optimizer=alone, loss=loss)
     iz.fit(tiny, DATA, epochs=1, optimizer=SGD([*tiny.parameters(), *loss.parameters()], lr=0.1), loss=loss)
     assert loss.scale != 1
     frozen = Temperature().requires_grad_(False)
