@@ -17,7 +17,7 @@ from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
 from ._image_check import check_range, describe_difference
 from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
-from ._own_loss import OneHotTargets, OwnLoss, check_loss, weights_of_classes
+from ._own_loss import OneHotTargets, OwnLoss, check_loss, is_loss_of_torch, weights_of_classes
 from ._plots import save_curves
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
@@ -50,6 +50,7 @@ __all__ = [
     "evaluate_shards",
     "evaluation_mode",
     "find_class_names",
+    "is_loss_of_torch",
     "length_or_none",
     "made_up_result",
     "make_loss",

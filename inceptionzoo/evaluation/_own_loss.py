@@ -37,12 +37,17 @@ def check_loss(name: str, loss: object) -> None:
         if type(function) in losses or function in losses:
             raise ArgumentError(f"{name}={_text(function)} takes {expected}, and the model returns logits; use {remedy}")
     reduction = None
-    if type(function).__module__ == MODULES:
+    if is_loss_of_torch(function):
         reduction = getattr(function, "reduction", None)
     elif isinstance(loss, partial):
         reduction = loss.keywords.get("reduction")
     if reduction not in (None, "mean"):
         raise ArgumentError(f"{name}={_text(function)} has reduction={reduction!r} and must return a mean: reduction='mean'")
+
+
+def is_loss_of_torch(loss: object) -> bool:
+    """Return whether `loss` is a loss module of torch, not a subclass of one."""
+    return type(loss).__module__ == MODULES
 
 
 def _text(function: Any) -> str:

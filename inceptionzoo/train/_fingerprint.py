@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import SpecError
-from ..evaluation import Batches, find_class_names, length_or_none
+from ..evaluation import Batches, find_class_names, is_loss_of_torch, length_or_none
 from ..nn import Net
 from ..spec import Network, network_to_json
 from ._generators import loader_generators
@@ -64,7 +64,7 @@ def added_fingerprint(model: Net, train: Batches, loss: object) -> dict[str, Any
 
 def loss_settings(loss: object) -> dict[str, Any] | None:
     """Return the settings of a loss of torch, with its weights; None for any other function. `repr` leaves them out."""
-    if not isinstance(loss, nn.Module) or type(loss).__module__ != nn.CrossEntropyLoss.__module__:
+    if not isinstance(loss, nn.Module) or not is_loss_of_torch(loss):
         return None
     settings = {name: value for name, value in vars(loss).items() if name[0] != "_" and name != "training"}
     return settings | {name: buffer.tolist() for name, buffer in loss.named_buffers()}
