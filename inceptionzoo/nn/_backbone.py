@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,8 @@ from ..spec import Indices as Indices
 from ._blocks import Steps
 from ._checkpoint import checkpoint
 from ._input_check import InputCheck
-from ._memory import is_tracing, run_module
+from ._memory import run_module
 from ._parts import FusedRecord
-from ._private_torch import has_pre_hooks
 
 Out = TypeVar("Out")
 
@@ -26,11 +25,8 @@ class Backbone(nn.Module, Generic[Out]):
 
     `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `reduction` is
     the factor by which the map is smaller than the image. `fused` is True for a model that `fuse` made. `removed` are the
-    state-dict keys of stages that were removed after the model was built. `has_head` says whether a call runs a head after the
-    stages.
+    state-dict keys of stages that were removed after the model was built.
     """
-
-    has_head: ClassVar[bool] = False
 
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
         super().__init__()
@@ -47,25 +43,9 @@ class Backbone(nn.Module, Generic[Out]):
         """Set training or evaluation mode. A fused model stays in evaluation mode."""
         return super().train(mode and not self.fused)
 
-    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Out:
-        """Check the images, except under tracing, export and compilation. Return `forward(x)`.
+    if TYPE_CHECKING:  # torch's own method returns Any
 
-        Raises:
-            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
-        """
-        if not has_pre_hooks(self):  # these may change the images: `forward` checks them after the hooks
-            self._input_check(x, self, head=self.has_head)
-        result: Out = super().__call__(x, *args, **kwargs)
-        return result
-
-    def check_after_hooks(self, x: Tensor) -> None:
-        """Check the images of a model with pre-hooks, which `__call__` does not check.
-
-        Raises:
-            InputError: the images do not fit.
-        """
-        if not is_tracing() and has_pre_hooks(self):
-            self._input_check(x, self, head=self.has_head)
+        def __call__(self, x: Tensor) -> Out: ...
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse `torch.jit.script(model)`, which calls this method, with what to use in its place."""

@@ -89,5 +89,10 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.layouts, self.removed = model.layouts, model.removed + self.removed
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        self.check_after_hooks(x)
+        """Return the selected maps.
+
+        Raises:
+            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
+        """
+        self._input_check(x, self, head=False)
         return self.forward_stages(x, self.taps)[1]

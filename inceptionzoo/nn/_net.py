@@ -5,7 +5,7 @@ Annotations are evaluated here, because torch.jit.script of a traced model needs
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,6 @@ class Net(Backbone[Tensor]):
     `create_model` built it; `entry` is None for a model of `build`. `data` is the preprocessing of images. `task` says what the
     outputs mean. `report` is the report of the last `load_weights`, or None.
     """
-
-    has_head: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -140,7 +138,12 @@ class Net(Backbone[Tensor]):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_after_hooks(x)
+        """Return the outputs.
+
+        Raises:
+            InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
+        """
+        self._input_check(x, self, head=True)
         return self.forward_head(self.forward_features(x))
 
     def forward_aux(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

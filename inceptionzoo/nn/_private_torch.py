@@ -87,11 +87,6 @@ def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]
     return module._forward_hooks, module._forward_pre_hooks
 
 
-def has_pre_hooks(module: nn.Module) -> bool:
-    """Return whether the module has forward pre-hooks, which can change its inputs."""
-    return bool(getattr(module, "_forward_pre_hooks", ()))
-
-
 def is_patched(module: nn.Module) -> bool:
     """Return whether the module has forward hooks or forward pre-hooks, or computes its output by a method of its own."""
     return bool(module._forward_hooks or module._forward_pre_hooks) or not METHODS.isdisjoint(vars(module))
