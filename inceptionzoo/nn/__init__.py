@@ -4,12 +4,12 @@ from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, ResidualBlock, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
-from ._changes import check_unchanged, describe_changes, list_changes, require_net, warn_of_hooks
+from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
 from ._memory import activate, is_max_pool, is_relu, is_tracing
-from ._net import Net
+from ._net import Net, require_net
 from ._parts import Change, FusedRecord, parts
 from ._report import Report
 from ._task import TASKS, check_class_names, check_task, default_task

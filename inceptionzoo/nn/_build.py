@@ -33,7 +33,8 @@ from ..spec import (
 )
 from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, make_act, make_norm, make_pool, use_masked_relu
 from ._heads import AuxHead, ClassifierHead, check_head
-from ._net import Net, check_net
+from ._net import Net, require_net
+from ._private_torch import uncompiled
 
 
 @overload
@@ -183,7 +184,7 @@ def with_aux(model: Net) -> Net:
     Raises:
         ArgumentError: the network has no auxiliary heads, the model is fused, or it has no classes.
     """
-    check_net(model)
+    require_net(uncompiled(model), "with_aux")
     name = model.entry.name if model.entry else "this network"
     if not model.network.aux:
         raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it without them")

@@ -14,7 +14,6 @@ from ..errors import ArgumentError, InputError, check_int
 from ..spec import DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices
 from ._heads import AuxHead, ClassifierHead, output_width
-from ._private_torch import uncompiled
 from ._report import Report
 from ._task import check_class_names, check_task, default_task
 
@@ -241,7 +240,16 @@ class Net(Backbone[Tensor]):
         self._class_names = check_class_names(names, self.num_classes)
 
 
-def check_net(model: object) -> None:
-    """Raise ArgumentError if `model` is neither a `Net` nor a `Net` compiled by torch.compile."""
-    if not isinstance(uncompiled(model), Net):
-        raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, load_model or build")
+def require_net(model: object, function: str) -> Net:
+    """Return the model, which was passed to `function`.
+
+    Raises:
+        ArgumentError: it is no `Net`. The message names the attribute of it that is one.
+    """
+    if isinstance(model, Net):
+        return model
+    modules = model.named_modules() if isinstance(model, nn.Module) else ()
+    inside = next((path for path, part in modules if isinstance(part, Net)), "")
+    path = f"model.{inside}" if inside.replace(".", "").isidentifier() else f"model.get_submodule({inside!r})"
+    remedy = f"; pass the model in it: {path}" if inside else ""
+    raise ArgumentError(f"model is a {type(model).__name__}; {function} takes a model of create_model or build{remedy}")

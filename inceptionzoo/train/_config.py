@@ -26,7 +26,7 @@ from ..evaluation import (
     make_task,
     reads_once,
 )
-from ..nn import TASKS, Net, check_device, default_accelerator, default_task, private_torch
+from ..nn import TASKS, Net, check_device, default_accelerator, default_task, require_net
 from ..weights import describe_model, find_invalid_values
 from ._callbacks import Callback, check_callback
 from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
@@ -42,14 +42,9 @@ from ._task_options import ClassWeights, check_classes, check_loss_options, reso
 
 
 def _check_model(name: str, model: object) -> None:
-    if isinstance(private_torch.uncompiled(getattr(model, "module", None)), Net):
-        raise ArgumentError(f"{name} of type {type(model).__name__} wraps a model: pass its `module`; fit itself uses all GPUs")
-    if not isinstance(model, Net) or model.num_classes < 1:
-        classes = f" with num_classes={model.num_classes}" if isinstance(model, Net) else ""
-        raise ArgumentError(
-            f"{name} of type {type(model).__name__}{classes} must be a model of create_model with num_classes of at least 1; "
-            "see reset_classifier"
-        )
+    model = require_net(model, "fit")
+    if not model.num_classes:
+        raise ArgumentError(f"{name}: num_classes=0 leaves nothing to predict; call reset_classifier(num_classes) first")
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
 

@@ -151,7 +151,7 @@ def test_a_compiled_model_with_auxiliary_heads(register):
 
 def test_a_wrapped_model(tiny):
     for wrapped in (nn.DataParallel(tiny), nn.DataParallel(torch.compile(tiny, backend="eager"))):
-        with pytest.raises(iz.ArgumentError, match="model of type DataParallel wraps a model: pass its `module`"):
+        with pytest.raises(iz.ArgumentError, match=r"fit takes a model of .*; pass the model in it: model\.module"):
             iz.fit(wrapped, DATA, epochs=1)
 
 
