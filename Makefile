@@ -31,7 +31,7 @@ test-site: docs .venv/dev .venv/site
 
 # Test with the lowest versions that pyproject.toml allows. Warnings of these versions are not errors.
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/pytest -W default $(QUICK) --ignore tests/integrations
+	SUBPROCESS_WARNINGS=default .venv-lowest/bin/pytest -W default $(QUICK) --ignore tests/integrations
 
 # `partners` are left out, because they need newer versions. PYTHON must be 3.11 or 3.12, because numpy 1.26 has no newer wheels.
 .venv-lowest/ready: pyproject.toml

@@ -2,12 +2,15 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 import inceptionzoo as iz
+
+WARNINGS = os.environ.get("SUBPROCESS_WARNINGS", "error")  # the option -W of processes that tests start
 
 
 @contextlib.contextmanager

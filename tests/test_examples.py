@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from helpers import WARNINGS
 from PIL import Image
 
 import inceptionzoo as iz
@@ -16,7 +17,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(folder: Path, name: str, *options: object) -> str:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, options)]
+    command = [sys.executable, "-W", WARNINGS, str(EXAMPLES / name), *map(str, options)]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     return process.stdout
@@ -138,7 +139,7 @@ def test_ensemble(tmp_path):
 
 def test_two_processes_by_torchrun(tmp_path):
     options = ("--model", "vgg11_bn_cifar", "--images", 96, "--epochs", 1, "--out", ".")
-    command = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    command = [sys.executable, "-W", WARNINGS, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
     command = [*map(str, (*command, EXAMPLES / "ddp.py", *options))]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert process.returncode == 0, process.stderr

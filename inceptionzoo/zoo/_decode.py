@@ -17,7 +17,7 @@ ORIENTATION = 0x0112  # tags of EXIF and TIFF
 PHOTOMETRIC, BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 262, 258, 281
 COMPRESSION, PLANAR_CONFIGURATION, SAMPLE_FORMAT = 259, 284, 339
 WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE, SIGNED = 0, 1, 2, 2
-GREY_STEPS = {"L;2": 85, "L;4": 17}  # between the grey values of PNG files of 2 and 4 bits
+GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}  # between the grey values of PNG files of 1, 2 and 4 bits
 
 
 def decode(image: Image.Image, channels: int, background: str, max_value: float | None, name: str) -> Image.Image:
@@ -81,7 +81,7 @@ def _scale_transparent_colour(image: Image.Image, raw_mode: str) -> Image.Image:
         scaled = colour * step
     else:
         return image
-    image = image.copy()
+    image = image.convert("L") if image.mode == "1" else image.copy()  # Pillow below 12 ignores a colour of mode "1"
     image.info["transparency"] = scaled
     return image
 

@@ -56,7 +56,7 @@ def boxes(drawing: Drawing, *kinds: str) -> list[str]:
 @functools.cache
 def font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)  # a str for old Pillow
 
 
 Rect = tuple[float, float, float, float]

@@ -101,21 +101,21 @@ def test_a_repository_is_downloaded_once_and_works_offline(repo, tiny, monkeypat
 
 def test_the_cache_is_shared_with_huggingface_hub(repo, tiny):
     """Each finds what the other downloaded."""
-    from huggingface_hub import hf_hub_download, scan_cache_dir
+    from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
     for name in ("config.json", "model.safetensors"):
         hf_hub_download("owner/tiny", name)
     assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     assert repo.count() == 2
     iz.create_model("hf-hub:owner/tiny@v1")
-    (found,) = scan_cache_dir().repos
+    (found,) = scan_cache_dir(constants.HF_HUB_CACHE).repos
     assert (found.repo_id, found.nb_files) == ("owner/tiny", 2)
     assert {ref for revision in found.revisions for ref in revision.refs} == {"main", "v1"}
-    assert not scan_cache_dir().warnings
+    assert not scan_cache_dir(constants.HF_HUB_CACHE).warnings
 
 
 def test_huggingface_hub_reads_what_this_library_downloaded(repo):
-    from huggingface_hub import hf_hub_download, scan_cache_dir, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download, scan_cache_dir, try_to_load_from_cache
 
     iz.create_model("hf-hub:owner/tiny")
     requests = repo.count()
@@ -124,7 +124,7 @@ def test_huggingface_hub_reads_what_this_library_downloaded(repo):
         assert try_to_load_from_cache("owner/tiny", name) == path
         assert Path(path).read_bytes() == repo.files[f"/owner/tiny/resolve/main/{name}"]
     assert repo.count() == requests
-    assert not scan_cache_dir().warnings
+    assert not scan_cache_dir(constants.HF_HUB_CACHE).warnings
 
 
 def test_cache_dir_is_the_hubs_cache(repo, tiny, tmp_path):
