@@ -84,6 +84,8 @@ def test_the_curves_of_a_history(figures):
     assert texts(accuracy) == texts(auc) == ["training"]
     assert texts(lr) == []
     assert [axes.get_title() for axes in figures[0].axes] == ["loss", "accuracy", "AUC", "learning rate"]
+    save_curves(rows[:1], "unused.png")
+    assert [line.get_ydata().tolist() for line in figures[1].axes[0].lines] == [[2], [3]]
 
 
 def test_a_calibration_plot_has_a_point_for_each_bin(figures):

@@ -235,3 +235,10 @@ def test_equals_pytorch_cifar():
 def test_cifar_takes_other_channels_and_no_classes():
     assert iz.create_model("googlenet_cifar", in_chans=1, num_classes=2).eval()(noise(1, 1, 33, 48)).shape == (1, 2)
     assert iz.create_model("googlenet_cifar", num_classes=0).eval()(noise(1, 3, 32, 32)).shape == (1, 1024)
+
+
+@pytest.mark.parametrize("name", ["n1", "r3", "n3", "r5", "n5", "proj"])
+def test_a_wrong_width_is_named(name):
+    widths = dict.fromkeys(("n1", "r3", "n3", "r5", "n5", "proj"), 4)
+    with pytest.raises(iz.ArgumentError, match=f"{name}=0 must be an int from 1 to"):
+        iz.inception(**{**widths, name: 0})

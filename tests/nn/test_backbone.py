@@ -108,6 +108,9 @@ def test_prune(model, tmp_path):
     assert whole(x).equal(model(x))
     assert whole.prune_intermediate_layers(1) == [4]
     assert whole(x).equal(model.forward_features(x))
+    whole = copy.deepcopy(model)
+    assert whole.prune_intermediate_layers([0], prune_head=False) == [0]
+    assert (whole.num_classes, whole(x).shape[1]) == (0, 64)  # a head for other channels cannot stay
 
 
 @pytest.mark.parametrize("name", [*SMALL, "vgg11"])
@@ -279,3 +282,10 @@ def test_a_new_classifier_brings_the_pooling_back():
         bare.reset_classifier(2, "")
     bare.reset_classifier(2)
     assert (bare.global_pool, bare.num_classes) == ("avg", 2)
+
+
+@pytest.mark.parametrize(("pool", "expected"), [(None, "avg"), ("max", "max")])
+def test_a_new_classifier_in_place_of_a_head_of_the_users_own(tiny, pool, expected):
+    tiny.head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(5))
+    tiny.reset_classifier(3, pool)
+    assert (tiny.global_pool, tiny.num_classes, tiny(images(8)).shape) == (expected, 3, (2, 3))

@@ -11,6 +11,7 @@ from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo import Aux, Conv, Head, Op, Pool, Residual, build, chain, network
+from inceptionzoo.nn import build_network
 
 ROW = iz.inception(64, 96, 128, 16, 32, 32)
 ALIKE = (8, 8, 8, 8, 8, 8)  # equal widths, so that swapped branches are not noticed by their shapes
@@ -188,3 +189,14 @@ def test_padding_gives_the_output_of_the_ceil_mode(kernel, stride, padding):
     for height in range(3, 14):
         x = noise(1, 2, height, 16 - height + 3)
         assert padded(x).equal(plain(x))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_the_normalisation_of_an_embedding_is_reset(norm):
+    head = iz.Head("embed", hidden=(4,), norm=norm)
+    model = build_network(iz.network(stem=iz.Conv(4, 3), head=head), num_classes=2)
+    with torch.no_grad():
+        model.head.hidden.bn1.weight.fill_(5), model.head.hidden.bn1.bias.fill_(5)
+    model.head.reset_parameters()
+    assert model.head.hidden.bn1.weight.tolist() == [1] * 4
+    assert model.head.hidden.bn1.bias.tolist() == [0] * 4

@@ -314,3 +314,8 @@ def test_a_network_of_build():
     style = iz.Style(norm=None, bias=True)
     assert changes(iz.build(iz.network(a=iz.Residual(iz.Conv(3)), b=iz.Act(), c=iz.Norm("lrn"), style=style))) == []
     assert changes(iz.build(tiny_network())) == []
+
+
+def test_a_module_that_is_used_twice_is_compared_in_both_places(tiny):
+    tiny.features.stem.bn = tiny.features.stem.act = nn.SiLU()
+    assert [change.part for change in describe_changes(tiny)] == ["features.stem.bn", "features.stem.act"]

@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD
 
 import inceptionzoo as iz
-from inceptionzoo.train import _fit
+from inceptionzoo.train import _config, _fit
 from inceptionzoo.train._config import FitConfig
 
 DATA = [(torch.zeros(4, 3, 8, 8), torch.arange(4) % 2)]
@@ -115,3 +115,9 @@ def test_fingerprint_of_an_optimizer_has_its_settings(tiny):
     assert texts[0] != texts[1]
     assert texts[0].startswith("SGD [{")
     assert "'lr': 0.1" in texts[0]
+
+
+def test_the_device_that_was_asked_for_comes_before_the_accelerator(tiny, monkeypatch):
+    monkeypatch.setattr(_config, "default_accelerator", lambda: torch.device("cuda", 0))
+    assert configure(tiny, epochs=1, device="cpu").target_device == torch.device("cpu")
+    assert configure(tiny, epochs=1).target_device == torch.device("cuda", 0)

@@ -121,7 +121,9 @@ def test_freeze_up_to_a_stage(tiny):
         assert {"features.block.branch1.conv.weight", "features.block.branch1.bn.running_mean", "head.fc.weight"} <= changed
     assert all(parameter.requires_grad for parameter in tiny.parameters())
     assert tiny.features.conv1.bn.training
+    before = {key: value.clone() for key, value in tiny.features.state_dict().items()}
     iz.fit(tiny, DATA, epochs=1, freeze_up_to="block")
+    assert all(value.equal(before[key]) for key, value in tiny.features.state_dict().items())
     assert_refused(tiny, "freeze_up_to='blok' must be one of 'conv1', 'block'; did you mean 'block'?", freeze_up_to="blok")
 
 

@@ -58,6 +58,7 @@ def test_a_saved_folder_has_timms_layout_and_builds_the_model(saved, tiny):
     card = (saved / "README.md").read_text()
     for text in (
         "license: mit",
+        "datasets:\n- ham10000",
         "library_name: inceptionzoo",
         "- ham10000",
         "| val_auc | 0.9 |",

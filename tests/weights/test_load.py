@@ -358,3 +358,13 @@ def test_missing_scales_of_batch_normalisation_have_a_remedy(tiny):
     state.pop("head.fc.bias")
     with pytest.raises(iz.MismatchError, match="use weights of this model"):
         iz.load_weights(tiny, state)
+
+
+def test_absent_counters_have_values(tiny):
+    """Files older than torch 0.4.1 have none. A model that is made from a file is built on the meta device."""
+    state = {key: value for key, value in tiny.state_dict().items() if not key.endswith("num_batches_tracked")}
+    model = iz.create_model("tiny", weights=state)
+    counters = [value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert len(counters) > 2
+    assert all(value.device.type == "cpu" and value == 0 for value in counters)
+    model.train()(torch.randn(2, 3, 8, 8))

@@ -262,3 +262,10 @@ def assert_same_bytes(left: dict[str, torch.Tensor], right: dict[str, torch.Tens
     for name, tensor in left.items():
         assert (tensor.dtype, tensor.shape) == (right[name].dtype, right[name].shape)
         assert tensor.reshape(-1).view(torch.uint8).equal(right[name].reshape(-1).view(torch.uint8)), name
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_the_data_begin_at_a_multiple_of_eight_bytes(tmp_path, length):
+    """So that a reader can map the file into memory."""
+    write_safetensors(tmp_path / "a.safetensors", {"x" * (1 + length): torch.zeros(1)}, {})
+    assert int.from_bytes((tmp_path / "a.safetensors").read_bytes()[:8], "little") % 8 == 0

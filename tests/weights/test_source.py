@@ -280,6 +280,20 @@ def test_compressed_and_doubled_entries_are_refused(tmp_path, tiny):
         iz.load_weights(tiny, path)
 
 
+def test_entries_marked_as_folders_are_refused(tmp_path, tiny):
+    """torch reads a marked entry as an empty one."""
+    path = tmp_path / "a.pth"
+    torch.save(tiny.state_dict(), path)
+
+    def mark(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, data: bytes) -> None:
+        entry.external_attr |= 0x10
+        archive.writestr(entry, data)
+
+    rezipped(path, mark)
+    with pytest.raises(iz.FileError, match="is marked as a folder or as encrypted"):
+        iz.load_weights(tiny, path)
+
+
 FORBIDDEN = {
     "torch.load",
     "torch.hub",
