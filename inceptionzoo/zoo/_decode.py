@@ -78,7 +78,7 @@ def _scale_transparent_colour(image: Image.Image, raw_mode: str) -> Image.Image:
     if isinstance(colour, tuple) and ";16" in raw_mode:
         scaled: Any = tuple(value >> 8 for value in colour)  # of 16 bits, Pillow keeps the upper 8
     elif isinstance(colour, int) and step is not None:
-        scaled = colour * step
+        scaled = min(colour * step, 255)  # Pillow 12 gives 255 for the 1 of a file of one bit
     else:
         return image
     image = image.convert("L") if image.mode == "1" else image.copy()  # Pillow below 12 ignores a colour of mode "1"
