@@ -38,7 +38,7 @@ test-lowest: .venv-lowest/ready
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet packaging
 	.venv-lowest/bin/python tests/packaging/lowest.py > .venv-lowest/constraints.txt
-	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[completion,examples,fast,references,tools]"
+	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[completion,examples,fast,keras,references,tools]"
 	.venv-lowest/bin/pip check
 	touch $@
 

@@ -61,7 +61,7 @@ FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: the filter of its 
     "inception_v3": ("inception_v3*", "inception_v3"),
     "inception_v4": ("inception_v4", "inception_v4"),
     "inception_resnet": ("inception_resnet*", "inception_resnet_v1"),
-    "xception": ("xception", "xception"),
+    "xception": ("xception*", "xception"),
     "vgg": ("vgg*", "vgg16"),
 }
 TABLES: dict[str, list[Table]] = {

@@ -25,6 +25,7 @@ def host(tmp_path, monkeypatch):
     server.HOST.reset()
     monkeypatch.setenv("INCEPTIONZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras_home"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(RetryPolicy, "from_environment", lambda: RetryPolicy(read=1.0, total=20.0, attempts=4, pause=0.01))
     yield server.HOST

@@ -73,14 +73,16 @@ def _add_draw_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_convert_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", help="a .pth, .pt, .ckpt or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    command.add_argument(
+        "source", help="a .pth, .pt, .ckpt, .keras, .h5 or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH"
+    )
     command.add_argument("path", help="the .safetensors file to write")
     _add_architecture(command)
     command.add_argument("--class-names", metavar="NAME", nargs="+", help="names of the classes, in the order of the outputs")
 
 
 def _add_verify_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", help="a .safetensors or .pth file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    command.add_argument("path", help="a .safetensors, .pth, .keras or .h5 file, hf-hub:OWNER/NAME, or local-dir:PATH")
     _add_architecture(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from ..errors import ArgumentError, check_choice, check_int, check_number
@@ -19,6 +20,8 @@ from ..spec import (
     Residual,
     chain,
     concat,
+    keras_layouts,
+    keras_weights,
     network,
 )
 from .inception_v4 import DOWN, HALF, PAPER, reduction_a
@@ -286,8 +289,20 @@ PYTORCHCV = Layout(
     ),
 )
 
+
+def keras_name(path: str) -> str:
+    """Return Keras's name of a layer of Inception-ResNet-v2, "block35_1_conv"; "" for one that Keras numbers."""
+    stage = path.split(".")[1]
+    if path.startswith("features.Conv2d_7b_1x1"):
+        return "conv_7b_bn" if path.endswith(".bn") else "conv_7b"
+    return f"{stage}_conv" if path.endswith(".project") else ""
+
+
+KERAS_LAYOUTS = keras_layouts(inception_resnet_v2(), keras_name, dense=(("head.fc", "predictions"),), scale=False)
+
 FACES = DataConfig(input_size=(3, 160, 160), mean=(0.5, 0.5, 0.5), std=(128 / 255,) * 3, crop_pct=1.0)  # (x - 127.5) / 128
 WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975)
+SQUASHED = replace(WIDE, interpolation="bilinear", crop_pct=1.0, crop_mode="squash")
 
 
 def facenet(file: str, people: int, note: str) -> Published:
@@ -324,12 +339,20 @@ ENTRIES = (
         paper=PAPER,
         about="the layout of the published weights (timm's): Inception-v3's stem, 10 + 20 + 10 blocks, a last 1x1 convolution",
         data=WIDE,
-        layouts=(TIMM,),
+        layouts=(TIMM, *KERAS_LAYOUTS),
         weights={
             tag: Published(
                 url=f"hf-hub:timm/inception_resnet_v2.{tag}", license="apache-2.0", layout="timm", data=WIDE, top1=top1
             )
             for tag, top1 in (("tf_in1k", 80.434), ("tf_ens_adv_in1k", 79.998))
-        },
+        }
+        | keras_weights(
+            "inception_resnet_v2",
+            "e693bd0210a403b3192acc6073ad2e96",
+            "d19885ff4a710c122648d3b5c3b684e4",
+            data=SQUASHED,
+            license="apache-2.0",
+            top1=80.3,
+        ),
     ),
 )

@@ -23,7 +23,10 @@ from ..spec import (
     Published,
     chain,
     concat,
+    keras_layouts,
+    keras_weights,
     network,
+    numbered,
 )
 
 PAPER = "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv:1512.00567"
@@ -158,7 +161,12 @@ TORCHVISION = Layout(  # timm's and pytorch-fid's too
     ),
 )
 
+KERAS_LAYOUTS = keras_layouts(
+    inception_v3(), numbered, dense=(("head.fc", "predictions"),), scale=False, arguments={"include_pad": False}
+)
+
 BICUBIC = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic")
+SQUASHED = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0, crop_mode="squash")
 FID = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, crop_pct=1.0)
 
 
@@ -174,12 +182,21 @@ ENTRIES = (
         paper=PAPER,
         about="torchvision's and timm's layout: average pools count the padding",
         data=BICUBIC,
-        layouts=(TORCHVISION,),
+        layouts=(TORCHVISION, *KERAS_LAYOUTS),
         weights={
             "tv_in1k": timm("tv_in1k", 77.472),
             "tf_in1k": timm("tf_in1k", 77.866),
             "tf_adv_in1k": timm("tf_adv_in1k", 77.598),
             "gluon_in1k": timm("gluon_in1k", 78.806, replace(BICUBIC, mean=IMAGENET_MEAN, std=IMAGENET_STD)),
+            **keras_weights(
+                "inception_v3",
+                "9a0d58056eeedaa3f26cb7ebd46da564",
+                "bcbd6486424b2319ff4ef7d526e38f63",
+                data=SQUASHED,
+                license="apache-2.0",
+                top1=77.9,
+                arguments={"include_pad": False},
+            ),
         },
     ),
     Entry(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ..errors import check_choice, check_flag
 from ..spec import (
@@ -20,6 +22,8 @@ from ..spec import (
     Published,
     Recipe,
     Style,
+    keras_layouts,
+    keras_weights,
     network,
 )
 
@@ -83,8 +87,14 @@ def flat_features(net: Network) -> tuple[tuple[str, str], ...]:
     return tuple(prefixes)
 
 
+def keras_name(path: str) -> str:
+    """Return Keras's name of a convolution, "block1_conv2"; `path` is that of our module, "features.conv1_2"."""
+    block, _, number = path.removeprefix("features.conv").partition("_")
+    return f"block{block}_conv{number}"
+
+
 def layouts(net: Network) -> tuple[Layout, ...]:
-    """Return the layouts of torchvision and timm."""
+    """Return the layouts of torchvision, timm, and for a network of Keras's kind, Keras."""
     features = flat_features(net)
     dense = (
         ("head.hidden.fc1.", "classifier.0."),
@@ -93,9 +103,13 @@ def layouts(net: Network) -> tuple[Layout, ...]:
     )
     sliding = (("head.hidden.fc1.", "pre_logits.fc1."), ("head.hidden.fc2.", "pre_logits.fc2."))
     first, second = "head.hidden.fc1.weight", "head.hidden.fc2.weight"
+    names = (("head.hidden.fc1", "fc1"), ("head.hidden.fc2", "fc2"), ("head.fc", "predictions"))
+    has_norm = net.style.norm is not None or any(isinstance(layer, Norm) for _, layer in net.stages)
+    keras = () if has_norm else keras_layouts(net, keras_name, dense=names, flattened=((first, (512, 7, 7)),))
     return (
         Layout("torchvision", (*features, *dense), shapes=((first, (-1, 512 * 7 * 7)), (second, (-1, 4096)))),
         Layout("timm", (*features, *sliding), shapes=((first, (-1, 512, 7, 7)), (second, (-1, 4096, 1, 1)))),
+        *keras,
     )
 
 
@@ -112,6 +126,17 @@ FEATURES = Published(  # the convolutions with the paper's weights, for detector
     num_classes=0,
     arguments={"head": "pool"},
     headless=True,
+)
+MD5 = {  # of Keras's files, with the classifier and without
+    "vgg16": ("64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
+    "vgg19": ("cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
+}
+KERAS: dict[str, Any] = dict(  # the paper's weights from Caffe, for BGR images
+    data=replace(FEATURES.data, crop_pct=1.0, crop_mode="squash"),
+    license="cc-by-4.0",
+    top1=71.3,
+    bgr=True,
+    without_top={"arguments": {"head": "pool"}},
 )
 
 
@@ -131,12 +156,13 @@ def imagenet(name: str, configuration: str, *, batch_norm: bool = False) -> Entr
 
 
 def published(name: str) -> dict[str, Published]:
-    """Return the published weights of torchvision for this name."""
+    """Return the published weights of torchvision and Keras for this name."""
     if name not in TOP1:
         return {}
     hub = f"hf-hub:timm/{name}.tv_in1k"
     weights = {"tv_in1k": Published(url=hub, license="bsd-3-clause", layout="timm", data=DataConfig(), top1=TOP1[name])}
-    return weights | {"tv_features": FEATURES} if name == "vgg16" else weights
+    weights |= {"tv_features": FEATURES} if name == "vgg16" else {}
+    return weights | (keras_weights(name, *MD5[name], **KERAS) if name in MD5 else {})
 
 
 def cifar(name: str, configuration: str) -> Entry:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+from ..errors import check_choice
 from ..spec import (
     Act,
     Conv,
@@ -17,6 +22,8 @@ from ..spec import (
     Residual,
     Style,
     chain,
+    keras_layouts,
+    keras_weights,
     network,
 )
 
@@ -32,14 +39,17 @@ def separable(out: int, *, act: bool = False) -> Layer:
     return chain(Depthwise(3), Conv(out, act=act))
 
 
-def down(first: int, out: int, *, preact: bool = True) -> Residual:
+POOL = Pool("max", 3, 2)
+
+
+def down(first: int, out: int, *, preact: bool = True, pool: Pool = POOL) -> Residual:
     """Return a block of the entry or exit flow of Figure 5: (c, h, w) -> (out, ceil(h / 2), ceil(w / 2)).
 
     Its body has separable convolutions of `first` and `out` channels and a max pool; its shortcut is a 1x1 convolution of
     stride 2. `preact=False` leaves out the ReLU at the start of the body, for an input that comes from a ReLU.
     """
     start = (Act(),) if preact else ()
-    body = chain(*start, separable(first), Act(), separable(out), Pool("max", 3, 2))
+    body = chain(*start, separable(first), Act(), separable(out), pool)
     return Residual(body, project=False, shortcut=Conv(out, stride=2, act=False), act=False)
 
 
@@ -49,23 +59,33 @@ def middle(width: int) -> Residual:
     return Residual(body, project=False, act=False)
 
 
-def xception() -> Network:
-    """Return Xception (Figure 5): entry flow, eight middle blocks, exit flow."""
+def xception(*, eps: float = 1e-5, pool_padding: Literal["half", "same"] = "half") -> Network:
+    """Return Xception (Figure 5): entry flow, eight middle blocks, exit flow. The defaults are timm's.
+
+    `eps` is the epsilon of the batch normalisation; Keras, where the weights were trained, has 1e-3. `pool_padding` is the
+    padding of the four max pools: "half" pads one pixel on every side; "same", Keras's, pads an even map at the bottom and
+    right only.
+
+    Raises:
+        ArgumentError: an argument is outside its range.
+    """
+    check_choice("pool_padding", pool_padding, ("half", "same"))
+    pool = replace(POOL, padding=pool_padding)
     entry: dict[str, Layer] = dict(
         conv1=Conv(32, 3, 2, "valid"),
         conv2=Conv(64, 3, padding="valid"),
-        block1=down(128, 128, preact=False),
-        block2=down(256, 256),
-        block3=down(728, 728),
+        block1=down(128, 128, preact=False, pool=pool),
+        block2=down(256, 256, pool=pool),
+        block3=down(728, 728, pool=pool),
     )
     eight = {f"block{number}": middle(728) for number in range(4, 12)}
     end: dict[str, Layer] = dict(
-        block12=down(728, 1024),
+        block12=down(728, 1024, pool=pool),
         conv3=separable(1536, act=True),
         conv4=separable(2048, act=True),
     )
     head = Head(drop_rate=0.5)  # section 4.3: dropout before the classifier
-    return network(entry, eight, end, head=head, style=Style(eps=1e-5))
+    return network(entry, eight, end, head=head, style=Style(eps=eps))
 
 
 TIMM = Layout(
@@ -133,7 +153,25 @@ PYTORCHCV = Layout(
     ),
 )
 
+
+def keras_name(path: str) -> str:
+    """Return Keras's name of a layer, "block2_sepconv1"; "" for a convolution of a shortcut. `path` is that of our module."""
+    _, stage, *steps = path.removesuffix(".bn").split(".")
+    suffix = "_bn" if path.endswith(".bn") else ""
+    if "shortcut" in steps:
+        return ""
+    if stage in ("conv1", "conv2"):
+        return f"block1_{stage}{suffix}"
+    if stage in ("conv3", "conv4"):
+        return f"block14_sepconv{int(stage[-1]) - 2}{suffix}"
+    return f"block{int(stage.removeprefix('block')) + 1}_sepconv{int(steps[1]) // 2 + 1}{suffix}"
+
+
+KERAS = {"eps": 1e-3, "pool_padding": "same"}
+KERAS_LAYOUTS = keras_layouts(xception(), keras_name, dense=(("head.fc", "predictions"),), arguments=KERAS)
+
 WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975)
+SQUASHED = replace(WIDE, interpolation="bilinear", crop_pct=1.0, crop_mode="squash")  # keras.utils.load_img(target_size=)
 ENTRIES = (
     Entry(
         name="xception",
@@ -141,7 +179,7 @@ ENTRIES = (
         paper=PAPER,
         about="Figure 5 of the paper, as timm's legacy_xception",
         data=WIDE,
-        layouts=(TIMM, PYTORCHCV),
+        layouts=(TIMM, PYTORCHCV, *KERAS_LAYOUTS),
         weights={
             "tf_in1k": Published(
                 url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
@@ -152,5 +190,21 @@ ENTRIES = (
                 top1=79.058,
             )
         },
+    ),
+    Entry(
+        name="xception_keras",
+        network=partial(xception, eps=1e-3, pool_padding="same"),
+        paper=PAPER,
+        about="Figure 5 of the paper, as Keras's Xception, on which the weights were trained",
+        data=SQUASHED,
+        layouts=(TIMM, PYTORCHCV, *KERAS_LAYOUTS),
+        weights=keras_weights(
+            "xception",
+            "0a58e3b7378bc2990ea3b43d5981f1f6",
+            "b0042744bf5b25fce3cb969f33bebb97",
+            data=SQUASHED,
+            license="mit",
+            top1=79.0,
+        ),
     ),
 )

@@ -16,6 +16,7 @@ from ._entry import (
     Recipe,
 )
 from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding, window_positions
+from ._keras import KerasLayout, keras_layouts, keras_weights, numbered
 from ._layers import LAYERS, Chain, Concat, Layer, Op, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
 from ._network_cost import (
@@ -59,6 +60,7 @@ __all__ = [
     "Head",
     "HeadKind",
     "Indices",
+    "KerasLayout",
     "Layer",
     "Layout",
     "Network",
@@ -84,6 +86,8 @@ __all__ = [
     "half_padding",
     "has_exact_reductions",
     "head_cost",
+    "keras_layouts",
+    "keras_weights",
     "layer_cost",
     "leaves",
     "map_leaves",
@@ -94,6 +98,7 @@ __all__ = [
     "network_cost",
     "network_from_json",
     "network_to_json",
+    "numbered",
     "out_channels",
     "projection",
     "resolve_stages",

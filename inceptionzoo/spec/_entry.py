@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import ArgumentError, MismatchError, check_choice, check_number, check_size, check_text
 from ._network import Network
@@ -119,6 +119,8 @@ class Layout:
     To translate our key, the first prefix in `prefixes`, pairs (ours, theirs), that the key starts with is replaced. Then each
     pair (ours, theirs) of `inner` is replaced wherever it occurs. `shapes` lists (our key, their shape) for weights that the
     other library stores in another shape, for example a dense layer as a convolution; -1 is inferred, as in `Tensor.reshape`.
+    `flattened` lists (our key, (c, h, w)) for dense layers on a map of that shape if the other library flattens the map in the
+    order (h, w, c). `arguments` are those with which our network is the other library's.
 
     Raises:
         ArgumentError: a field has the wrong type.
@@ -128,12 +130,22 @@ class Layout:
     prefixes: tuple[tuple[str, str], ...]
     inner: tuple[tuple[str, str], ...] = ()
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    flattened: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    has_other_layers: ClassVar[bool] = False  # whether a file may hold layers of the user's own beside the network's
 
     def __post_init__(self) -> None:
         check_text("name", self.name)
         _check_pairs("prefixes", self.prefixes, "(ours, theirs), both strings", _is_text)
         _check_pairs("inner", self.inner, "(ours, theirs), both strings", _is_text)
         _check_pairs("shapes", self.shapes, "(our key, their shape), a string and a tuple of ints", _is_shape)
+        _check_pairs("flattened", self.flattened, "(our key, (c, h, w)), a string and a tuple of ints", _is_shape)
+
+    @property
+    def can_be_written(self) -> bool:
+        """Whether files of this layout are written, not only read."""
+        return True
 
     def theirs(self, key: str) -> str:
         """Return the other library's name for our `key`."""
@@ -178,10 +190,11 @@ NATIVE = Layout("inceptionzoo", ())
 class Published:
     """Published weights, and what their publisher states about them.
 
-    `url` is a file's URL, or "hf-hub:owner/name". `digest` is "sha256:" or "sha1:" and the leading hexadecimal digits that the
-    publisher states, or "" if the publisher states none; the Hub provides its own. For a zip archive, `member` is the file in
-    it, and `digest` is of that file. `top1` is the reported accuracy on ImageNet's validation images in percent; `note` is
-    another reported figure. `layout` is the name of the entry's `Layout` for them, `arguments` are the network's keywords.
+    `url` is a file's URL, or "hf-hub:owner/name". `digest` is "sha256:", "sha1:" or "md5:" and the leading hexadecimal digits
+    that the publisher states, or "" if the publisher states none; the Hub provides its own. For a zip archive, `member` is the
+    file in it, and `digest` is of that file. `top1` is the reported accuracy on ImageNet's validation images in percent;
+    `note` is another reported figure. `layout` is the name of the entry's `Layout` for them, `arguments` are the network's
+    keywords.
 
     `data` is the preprocessing for the converted weights. If the publisher's weights expect BGR images (`bgr`), or pixel values
     from 0 to `scale` instead of 0 to 1, the conversion changes the first convolution to match. `headless` weights have no

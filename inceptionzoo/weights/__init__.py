@@ -1,6 +1,7 @@
 """Weights: file formats, layouts (the tensor names and shapes of other libraries), loading and saving, for any model."""
 
 from ..nn import Report
+from ._arguments import other_arguments
 from ._atomic import atomic_write
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
@@ -40,6 +41,7 @@ __all__ = [
     "locate_network",
     "model_arguments",
     "names_of",
+    "other_arguments",
     "read_config",
     "read_safetensors",
     "read_weight_file",

@@ -39,6 +39,22 @@ def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input
     return value, ", ".join(changes)
 
 
+def unflatten(value: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return the weight of a dense layer for a map flattened as (c, h, w): (out, h * w * c) -> (out, c * h * w).
+
+    `shape` is the (c, h, w) of the map. A value of another size is returned unchanged; its shape is an error later.
+    """
+    channels, height, width = shape
+    if value.ndim != 2 or value.shape[1] != channels * height * width:
+        return value
+    return value.reshape(-1, height, width, channels).permute(0, 3, 1, 2).reshape(len(value), -1)
+
+
+def flatten_channels_last(value: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return the weight of a dense layer for a map flattened as (h, w, c): the inverse of `unflatten`."""
+    return value.reshape(-1, *shape).permute(0, 2, 3, 1).reshape(len(value), -1)
+
+
 def _differs_in_input_channels(value: Tensor, target: Tensor) -> bool:
     """Return whether a kernel for three input channels becomes the target's shape when only that number is changed."""
     if value.ndim != 4 or target.ndim != 4 or value.shape[1] != 3 or target.shape[1] == 3 or not value.is_floating_point():

@@ -16,7 +16,10 @@ SHA256 = 64  # hexadecimal digits of a sha256
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """A checksum of a file: its first hexadecimal `digits`, and their `kind`: "sha256", "sha1", or "git" for a git blob."""
+    """A checksum of a file: its first hexadecimal `digits`, and their `kind`.
+
+    The kinds are "sha256", "sha1", "md5", and "git", the name of a git blob.
+    """
 
     kind: str
     digits: str

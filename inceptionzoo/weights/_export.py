@@ -9,7 +9,12 @@ from torch import Tensor
 
 from ..errors import ArgumentError, FileError, check_choice, check_path
 from ..nn import Net, check_unchanged, require_net, warn_of_hooks
+from ..spec import KerasLayout, Layout
+from ._adaptation import flatten_channels_last
+from ._arguments import check_arguments
 from ._atomic import atomic_write
+from ._keras_writer import fold_scales, write_keras
+from ._layout import is_batch_counter
 from ._safetensors import write_safetensors
 from ._source import PICKLES
 from ._validation import checked_state
@@ -19,43 +24,72 @@ def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> 
     """Write the weights under the tensor names of another library, which then loads them with `strict=True`.
 
     `layout` names that library: "torchvision", "timm", ... The path's ending selects the format: .safetensors, or .pth, .pt,
-    .ckpt or .tar for `torch.load`. The write is atomic. Auxiliary heads are written if the model has them (`with_aux`).
+    .ckpt or .tar for `torch.load`; for the layout "keras" .h5, which `Model.load_weights` of Keras reads. The write is atomic.
+    Auxiliary heads are written if the model has them (`with_aux`). Keras's Inception networks have no scale in batch
+    normalisation; it is multiplied into the convolution before it, so that outputs are equal up to rounding.
 
     Raises:
         ArgumentError: the model's entry has no such layout, or the model is on the meta device, is fused, or has changed since
-            it was built.
-        FileError: the path has another ending.
+            it was built; or the layout is Keras's, and h5py is not installed or the model has auxiliary heads.
+        MismatchError: the other library's network has other arguments.
+        FileError: the path has an ending that the layout does not take.
         OSError: the write fails; an old file at `path` is unchanged.
 
     Warns:
         UserWarning: hooks are registered on the model; they are not written.
     """
     path = check_path("path", path)
+    rules = _find_layout(model, layout)
+    if path.suffix not in (endings := _endings(rules)):
+        ways = ", ".join(endings)
+        raise FileError(f"{path} must end in one of {ways} for layout={layout!r}; the ending selects the format")
     tensors = exported_state_dict(model, layout)
     warn_of_hooks(model, stacklevel=2)
-    if path.suffix == ".safetensors":
+    if isinstance(rules, KerasLayout):
+        write_keras(path, tensors, rules)
+    elif path.suffix == ".safetensors":
         write_safetensors(path, tensors, {"format": "pt"})
-    elif path.suffix in PICKLES:
+    else:
         with atomic_write(path) as stream:
             torch.save(tensors, stream)
-    else:
-        raise FileError(f"{path} must end in .safetensors or in one of {', '.join(PICKLES)}; the ending selects the format")
 
 
 def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
-    """Return copies of the model's tensors with another library's names and shapes.
+    """Return copies of the model's tensors with another library's names and shapes; Keras's in torch's order of dimensions.
 
     Raises:
         ArgumentError: see `export_weights`.
+        MismatchError: the other library's network has other arguments.
+    """
+    rules = _find_layout(model, layout)
+    check_unchanged(model, "the model cannot be exported")
+    check_arguments(model, rules, "the model cannot be exported")
+    state, shapes, flattened = checked_state(model), dict(rules.shapes), dict(rules.flattened)
+    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    copies |= {key: flatten_channels_last(copies[key], shape) for key, shape in flattened.items() if key in copies}
+    if isinstance(rules, KerasLayout):
+        if model.aux:
+            raise ArgumentError("Keras's network has no auxiliary heads; export a model without them")
+        copies = {key: value for key, value in copies.items() if not is_batch_counter(key)}
+        copies = copies if rules.scale else fold_scales(copies)
+    return {name: copies[key].reshape(shapes.get(key, copies[key].shape)) for key, name in rules.table(copies).items()}
+
+
+def _find_layout(model: Net, name: str) -> Layout:
+    """Return the layout of this name.
+
+    Raises:
+        ArgumentError: the model has none, or is fused.
     """
     require_net(model, "export_weights")
     if model.fused:
         raise ArgumentError("the model is fused, and no other library has such a layout; export the model it was made from")
-    layouts = {item.name: item for item in (model.entry.layouts if model.entry else ())}
+    layouts = {layout.name: layout for layout in (model.entry.layouts if model.entry else ()) if layout.can_be_written}
     if not layouts:
         raise ArgumentError("no other library has a layout for this model; use save_weights")
-    check_choice("layout", layout, layouts)
-    check_unchanged(model, "the model cannot be exported")
-    state, shapes = checked_state(model), dict(layouts[layout].shapes)
-    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-    return {name: copies[key].reshape(shapes.get(key, copies[key].shape)) for key, name in layouts[layout].table(state).items()}
+    check_choice("layout", name, layouts)
+    return layouts[name]
+
+
+def _endings(layout: Layout) -> tuple[str, ...]:
+    return (".h5",) if isinstance(layout, KerasLayout) else (".safetensors", *PICKLES)

@@ -28,19 +28,24 @@ CLASSIFIER = ("head.fc.weight", "head.fc.bias")
 
 @dataclass(slots=True)
 class LayoutMatch:
-    """How well a layout fits a source's names.
+    """How well a layout (`rules`) fits a source's names.
 
     `table` maps the model's keys to the source's. `missing` are required names that the source lacks, `extra` are names that
     the model lacks. `dropped` are the source's tensors of heads and stages that the model lacks. `absent` are the model's
     optional keys that the source lacks.
     """
 
-    layout: str
+    rules: Layout
     table: dict[str, str]
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+
+    @property
+    def layout(self) -> str:
+        """The name of the layout."""
+        return self.rules.name
 
     @property
     def distance(self) -> int:
@@ -139,16 +144,21 @@ def _match(layout: Layout, ours: list[str], theirs: Iterable[str], may_be_absent
     present, known = set(theirs), set(table.values())
     prefixes, names = _names_to_drop(layout, ours, removed)
     extra = [key for key in theirs if key not in known]
-    dropped = [key for key in extra if key in names or key.startswith(prefixes) or key.rpartition(".")[2] in PROFILED]
     lacking = [key for key in table if table[key] not in present]
+    is_part = layout.has_other_layers and len(lacking) < len(table)
+    dropped = extra if is_part else [key for key in extra if _is_dropped(key, prefixes, names)]
     return LayoutMatch(
-        layout.name,
+        layout,
         table,
         missing=[table[key] for key in lacking if key not in may_be_absent],
-        extra=[key for key in extra if key not in {*dropped}],
+        extra=[key for key in extra if key not in set(dropped)],
         dropped=dropped,
         absent=[key for key in lacking if key in may_be_absent],
     )
+
+
+def _is_dropped(key: str, prefixes: tuple[str, ...], names: set[str]) -> bool:
+    return key in names or key.startswith(prefixes) or key.rpartition(".")[2] in PROFILED
 
 
 def _names_to_drop(layout: Layout, ours: list[str], removed: list[str]) -> tuple[tuple[str, ...], set[str]]:

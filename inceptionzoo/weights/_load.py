@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, MismatchError, check_flag
 from ..nn import FeatureNet, Net, Report, default_task
 from ..spec import DataConfig, first_difference
-from ._adaptation import adapt_tensor
+from ._adaptation import adapt_tensor, unflatten
+from ._arguments import check_arguments
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
 from ._metadata import model_arguments
 from ._published import recognise_published
@@ -28,7 +29,7 @@ def load_weights(
     """Load weights into a model, completely or not at all, and return a report of what was done.
 
     `model` is a `Net`, a `FeatureNet`, or a module of another library that contains one of them. `source` is the path of a
-    .safetensors or .pth file, a state dict, a Hub repository ("hf-hub:OWNER/NAME@REVISION") or a local copy of one
+    .safetensors, .pth, .keras or .h5 file, a state dict, a Hub repository ("hf-hub:OWNER/NAME@REVISION") or a local copy of one
     ("local-dir:PATH").
 
     The tensors of the model are recognised by the ends of their names, in any mapping inside the checkpoint and after any
@@ -75,8 +76,11 @@ def load_source(model: Net | FeatureNet, source: WeightSource, *, new_head: bool
     _check_same_model(model, source)
     state = model.state_dict()
     source, match = select_weights(names_of(model, new_head=new_head), source)
+    check_arguments(model, match.rules, source.name)
     report, values = _prepare_values(match, state, source, new_head=new_head)
     report.taken, report.published, report.left_over = source.selected, source.published, list(source.left_over)
+    if match.rules.has_other_layers:  # the rest of the file is a head of the user's own
+        report.dropped, report.left_over = [*report.dropped, *report.left_over], []
     report.differs = _describe_differences(model, source)
     if source.metadata is None and source.data is None:
         report.preprocessing = _describe_assumption(model, report.layout)
@@ -156,6 +160,7 @@ def _prepare_values(
     adaptable = source.metadata is None or source.metadata.in_chans == 3
     input_key = next(iter(state)) if adaptable else None
     has_head = any(match.table[key] in source.tensors for key in state if key.startswith("head."))
+    flattened = dict(match.rules.flattened)
     for key, target in state.items():
         name = match.table[key]
         value = source.tensors.get(name)
@@ -168,6 +173,7 @@ def _prepare_values(
         else:
             try:
                 _refuse_other_head(key, name, value, target)
+                value = unflatten(value, flattened[key]) if key in flattened else value
                 values[key], change = adapt_tensor(key, name, value, target, is_input=key == input_key)
             except MismatchError as error:
                 faults.append(str(error))

@@ -11,7 +11,7 @@ STATE_DICT = "and pass a state dict, {name: tensor}"
 SIGNATURES = (  # a pattern of the first bytes: what the file is, and the remedy
     (rb"version ", "a git-LFS pointer; fetch the file itself with `git lfs pull`"),
     (rb"(?i)<!doctyp|<html", "an HTML page; download the file itself"),
-    (rb"\x89HDF\r\n\x1a\n", f"an HDF5 file, such as Keras's .h5; read it with h5py {STATE_DICT}"),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras's; rename it to .h5"),
     (rb".{4}TFL3", "a TensorFlow Lite model; use the weights that it was converted from"),
     (
         rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]",
@@ -27,7 +27,7 @@ SIGNATURES = (  # a pattern of the first bytes: what the file is, and the remedy
     (rb"\x89PNG|\xff\xd8\xff", "an image; give a file of weights"),
 )
 ARCHIVES = (  # a pattern of the name of an entry: what the zip archive is, and the remedy
-    (r"model\.weights\.h5", f"a Keras model; read its arrays with Keras {STATE_DICT}"),
+    (r"model\.weights\.h5", "a Keras model; rename it to .keras"),
     (r".*\.npy", f"a NumPy archive; load it with numpy.load {STATE_DICT}"),
     (
         r"(.*/)?code/.*|(.*/)?constants\.pkl",

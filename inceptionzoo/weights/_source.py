@@ -1,4 +1,4 @@
-"""Read weights: from a .safetensors file, a .pth file, a Hub repository, or a state dict."""
+"""Read weights: from a .safetensors, .pth or Keras file, a Hub repository, or a state dict."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ArgumentError, FileError
 from ..spec import DataConfig
 from ._checksum import Checksum
+from ._keras import KERAS, is_keras_file, read_keras
 from ._metadata import ModelMetadata
 from ._parts import Part, find_parts
 from ._pth import read_pth
@@ -80,9 +81,9 @@ def read_weights(
 
 def _what_is_there(path: Path) -> str:
     """Return what a path that is no file is, and the remedy."""
-    give = "give the path of a .safetensors or .pth file"
+    give = "give the path of a .safetensors, .pth, .keras or .h5 file"
     if path.is_dir():
-        files = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", *PICKLES))
+        files = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", *PICKLES, *KERAS))
         held = f"; it holds {', '.join(files[:4])}" if files else ""
         return f"not a file but a folder; {give} in it, or 'local-dir:{path}' if it has a config.json{held}"
     if ":/" in str(path):  # a path has one slash where the URL has two
@@ -91,12 +92,16 @@ def _what_is_there(path: Path) -> str:
 
 
 def read_weight_file(path: Path, checksum: Checksum | None = None) -> WeightSource:
-    """Return the tensors of a .safetensors or .pth file; its bytes must match `checksum`, if one is given.
+    """Return the tensors of a .safetensors, .pth or Keras file; its bytes must match `checksum`, if one is given.
 
     Raises:
         FileError: the file has another format or another checksum, or is damaged.
         OSError: it cannot be read.
     """
+    if is_keras_file(path):
+        parts = read_keras(path, checksum)
+        largest = max(parts, key=lambda part: len(part.tensors))
+        return WeightSource(largest.tensors, str(path), path=path, parts=parts)
     if path.suffix in PICKLES:
         return _from_checkpoint(read_pth(path, checksum), str(path), path)
     tensors, header = read_safetensors(path, checksum)

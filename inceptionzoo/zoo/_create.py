@@ -49,10 +49,10 @@ def create_model(
     """Return the model `name` in training mode: (n, in_chans, h, w) -> (n, num_classes). By default its weights are random.
 
     `pretrained=True` loads published weights: those of the tag in "name.tag", else the first in `model_info(name).weights`.
-    `weights` loads a .safetensors or .pth file, or a state dict. `name` can also be a repository with a config.json,
-    "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH"; its weights are always loaded. `num_classes` and `in_chans` default to
-    those of the weights. Another `num_classes` gives a new classifier with random weights. Another `in_chans` adapts the first
-    convolution of weights for 3 channels. `model.report` says what was loaded.
+    `weights` loads a .safetensors, .pth, .keras or .h5 file, or a state dict. `name` can also be a repository with a
+    config.json, "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH"; its weights are always loaded. `num_classes` and `in_chans`
+    default to those of the weights. Another `num_classes` gives a new classifier with random weights. Another `in_chans` adapts
+    the first convolution of weights for 3 channels. `model.report` says what was loaded.
 
     `device` is the device of the model, for example "cuda:0". `dtype` is the floating-point dtype of its weights, for example
     torch.bfloat16; the tensors of a file are cast to it. None stands for torch's default device and dtype.

@@ -14,6 +14,8 @@ from ..weights import (
     HubConfig,
     WeightSource,
     as_published,
+    locate_network,
+    other_arguments,
     read_config,
     read_weight_file,
     read_weights,
@@ -91,8 +93,12 @@ def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheF
     if tag:
         named = replace(source, name=f"{source.name} as {entry.name}.{tag}")
         return as_published(entry, tag, _network(entry, tag), named), info_from_row(entry.weights[tag])
-    found, source = recognise_published(entry, make_network(entry, {}), source)
-    return source, info_from_row(entry.weights[found]) if found else SourceInfo()
+    network = make_network(entry, {})
+    found, source = recognise_published(entry, network, source)
+    if found:
+        return source, info_from_row(entry.weights[found])
+    location = locate_network(network, source, entry.layouts)
+    return source, SourceInfo(arguments={} if location is None else other_arguments(location.layout, entry, {}))
 
 
 def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:

@@ -31,7 +31,8 @@ def test_list(cli):
     code, out, err = cli("list", "Google*")
     assert (code, out) == (0, "")  # no line that a script could take for a name
     assert err.startswith("no model matches 'Google*'; names are in lower case")
-    assert json.loads(cli("list", "vgg16", "--pretrained", "--json")[1]) == ["vgg16.tv_features", "vgg16.tv_in1k"]
+    tags = "keras_in1k", "keras_in1k_notop", "tv_features", "tv_in1k"
+    assert json.loads(cli("list", "vgg16", "--pretrained", "--json")[1]) == [f"vgg16.{tag}" for tag in tags]
 
 
 def test_info(cli):

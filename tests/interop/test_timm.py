@@ -270,7 +270,8 @@ def test_names_with_same_padding():
     assert padded == {
         f"izoo_{name}_same"
         for name in (
-            "inception_v3", "inception_v3_fid", "inception_v4", "inception_resnet_v1", "inception_resnet_v2", "xception",
+            "inception_v3", "inception_v3_fid", "inception_v4", "inception_resnet_v1", "inception_resnet_v2",
+            "xception", "xception_keras",
         )
     }  # fmt: skip
     with torch.device("meta"):

@@ -12,7 +12,7 @@ from inceptionzoo.nn._build import build_network
 from inceptionzoo.spec._cost import Shape
 from inceptionzoo.spec._network_cost import network_cost, stage_costs
 
-(ENTRY,) = ENTRIES
+ENTRY, _ = ENTRIES
 ENDPOINTS = {  # Figure 5, at 299 px; it prints 19x19x728 before and after the middle flow
     "conv1": "149x149x32",
     "conv2": "147x147x64",

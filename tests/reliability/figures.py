@@ -30,6 +30,7 @@ def planned(share: float) -> list[Callable[[], Figure]]:
     return [
         lambda: files.malformed_safetensors(of(1_000_000)),
         lambda: files.malformed_pth(of(50_000)),
+        lambda: files.malformed_keras(of(100_000)),
         lambda: files.transactional(of(10_000)),
         lambda: files.killed_saves(of(1_000)),
         downloads.host_faults,

@@ -3,11 +3,13 @@
 from file_peers import peers_files
 from kills import killed_saves
 from malformed import malformed_pth, malformed_safetensors
+from malformed_keras import malformed_keras
 from readers import readers_beside_writers
 from transactions import transactional
 
 __all__ = [
     "killed_saves",
+    "malformed_keras",
     "malformed_pth",
     "malformed_safetensors",
     "peers_files",

@@ -20,6 +20,7 @@ from inceptionzoo.weights import _safetensors as safetensors
 SMALL = {
     files.malformed_safetensors: (10_000,),
     files.malformed_pth: (2_000,),
+    files.malformed_keras: (500,),
     files.transactional: (300,),
     files.killed_saves: (20,),
     files.readers_beside_writers: (300, 60),

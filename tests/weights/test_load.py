@@ -72,7 +72,10 @@ OTHERS = {
     "key not a string": (lambda s: s | {3: s[BIAS]}, r"\b3\b.* str"),
     "not a dict": (lambda s: [*s.items()], "weights of type list must be a path or a state dict"),
     "None": (lambda s: None, "weights of type NoneType must be a path or a state dict"),
-    "missing file": (lambda s: "none.pth", r"none.pth is not a file; give the path of a .safetensors or .pth file"),
+    "missing file": (
+        lambda s: "none.pth",
+        r"none.pth is not a file; give the path of a .safetensors, .pth, .keras or .h5 file",
+    ),
 }
 REMEDY = re.compile(r"\b(use|pass|cast|save|load|take|give|train|download|rename|remove|mend|convert|keep)\b")
 

@@ -355,10 +355,10 @@ def npz() -> bytes:
 
 
 OTHER_FORMATS = {
-    "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "a Keras model; .* pass a state dict"),
+    "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "a Keras model; rename it to .keras"),
     "npz": (npz(), "a NumPy archive; load it with numpy.load"),
     "npy": (b"\x93NUMPY\x01\x00v\x00{'descr'", "a NumPy array; load it with numpy.load"),
-    "h5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, such as Keras's .h5; read it with h5py"),
+    "h5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, such as Keras's; rename it to .h5"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(99), "a TensorFlow Lite model; use the weights"),
     "onnx": (b"\x08\x0a\x12\x07pytorch\x1a\x03" + bytes(99), "an ONNX model; read its initializers"),
     "gz": (b"\x1f\x8b\x08\0abcdefgh" + bytes(99), "a gzip archive; unpack it"),

@@ -44,7 +44,7 @@ def test_list_is_sorted_and_filtered():
         "vgg19",
     ]
     assert iz.list_models("resnet*") == []
-    tags = ["gluon_in1k", "tf_adv_in1k", "tf_in1k", "tv_in1k"]
+    tags = ["gluon_in1k", "keras_in1k", "keras_in1k_notop", "tf_adv_in1k", "tf_in1k", "tv_in1k"]
     assert iz.list_models("inception_v3", pretrained=True) == [f"inception_v3.{tag}" for tag in tags]
     assert iz.list_models("*.tf_*", pretrained=True, exclude_filters="inception_*") == ["xception.tf_in1k"]
 

@@ -29,6 +29,11 @@ def torch_checkpoint_folder() -> Path:
     return Path(os.environ.get("TORCH_HOME") or _user_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
+def keras_checkpoint_folder() -> Path:
+    """Return the folder where Keras keeps downloaded weights: in KERAS_HOME, else in ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser() / "models"
+
+
 def hub_folder(cache_dir: Folder) -> Path:
     """Return the Hub's cache: `cache_dir`, else huggingface_hub's own (HF_HUB_CACHE, HF_HOME)."""
     from huggingface_hub import constants

@@ -6,13 +6,23 @@ import os
 import re
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from ...errors import DownloadError, FileError
 from ...spec import Published
 from .. import Checksum
-from ._cache import Folder, Reader, checkpoint_folder, is_offline, read_cached, temporary_folder, torch_checkpoint_folder
+from ._cache import (
+    Folder,
+    Reader,
+    checkpoint_folder,
+    is_offline,
+    keras_checkpoint_folder,
+    read_cached,
+    temporary_folder,
+    torch_checkpoint_folder,
+)
 from ._http import download
 
 T = TypeVar("T")
@@ -23,8 +33,8 @@ OWN_DIGITS = 16  # of the sha256 that we add to the name of a cached file if its
 def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -> T:
     """Return what `read` returns for the publisher's file, from a cache or downloaded.
 
-    torch.hub's folder of checkpoints comes first: torchvision and timm keep the same files there. A file in it is used only
-    if it has the checksum that the publisher gives. Of a zip archive, only the weight file is cached.
+    torch.hub's folder of checkpoints and Keras's come first: torchvision, timm and Keras keep the same files there. A file in
+    them is used only if it has the checksum that the publisher gives. Of a zip archive, only the weight file is cached.
 
     Raises:
         DownloadError: the file is not cached and cannot be downloaded.
@@ -34,10 +44,9 @@ def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -
     if row.digest:
         checksum: Checksum | None = Checksum(*row.digest.split(":"))
         cached: Path | None = folder / name
-        try:
-            return read(torch_checkpoint_folder() / name, checksum)
-        except (FileError, OSError):
-            pass  # it is not there, is another file, or cannot be read
+        for others in (torch_checkpoint_folder(), keras_checkpoint_folder()):
+            with suppress(FileError, OSError):  # it is not there, is another file, or cannot be read
+                return read(others / name, checksum)
     else:
         cached, checksum = _find_by_own_checksum(folder, name)
     if cached is not None and cached.is_file():
