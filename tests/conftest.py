@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import os
+
 import pytest
 import server  # must come before imports of huggingface_hub; it allows connections to loopback only
 import torch
@@ -8,6 +10,8 @@ from helpers import tiny_network
 import inceptionzoo as iz
 from inceptionzoo.weights.download._retry import RetryPolicy
 from inceptionzoo.zoo._registry import REGISTRY
+
+os.environ["KERAS_BACKEND"] = "torch"  # before the first import of keras
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import zipfile
 from dataclasses import replace
-
-os.environ["KERAS_BACKEND"] = "torch"  # before the import of keras
 
 import h5py
 import keras
