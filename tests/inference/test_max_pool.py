@@ -5,6 +5,7 @@ import torch
 from convolutions import maps
 from torch import nn
 
+from inceptionzoo.inference._modules import TunedMaxPool
 from inceptionzoo.inference.cpu._max_pool import MaxPoolOp, supports
 
 
@@ -37,3 +38,15 @@ def test_max_pool_keeps_nan_and_infinity():
     assert MaxPoolOp(pool, x.shape)(x).isnan().equal(pool(x).isnan())
     x[0, 2], x[0, 3] = float("inf"), float("-inf")
     assert MaxPoolOp(pool, x.shape)(x).equal(pool(x))
+
+
+class OwnPool(nn.MaxPool2d):
+    """A pool of the user's own."""
+
+
+@pytest.mark.parametrize(("kind", "has_choice"), [(nn.MaxPool2d, True), (OwnPool, False)])
+@torch.no_grad()
+def test_only_torchs_own_pool_has_other_implementations(kind, has_choice):
+    pool = TunedMaxPool(kind(3, 2, 1))
+    pool.tuned = True
+    assert (pool.implementation(maps(1, 8, 12, 12)) is not None) == has_choice

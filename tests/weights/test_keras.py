@@ -88,7 +88,7 @@ def test_a_network_without_classifier(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["xception_keras", pytest.param("inception_v3", marks=pytest.mark.full)])
-@pytest.mark.parametrize("nested", [True, False], ids=["nested", "flat"])
+@pytest.mark.parametrize("nested", [pytest.param(True, id="nested"), pytest.param(False, id="flat", marks=pytest.mark.full)])
 def test_all_formats_hold_the_same(name, nested, tmp_path):
     """The format of Keras 3 with its configuration, as weights alone, in shards and without names; the format of Keras 2."""
     whole = with_head(base(name), nested=nested)
