@@ -49,7 +49,7 @@ def _kernel_factories(
     if im2col.supports(padded):
         shared = cache(lambda: im2col.Im2colConv(padded, relu, im2col.packed_weight(padded)))
         factories["im2col"] = lambda _: shared()
-    for tile in (2, 4) if winograd.supports(padded) else ():
+    for tile in winograd.accurate_tiles(padded):
         weight = cache(partial(winograd.transform_weight, padded, tile))
         factories[f"winograd_{tile}"] = partial(_winograd, padded, relu, tile, weight)
     if padded is not conv:

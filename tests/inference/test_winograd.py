@@ -1,5 +1,7 @@
 """Convolution by Winograd's algorithm agrees with torch for all paddings, memory layouts and numbers of threads."""
 
+import copy
+
 import pytest
 import torch
 from convolutions import WINOGRAD, conv, expected, maps, relu_channels
@@ -7,7 +9,7 @@ from helpers import distance
 from torch import nn
 
 from inceptionzoo.inference.cpu import _buffers as buffers
-from inceptionzoo.inference.cpu._winograd import WinogradConv, supports, transform_weight
+from inceptionzoo.inference.cpu._winograd import WinogradConv, accurate_tiles, supports, transform_weight
 
 
 def winograd_op(layer: nn.Conv2d, relu: bool | int, x: torch.Tensor, m: int = 4) -> WinogradConv:
@@ -95,3 +97,19 @@ def test_winograd_keeps_nan_and_infinity():
         assert winograd_op(layer, relu, x)(x)[..., 4:7, 4:7].isnan().all()
     y = maps(1, 8, 12, 12).index_fill(1, torch.tensor(0), float("inf"))
     assert not winograd_op(layer, False, y)(y).isfinite().any()
+
+
+@pytest.mark.parametrize("kernel", [(a, b) for a in (1, 3, 5, 7) for b in (1, 3, 5, 7) if max(a, b) > 1], ids=str)
+@torch.no_grad()
+def test_every_offered_tile_is_accurate(kernel):
+    layer = nn.Conv2d(8, 16, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
+    tiles = accurate_tiles(layer)
+    assert tiles[0] == 2
+    for seed in range(6):
+        torch.manual_seed(seed)
+        layer.reset_parameters()
+        x = (torch.randn(1, 8, 9, 11) + seed).contiguous(memory_format=torch.channels_last)
+        exact = copy.deepcopy(layer).double()(x.double())
+        for tile in tiles:
+            y = WinogradConv(layer, 0, tile, transform_weight(layer, tile), x.shape)(x)
+            assert (y - exact).abs().max() < 2e-5 * exact.abs().max(), tile
