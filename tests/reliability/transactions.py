@@ -144,10 +144,10 @@ def spoil(state: State, kind: str, pick: Random) -> bool:
 
 # --- models --------------------------------------------------------------------------------------------------------------
 class Target:
-    """A narrow version of a registered model, and valid weights for it with the names of every layout."""
+    """A narrow version of a registered model, and valid weights for it with the names of every layout that allows no others."""
 
     def __init__(self, name: str, dtype: torch.dtype) -> None:
-        self.name, layouts = name, (NATIVE, *find_entry(name).layouts)
+        self.name, layouts = name, (NATIVE, *(one for one in find_entry(name).layouts if not one.has_other_layers))
         model = iz.create_model(f"narrow_{name}", dtype=dtype)
         self.model = shaken(iz.with_aux(model) if model.network.aux else model, 2)
         self.watch = Watch(self.model)
