@@ -73,8 +73,7 @@ class KerasLayout(Layout):
 
     @cached_property
     def _layers(self) -> list[_KerasLayer]:
-        stages = [_layers(stage, f"features.{name}", after)[0] for name, stage, after in _stages(self.network)]
-        created = _numbered([_named(layer, self.names) for layers in stages for layer in layers])
+        created = _numbered([_named(layer, self.names) for layer in _network_layers(self.network)])
         ordered = sorted(created, key=lambda layer: -layer.distance)  # a stable sort: ties stay in the order of creation
         if self.by_position:
             numbered = _numbered([replace(layer, name="") for layer in ordered])
@@ -92,8 +91,8 @@ def keras_layouts(
     network: Network, names: Naming, *, dense: tuple[tuple[str, str], ...], **options: Any
 ) -> tuple[Layout, Layout]:
     """Return Keras's layout of a network, and that of files without names. `options` are other fields of `KerasLayout`."""
-    options = {"network": network, "names": names, "dense": dense, **options}
-    return KerasLayout(name="keras", **options), KerasLayout(name="keras without names", by_position=True, **options)
+    named = KerasLayout(name="keras", network=network, names=names, dense=dense, **options)
+    return named, replace(named, name="keras without names", by_position=True)
 
 
 def keras_weights(
@@ -121,13 +120,13 @@ def keras_weights(
     return {"keras_in1k": row("", md5, top1=top1), "keras_in1k_notop": without}
 
 
-def _stages(network: Network) -> list[tuple[str, Layer, int]]:
-    """Return the name and the layer of each stage, and the number of Keras's layers after it."""
-    after, found = 0, []
+def _network_layers(network: Network) -> list[_KerasLayer]:
+    """Return Keras's layers for the stages of a network, in the order of creation."""
+    after, stages = 0, []
     for name, stage in reversed(network.stages):
-        found.append((name, stage, after))
-        after = _layers(stage, "", after)[1]
-    return found[::-1]
+        layers, after = _layers(stage, f"features.{name}", after)
+        stages.append(layers)
+    return [layer for layers in reversed(stages) for layer in layers]
 
 
 def _layers(layer: Layer, path: str, after: int) -> tuple[list[_KerasLayer], int]:

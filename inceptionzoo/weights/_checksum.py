@@ -71,6 +71,18 @@ class Checksum:
             hasher.update(chunk)
         self.check(hasher)
 
+    def verify(self, stream: BinaryIO, path: Path) -> None:
+        """Check the bytes of the open file at `path`, and go back to its start.
+
+        Raises:
+            FileError: they have another checksum; the message names the file.
+        """
+        try:
+            self.check_stream(stream)
+        except ValueError as error:
+            raise FileError(f"{path} is damaged: {error}; download it again") from error
+        stream.seek(0)
+
     def check_file(self, path: Path) -> None:
         """Check the file at `path`.
 

@@ -47,10 +47,7 @@ def read_keras(path: Path, checksum: Checksum | None = None) -> tuple[Part, ...]
     require_h5py()
     if checksum is not None:
         with open(path, "rb") as stream:
-            try:
-                checksum.check_stream(stream)
-            except ValueError as error:
-                raise FileError(f"{path} is damaged: {error}; download it again") from error
+            checksum.verify(stream, path)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "weights.safetensors"
         _run_reader(path, target)

@@ -37,7 +37,7 @@ def read_pth(path: Path, checksum: Checksum | None = None) -> Any:
         raise FileError(f"{path}: reading .pth needs torch 2.10 or newer (have {torch.__version__}); upgrade torch")
     with open(path, "rb") as stream:
         if checksum is not None:
-            _verify(stream, checksum, path)
+            checksum.verify(stream, path)
         start = stream.read(16)
         if start[4:9] == b"\0\0\0\0{":
             raise FileError(f"{path} is not a {path.suffix} file but a .safetensors file; rename it")
@@ -47,14 +47,6 @@ def read_pth(path: Path, checksum: Checksum | None = None) -> Any:
             _check_archive(stream, path)
         stream.seek(0)
         return _load(stream, path)
-
-
-def _verify(stream: BinaryIO, checksum: Checksum, path: Path) -> None:
-    try:
-        checksum.check_stream(stream)
-    except ValueError as error:
-        raise FileError(f"{path} is damaged: {error}; download it again") from error
-    stream.seek(0)
 
 
 def _check_archive(stream: BinaryIO, path: Path) -> None:

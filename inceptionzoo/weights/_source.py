@@ -99,9 +99,7 @@ def read_weight_file(path: Path, checksum: Checksum | None = None) -> WeightSour
         OSError: it cannot be read.
     """
     if is_keras_file(path):
-        parts = read_keras(path, checksum)
-        largest = max(parts, key=lambda part: len(part.tensors))
-        return WeightSource(largest.tensors, str(path), path=path, parts=parts)
+        return _from_parts(read_keras(path, checksum), str(path), path, owned=True)
     if path.suffix in PICKLES:
         return _from_checkpoint(read_pth(path, checksum), str(path), path)
     tensors, header = read_safetensors(path, checksum)
@@ -115,6 +113,9 @@ def _from_checkpoint(state: Any, name: str, path: Path | None = None) -> WeightS
     Raises:
         FileError: it contains no state dict.
     """
-    parts = find_parts(state, name)
+    return _from_parts(find_parts(state, name), name, path, owned=False)
+
+
+def _from_parts(parts: tuple[Part, ...], name: str, path: Path | None, *, owned: bool) -> WeightSource:
     largest = max(parts, key=lambda part: len(part.tensors))
-    return WeightSource(largest.tensors, name, owned=False, path=path, parts=parts)
+    return WeightSource(largest.tensors, name, owned=owned, path=path, parts=parts)
