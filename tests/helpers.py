@@ -3,14 +3,20 @@
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import inceptionzoo as iz
 
 WARNINGS = os.environ.get("SUBPROCESS_WARNINGS", "error")  # the option -W of processes that tests start
+
+
+def quick(names: Iterable[str], chosen: Container[str]) -> list[object]:
+    """Return the names as parameters of a test; only `make test-full` runs those that are not chosen."""
+    return [name if name in chosen else pytest.param(name, marks=pytest.mark.full) for name in names]
 
 
 @contextlib.contextmanager
@@ -57,6 +63,15 @@ def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Mo
         if images is not None:
             model.train()(images)
     return model.eval()
+
+
+def pre_activation_taps(model: iz.Net) -> list[str]:
+    """Return "STAGE:pre" for each stage that has a map before its activation."""
+    taps = []
+    for name, _ in model.network.stages:
+        with contextlib.suppress(iz.ArgumentError):
+            taps += model.tap_names([f"{name}:pre"])
+    return taps
 
 
 class Block(nn.Module):

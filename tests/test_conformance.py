@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from helpers import measure, outputs, shape_text
+from helpers import measure, outputs, pre_activation_taps, quick, shape_text
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,9 +18,8 @@ from inceptionzoo.nn import ConvNormAct, ResidualBlock
 
 NAMES = iz.list_models()
 LARGE = [name for name in NAMES if iz.model_info(name).params > 50_000_000]
-# compiling a large model takes a minute; the small ones have the same layers, and inception_v3 those of inception_v3_fid
-SLOW = (*LARGE, "inception_v3_fid")
-COMPILED = [pytest.param(name, marks=pytest.mark.full) if name in SLOW else name for name in NAMES]
+COMPILED = quick(NAMES, ("googlenet", "inception_resnet_v1", "xception", "vgg11_bn_cifar"))  # they have every kind of layer
+STORED = quick(NAMES, {*NAMES} - {*LARGE} | {"vgg11_bn", "inception_resnet_v2"})
 
 
 def make(name: str, **arguments: object) -> iz.Net:
@@ -119,7 +118,7 @@ def test_every_parameter_has_a_gradient(name):
     assert all(sizes[key] < 1e-12 * largest for key in cancelled & sizes.keys())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STORED)
 def test_save_load_copy_pickle_spawn(name, tmp_path, spawned):
     model, x = make(name, num_classes=3), images(name)
     model.train()(x)  # so that batch-normalisation statistics differ from their initial values
@@ -162,6 +161,20 @@ def test_head_and_channels(name):
     grey = make(name, num_classes=3, in_chans=1).eval()
     assert run(grey, x[:, :1]).shape == (2, 3)
     assert grey.data.input_size[0] == len(grey.data.mean) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_maps_before_the_activation(name):
+    """A ReLU of the map gives the stage's output; a pool in the last block of a level takes maps that are not negative."""
+    model, x = make(name, num_classes=0, global_pool="").eval(), images(name)
+    pre_taps = pre_activation_taps(model)
+    taps = [tap for pre in pre_taps for tap in (pre, pre.removesuffix(":pre"))]
+    maps = model.forward_intermediates(x, taps, intermediates_only=True)
+    assert len(maps) == 2 * len(pre_taps) > 6
+    for pre, after in zip(maps[::2], maps[1::2], strict=True):
+        assert pre.min() < 0
+        assert pre.relu().equal(after)
 
 
 def run_features(model: iz.Net, x: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from ..nn import (
     ConvNormAct,
     FusedRecord,
     ResidualBlock,
+    Steps,
     is_max_pool,
     parts,
     private_torch,
@@ -74,7 +75,7 @@ def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
         case Conv() | Depthwise() if is_foldable(module):
             return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), _activation(module))
         case Chain():
-            return nn.Sequential(*(fused_layer(step, part, style) for step, part in layer_module_pairs(layer, module)))
+            return Steps(*(fused_layer(step, part, style) for step, part in layer_module_pairs(layer, module)))
         case Concat():
             return _concat(layer, module, style)
         case Residual():
@@ -135,9 +136,9 @@ def _leading_conv(position: int, branch: Layer, module: nn.Module, style: Style)
 def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
     """Return the remainder of a branch after the joined convolution."""
     if lead.pool is None:
-        return nn.Sequential(*lead.rest)
+        return Steps(*lead.rest)
     after = PoolBiasAct(lead.pool, bias.to(lead.conv.conv.weight, copy=True), _activation(lead.conv))
-    return nn.Sequential(after, *lead.rest)
+    return Steps(after, *lead.rest)
 
 
 def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:

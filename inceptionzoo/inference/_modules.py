@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import activate, is_max_pool, is_relu, private_torch
+from ..nn import PreActModule, Steps, activate, apply_activation, is_max_pool, is_relu, private_torch, run_module
 from ._autotune import Autotuner, Implementation
 from ._conditions import is_frozen, is_plain_frozen_conv, must_use_torch
 from ._fingerprint import conv_version
@@ -36,17 +36,17 @@ class TunableModule(nn.Module):
         return {**self.__dict__, "_autotuner": None}  # measurements hold for this process alone
 
 
-class TunedOp(TunableModule):
+class TunedOp(TunableModule, PreActModule):
     """An operation with several implementations; if none can be used, its own modules run."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        implementation = None if must_use_torch(x) else self.implementation(x)
-        x = self.run_modules(x) if implementation is None else implementation(x)
+    def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        implementation = None if pre_act is not None or must_use_torch(x) else self.implementation(x)
+        x = self.run_modules(x, pre_act) if implementation is None else implementation(x)
         return x
 
     @abstractmethod
-    def run_modules(self, x: Tensor) -> Tensor:
-        """Return the output, computed by the operation's own modules."""
+    def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        """Return the output, computed by the operation's own modules; append the map before the activation to `pre_act`."""
 
     @abstractmethod
     def implementation(self, x: Tensor) -> Implementation | None:
@@ -61,8 +61,12 @@ class ConvAct(TunedOp):
         self.conv, self.act = conv, act
         self.active = conv.out_channels if active is None else active
 
-    def run_modules(self, x: Tensor) -> Tensor:
-        return self.activate(self.conv(x))
+    def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        y: Tensor = self.conv(x)
+        if pre_act is not None:
+            pre_act.append(y)
+            y = y.clone()  # `activate` overwrites it
+        return self.activate(y)
 
     def activate(self, y: Tensor) -> Tensor:
         """Return y with its first channels activated, in place if nothing else can have y."""
@@ -91,9 +95,8 @@ class TunedMaxPool(TunedOp):
         super().__init__()
         self.pool = pool
 
-    def run_modules(self, x: Tensor) -> Tensor:
-        y: Tensor = self.pool(x)
-        return y
+    def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        return run_module(self.pool, x, pre_act, compact=False)
 
     def implementation(self, x: Tensor) -> Implementation | None:
         if not self.tuned or is_patched(self.pool) or not is_max_pool(self.pool):
@@ -114,8 +117,9 @@ class PoolBiasAct(TunedOp):
         self.pool, self.act = pool, act
         self.bias = nn.Parameter(bias, requires_grad=False)
 
-    def run_modules(self, x: Tensor) -> Tensor:
-        return activate(self.act, self.pool(x) + self.bias[:, None, None])
+    def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        y = self.pool(x) + self.bias[:, None, None]
+        return activate(self.act, y) if pre_act is None else apply_activation(self.act, y, pre_act)
 
     def implementation(self, x: Tensor) -> Implementation | None:
         supported = is_relu(self.act) or type(self.act) is nn.Identity
@@ -127,7 +131,7 @@ class PoolBiasAct(TunedOp):
         return self._autotuner.implementation(x)
 
 
-class JoinedBranches(nn.Module):
+class JoinedBranches(PreActModule):
     """Branches whose leading 1x1 convolutions run as one: (n, c, h, w) -> (n, sum of widths, h', w').
 
     Args:
@@ -160,8 +164,24 @@ class JoinedBranches(nn.Module):
         branches |= {int(position): (branch, x) for position, branch in self.alone.items()}
         return [branches[position] for position in sorted(branches)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        if pre_act is not None:
+            return self._forward_with_pre_act(x, pre_act)
         return torch.cat([branch(part) for branch, part in self.branches(x, self.first(x))], 1)
+
+    def _forward_with_pre_act(self, x: Tensor, pre_act: list[Tensor]) -> Tensor:
+        before_first: list[Tensor] = []
+        before: list[Tensor] = []
+        after: list[Tensor] = []
+        branches = self.branches(x, self.first(x, before_first))
+        for (branch, part), (_, part_before) in zip(branches, self.branches(x, before_first[0]), strict=True):
+            if isinstance(branch, Steps) and not len(branch):  # the whole branch is its part of the joined convolution
+                before.append(part_before)
+                after.append(part)
+            else:
+                after.append(run_module(branch, part, before))
+        pre_act.append(torch.cat(before, 1))
+        return torch.cat(after, 1)
 
     def extra_repr(self) -> str:
         return f"widths={self.widths}"

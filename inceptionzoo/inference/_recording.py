@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..nn import Branches
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._modules import JoinedBranches, TunedOp
-from ._shapes import output_shape
+from ._shapes import CHAINS, output_shape
 from .cpu._buffers import ScratchArena, channels_last_rows
 from .cpu._jit import launch
 from .cpu._kernel import KernelLaunch, KernelOp
@@ -115,7 +115,7 @@ class Recorder:
 
     def add(self, module: nn.Module, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Run and record the module; return its output, which is `out` if given."""
-        if type(module) is nn.Sequential:
+        if isinstance(module, nn.Sequential) and type(module) in CHAINS:
             return self.add_chain(list(module), x, out)
         if isinstance(module, TunedOp) and isinstance(operation := module.implementation(x), KernelOp):
             return self._add_operation(operation, x, out)

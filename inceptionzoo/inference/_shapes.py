@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..nn import Branches, ResidualBlock, is_max_pool
+from ..nn import Branches, ResidualBlock, Steps, is_max_pool
 from ..spec import as_pair, dilated_extent, window_positions
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunedMaxPool
 
 Shape = tuple[int, ...]
+CHAINS = nn.Sequential, Steps  # exactly these types
 
 
 def output_shape(module: nn.Module, x: Tensor) -> Shape:
@@ -23,7 +24,7 @@ def output_shape(module: nn.Module, x: Tensor) -> Shape:
 def _compute(module: nn.Module, shape: Shape) -> Shape | None:
     """Return the output shape for inputs of `shape`, or None if the module contains one of unknown type."""
     match module:
-        case nn.Sequential() if type(module) is nn.Sequential:
+        case nn.Sequential() if type(module) in CHAINS:
             return _compute_chain(module, shape)
         case ConvAct():
             return _compute(module.conv, shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import check_choice, check_flag
 from ..spec import (
@@ -47,17 +47,21 @@ HEADS = {
 }
 
 
-def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp") -> Network:
+def vgg(
+    configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp", pool: Literal["max", "avg"] = "max"
+) -> Network:
     """Return VGG for a column of Table 1: "A", "A-LRN", "B", "C", "D" or "E".
 
     `batch_norm` adds batch normalisation after each convolution. `head` is "mlp", the paper's dense layers on a map pooled to
-    7x7; "conv", the same layers as convolutions over the map (timm's); or "pool", a global pool and one linear layer.
+    7x7; "conv", the same layers as convolutions over the map (timm's); or "pool", a global pool and one linear layer. `pool` is
+    "max", the paper's, or "avg", which Gatys et al. (arXiv:1508.06576, section "Methods") found better for style transfer.
 
     Raises:
         ArgumentError: an argument has none of these values.
     """
     check_choice("configuration", configuration, TABLE1)
     check_choice("head", head, HEADS)
+    check_choice("pool", pool, ("max", "avg"))
     check_flag("batch_norm", batch_norm)
     stages: dict[str, Layer] = {}
     for block, column in enumerate(TABLE1[configuration], 1):
@@ -68,7 +72,7 @@ def vgg(configuration: str, *, batch_norm: bool = False, head: HeadKind = "mlp")
                 stages[f"conv{block}_{number}"] = Conv(int(column[0]))
             else:
                 stages[f"conv{block}_{number}"] = Conv(int(width), 3)
-        stages[f"pool{block}"] = Pool("max", 2, 2, "valid")
+        stages[f"pool{block}"] = Pool(pool, 2, 2, "valid")
     style = Style(norm="batch" if batch_norm else None, eps=1e-5, bias=True)
     return network(stages, head=HEADS[head], style=style)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_flag
-from ..spec import Conv, Network, Norm, Pool, feature_levels, resolve_stages, stage_levels
+from ..spec import PRE, Conv, Network, Norm, Pool, feature_levels, resolve_taps, stage_levels
 from ..spec import Indices as Indices
 from ._blocks import Steps
 from ._checkpoint import checkpoint
@@ -91,51 +91,56 @@ class Backbone(nn.Module, Generic[Out]):
 
         Args:
             x: images, (n, in_chans, h, w).
-            indices: a list of indices into `feature_info` (negative ones count from the end) or stage names ("inception4a");
-                or an int n for the last n levels of `feature_info`; or None for all levels.
+            indices: a list of indices into `feature_info` (negative ones count from the end), stage names ("inception4a"), or
+                stage names with ":pre" ("inception4a:pre") for the map before the activation that ends the stage; or an int n
+                for the last n levels of `feature_info`; or None for all levels.
             norm: ignored; it is part of timm's signature.
             stop_early: run no stage after the last selected one.
             output_fmt: "NCHW".
             intermediates_only: return only the list.
 
         Raises:
-            ArgumentError: an index is not a level, a name is not a stage, or `output_fmt` is not "NCHW".
+            ArgumentError: an index is not a level, a name is not a stage, a stage has no map before its activation, or
+                `output_fmt` is not "NCHW".
             InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
         """
         if output_fmt != "NCHW":
             raise ArgumentError(f"output_fmt={output_fmt!r} must be 'NCHW'")
         self._input_check(x, self, head=False)
-        x, maps = self.forward_stages(x, self.stage_names(indices), stop_early=stop_early)
+        x, maps = self.forward_stages(x, self.tap_names(indices), stop_early=stop_early)
         return maps if intermediates_only else (x, maps)
 
     def forward_stages(self, x: Tensor, names: list[str], *, stop_early: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """Return the last map, and the outputs of the stages `names` in the network's order."""
+        """Return the last map, and the maps of `names`, as `tap_names` gives them, in the network's order."""
         maps: list[Tensor] = []
         for name, stage in self.features.named_children():
-            x = self.run_stage(stage, x)
+            x = self.run_stage(stage, x, maps if name + PRE in names else None)
             if name in names:
                 maps.append(x)
             if stop_early and len(maps) == len(names):
                 break
         return x, maps
 
-    def run_stage(self, stage: nn.Module, x: Tensor) -> Tensor:
-        """Return `stage(x)`, with activation checkpointing if it is enabled and gradients are needed."""
-        if self.grad_checkpointing and torch.is_grad_enabled():
-            return checkpoint(stage, x)
-        result: Tensor = run_module(stage, x) if self.memory_saving else stage(x)
-        return result
+    def run_stage(self, stage: nn.Module, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        """Return `stage(x)`, with activation checkpointing if it is enabled and gradients are needed.
 
-    def stage_names(self, indices: Indices, *, argument: str = "indices") -> list[str]:
-        """Return the names of the stages that `indices` selects, in the network's order.
+        The map before the activation that ends the stage is appended to `pre_act`, if it is a list.
+        """
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(stage, x, pre_act)
+        return run_module(stage, x, pre_act, compact=self.memory_saving)
+
+    def tap_names(self, indices: Indices, *, argument: str = "indices") -> list[str]:
+        """Return the names of the maps that `indices` selects, in the network's order: stages, or "STAGE:pre".
 
         Raises:
-            ArgumentError: an index is not a level, or a name is not a stage. The message names `argument`.
+            ArgumentError: an index is not a level, a name is not a stage, or a stage has no map before its activation. The
+                message names `argument`.
         """
-        return resolve_stages(argument, indices, self._level_names(), [name for name, _ in self.network.stages])
+        return resolve_taps(argument, indices, self._level_names(), dict(self.network.stages))
 
     def level_indices(self, names: list[str]) -> list[int | str]:
-        """Return the index of each stage in `feature_info`, or its name if it is not there."""
+        """Return the index of each map in `feature_info`, or its name if it is not there."""
         indices = {name: index for index, name in enumerate(self._level_names())}
         return [indices.get(name, name) for name in names]
 
@@ -146,17 +151,18 @@ class Backbone(nn.Module, Generic[Out]):
         return [str(info["module"]).removeprefix("features.") for info in self.feature_info]
 
     def stage_info(self, names: list[str]) -> list[dict[str, Any]]:
-        """Return {num_chs, reduction, module} of each stage in `names`."""
+        """Return {num_chs, reduction, module} of each map in `names`, in the network's order."""
         return [
-            {"num_chs": level.channels, "reduction": level.reduction, "module": f"features.{level.name}"}
+            {"num_chs": level.channels, "reduction": level.reduction, "module": f"features.{name}"}
             for level in stage_levels(self.network, self.in_chans)
-            if level.name in names
+            for name in (level.name + PRE, level.name)
+            if name in names
         ]
 
     def truncate(self, last: str) -> bool:
-        """Remove the stages after `last`; return whether there were any."""
+        """Remove the stages after that of the map `last`; return whether there were any."""
         stages = list(self.network.stages)
-        end = [name for name, _ in stages].index(last) + 1
+        end = [name for name, _ in stages].index(last.removesuffix(PRE)) + 1
         if end == len(stages):
             return False
         levels = [level.name for level in feature_levels(self.network, self.in_chans)]

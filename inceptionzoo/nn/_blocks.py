@@ -12,6 +12,7 @@ from ..spec import Conv, Pool, Style, as_pair, half_padding
 from ._init import allocate, init_weights
 from ._memory import activate, run_module
 from ._padding import CeilMaxPool2d, SameConv2d, SameMaxPool2d
+from ._pre_activation import PreActModule, apply_activation
 
 ACTS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -29,7 +30,7 @@ CONVOLUTIONS = nn.Conv2d, SameConv2d  # these and torch's normalisations return 
 NORMS = *BATCH_NORMS, nn.GroupNorm, type(None)
 
 
-class ConvNormAct(nn.Module):
+class ConvNormAct(PreActModule):
     """A convolution `conv`, normalisation `bn` and activation `act`; `bn` or `act` is None if the specification leaves it out.
 
     With `masked`, a ReLU saves a mask instead of its output in training; see `use_masked_relu`.
@@ -62,11 +63,13 @@ class ConvNormAct(nn.Module):
         """Initialise the convolution: He's normal weights, zero bias."""
         init_weights(self.conv)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         conv, bn, act = self.conv, self.bn, self.act
         x = conv(x)
         if bn is not None:
             x = bn(x)
+        if pre_act is not None:
+            return apply_activation(act, x, pre_act)
         if act is None:
             return x
         if self.memory_saving and type(conv) in CONVOLUTIONS and type(bn) in NORMS:
@@ -115,27 +118,32 @@ def training_batch_norms(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
 
 
-class Steps(nn.Sequential):
+class Steps(PreActModule, nn.Sequential):
     """Modules that run one after the other; their max pools save less for the backward pass (`memory_saving`)."""
 
     memory_saving = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        for module in self:
-            x = run_module(module, x) if self.memory_saving else module(x)
+    def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        for index, module in enumerate(self, 1):
+            x = run_module(module, x, pre_act if index == len(self) else None, compact=self.memory_saving)
         return x
 
 
-class Branches(nn.ModuleDict):
+class Branches(PreActModule, nn.ModuleDict):
     """Branches on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of channels, h', w')."""
 
     memory_saving = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([run_module(branch, x) if self.memory_saving else branch(x) for branch in self.values()], 1)
+    def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        maps: list[Tensor] = []
+        branch_maps = None if pre_act is None else maps
+        y = torch.cat([run_module(branch, x, branch_maps, compact=self.memory_saving) for branch in self.values()], 1)
+        if pre_act is not None:
+            pre_act.append(torch.cat(maps, 1))
+        return y
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(PreActModule):
     """act(shortcut(x) + drop_path(scale * project(body(x)))): (n, c, h, w) -> the shape of the shortcut."""
 
     def __init__(
@@ -146,11 +154,12 @@ class ResidualBlock(nn.Module):
         self.masked, self.memory_saving = False, True
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        run = run_module if self.memory_saving else nn.Module.__call__
-        body = self.project(run(self.body, x))
+    def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+        body = self.project(run_module(self.body, x, compact=self.memory_saving))
         body = body if self.scale == 1 else self.scale * body
-        x = run(self.shortcut, x) + self.drop_path(body)
+        x = run_module(self.shortcut, x, compact=self.memory_saving) + self.drop_path(body)
+        if pre_act is not None:
+            return apply_activation(self.act, x, pre_act)
         x = activate(self.act, x, masked=self.masked) if self.memory_saving else self.act(x)
         return x
 

@@ -9,15 +9,27 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from ._blocks import BATCH_NORMS
+from ._pre_activation import run_with_pre_act
 
 
-def checkpoint(stage: nn.Module, x: Tensor) -> Tensor:
-    """Return `stage(x)`; its intermediate maps are recomputed in the backward pass."""
+def checkpoint(stage: nn.Module, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
+    """Return `stage(x)`; its intermediate maps are recomputed in the backward pass.
+
+    The map before the stage's last activation is appended to `pre_act`, if it is a list.
+    """
+
+    def run(x: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = []
+        y = stage(x) if pre_act is None else run_with_pre_act(stage, x, maps)
+        return [y, *maps]
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), frozen_statistics(stage)
 
-    result: Tensor = torch_checkpoint(stage, x, use_reentrant=False, context_fn=contexts)
+    y, *maps = torch_checkpoint(run, x, use_reentrant=False, context_fn=contexts)
+    if pre_act is not None:
+        pre_act += maps
+    result: Tensor = y
     return result
 
 

@@ -80,7 +80,7 @@ class FeatureNet(Backbone[list[Tensor]]):
         super().__init__(model.network, model.features, in_chans=model.in_chans)
         self.fused, self.memory_saving = model.fused, model.memory_saving
         self.training = not model.fused  # not `self.train()`: it would change the mode of the model's stages
-        self.taps = self.stage_names(out_indices, argument="out_indices")
+        self.taps = self.tap_names(out_indices, argument="out_indices")
         indices = self.level_indices(self.taps)
         rows = model.stage_info(self.taps)
         self.truncate(self.taps[-1])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._pre_activation import run_with_pre_act
 from ._private_torch import is_hooked, observation_check
 
 MAX_INT16_PIXELS = 2**16
@@ -41,9 +42,14 @@ def activate(act: nn.Module, x: Tensor, sources: tuple[nn.Module | None, ...] = 
     return function(act, x)
 
 
-def run_module(module: nn.Module, x: Tensor) -> Tensor:
-    """Return `module(x)`; for a max pool, save less for the backward pass than torch does."""
-    if type(module) is nn.MaxPool2d and can_compact(module, x) and not is_hooked(module):
+def run_module(module: nn.Module, x: Tensor, pre_act: list[Tensor] | None = None, *, compact: bool = True) -> Tensor:
+    """Return `module(x)`; with `compact`, a max pool saves less for the backward pass than torch does.
+
+    The map before the module's last activation is appended to `pre_act`, if it is a list.
+    """
+    if pre_act is not None:
+        return run_with_pre_act(module, x, pre_act)
+    if compact and type(module) is nn.MaxPool2d and can_compact(module, x) and not is_hooked(module):
         return compact_max_pool(x, window(module))
     y: Tensor = module(x)
     return y

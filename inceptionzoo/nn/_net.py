@@ -198,9 +198,9 @@ class Net(Backbone[Tensor]):
         A pruned model has no `entry`; `save_weights` writes its network to the file.
 
         Raises:
-            ArgumentError: an index is not a level, or a name is not a stage.
+            ArgumentError: an index is not a level, a name is not a stage, or a stage has no map before its activation.
         """
-        names = self.stage_names(indices)
+        names = self.tap_names(indices)
         kept_indices, channels = self.level_indices(names), self.stage_info(names)[-1]["num_chs"]
         truncated = self.truncate(names[-1])
         if truncated or prune_head:

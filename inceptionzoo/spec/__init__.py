@@ -20,19 +20,18 @@ from ._keras import KerasLayout, keras_layouts, keras_weights, numbered
 from ._layers import LAYERS, Chain, Concat, Layer, Op, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
 from ._network_cost import (
-    Indices,
     feature_levels,
     has_exact_reductions,
     head_cost,
     min_feature_size,
     min_input_size,
     network_cost,
-    resolve_stages,
     stage_costs,
     stage_levels,
 )
 from ._serialization import first_difference, network_from_json, network_to_json
 from ._summary import Summary, summarize
+from ._taps import PRE, Indices, resolve_taps
 from ._terminal import supports_colour
 from ._variants import VARIANT_ARGUMENTS, apply_variants
 from ._walk import children, leaves, map_leaves, named_leaves
@@ -46,6 +45,7 @@ __all__ = [
     "LAYERS",
     "MAX_CHANNELS",
     "NATIVE",
+    "PRE",
     "VARIANT_ARGUMENTS",
     "Act",
     "Aux",
@@ -101,7 +101,7 @@ __all__ = [
     "numbered",
     "out_channels",
     "projection",
-    "resolve_stages",
+    "resolve_taps",
     "stage_costs",
     "stage_levels",
     "summarize",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_int, check_number, check_rate, check_text
 from ._layers import Layer, check_layer
+from ._taps import PRE
 
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax", ""]
 GLOBAL_POOLS: tuple[GlobalPool, ...] = ("avg", "max", "avgmax", "catavgmax", "")
@@ -133,6 +134,8 @@ class Network:
         for name, layer in self.stages:
             check_text("network: the name of a stage", name, error=SpecError)
             check_layer(f"network: stage {name}", layer)
+            if name.endswith(PRE):
+                raise SpecError(f"network: the name of stage {name!r} must not end in {PRE!r}, which names a map; rename it")
             if name in names:
                 raise SpecError(f"network: stage {name!r} appears twice; give every stage its own name")
             names.add(name)

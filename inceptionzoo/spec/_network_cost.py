@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import SupportsIndex
 
-from ..errors import ArgumentError, InputError, SpecError, suggestion
+from ..errors import InputError, SpecError
 from ._cost import Cost, Shape, layer_cost, out_channels, total_stride
 from ._layers import Layer
 from ._network import Head, Network
 
-Indices = int | Sequence[int | str] | None
 MAX_SIZE = 4096  # pixels
 TRIED_SIZES = 64  # branches that round differently may give equal map sizes only for every n-th image size
 
@@ -47,41 +44,6 @@ def feature_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
     if len(last) > 5:
         last.pop(1, None)
     return list(last.values())
-
-
-def resolve_stages(argument: str, indices: Indices, levels: list[str], stages: list[str]) -> list[str]:
-    """Return the names of the stages that `indices` selects, in the network's order.
-
-    `indices` is a list of indices into `levels` or names from `stages`, an int n for the last n levels, or None for all levels.
-    Error messages call it `argument`.
-
-    Raises:
-        ArgumentError: an index is not a level, or a name is not a stage.
-    """
-    if indices is None:
-        return levels
-    if isinstance(indices, int):
-        if isinstance(indices, bool) or not 1 <= indices <= len(levels):
-            raise ArgumentError(f"{argument}={indices!r} must be in 1..{len(levels)}, the number of levels")
-        return levels[-indices:]
-    if isinstance(indices, str) or not hasattr(indices, "__iter__"):
-        raise ArgumentError(f"{argument}={indices!r} must be an int, or a list of level indices and stage names")
-    selected = {_find_stage(argument, index, levels, stages) for index in indices}
-    if not selected:
-        raise ArgumentError(f"{argument}={indices!r} must name at least one level or stage")
-    return [name for name in stages if name in selected]
-
-
-def _find_stage(argument: str, index: object, levels: list[str], stages: list[str]) -> str:
-    if isinstance(index, str):
-        if index not in stages:
-            raise ArgumentError(
-                f"{argument}: unknown stage {index!r}{suggestion(index, stages)} Stages are {', '.join(stages)}"
-            )
-        return index
-    if isinstance(index, bool) or not isinstance(index, SupportsIndex) or not -len(levels) <= index.__index__() < len(levels):
-        raise ArgumentError(f"{argument}: {index!r} must be in {-len(levels)}..{len(levels) - 1}, the levels of feature_info")
-    return levels[index]
 
 
 def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:

@@ -15,7 +15,7 @@ import torch
 
 from ..errors import ArgumentError, FileError, check_flag, check_path
 from ..nn import FeatureNet, Indices, Net, build_network, check_device
-from ..spec import Entry, GlobalPool, feature_levels, resolve_stages
+from ..spec import Entry, GlobalPool, feature_levels, resolve_taps
 from ..weights import WeightSource, read_weights
 from ..weights.download import is_reference
 from ._options import ModelOptions, SourceInfo, check_keywords
@@ -122,7 +122,7 @@ def _check_indices(out_indices: Indices, entry: Entry, arguments: Mapping[str, A
         raise ArgumentError(f"out_indices={out_indices!r} has no effect without features_only=True")
     network = make_network(entry, arguments)
     levels = [level.name for level in feature_levels(network, entry.data.input_size[0])]
-    resolve_stages("out_indices", out_indices, levels, [stage for stage, _ in network.stages])
+    resolve_taps("out_indices", out_indices, levels, dict(network.stages))
 
 
 def _describe(weights: Weights) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import distance, fill, noise, one_thread
+from helpers import distance, fill, noise, one_thread, pre_activation_taps
 from torch import nn
 
 import inceptionzoo as iz
@@ -43,6 +43,9 @@ def test_outputs_are_the_same(name):
         last, maps = fast.forward_intermediates(images)
         for ours, theirs in zip(maps, model.forward_intermediates(images, intermediates_only=True), strict=True):
             assert distance(ours, theirs) < CLOSE
+        taps = pre_activation_taps(model)
+        maps, expected = (each.forward_intermediates(images, taps, intermediates_only=True) for each in (fast, model))
+        assert all(distance(ours, theirs) < CLOSE for ours, theirs in zip(maps, expected, strict=True))
         assert fast.forward_head(last, pre_logits=True).shape == (2, model.head_hidden_size)
     assert count(fast, nn.BatchNorm2d) == 0
     assert count(fast, nn.Conv2d) <= count(model, nn.Conv2d)

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from helpers import distance, fill, noise, one_thread, outputs, shape_text
+from helpers import distance, fill, noise, one_thread, outputs, quick, shape_text
 from torch import nn
 from torch.nn import functional as F
 
@@ -104,7 +104,7 @@ def test_equals_torchvision(name, dense):
     assert trained[0].equal(trained[1])  # dropout stands in the same places
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", quick(TIMM, ("vgg11",)))
 def test_equals_timm(name):
     with torch.device("meta"):
         reference = timm.create_model(name)
@@ -185,3 +185,17 @@ def test_lrn_is_krizhevskys():
         ours = model.forward_features(x)
         assert distance(ours, by_hand(convs, x, 1e-4)) < 1e-5
         assert distance(ours, by_hand(convs, x, 1.1e-4)) > 1e-3
+
+
+@one_thread()
+@torch.no_grad()
+def test_average_pools_equal_torchvisions_network_with_average_pools():
+    """The network of style transfer; the weights are those of the network with max pools."""
+    theirs, layers = torchvision.models.vgg19().eval(), ["conv1_1", "conv4_2", "conv5_1", "pool5"]
+    pooled = [nn.AvgPool2d(2, 2) if isinstance(part, nn.MaxPool2d) else part for part in theirs.features]
+    model = iz.create_model("vgg19", pool="avg", weights=theirs.state_dict(), features_only=True, out_indices=layers).eval()
+    x = noise(1, 3, 64, 64)
+    expected = [nn.Sequential(*pooled[:end])(x) for end in (2, 23, 30, 37)]
+    assert all(map(torch.equal, model(x), expected))
+    with pytest.raises(iz.ArgumentError, match="pool='min' must be one of 'max', 'avg'"):
+        iz.create_model("vgg19", pool="min")
