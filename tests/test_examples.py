@@ -137,6 +137,7 @@ def test_ensemble(tmp_path):
     assert len(iz.Ensemble.load(tmp_path / "ensemble.safetensors").members) == 2
 
 
+@pytest.mark.full
 def test_two_processes_by_torchrun(tmp_path):
     options = ("--model", "vgg11_bn_cifar", "--images", 96, "--epochs", 1, "--out", ".")
     command = [sys.executable, "-W", WARNINGS, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]

@@ -118,6 +118,7 @@ def test_loading():
     assert all(row.memory > 25 for row in timings.rows)  # MiB; the weights are 25.3
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("idle")
 def test_loading_without_peers_and_training_a_custom_model(register):
     timings = bench(["googlenet"], rounds=1, size=64, job="loading")

@@ -60,6 +60,7 @@ def updated(fid, images):
     return fid
 
 
+@pytest.mark.full
 def test_the_distance_equals_pytorch_fids(page, theirs, folders):
     metric = page("torchmetrics' FID")["metric"]
     state, images = theirs.state_dict(), {name: pixels(folder) for name, folder in folders.items()}

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers import outputs
+from helpers import outputs, quick
 from timm.models import FeatureInfo as TimmFeatureInfo
 from timm.models._manipulate import group_parameters
 
@@ -113,7 +113,7 @@ def test_prune(model, tmp_path):
     assert (whole.num_classes, whole(x).shape[1]) == (0, 64)  # a head for other channels cannot stay
 
 
-@pytest.mark.parametrize("name", [*SMALL, "vgg11"])
+@pytest.mark.parametrize("name", quick((*SMALL, "vgg11"), ("googlenet", "googlenet_paper", "vgg11_bn_cifar", "vgg11")))
 @torch.no_grad()
 def test_features_only(name, tmp_path):
     torch.manual_seed(0)
@@ -161,7 +161,7 @@ def gradients(model: iz.Net, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.
     return logits.detach(), [parameter.grad for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", quick(SMALL, {*SMALL} - {"googlenet_cifar"}))
 def test_checkpointing_changes_nothing(name):
     torch.manual_seed(0)
     plain = iz.create_model(name, num_classes=3, drop_rate=0.5)

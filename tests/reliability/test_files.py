@@ -33,6 +33,7 @@ def test_nothing_fails(figure):
     assert result.failures == [], "\n".join(result.lines())
 
 
+@pytest.mark.full
 def test_other_libraries_fail_at_the_same_faults():
     counts = sum((figure.counts for figure in files.peers_files(flips=100, kills=20)), Counter())
     assert counts["safetensors.torch.load: loaded silently changed"] == 100
@@ -63,17 +64,20 @@ def write_in_place(path):
         yield stream
 
 
-GUARDS = [
+QUICK_GUARDS = [
     (safetensors, "start_digest", always_matches, files.malformed_safetensors, (1000,), "silent wrong load"),
     (load, "adapt_tensor", adapt_and_copy, files.malformed_safetensors, (2000,), "half-modified model"),
+    (safetensors, "atomic_write", write_in_place, files.readers_beside_writers, (200, 20), "load failed"),
+    (atomic, "_sync_folder", lambda folder: None, files.killed_saves, (0,), "wrong order"),
+]
+SLOW_GUARDS = [
     (load, "adapt_tensor", adapt_and_copy, files.transactional, (200,), "half-modified model"),
     (load, "find_invalid_values", lambda values: [], files.transactional, (200,), "fault accepted"),
     (pth, "_check_archive", lambda stream, path: None, files.malformed_pth, (1000,), "silent wrong load"),
     (safetensors, "atomic_write", write_in_place, files.killed_saves, (6,), "old file lost"),
-    (safetensors, "atomic_write", write_in_place, files.readers_beside_writers, (200, 20), "load failed"),
     (atomic, "_remove_orphans", lambda target: None, files.killed_saves, (6,), "temporary file left after the next save"),
-    (atomic, "_sync_folder", lambda folder: None, files.killed_saves, (0,), "wrong order"),
 ]
+GUARDS = [*QUICK_GUARDS, *(pytest.param(*guard, marks=pytest.mark.full) for guard in SLOW_GUARDS)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import keras
 import numpy
 import pytest
 import torch
-from helpers import fill, noise
+from helpers import fill, noise, quick
 
 import inceptionzoo as iz
 from inceptionzoo.weights import _keras
@@ -25,9 +25,7 @@ APPLICATIONS = {  # our name, keywords that make it Keras's network, and a size 
     "vgg16": (keras.applications.VGG16, {"head": "pool"}, (32, 56)),
     "vgg19": (keras.applications.VGG19, {"head": "pool"}, (32, 56)),
 }
-NAMES = [
-    pytest.param(name, marks=pytest.mark.full) if name in ("inception_resnet_v2", "vgg19") else name for name in APPLICATIONS
-]
+NAMES = quick(APPLICATIONS, ("xception_keras", "vgg16"))
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # keras's conversion to NumPy
 TOLERANCE = 1e-5  # of the largest value
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
-from helpers import distance, fill, noise, one_thread
+from helpers import distance, fill, noise, one_thread, quick
 from publishers import PEERS, ROWS, serve
 from pytorchcv.models.bninception import bninception
 from server import COMMIT, HOST
@@ -19,10 +19,10 @@ import inceptionzoo as iz
 from inceptionzoo.weights.download._cache import checkpoint_folder, torch_checkpoint_folder
 from inceptionzoo.zoo._registry import REGISTRY
 
-LARGE = {name for name in PEERS if name.startswith("vgg") and name not in ("vgg11.tv_in1k", "vgg16.tv_features")}
+LARGE = {name for name in PEERS if name.startswith("vgg") and name != "vgg11.tv_in1k"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in PEERS])
+@pytest.mark.parametrize("name", quick(PEERS, {*PEERS} - LARGE))
 @one_thread()
 def test_a_tag_equals_its_publishers_network(name, host, monkeypatch):
     """The publisher's package and ours give the same logits for one image, each with its own preprocessing."""
