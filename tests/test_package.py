@@ -125,8 +125,16 @@ def test_the_explorer_is_current():
 PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # run by tests/integrations
 
 
+def marked(page: str) -> object:
+    """Return the page as a parameter, which only `make test-full` runs if it is slow."""
+    return pytest.param(page, marks=pytest.mark.full if page == "docs/fid.md" else ())
+
+
 @pytest.mark.usefixtures("register")  # restores the registry
-@pytest.mark.parametrize("page", ["README.md", *sorted(str(path.relative_to(ROOT)) for path in PAGES)])
+@pytest.mark.filterwarnings(  # of torchvision, as lpips calls it
+    "ignore:The parameter 'pretrained' is deprecated", "ignore:Arguments other than a weight enum"
+)
+@pytest.mark.parametrize("page", ["README.md", *(marked(str(path.relative_to(ROOT))) for path in sorted(PAGES))])
 def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
     """The blocks of a page run in order, in an empty folder with two folders of images, and print what the page says."""
     from PIL import Image
