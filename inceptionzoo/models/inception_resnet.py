@@ -12,6 +12,7 @@ from ..spec import (
     DataConfig,
     Entry,
     Head,
+    KerasLayout,
     Layer,
     Layout,
     Network,
@@ -298,6 +299,35 @@ def keras_name(path: str) -> str:
     return f"{stage}_conv" if path.endswith(".project") else ""
 
 
+FACENET_STEPS = {  # TF-slim's names of the convolutions in a block, by branch
+    "Block35": (("1x1",), ("0a_1x1", "0b_3x3"), ("0a_1x1", "0b_3x3", "0c_3x3")),
+    "Block17": (("1x1",), ("0a_1x1", "0b_1x7", "0c_7x1")),
+    "Block8": (("1x1",), ("0a_1x1", "0b_1x3", "0c_3x1")),
+    "Mixed_6a": (("1a_3x3",), ("0a_1x1", "0b_3x3", "1a_3x3")),
+    "Mixed_7a": (("0a_1x1", "1a_3x3"), ("0a_1x1", "1a_3x3"), ("0a_1x1", "0b_3x3", "1a_3x3")),
+}
+
+
+def keras_facenet_name(path: str) -> str:
+    """Return the name of a layer in the Keras files of FaceNet, "Block35_1_Branch_0_Conv2d_1x1"."""
+    _, stage, *steps = path.removesuffix(".bn").split(".")
+    stage, suffix = stage.replace("block", "Block"), "_BatchNorm" if path.endswith(".bn") else ""
+    if stage.startswith("Conv2d"):
+        return f"{stage}{suffix}"
+    if steps == ["project"]:
+        return f"{stage}_Conv2d_1x1"
+    branch = next(int(step.removeprefix("branch")) for step in steps if step.startswith("branch"))
+    names = FACENET_STEPS[stage if stage.startswith("Mixed") else stage.partition("_")[0]][branch]
+    return f"{stage}_Branch_{branch}_Conv2d_{names[int(steps[-1]) if steps[-1].isdigit() else 0]}{suffix}"
+
+
+FACENET_KERAS = KerasLayout(
+    name="keras",
+    network=inception_resnet_v1(),
+    names=keras_facenet_name,
+    dense=(("head.hidden.fc1", "Bottleneck"), ("head.hidden.bn1", "Bottleneck_BatchNorm")),
+    scale=False,
+)
 KERAS_LAYOUTS = keras_layouts(inception_resnet_v2(), keras_name, dense=(("head.fc", "predictions"),), scale=False)
 
 FACES = DataConfig(input_size=(3, 160, 160), mean=(0.5, 0.5, 0.5), std=(128 / 255,) * 3, crop_pct=1.0)  # (x - 127.5) / 128
@@ -318,7 +348,7 @@ ENTRIES = (
         paper=PAPER,
         about="FaceNet's layout: a sixth block C without activation, and an embedding of 512 values before the classifier",
         data=DataConfig(input_size=(3, 299, 299)),
-        layouts=(PYTORCHCV, FACENET),
+        layouts=(PYTORCHCV, FACENET, FACENET_KERAS),
         weights={
             "pcv_in1k": Published(
                 url="https://github.com/osmr/imgclsmob/releases/download/v0.0.552/inceptionresnetv1-0480-f8b3e9e3.pth.zip",

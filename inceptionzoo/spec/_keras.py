@@ -36,7 +36,8 @@ class KerasLayout(Layout):
     """Keras's names of a network's tensors, "LAYER.VARIABLE". They are computed when they are first used.
 
     `names` is a function from the path of a convolution ("features.conv1"), or of its normalisation ("features.conv1.bn"), to
-    Keras's name for the layer; "" for a layer that Keras numbers. `dense` lists (our module, Keras's name) of the dense layers.
+    Keras's name for the layer; "" for a layer that Keras numbers. `dense` lists (our module, Keras's name) of the layers of the
+    head: dense ones, and normalisations, whose module is named "bn1".
     `scale` says whether Keras's batch normalisation has a scale ("gamma").
 
     With `by_position` a layer has the name of its group in files without names, which Keras 2.13 to 3.5 write as .weights.h5:
@@ -78,8 +79,7 @@ class KerasLayout(Layout):
         if self.by_position:
             numbered = _numbered([replace(layer, name="") for layer in ordered])
             ordered = [replace(layer, name=f"layers/{layer.name}") for layer in numbered]
-        dense = [_KerasLayer(name, {"kernel": f"{ours}.weight", "bias": f"{ours}.bias"}, 0) for ours, name in self.dense]
-        return [*ordered, *dense]
+        return [*ordered, *(_head_layer(ours, name) for ours, name in self.dense)]
 
 
 def numbered(path: str) -> str:  # noqa: ARG001  # the signature of `KerasLayout.names`
@@ -146,11 +146,21 @@ def _layers(layer: Layer, path: str, after: int) -> tuple[list[_KerasLayer], int
 
 def _conv(layer: Conv, path: str, after: int) -> tuple[list[_KerasLayer], int]:
     after += layer.act
-    bn = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    norms = [_KerasLayer("", {theirs: f"{path}.bn.{ours}" for theirs, ours in bn.items()}, after + 1)] if layer.norm else []
+    norms = [_KerasLayer("", _norm(f"{path}.bn"), after + 1)] if layer.norm else []
     after += layer.norm
     conv = _KerasLayer("", {"kernel": f"{path}.conv.weight", "bias": f"{path}.conv.bias"}, after + 1)
     return [conv, *norms], after + 1
+
+
+def _norm(path: str) -> dict[str, str]:
+    """Return {Keras's variable: our key} of the batch normalisation `path`."""
+    names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    return {theirs: f"{path}.{ours}" for theirs, ours in names.items()}
+
+
+def _head_layer(path: str, name: str) -> _KerasLayer:
+    is_norm = path.endswith(".bn1")
+    return _KerasLayer(name, _norm(path) if is_norm else {"kernel": f"{path}.weight", "bias": f"{path}.bias"}, 0)
 
 
 def _chain(layer: Chain, path: str, after: int) -> tuple[list[_KerasLayer], int]:

@@ -22,6 +22,8 @@ KERAS = (".keras", ".h5", ".hdf5")
 SHARDS = ".weights.json"
 READER = Path(__file__).with_name("_keras_reader.py")
 SECONDS, BYTES_PER_SECOND = 20, 10_000_000  # a reader that takes longer than these allow is ended
+FACENET_SUM = re.compile(r"Block(35|17|8)_\d+_ScaleSum")
+FACENET_SCALES = {"35": (0.17,), "17": (0.1,), "8": (0.2, 1.0)}
 AUTOMATIC = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")  # a layer's name that Keras chose
 
 
@@ -41,7 +43,8 @@ def read_keras(path: Path, checksum: Checksum | None = None) -> tuple[Part, ...]
 
     Raises:
         ArgumentError: h5py is not installed.
-        FileError: the file has another checksum or format, is damaged, holds Lambda layers, or crashes the reader.
+        FileError: the file has another checksum or format, is damaged, holds Lambda layers other than FaceNet's, or crashes the
+            reader.
         OSError: the file cannot be read.
     """
     require_h5py()
@@ -52,7 +55,7 @@ def read_keras(path: Path, checksum: Checksum | None = None) -> tuple[Part, ...]
         target = Path(folder) / "weights.safetensors"
         _run_reader(path, target)
         tensors, header = read_safetensors(target)
-    if with_code := json.loads(header["with_code"]):
+    if with_code := [name for name, arguments in json.loads(header["with_code"]) if not _is_facenet_sum(name, arguments)]:
         raise FileError(
             f"{path} has layers that hold code, such as {with_code[0]!r} (Lambda), and this library never runs a file's code. "
             "If they lie outside the network, save the network alone: network.save_weights(FILE)"
@@ -61,6 +64,15 @@ def read_keras(path: Path, checksum: Checksum | None = None) -> tuple[Part, ...]
     for index, (models, layer, variable) in enumerate(json.loads(header["entries"])):
         parts.setdefault(tuple(models), {})[f"{layer}.{variable}"] = tensors[str(index)]
     return tuple(Part(models, _with_scales(_renumbered(values)), {}) for models, values in parts.items())
+
+
+def _is_facenet_sum(name: str, arguments: object) -> bool:
+    """Return whether a Lambda layer is one of FaceNet's: the sum of a shortcut and a scaled body, as in this library's network.
+
+    Its name and its scale say so. Its code is not read.
+    """
+    match = FACENET_SUM.fullmatch(name)
+    return match is not None and arguments in [{"scale": scale} for scale in FACENET_SCALES[match[1]]]
 
 
 def require_h5py() -> None:

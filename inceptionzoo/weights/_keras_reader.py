@@ -36,7 +36,7 @@ class Reader:
     def __init__(self) -> None:
         self.arrays: dict[tuple[Route, str], Any] = {}  # by the path of the layer and its variable
         self.names: dict[Route, str] = {}  # of the models and layers that the format of Keras 3 tells
-        self.with_code: list[str] = []
+        self.with_code: list[tuple[str, Any]] = []  # name, and the arguments of a Lambda layer
         self.available = 0  # bytes of the files; what their headers announce may not be more
 
     def read(self, source: Path) -> None:
@@ -223,8 +223,11 @@ def _layers_of(config: Any) -> list[dict[str, Any]]:
     return [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
 
 
-def _layers_with_code(config: Any) -> list[str]:
-    """Return the names of the layers that hold code, which is never run: Lambda layers, and serialized functions."""
+def _layers_with_code(config: Any) -> list[tuple[str, Any]]:
+    """Return the names of the layers that hold code, which is never run: Lambda layers, and serialized functions.
+
+    The arguments of a Lambda layer are returned too; they are data.
+    """
     found = []
     for layer in _layers_of(config):
         settings = layer.get("config")
@@ -232,7 +235,7 @@ def _layers_with_code(config: Any) -> list[str]:
         if inner := _layers_of(layer):
             found += _layers_with_code({"config": {"layers": inner}})
         elif layer.get("class_name") == "Lambda" or '"__lambda__"' in json.dumps(settings):
-            found.append(name)
+            found.append((name, settings.get("arguments") if isinstance(settings, dict) else None))
     return found
 
 

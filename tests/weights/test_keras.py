@@ -321,6 +321,33 @@ def test_what_is_refused(case, small, tmp_path):
         _keras.read_keras(changed(small / "a.weights.h5", tmp_path / "b.h5", change))
 
 
+def with_lambda(path, name, **arguments):
+    """Add a configuration with a Lambda layer to a file."""
+    layer = {"class_name": "Lambda", "config": {"name": name, "function": ["code"], "arguments": arguments}}
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": {"layers": [layer]}})
+
+
+def test_facenets_file(tmp_path):
+    """The Lambda layers of FaceNet's files are sums; their names and scales are known, and nothing runs them."""
+    path, images = tmp_path / "a.h5", noise(6, 3, 96, 96)
+    model = fill(iz.create_model("inception_resnet_v1", num_classes=0, bottleneck=16), images)
+    iz.export_weights(model, path, layout="keras")
+    with h5py.File(path) as file:
+        layers = set(map(str, file.attrs["layer_names"]))
+    assert {"Conv2d_1a_3x3_BatchNorm", "Block17_10_Branch_1_Conv2d_0c_7x1", "Bottleneck_BatchNorm"} <= layers
+    for name, scale in (("Block35_1_ScaleSum", 0.17), ("Block17_10_ScaleSum", 0.1), ("Block8_6_ScaleSum", 1.0)):
+        with_lambda(path, name, scale=scale)
+        again = iz.create_model("inception_resnet_v1", num_classes=0, bottleneck=16, weights=path).eval()
+        with torch.no_grad():  # in float64: the network adds up the rounding of float32
+            ours, expected = again.double()(images.double()), model.double()(images.double())
+        assert (ours - expected).abs().max() < TOLERANCE * expected.abs().max()
+    for name, arguments in (("Block35_1_ScaleSum", {"scale": 0.5}), ("Block35_1_ScaleSum", {}), ("scaled", {"scale": 0.17})):
+        with_lambda(path, name, **arguments)
+        with pytest.raises(iz.FileError, match=f"layers that hold code, such as '{name}'"):
+            iz.create_model("inception_resnet_v1", num_classes=0, bottleneck=16, weights=path)
+
+
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_code_is_refused_and_not_run(ending, tmp_path):
     """A Lambda layer beside the network can change what it gets."""
