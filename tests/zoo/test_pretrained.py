@@ -148,6 +148,22 @@ def test_torch_hubs_file_is_used_if_it_has_the_checksum(small, host, tmp_path):
     assert (folder / "tiny.pth").read_bytes() == data[:-1] + b"?"  # the file of another program is not changed
 
 
+@pytest.mark.parametrize("name", ["tiny.pth", "weights.pth"])
+def test_a_copy_in_the_hubs_cache_is_used_if_it_has_the_checksum(small, host, tmp_path, name):
+    """huggingface_hub stores a file under its sha256, and links to it from the name that it has in a repository."""
+    data, repository = host.files["/files/tiny.pth"], tmp_path / "hub" / "models--someone--copies"
+    for folder in ("blobs", "snapshots/0123"):
+        (repository / folder).mkdir(parents=True)
+    blob = repository / "blobs" / hashlib.sha256(data).hexdigest()
+    blob.write_bytes(data)
+    (repository / "snapshots" / "0123" / name).symlink_to(blob)
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+    assert host.requests == []
+    blob.write_bytes(data[:-1] + b"?")
+    assert iz.create_model("tiny", pretrained=True).head.fc.bias.equal(small["head.fc.bias"])
+    assert host.count() == 1
+
+
 @pytest.mark.parametrize("variables", [{"TORCH_HOME": "{}/a"}, {"XDG_CACHE_HOME": "{}/b"}, {"HOME": "{}/c"}], ids=str)
 def test_the_folder_of_checkpoints_is_torch_hubs(tmp_path, monkeypatch, variables):
     for name in ("TORCH_HOME", "XDG_CACHE_HOME"):

@@ -6,6 +6,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,7 @@ from ._cache import (
     Folder,
     Reader,
     checkpoint_folder,
+    hub_folder,
     is_offline,
     keras_checkpoint_folder,
     read_cached,
@@ -33,8 +35,9 @@ OWN_DIGITS = 16  # of the sha256 that we add to the name of a cached file if its
 def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -> T:
     """Return what `read` returns for the publisher's file, from a cache or downloaded.
 
-    torch.hub's folder of checkpoints and Keras's come first: torchvision, timm and Keras keep the same files there. A file in
-    them is used only if it has the checksum that the publisher gives. Of a zip archive, only the weight file is cached.
+    torch.hub's folder of checkpoints and Keras's come first: torchvision, timm and Keras keep the same files there. Before a
+    download, the Hub's cache is searched for a copy that somebody uploaded. Such a file is used only if it has the checksum
+    that the publisher gives. Of a zip archive, only the weight file is cached.
 
     Raises:
         DownloadError: the file is not cached and cannot be downloaded.
@@ -53,6 +56,9 @@ def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -
         if (result := read_cached(cached, checksum, read)) is not None:
             return result[0]
         cached.unlink()
+    for path in () if checksum is None else _copies_on_the_hub(name, checksum):
+        with suppress(FileError, OSError):
+            return read(path, checksum)
     if is_offline():
         raise DownloadError(f"{name} is not cached, and HF_HUB_OFFLINE is set; unset it to download, or pass weights=FILE")
     with temporary_folder(folder) as temporary:
@@ -61,6 +67,14 @@ def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -
             checksum, name = _with_own_checksum(path)
         os.replace(path, folder / name)
     return read(folder / name, checksum)
+
+
+def _copies_on_the_hub(name: str, checksum: Checksum) -> Iterator[Path]:
+    """Yield the files in huggingface_hub's cache that have this name, or are stored under this sha256."""
+    for path in sorted(hub_folder(None).glob("models--*/snapshots/*/*")):
+        stored = path.resolve().name  # a large file is a link to one that is named by its sha256
+        if path.name == name or (checksum.kind == "sha256" and stored.startswith(checksum.digits)):
+            yield path
 
 
 def _with_own_checksum(path: Path) -> tuple[Checksum, str]:
