@@ -1,5 +1,6 @@
 """TF-slim's own networks, run by TensorFlow in a process of its own, beside ours: same weights, every endpoint."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def run_slim(name: str, side: int, folder: Path) -> tuple[np.ndarray, dict[str, 
     x = np.random.default_rng(1).normal(size=(2, side, side, 3)).astype(np.float32)
     np.save(folder / "x.npy", x)
     command = [sys.executable, REFERENCE, name, folder / "x.npy", folder / "out.npz"]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}  # the other tests run Keras on torch
+    subprocess.run(command, check=True, capture_output=True, timeout=600, env=environment)
     with np.load(folder / "out.npz") as answer:
         return x, dict(answer)
 
