@@ -240,8 +240,10 @@ TIMM = Layout(
     ),
 )
 
+FACES = DataConfig(input_size=(3, 160, 160), mean=(0.5, 0.5, 0.5), std=(128 / 255,) * 3, crop_pct=1.0)  # (x - 127.5) / 128
 FACENET = Layout(
     "facenet-pytorch",
+    data=FACES,
     prefixes=(
         *STEM,
         ("features.Conv2d_4b_3x3.", "conv2d_4b."),
@@ -327,10 +329,10 @@ FACENET_KERAS = KerasLayout(
     names=keras_facenet_name,
     dense=(("head.hidden.fc1", "Bottleneck"), ("head.hidden.bn1", "Bottleneck_BatchNorm")),
     scale=False,
+    data=FACES,
 )
 KERAS_LAYOUTS = keras_layouts(inception_resnet_v2(), keras_name, dense=(("head.fc", "predictions"),), scale=False)
 
-FACES = DataConfig(input_size=(3, 160, 160), mean=(0.5, 0.5, 0.5), std=(128 / 255,) * 3, crop_pct=1.0)  # (x - 127.5) / 128
 WIDE = DataConfig(input_size=(3, 299, 299), mean=HALF, std=HALF, interpolation="bicubic", crop_pct=0.8975)
 SQUASHED = replace(WIDE, interpolation="bilinear", crop_pct=1.0, crop_mode="squash")
 

@@ -120,7 +120,8 @@ class Layout:
     pair (ours, theirs) of `inner` is replaced wherever it occurs. `shapes` lists (our key, their shape) for weights that the
     other library stores in another shape, for example a dense layer as a convolution; -1 is inferred, as in `Tensor.reshape`.
     `flattened` lists (our key, (c, h, w)) for dense layers on a map of that shape if the other library flattens the map in the
-    order (h, w, c). `arguments` are those with which our network is the other library's.
+    order (h, w, c). `arguments` are those with which our network is the other library's. `data` is the preprocessing of the
+    other library, if it has one for all its weights; None if each file may have another.
 
     Raises:
         ArgumentError: a field has the wrong type.
@@ -132,6 +133,7 @@ class Layout:
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     flattened: tuple[tuple[str, tuple[int, int, int]], ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    data: DataConfig | None = None
 
     has_other_layers: ClassVar[bool] = False  # whether a file may hold layers of the user's own beside the network's
 

@@ -98,7 +98,9 @@ def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheF
     if found:
         return source, info_from_row(entry.weights[found])
     location = locate_network(network, source, entry.layouts)
-    return source, SourceInfo(arguments={} if location is None else other_arguments(location.layout, entry, {}))
+    if location is None:
+        return source, SourceInfo()
+    return source, SourceInfo(arguments=other_arguments(location.layout, entry, {}), data=location.layout.data)
 
 
 def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tuple[WeightSource, SourceInfo]:

@@ -339,6 +339,8 @@ def test_facenets_file(tmp_path):
     for name, scale in (("Block35_1_ScaleSum", 0.17), ("Block17_10_ScaleSum", 0.1), ("Block8_6_ScaleSum", 1.0)):
         with_lambda(path, name, scale=scale)
         again = iz.create_model("inception_resnet_v1", num_classes=0, bottleneck=16, weights=path).eval()
+        assert again.data.input_size == (3, 160, 160)
+        assert "160 x 160 px, mean (0.5, 0.5, 0.5)" in again.report.preprocessing
         with torch.no_grad():  # in float64: the network adds up the rounding of float32
             ours, expected = again.double()(images.double()), model.double()(images.double())
         assert (ours - expected).abs().max() < TOLERANCE * expected.abs().max()
