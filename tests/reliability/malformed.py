@@ -169,7 +169,8 @@ def _unpickled(data: bytes) -> Reading:
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     names = ("state_dict", "model", "net", "x")
     while not any(isinstance(value, Tensor) for value in state.values()):
-        inner = next((state[key] for key in names if isinstance(state.get(key), Mapping)), None)
+        found = [state[key] for key in (*names, *state) if isinstance(state.get(key), Mapping)]  # a flip can change the name
+        inner = found[0] if found else None
         if inner is None:
             break
         state = inner
