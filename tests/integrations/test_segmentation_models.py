@@ -26,6 +26,15 @@ def test_u_nets_train_at_odd_sizes(page):
         assert loss < names["losses"][name]
 
 
+def test_deeplab_keeps_a_sixteenth_of_the_image(page):
+    names = page("segmentation_models_pytorch")
+    assert names["logits"].shape == (1, 2, 128, 96)
+    with torch.no_grad():
+        maps = names["deeplab"].encoder(torch.randn(1, 3, 128, 96))
+    assert [128 // x.shape[2] for x in maps] == [1, 2, 4, 8, 16, 16]
+    assert [96 // x.shape[3] for x in maps] == [1, 2, 4, 8, 16, 16]
+
+
 def test_same_padding_aligns_the_skip_connections(page):
     iz.interop.timm.register()
     images = torch.randn(1, 3, 96, 128)

@@ -44,7 +44,7 @@ def test_every_model_is_registered_and_none_of_timms_is_replaced():
     for name in ("inception_v3", "inception_v4", "inception_resnet_v2", "vgg16", "vgg19_bn", "xception"):
         assert model_entrypoint(name).__module__.startswith("timm.models")
     assert timm.list_models(module="izoo", filter="izoo_vgg*_cifar") == sorted(f"izoo_{n}" for n in NAMES if "_bn_cifar" in n)
-    tags = {name.removeprefix("izoo_") for name in timm.list_models("izoo_*", pretrained=True, exclude_filters="*_same.*")}
+    tags = {name.removeprefix("izoo_") for name in timm.list_models("izoo_*", pretrained=True, exclude_filters=["*_same.*"])}
     assert tags == set(TAGS)
 
 

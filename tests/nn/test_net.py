@@ -219,6 +219,7 @@ def test_torchscript_takes_a_traced_model(features_only):
     torch.testing.assert_close(scripted(x), model(x), rtol=0, atol=0)
 
 
+@pytest.mark.xfail(torch.__version__.startswith("2.10."), reason="torch 2.10 guards the sizes of ceil pools", strict=True)
 def test_a_program_for_images_of_any_size():
     """Named dimensions fail in torch for pools that round up."""
     pool = iz.Pool("max", 3, 2, ceil=True)
