@@ -11,6 +11,7 @@ import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -148,6 +149,17 @@ def test_every_example_of_the_pages_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wrong = list(wrong_outputs((ROOT / page).read_text(), {"__name__": page}, page))
     assert not wrong
+
+
+def test_the_published_weights_that_the_pages_name_exist():
+    text = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+    names = re.finditer(r"(?<=[`\"])(\w+)\.(\w+)(?=[`\"])", text)
+    named = {match[0]: match[2] for match in names if match[1] in iz.list_models()}
+    files = ("svg", "pth", "onnx", "safetensors")
+    functions = {name for module in vars(iz.models).values() if isinstance(module, ModuleType) for name in vars(module)}
+    tags = {name for name, end in named.items() if end not in files and end not in functions}
+    assert len(tags) > 10
+    assert tags <= set(iz.list_models(pretrained=True))
 
 
 def page_of(code: str, text: str) -> str:
