@@ -313,14 +313,14 @@ FACENET_STEPS = {  # TF-slim's names of the convolutions in a block, by branch
 def keras_facenet_name(path: str) -> str:
     """Return the name of a layer in the Keras files of FaceNet, "Block35_1_Branch_0_Conv2d_1x1"."""
     _, stage, *steps = path.removesuffix(".bn").split(".")
-    stage, suffix = stage.replace("block", "Block"), "_BatchNorm" if path.endswith(".bn") else ""
-    if stage.startswith("Conv2d"):
-        return f"{stage}{suffix}"
+    words = [stage.replace("block", "Block")]
     if steps == ["project"]:
-        return f"{stage}_Conv2d_1x1"
-    branch = next(int(step.removeprefix("branch")) for step in steps if step.startswith("branch"))
-    names = FACENET_STEPS[stage if stage.startswith("Mixed") else stage.partition("_")[0]][branch]
-    return f"{stage}_Branch_{branch}_Conv2d_{names[int(steps[-1]) if steps[-1].isdigit() else 0]}{suffix}"
+        words += ["Conv2d_1x1"]
+    elif steps:
+        branch = next(int(step.removeprefix("branch")) for step in steps if step.startswith("branch"))
+        names = FACENET_STEPS[words[0] if stage.startswith("Mixed") else words[0].partition("_")[0]][branch]
+        words += [f"Branch_{branch}", f"Conv2d_{names[int(steps[-1]) if steps[-1].isdigit() else 0]}"]
+    return "_".join([*words, "BatchNorm"] if path.endswith(".bn") else words)
 
 
 FACENET_KERAS = KerasLayout(
