@@ -21,6 +21,7 @@ export function scatter(box, models, toggle) {
   const x = (gmacs) => LEFT + (gmacs / most) * (width - LEFT - RIGHT);
   const y = (top1) => height - BOTTOM - ((top1 - low) / (high - low)) * (height - TOP - BOTTOM);
   const points = every.map((row) => ({ ...row, x: x(row.model.macs / 1e9), y: y(row.top1) })).sort((a, b) => a.y - b.y);
+  points.forEach((point, index) => moveAside(point, points.slice(0, index)));
   const text = (words, place) => make("svg:text", place, words);
   const grid = [
     ...steps(0, most, 5).map((value) => text(value, { x: x(value), y: height - BOTTOM + 16, "text-anchor": "middle" })),
@@ -35,6 +36,11 @@ export function scatter(box, models, toggle) {
   const about = { width, height, role: "group", "aria-label": "Published weights: multiply-adds and top-1 accuracy" };
   const dots = points.map(({ model, tag }) => model.dots.find((node) => node.dataset.tag === tag));
   box.replaceChildren(make("svg:svg", about, ...grid, ...labels(points, width, height), ...dots));
+}
+
+/* Move a dot to the right until it covers none of the others, which would not be clickable. */
+function moveAside(point, others) {
+  while (others.some(({ x, y }) => Math.hypot(point.x - x, point.y - y) < 2 * DOT)) point.x += 1;
 }
 
 function steps(from, to, by) {

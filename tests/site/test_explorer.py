@@ -17,6 +17,14 @@ return boxes.flatMap(([name, box], index) =>
   [...boxes.slice(index + 1), ...dots].filter(([, other]) => !apart(box, other)).map(([other]) => [name, other]));
 """
 
+COVERED = """
+return [...document.querySelectorAll("#explorer-plot .dot")].filter((node) => {
+  node.scrollIntoView({block: "center"});
+  const {x, y, width, height} = node.getBoundingClientRect();
+  return document.elementFromPoint(x + width / 2, y + height / 2) !== node;
+}).map((node) => node.getAttribute("aria-label"));
+"""  # dots whose centre lies under another element
+
 FOCUS_IS_VISIBLE = """
 const {x, y, width, height} = document.activeElement.getBoundingClientRect();
 return document.elementFromPoint(x + width / 2, y + height / 2) === document.activeElement;
@@ -150,6 +158,7 @@ def test_labels_of_the_plot_do_not_overlap(width, explorer, browser):
     assert len(dots) == len(rows)
     assert {label.text for label in find(browser, "#explorer-plot .label")} == {name for name, _ in rows}
     assert browser.execute_script(OVERLAPS) == []
+    assert browser.execute_script(COVERED) == []
 
 
 def test_a_dot_chooses_its_model(explorer):
