@@ -44,15 +44,15 @@ def write_keras(path: Path, tensors: Mapping[str, Tensor], layout: KerasLayout) 
 
 
 def fold_scales(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict without the scales of batch normalisation, which are multiplied into the convolutions before it.
+    """Return a state dict without the scales of batch normalisation, which are multiplied into the weights before it.
 
     The outputs stay the same up to rounding: scale * (W x - mean) = (scale * W) x - scale * mean.
     """
     folded = dict(tensors)
-    for key in [key for key in folded if key.endswith(".bn.weight")]:
-        scale, path = folded.pop(key), key.removesuffix(".bn.weight")
-        kernel, mean = f"{path}.conv.weight", f"{path}.bn.running_mean"
-        folded[kernel] = folded[kernel] * scale.reshape(-1, 1, 1, 1)
+    for key in [key for key in folded if key.endswith((".bn.weight", ".bn1.weight"))]:
+        scale, mean = folded.pop(key), key.replace(".weight", ".running_mean")
+        kernel = key.replace(".bn.", ".conv.").replace(".bn1.", ".fc1.")  # a convolution, or the dense layer of a head
+        folded[kernel] = folded[kernel] * scale.reshape(-1, *[1] * (folded[kernel].ndim - 1))
         folded[mean] = folded[mean] * scale
     return folded
 

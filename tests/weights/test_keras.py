@@ -335,6 +335,8 @@ def test_facenets_file(tmp_path):
     iz.export_weights(model, path, layout="keras")
     with h5py.File(path) as file:
         layers = set(map(str, file.attrs["layer_names"]))
+        variables = [str(name) for layer in layers for name in file[layer].attrs["weight_names"]]
+    assert not [name for name in variables if "gamma" in name]  # FaceNet's normalisations have no scale
     assert {"Conv2d_1a_3x3_BatchNorm", "Block17_10_Branch_1_Conv2d_0c_7x1", "Bottleneck_BatchNorm"} <= layers
     for name, scale in (("Block35_1_ScaleSum", 0.17), ("Block17_10_ScaleSum", 0.1), ("Block8_6_ScaleSum", 1.0)):
         with_lambda(path, name, scale=scale)
