@@ -169,8 +169,8 @@ def _unpickled(data: bytes) -> Reading:
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     names = ("state_dict", "model", "net", "x")
     while not any(isinstance(value, Tensor) for value in state.values()):
-        found = [state[key] for key in (*names, *state) if isinstance(state.get(key), Mapping)]  # a flip can change the name
-        inner = found[0] if found else None
+        keys = (*names, *state)  # a flip can change the name
+        inner = next((state[key] for key in keys if isinstance(state.get(key), Mapping)), None)
         if inner is None:
             break
         state = inner
