@@ -162,9 +162,13 @@ class Case:
             yield from compare("changed weights", ours, [theirs], exact)
 
     def inexact(self, x: Tensor) -> list[Tensor]:
-        """Return the unfused float32 output, and the float64 outputs for images with other last bits."""
+        """Return unfused float32 outputs, group norms in either layout, and float64 outputs for images with other last bits."""
         bits = (torch.full(x.shape, sign * 2.0**-23, dtype=torch.float64) * torch.randn(x.shape).sign() for sign in (1, -1))
-        return [self.model(x), *(self.reference(x.double() * (1 + bit)) for bit in bits)]
+        pixels = [m.register_forward_pre_hook(to_pixels) for m in self.model.modules() if isinstance(m, nn.GroupNorm)]
+        outputs = [self.model(x)]
+        for handle in pixels:
+            handle.remove()
+        return [*outputs, self.model(x), *(self.reference(x.double() * (1 + bit)) for bit in bits)]
 
     def maps(self, model: iz.Net, x: Tensor) -> list[Tensor]:
         """Return the output of each stage, run one by one, and of the whole network, which runs as a program."""
@@ -188,6 +192,15 @@ class Case:
         for ours, *theirs in zip(*maps, strict=True):
             if not any(ours.isnan().equal(expected.isnan()) for expected in theirs):
                 yield f"an image of {value}: {int(ours.isnan().sum())} nan instead of {[int(x.isnan().sum()) for x in theirs]}"
+
+
+def to_pixels(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """Lay a group norm's input out as in the fused model, also one of a single channel, which torch calls contiguous.
+
+    torch's group norm of nearly equal values is up to sixteen times less exact in this layout.
+    """
+    n, c, h, w = inputs[0].shape
+    return (inputs[0].new_empty(n * h * w * c).as_strided((n, c, h, w), (c * h * w, 1, c * w, c)).copy_(inputs[0]),)
 
 
 def copied(model: iz.Net) -> iz.Net:
