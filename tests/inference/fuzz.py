@@ -13,10 +13,10 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 os.environ["GOMP_SPINCOUNT"] = "0"  # more threads than cores must not wait in a loop
@@ -35,6 +35,7 @@ from inceptionzoo.inference.cpu import _buffers as buffers
 from inceptionzoo.inference.cpu import _gemm, _jit
 from inceptionzoo.nn import build_network
 
+T = TypeVar("T")
 TOLERANCE = 1e-4  # of the largest output
 SECONDS = 60  # a case that takes longer is a hang
 OF_CONVOLUTIONS = "im2col", "im2col", "winograd_2", "winograd_4", "winograd_4", "onednn", "torch"
@@ -156,19 +157,15 @@ class Case:
             if self.pick.random() < 0.5:
                 parameter.mul_(1.5)
         changed = tuned(copied(self.fused), False)
+        exact = copied(changed).double()
         with torch.inference_mode(self.pick.random() < 0.5):
-            maps = self.maps(self.fused, x)
-        for ours, theirs, exact in zip(maps, self.maps(changed, x), self.maps(changed.double(), x.double()), strict=True):
-            yield from compare("changed weights", ours, [theirs], exact)
+            maps, inexact = self.maps(self.fused, x), zip(*inexact_outputs(changed, exact, x, self.maps), strict=True)
+        for ours, theirs, right in zip(maps, inexact, self.maps(exact, x.double()), strict=True):
+            yield from compare("changed weights", ours, theirs, right)
 
     def inexact(self, x: Tensor) -> list[Tensor]:
-        """Return unfused float32 outputs, group norms in either layout, and float64 outputs for images with other last bits."""
-        bits = (torch.full(x.shape, sign * 2.0**-23, dtype=torch.float64) * torch.randn(x.shape).sign() for sign in (1, -1))
-        pixels = [m.register_forward_pre_hook(to_pixels) for m in self.model.modules() if isinstance(m, nn.GroupNorm)]
-        outputs = [self.model(x)]
-        for handle in pixels:
-            handle.remove()
-        return [*outputs, self.model(x), *(self.reference(x.double() * (1 + bit)) for bit in bits)]
+        """Return outputs of the unfused model that differ by rounding."""
+        return inexact_outputs(self.model, self.reference, x, lambda model, images: model(images))
 
     def maps(self, model: iz.Net, x: Tensor) -> list[Tensor]:
         """Return the output of each stage, run one by one, and of the whole network, which runs as a program."""
@@ -194,6 +191,19 @@ class Case:
                 yield f"an image of {value}: {int(ours.isnan().sum())} nan instead of {[int(x.isnan().sum()) for x in theirs]}"
 
 
+def inexact_outputs(model: iz.Net, exact: iz.Net, x: Tensor, run: Callable[[iz.Net, Tensor], T]) -> list[T]:
+    """Return what `run` returns for the float32 model, its group norms in either layout, and for images with other last bits.
+
+    `exact` is the model in float64, which takes these images.
+    """
+    bits = (torch.full(x.shape, sign * 2.0**-23, dtype=torch.float64) * torch.randn(x.shape).sign() for sign in (1, -1))
+    handles = [module.register_forward_pre_hook(to_pixels) for module in model.modules() if isinstance(module, nn.GroupNorm)]
+    outputs = [run(model, x)]
+    for handle in handles:
+        handle.remove()
+    return [*outputs, run(model, x), *(run(exact, x.double() * (1 + bit)) for bit in bits)]
+
+
 def to_pixels(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     """Lay a group norm's input out as in the fused model, also one of a single channel, which torch calls contiguous.
 
@@ -208,7 +218,7 @@ def copied(model: iz.Net) -> iz.Net:
     return copy.deepcopy(model, {id(model.network): model.network})
 
 
-def compare(name: str, ours: Tensor, theirs: list[Tensor], exact: Tensor) -> Iterator[str]:
+def compare(name: str, ours: Tensor, theirs: Iterable[Tensor], exact: Tensor) -> Iterator[str]:
     """Yield the difference of `ours` from `exact` if it is too large; `theirs` are outputs that rounding makes inexact.
 
     Where these are inexact too, as after a group norm of a few nearly equal values, more is allowed.
