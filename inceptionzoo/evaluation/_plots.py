@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 TRAIN, VAL = "#1f77b4", "#d62728"
+LARGEST = 30  # inches
 
 
 def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
@@ -92,14 +93,15 @@ def save_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
     """Save a plot of a confusion matrix (num_classes, num_classes): rows are true classes, columns are predictions."""
     from matplotlib.figure import Figure
 
-    side = max(4.5, 0.5 * len(names) + 2)
+    side = min(max(4.5, 0.5 * len(names) + 2), LARGEST)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow((confusion / confusion.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(names))
     texts = [_literal(name) for name in names]
-    axes.set_xticks(ticks, texts, rotation=45, ha="right")
-    axes.set_yticks(ticks, texts)
+    if side < LARGEST:  # otherwise the names would overlap; the axes show class indices
+        axes.set_xticks(ticks, texts, rotation=45, ha="right")
+        axes.set_yticks(ticks, texts)
     axes.set(xlabel="prediction", ylabel="truth", title="confusion matrix")
     if len(names) <= 20:
         for row in ticks:

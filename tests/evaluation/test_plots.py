@@ -105,6 +105,12 @@ def test_a_confusion_matrix_has_its_counts(figures):
     assert [text.get_position() for text in axes.texts[:2]] == [(0, 0), (1, 0)]  # x is the prediction
 
 
+def test_the_plot_of_many_classes_has_a_limited_size(figures):
+    result(1000).plot("unused.png")
+    assert max(figures[0].get_size_inches()) == 30
+    assert len(figures[0].axes[0].get_xticks()) < 30  # class indices, in place of names that would overlap
+
+
 def test_there_is_no_curve_of_one_class():
     one = Result(torch.rand(3, 2), torch.zeros(3, dtype=torch.long), 0.0, {"auc": float("nan")}, ("a", "b"))
     with pytest.raises(iz.ArgumentError, match="only one class is present in the targets"):
