@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..bench import bench
-from ..errors import ArgumentError, FileError, MismatchError, check_choice
+from ..errors import FileError, MismatchError, check_choice
 from ..nn import Net
 from ..weights import WeightSource, find_invalid_values, read_weights
 from ..weights.download import is_reference
 from ..zoo import build_from_metadata, convert, create_model, draw, list_models, model_info, summary
+from ._checks import check_target_folder
 
 
 def run_list(options: argparse.Namespace) -> list[str]:
@@ -142,8 +143,7 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
     """
     if options.plot:
         check_choice("the ending of --plot", Path(options.plot).suffix, (".png", ".pdf", ".svg"))
-        if not Path(options.plot).parent.is_dir():  # before minutes of measurements
-            raise ArgumentError(f"--plot {options.plot}: the folder {Path(options.plot).parent} does not exist; create it")
+        check_target_folder("--plot", options.plot)  # before minutes of measurements
     timings = bench(
         options.models,
         batches=options.batch,

@@ -1,4 +1,4 @@
-"""The command line: inceptionzoo list | info | draw | convert | verify | bench."""
+"""The command line: inceptionzoo list | info | predict | evaluate | train | draw | convert | verify | bench."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import ArgumentError, ZooError
 from ._parser import build_parser
 
-FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two as the shell reports them
+FAILED, UNREADABLE = 1, 3
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as the shell reports them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 for success, 1 for an error, 130 for Ctrl-C, 141 for a closed pipe.
+    """Run a command and return its exit code.
 
-    Invalid arguments end the process with exit code 2, as argparse does. `arguments` defaults to `sys.argv[1:]`.
+    It is 0 for success, 1 for an error, 3 if images were left out that could not be read, 130 for Ctrl-C, and 141 for a closed
+    pipe. Invalid arguments end the process with exit code 2, as argparse does. `arguments` defaults to `sys.argv[1:]`.
     """
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
     options = parser.parse_args(arguments)
     try:
-        _import_modules([*options.imports, *options.later_imports])
-        result = options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes what Python's takes, and ignores it
+            _import_modules([*options.imports, *options.later_imports])
+            result = options.run(options)
         if options.json:
             print(json.dumps(result, indent=2, default=dict))
         sys.stdout.flush()
@@ -40,7 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+    return _exit_code(result)
+
+
+def _exit_code(result: Any) -> int:
+    """Return the exit code for what a command returned."""
+    if isinstance(result, dict) and result.get("interrupted"):
+        return INTERRUPTED
+    return UNREADABLE if isinstance(result, dict) and result.get("unreadable") else 0
+
+
+def _print_warning(message: Warning | str, *_: Any) -> None:
+    """Print a warning without the line of code that gave it."""
+    print(f"inceptionzoo: warning: {message}", file=sys.stderr)
 
 
 def _import_modules(names: Sequence[str]) -> None:

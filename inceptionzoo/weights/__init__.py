@@ -11,7 +11,7 @@ from ._load import load_source, load_weights, names_of
 from ._locate import first_convolution, locate_network
 from ._metadata import ModelMetadata, describe_model, model_arguments
 from ._published import as_published, recognise_published
-from ._safetensors import read_safetensors, write_safetensors
+from ._safetensors import read_safetensors, read_safetensors_metadata, write_safetensors
 from ._safetensors_header import MARKER
 from ._save import check_safetensors_path, save_weights
 from ._select import select_weights
@@ -44,6 +44,7 @@ __all__ = [
     "other_arguments",
     "read_config",
     "read_safetensors",
+    "read_safetensors_metadata",
     "read_weight_file",
     "read_weights",
     "recognise_published",

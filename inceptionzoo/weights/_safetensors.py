@@ -79,6 +79,21 @@ def read_safetensors(path: Path, checksum: Checksum | None = None) -> tuple[dict
             raise FileError(f"{path} is not a .safetensors file but {error}") from error
 
 
+def read_safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata in the header of a file, unchecked; {} if it is no safetensors file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as stream:
+        try:
+            size = os.fstat(stream.fileno()).st_size
+            header = read_header(stream, size)
+            return parse_header(header, size - 8 - len(header))[1]
+        except (ValueError, RecursionError, FileError):
+            return {}
+
+
 def _read(stream: BufferedReader, checksum: Checksum | None) -> tuple[dict[str, Tensor], dict[str, str]]:
     size = os.fstat(stream.fileno()).st_size
     header = read_header(stream, size)

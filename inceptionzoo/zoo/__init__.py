@@ -2,9 +2,9 @@
 
 from ._convert import convert
 from ._create import create_model, load_model
-from ._ensemble import Ensemble
+from ._ensemble import Ensemble, holds_ensemble
 from ._image import open_image
-from ._predict import predict
+from ._predict import image_paths, predict, predict_files, warn_of_other_images
 from ._publish import push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
 from ._render import Drawing, draw, summary
@@ -23,6 +23,8 @@ __all__ = [
     "create_model",
     "draw",
     "find_entry",
+    "holds_ensemble",
+    "image_paths",
     "is_model",
     "list_models",
     "load_model",
@@ -31,9 +33,11 @@ __all__ = [
     "model_info",
     "open_image",
     "predict",
+    "predict_files",
     "push_to_hub",
     "register_model",
     "save_pretrained",
     "summary",
     "transforms",
+    "warn_of_other_images",
 ]

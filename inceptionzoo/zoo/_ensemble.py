@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -32,6 +33,7 @@ from ..weights import (
     describe_model,
     find_invalid_values,
     read_safetensors,
+    read_safetensors_metadata,
     write_safetensors,
 )
 from ._members import check_members, renormalisation, warn_of_other_preprocessing
@@ -221,6 +223,15 @@ class Ensemble(nn.Module):
             state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             members.append(build_from_metadata(WeightSource(state, f"{path}, member {index}", metadata)))
         return cls(members, weights.tolist()).eval()
+
+
+def holds_ensemble(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is an ensemble's, from its header alone.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return bool(_members_json(read_safetensors_metadata(Path(path)).get(MARKER, "{}")))
 
 
 def _check_ensemble(ensemble: Ensemble, members: Sequence[Net]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, overload
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, check_int
+from ..errors import ArgumentError, ZooError, check_int
 from ..evaluation import check_logits, check_range, evaluation_mode, task_of
 from ..nn import Net
 from ..spec import DataConfig
@@ -63,7 +63,7 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch
     """
     _check_arguments(model, topk, batch_size)
     if isinstance(image, str | os.PathLike) and os.path.isdir(image):
-        paths = _image_paths(Path(image))
+        paths = image_paths(Path(image))
         return dict(zip(paths, _predict_all(model, paths, topk, batch_size), strict=True))
     is_file = hasattr(image, "read")  # files are iterators too
     if isinstance(image, list | tuple) or (isinstance(image, Iterator) and not is_file):
@@ -86,21 +86,58 @@ def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
         raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
 
 
-def _image_paths(folder: Path) -> list[str]:
-    """Return the paths of the images in a folder and its folders, sorted."""
+def image_paths(folder: Path) -> list[str]:
+    """Return the paths of the images in a folder and its folders, sorted.
+
+    Raises:
+        ArgumentError: there is none.
+    """
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
+    warn_of_other_images(folder, stacklevel=3)  # the call of predict
+    if not paths:
+        raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(IMG_EXTENSIONS)}")
+    return paths
+
+
+def warn_of_other_images(folder: Path, *, stacklevel: int) -> None:
+    """Warn of images in a folder and its folders that ImageFolder does not read. `stacklevel` is the caller's."""
     skipped = [str(path) for path in folder.rglob("*") if path.suffix.lower() in OTHER_IMAGES and path.is_file()]
     if skipped:
         warnings.warn(
             f"folder {str(folder)!r}: {len(skipped)} files such as {min(skipped)!r} are left out, because ImageFolder does not "
-            "read them either; to predict them too, pass a list of paths",
-            stacklevel=3,  # the call of predict
+            "read them either; convert them to PNG or JPEG; predict also takes a list of their paths",
+            stacklevel=stacklevel + 1,
         )
-    if not paths:
-        raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(IMG_EXTENSIONS)}")
-    return paths
+
+
+def predict_files(
+    model: Net | Ensemble,
+    paths: Iterable[str],
+    *,
+    topk: int | None = None,
+    batch_size: int = 32,
+    on_error: Callable[[str, Exception], None],
+) -> Iterator[tuple[str, Prediction]]:
+    """Yield (path, answer) as `predict` computes it. A file that cannot be read is left out: `on_error` gets its error.
+
+    Raises:
+        ArgumentError: as `predict`.
+    """
+    _check_arguments(model, topk, batch_size)
+    _check_channels(model)
+    remaining, make_transform = iter(paths), cache(partial(transforms, model))
+    while chunk := list(islice(remaining, batch_size)):
+        readable, tensors = [], []
+        for path in chunk:
+            try:
+                tensors.append(_prepare(model, path, make_transform))
+            except (ZooError, OSError) as error:
+                on_error(path, error)
+            else:
+                readable.append(path)
+        yield from zip(readable, _predict_all(model, tensors, topk, batch_size), strict=True)
 
 
 def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None, batch_size: int) -> Iterator[Prediction]:
@@ -125,7 +162,11 @@ def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Cal
             raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass a batch as list(images)")
         check_range(image, data_config(model), stacklevel=4)  # the call of predict
         return image
-    if model.in_chans not in MODES:
-        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")
+    _check_channels(model)
     picture = open_image(image, channels=model.in_chans)  # refuses before a tensor is made
     return make_transform()(picture)
+
+
+def _check_channels(model: Net | Ensemble) -> None:
+    if model.in_chans not in MODES:
+        raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")

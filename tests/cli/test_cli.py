@@ -10,20 +10,7 @@ import pytest
 import torch
 
 import inceptionzoo as iz
-from inceptionzoo.cli import main
 from inceptionzoo.weights import exported_state_dict
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command and return (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_list(cli):

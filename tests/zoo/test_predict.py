@@ -281,7 +281,7 @@ def test_images_of_a_folder_that_are_left_out_are_named(tmp_path):
     model, paths = tiny(), pictures(tmp_path)
     for name in ("x.gif", "y.jp2"):
         Image.fromarray(GREY).save(tmp_path / "a" / name)
-    with pytest.warns(UserWarning, match=r"2 files such as '.*x\.gif' are left out.*pass a list of paths") as warned:
+    with pytest.warns(UserWarning, match=r"2 files such as '.*x\.gif' are left out.*takes a list of their paths") as warned:
         assert len(iz.predict(model, tmp_path)) == len(paths)
     assert [warning.filename for warning in warned] == [__file__]
 

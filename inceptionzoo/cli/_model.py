@@ -1,0 +1,47 @@
+"""Open the model that a command is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import ArgumentError, FileError
+from ..inference import fuse
+from ..nn import Net, check_device
+from ..weights.download import is_reference
+from ..zoo import Ensemble, create_model, holds_ensemble, load_model
+
+CONFIG = "config.json"  # of a folder of `save_pretrained`
+
+
+def open_model(options: argparse.Namespace) -> Net | Ensemble:
+    """Return the model of the argument MODEL in evaluation mode, on --device, and fused if --fuse is given.
+
+    Raises:
+        ArgumentError: the device does not exist, or the model has no classifier.
+        ZooError: the model cannot be found or read.
+    """
+    device = check_device(options.device)
+    model = _read_model(options.model).eval()
+    if not model.num_classes:
+        raise ArgumentError(f"{options.model} has no classifier: num_classes=0; name weights with one")
+    if device is not None:
+        model.to(device)
+    return fuse(model) if options.fuse else model
+
+
+def _read_model(name: str) -> Net | Ensemble:
+    """Return the model of a file, a folder, a repository, or a registry name with its published weights."""
+    if is_reference(name):
+        return create_model(name)
+    path = Path(name)
+    if (path / CONFIG).is_file():
+        return create_model(f"local-dir:{name}")
+    if not path.is_file():
+        return create_model(name, pretrained=True)
+    if holds_ensemble(path):
+        return Ensemble.load(path)
+    if path.suffix != ".safetensors":
+        remedy = f"make a file that does with `inceptionzoo convert {name} OUT.safetensors --architecture NAME`"
+        raise FileError(f"{name} does not say which model it holds; {remedy}")
+    return load_model(path)
