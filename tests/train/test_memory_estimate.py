@@ -1,0 +1,66 @@
+"""The estimated memory of a training step."""
+
+import copy
+
+import pytest
+import torch
+from helpers import quick
+
+import inceptionzoo as iz
+from inceptionzoo.bench.memory import CLEAR_REFS, measure_in_subprocess
+
+MEASURED = {"googlenet": (8, 224), "vgg11_bn": (4, 128), "inception_v3": (4, 299), "xception": (2, 299)}
+
+
+def test_the_parts_are_counted_exactly(tiny):
+    estimate = iz.train.estimate_memory(tiny, 1, states=3)
+    assert estimate.gradients == sum(4 * parameter.numel() for parameter in tiny.parameters())
+    assert estimate.weights == estimate.gradients + sum(buffer.nbytes for buffer in tiny.buffers())
+    assert estimate.optimizer == 3 * estimate.gradients
+    assert estimate.total == estimate.weights + estimate.gradients + estimate.optimizer + estimate.maps
+    for parameter in tiny.features.parameters():
+        parameter.requires_grad_(False)
+    frozen = iz.train.estimate_memory(tiny, 1)
+    assert frozen.gradients == sum(4 * parameter.numel() for parameter in tiny.head.parameters())
+    assert frozen.maps < estimate.maps
+
+
+def test_maps_grow_with_the_batch_and_the_size(tiny):
+    def maps(batch_size: int) -> int:
+        return iz.train.estimate_memory(tiny, batch_size).maps
+
+    growth = maps(2) - maps(1)
+    assert maps(9) == maps(1) + 8 * growth
+    tiny.set_input_size(16)
+    assert maps(2) - maps(1) > 3.5 * growth
+
+
+def test_the_model_stays_as_it_is(tiny):
+    tiny.head.register_forward_hook(lambda *_: None)
+    state, training = copy.deepcopy(tiny.state_dict()), tiny.training
+    rng = torch.get_rng_state()
+    iz.train.estimate_memory(tiny, 4)
+    assert all(value.equal(state[key]) for key, value in tiny.state_dict().items())
+    assert (tiny.training, all(parameter.grad is None for parameter in tiny.parameters())) == (training, True)
+    assert torch.get_rng_state().equal(rng)
+
+
+@pytest.mark.skipif(not CLEAR_REFS.exists(), reason="the system does not report peak memory")
+@pytest.mark.parametrize("name", quick(MEASURED, ["googlenet"]))
+def test_the_estimate_is_near_what_a_step_takes(name):
+    batch_size, size = MEASURED[name]
+    model = iz.create_model(name, device="meta")
+    model.set_input_size(size)
+    estimate = iz.train.estimate_memory(model, batch_size)
+    shape = [batch_size, 3, size, size]
+    measured = measure_in_subprocess(model=name, runner="inceptionzoo", threads=1, with_peers=False, shape=shape)
+    assert measured == pytest.approx((estimate.total - estimate.weights) / 2**20, rel=0.2)
+
+
+def test_arguments(tiny):
+    with pytest.raises(iz.ArgumentError, match="batch_size=0 must be an int from 1"):
+        iz.train.estimate_memory(tiny, 0)
+    with pytest.raises(iz.ArgumentError, match="states=-1 must be an int from 0"):
+        iz.train.estimate_memory(tiny, 1, states=-1)
+    with pytest.raises(iz.ArgumentError, match="estimate_memory takes a model of create_model"):
+        iz.train.estimate_memory(torch.nn.Linear(1, 1), 1)
