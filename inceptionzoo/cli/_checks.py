@@ -15,3 +15,11 @@ def check_target_folder(option: str, path: str | None) -> None:
     """
     if path is not None and not Path(path).parent.is_dir():
         raise ArgumentError(f"{option} {path}: the folder {Path(path).parent} does not exist; create it")
+
+
+def positive_int(text: str) -> int:
+    """Return a positive int, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value

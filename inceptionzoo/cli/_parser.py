@@ -9,9 +9,12 @@ from typing import Any
 
 from ..bench import PRECISIONS
 from ..zoo import list_models
+from ._checks import positive_int
 from ._commands import run_bench, run_convert, run_draw, run_info, run_list, run_verify
 from ._evaluate import run_evaluate
 from ._predict import SHOWN, run_predict
+from ._train import run_train
+from ._train_parser import add_train_arguments
 
 MODEL_HELP = "a name from `inceptionzoo list`"
 SAVED_HELP = "a file of `save_weights`, a folder of `save_pretrained`, hf-hub:OWNER/NAME"
@@ -34,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_list_arguments(add_command("list", "list models by name", run_list))
     _add_info_arguments(add_command("info", "show the table and the cost of a model, or the model in a file", run_info))
+    add_train_arguments(add_command("train", "train a model on folders of images", run_train))
     _add_predict_arguments(add_command("predict", "classify images", run_predict))
     _add_evaluate_arguments(add_command("evaluate", "evaluate a model on folders of images", run_evaluate))
     _add_draw_arguments(add_command("draw", "draw a model as an SVG", run_draw))
@@ -67,7 +71,9 @@ def _add_info_arguments(command: argparse.ArgumentParser) -> None:
 def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     _add_model(command)
     command.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern: 'moles/*.jpg'")
-    command.add_argument("--top", type=positive, metavar="K", help=f"number of classes to give (default: all; {SHOWN} in text)")
+    command.add_argument(
+        "--top", type=positive_int, metavar="K", help=f"number of classes to give (default: all; {SHOWN} in text)"
+    )
     command.add_argument("--csv", metavar="FILE", help="write a table: path, prediction, and the probability of each class")
     _add_inference_arguments(command)
 
@@ -86,17 +92,9 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 
 def _add_inference_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--batch", type=positive, default=32, metavar="N", help="images in a batch (default: 32)")
+    command.add_argument("--batch", type=positive_int, default=32, metavar="N", help="images in a batch (default: 32)")
     command.add_argument("--device", help="cpu, cuda, ... (default: cpu)")
     command.add_argument("--fuse", action="store_true", help="use the inference form: faster after the first batch")
-
-
-def positive(text: str) -> int:
-    """Return a positive int, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
 
 
 def _add_draw_arguments(command: argparse.ArgumentParser) -> None:

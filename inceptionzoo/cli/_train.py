@@ -1,0 +1,147 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..evaluation import Result, evaluate
+from ..nn import Net, check_device, with_aux
+from ..train import History, estimate_memory, fit
+from ..zoo import create_model, save_pretrained
+from ._evaluate import describe_result, print_result, write_plots
+from ._images import UnreadableImages
+from ._training_images import (
+    CROP,
+    LabelledImages,
+    ResizedImages,
+    find_labelled_images,
+    make_data_sets,
+    read_images,
+)
+
+
+def run_train(options: argparse.Namespace) -> dict[str, Any]:
+    """Train a model on a folder of images, evaluate it on images that are held out, and save it with plots and a model card.
+
+    FOLDER has either a folder for each class, of which every fifth image is held out, or train/ and val/ with such folders.
+    Images that cannot be read are reported and left out, and the exit code is 3. After Ctrl-C the same command continues.
+    """
+    device = check_device(options.device)
+    torch.manual_seed(options.seed)
+    images = find_labelled_images(Path(options.folder))
+    model = make_model(options, len(images.classes))
+    plan = describe_plan(options, model, images)
+    if not options.json:
+        print_plan(plan)
+    if options.dry_run:
+        return plan
+    unreadable = UnreadableImages()
+    count = len(images.train) + len(images.val)
+    loader = ResizedImages(round(model.data.input_size[1] / CROP), model.in_chans, count)
+    mean, std = read_images(images, loader, unreadable)
+    unreadable.print_count(count)
+    images = images.without(row["path"] for row in unreadable.found)
+    images.check()
+    if model.report is None:  # random weights
+        model.data = replace(model.data, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    train, held_out = make_loaders(options, images, model, loader)
+    history = fit(model, train, held_out, **fit_arguments(options, model, images), device=device)
+    result = evaluate(model, held_out)
+    save_results(options, model, len(images.train), history, result)
+    if not options.json:
+        print_result(describe_result(result))
+        print(f"saved: {options.out}/model; classify images with `inceptionzoo predict {options.out}/model IMAGE...`")
+    return {**plan, "result": describe_result(result), "unreadable": unreadable.found}
+
+
+def make_model(options: argparse.Namespace, num_classes: int) -> Net:
+    """Return the model to train, with random or loaded weights."""
+    model = create_model(
+        options.model,
+        num_classes=num_classes,
+        weights=options.weights,
+        pretrained=options.pretrained,
+        drop_rate=options.drop_rate,
+    )
+    if options.size is not None:
+        model.set_input_size(options.size)
+    return with_aux(model) if options.aux else model
+
+
+def describe_plan(options: argparse.Namespace, model: Net, images: LabelledImages) -> dict[str, Any]:
+    """Return what a training will do and need, as plain values."""
+    steps = max(1, len(images.train) // options.batch)
+    states = (2 if options.adamw else 1) + (options.ema is not None)
+    return {
+        "model": options.model,
+        "input_size": list(model.data.input_size),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "train": images.counts(images.train),
+        "held_out": images.counts(images.val),
+        "epochs": options.epochs,
+        "steps": steps * options.epochs,
+        "memory": estimate_memory(model, options.batch, states=states).total,
+        "out": str(options.out),
+    }
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """Print the values of `describe_plan`."""
+    _, height, width = plan["input_size"]
+    print(f"model: {plan['model']}, {height}x{width} px, {plan['parameters']:,} parameters")
+    for what, text in {"train": "images to train on", "held_out": "images held out"}.items():
+        classes = ", ".join(f"{name} {count:,}" for name, count in plan[what].items())
+        print(f"{text}: {sum(plan[what].values()):,} ({classes})")
+    print(f"epochs: {plan['epochs']}, {plan['steps']:,} steps in all")
+    print(f"memory of a step: about {plan['memory'] / 2**20:,.0f} MiB, and what torch itself needs")
+    print(f"results: {plan['out']}")
+
+
+def make_loaders(
+    options: argparse.Namespace, images: LabelledImages, model: Net, loader: ResizedImages
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return the batches to train on, and those held out."""
+    train, val = make_data_sets(Path(options.folder), images, model, loader, augment=options.augment)
+    is_full = len(train) >= options.batch
+    batches: DataLoader[Any] = DataLoader(train, options.batch, shuffle=True, drop_last=is_full, num_workers=options.workers)
+    return batches, DataLoader(val, options.batch, num_workers=options.workers)
+
+
+def fit_arguments(options: argparse.Namespace, model: Net, images: LabelledImages) -> dict[str, Any]:
+    """Return the arguments of `fit`."""
+    arguments = {
+        name: getattr(options, name)
+        for name in ("epochs", "ema", "freeze_epochs", "label_smoothing", "precision", "out", "seed", "warmup_epochs")
+    }
+    weights = balanced_weights(list(images.counts(images.train).values())) if options.balance else None
+    arguments |= {"class_weights": weights, "layer_decay": options.layer_decay, "resume": not options.overwrite and "auto"}
+    arguments |= {"monitor": "auc", "metrics": {"balanced_accuracy": lambda result: result.balanced_accuracy}}
+    if not options.adamw:
+        return {**arguments, "lr": options.lr}
+    optimizer = torch.optim.AdamW(model.parameters(), 5e-4 if options.lr is None else options.lr, weight_decay=0.05)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
+    return {**arguments, "optimizer": optimizer, "scheduler": scheduler}
+
+
+def balanced_weights(counts: list[int]) -> Tensor:
+    """Return a weight for each class: the inverse of its number of images, with a mean of 1."""
+    weights = 1 / torch.tensor(counts)
+    return weights / weights.mean()
+
+
+def save_results(options: argparse.Namespace, model: Net, trained: int, history: History, result: Result) -> None:
+    """Write the plots, the model and its card to the output folder."""
+    out = Path(options.out)
+    history.plot(out / "curves.png")
+    write_plots(result, out)
+    values = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy, "auc": result.auc}
+    name = Path(options.folder).resolve().name
+    text = f"Trained on the {trained} images of {name}/, {options.epochs} epochs, seed {options.seed}."
+    save_pretrained(model, out / "model", metrics=values, description=text)

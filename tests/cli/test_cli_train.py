@@ -1,0 +1,195 @@
+"""`inceptionzoo train`."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from images import write_images
+
+import inceptionzoo as iz
+from inceptionzoo.cli import _train as train
+from inceptionzoo.cli import _training_images as training_images
+from inceptionzoo.cli._images import UnreadableImages
+
+QUICK = "--model", "tiny", "--epochs", "2", "--batch", "4", "--out", "run"
+
+
+@pytest.fixture(autouse=True)
+def registered(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def folder():
+    """One folder for each class, with 10, 5 and 5 images."""
+    return write_images(Path("pets"), {"cat": 10, "dog": 5, "owl": 5})
+
+
+@pytest.fixture
+def split():
+    """The folders train/ and val/."""
+    write_images(Path("split/train"), {"cat": 6, "dog": 6})
+    write_images(Path("split/val"), {"cat": 2, "dog": 3})
+    return Path("split")
+
+
+def test_train_and_predict(cli, folder):
+    code, out, _ = cli("train", folder, *QUICK)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[1] == "images to train on: 16 (cat 8, dog 4, owl 4)"
+    assert lines[2] == "images held out: 4 (cat 2, dog 1, owl 1)"
+    assert lines[3] == "epochs: 2, 8 steps in all"
+    names = {path.name for path in Path("run").iterdir()}
+    plots = {f"{name}.png" for name in ("curves", "roc", "precision_recall", "calibration", "confusion")}
+    assert names == plots | {"best.safetensors", "last.safetensors", "history.csv", "history.json", "model"}
+    card = Path("run/model/README.md").read_text()
+    assert "Trained on the 16 images of pets/, 2 epochs, seed 0." in card
+    assert "balanced_accuracy" in card
+    model = iz.create_model("local-dir:run/model")
+    assert model.class_names == ("cat", "dog", "owl")
+    assert cli("predict", "run/model", "pets/cat/0.png")[0] == 0
+    assert json.loads(cli("evaluate", "run/model", folder, "--json")[1])["images"] == 20
+
+
+def test_every_fifth_image_of_a_class_is_held_out(folder):
+    images = training_images.find_labelled_images(folder)
+    assert [path for path, _ in images.val] == ["pets/cat/0.png", "pets/cat/5.png", "pets/dog/0.png", "pets/owl/0.png"]
+    assert not {path for path, _ in images.train} & {path for path, _ in images.val}
+    assert len(images.train) + len(images.val) == 20
+
+
+def test_a_dry_run_writes_nothing(cli, folder):
+    code, out, _ = cli("train", folder, *QUICK, "--dry-run", "--json", "--adamw", "--ema", "0.9", "--size", "16")
+    plan = json.loads(out)
+    model = iz.create_model("tiny", num_classes=3)
+    model.set_input_size(16)
+    assert code == 0
+    assert plan["train"] == {"cat": 8, "dog": 4, "owl": 4}
+    assert (plan["steps"], plan["input_size"]) == (8, [3, 16, 16])
+    assert plan["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert plan["memory"] == iz.train.estimate_memory(model, 4, states=3).total
+    assert not Path("run").exists()
+    assert "memory of a step: about 0 MiB" in cli("train", folder, *QUICK, "--dry-run")[1]
+
+
+def test_the_same_command_continues_and_overwrite_starts_again(cli, split):
+    command = "train", split, *QUICK, "--json"
+    first = json.loads(cli(*command)[1])["result"]
+    written = Path("run/last.safetensors").read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, out, err = cli(*command)
+    assert (code, json.loads(out)["result"]) == (0, first)
+    assert "inceptionzoo: warning: run holds this training, and it is complete" in err
+    assert Path("run/last.safetensors").read_bytes() == written
+    code, _, err = cli(*command, "--lr", "0.5")
+    assert (code, "run/last.safetensors is of another training: lr was" in err) == (1, True)
+    assert cli(*command, "--lr", "0.5", "--overwrite")[0] == 0
+    assert Path("run/last.safetensors").read_bytes() != written
+
+
+def test_the_options_reach_fit(cli, split, monkeypatch):
+    calls = []
+    original = train.fit
+
+    def fit(model, batches, held_out, **arguments):
+        calls.append((model, batches, held_out, arguments))
+        return original(model, batches, held_out, **arguments)
+
+    monkeypatch.setattr(train, "fit", fit)
+    iz.save_weights(iz.create_model("tiny", num_classes=7), "start.safetensors")
+    options = ("--weights", "start.safetensors", "--freeze-epochs", "1", "--warmup-epochs", "1", "--layer-decay", "0.5")
+    more = ("--label-smoothing", "0.1", "--seed", "5", "--drop-rate", "0.25", "--size", "12", "--augment", "--lr", "0.01")
+    assert cli("train", split, *QUICK, *options, *more)[0] == 0
+    model, batches, held_out, arguments = calls.pop()
+    expected = {"epochs": 2, "freeze_epochs": 1, "warmup_epochs": 1, "layer_decay": 0.5, "label_smoothing": 0.1, "seed": 5}
+    assert expected.items() <= arguments.items()
+    assert {"lr": 0.01, "resume": "auto", "monitor": "auc", "class_weights": None}.items() <= arguments.items()
+    assert model.report.left_random == ["head.fc.weight", "head.fc.bias"]
+    assert model.head.drop.p == 0.25
+    images, _ = next(iter(batches))
+    assert images.shape == (4, 3, 12, 12)
+    assert batches.dataset.classes == held_out.dataset.classes == ["cat", "dog"]
+    assert (len(batches), len(held_out)) == (3, 2)
+
+
+def test_adamw_and_balanced_classes(cli, folder, monkeypatch):
+    calls = []
+    monkeypatch.setattr(train, "fit", lambda *_, **arguments: calls.append(arguments) or stop())
+
+    def stop():
+        raise iz.TrainingError("stop")
+
+    assert cli("train", folder, *QUICK, "--adamw", "--balance", "--ema", "0.9")[0] == 1
+    (arguments,) = calls
+    assert type(arguments["optimizer"]) is torch.optim.AdamW
+    assert arguments["optimizer"].defaults["weight_decay"] == 0.05
+    assert arguments["class_weights"].tolist() == pytest.approx([0.6, 1.2, 1.2])  # of 8, 4 and 4 images
+    assert arguments["ema"] == 0.9
+    assert "lr" not in arguments
+
+
+def test_random_weights_get_the_statistics_of_the_images(cli, split):
+    assert cli("train", split, *QUICK)[0] == 0
+    pixels = torch.stack([torch.tensor((20, 3 * index, 200)) for index in range(6)])
+    pixels = torch.cat([pixels, torch.stack([torch.tensor((80, 3 * index, 140)) for index in range(6)])]) / 255
+    data = iz.create_model("local-dir:run/model").data
+    assert data.mean == pytest.approx(pixels.mean(0).tolist(), abs=1e-4)
+    assert data.std == pytest.approx(pixels.std(0, correction=0).tolist(), abs=1e-4)
+    iz.save_weights(iz.create_model("tiny", num_classes=2), "start.safetensors")
+    assert cli("train", split, *QUICK, "--weights", "start.safetensors", "--overwrite")[0] == 0
+    assert iz.create_model("local-dir:run/model").data.mean == iz.create_model("tiny").data.mean
+
+
+def test_unreadable_images_are_left_out(cli, split):
+    Path("split/train/cat/0.png").write_bytes(b"no image")
+    Path("split/val/dog/0.png").write_bytes(b"no image")
+    code, out, err = cli("train", split, *QUICK, "--json")
+    assert code == 3
+    assert [row["path"] for row in json.loads(out)["unreadable"]] == ["split/train/cat/0.png", "split/val/dog/0.png"]
+    assert "2 of 17 images could not be read and were left out" in err
+    assert "Trained on the 11 images" in Path("run/model/README.md").read_text()
+    for path in Path("split/val/cat").iterdir():
+        path.write_bytes(b"no image")
+    code, _, err = cli("train", split, *QUICK, "--overwrite")
+    assert (code, "class 'cat' has no image held out; add images or remove its folder" in err) == (1, True)
+
+
+def test_folders_that_cannot_be_used(cli, folder, split):
+    write_images(split / "val", {"fox": 1})
+    code, out, err = cli("train", split, *QUICK)
+    assert (code, out) == (1, "")
+    assert "train/ has the classes ['cat', 'dog'], val/ has ['cat', 'dog', 'fox']" in err
+    write_images(Path("one"), {"cat": 5, "dog": 1})
+    assert "class 'dog' has no image to train on" in cli("train", "one", *QUICK)[2]
+    assert "No such file or directory: 'none'" in cli("train", "none", *QUICK)[2]
+    with pytest.raises(SystemExit, match="2"):
+        cli("train", folder, "--pretrained", "--weights", "a.pth")
+
+
+def test_images_that_do_not_fit_into_memory_are_read_again(split, monkeypatch):
+    images = training_images.find_labelled_images(split)
+    reads, original = [], training_images.open_image
+    monkeypatch.setattr(training_images, "open_image", lambda path, **options: reads.append(path) or original(path, **options))
+    for limit, count in ((1 << 20, 17), (100, 34)):
+        monkeypatch.setattr(training_images, "MAX_CACHE", limit)
+        reads.clear()
+        loader = training_images.ResizedImages(8, 3, 17)
+        training_images.read_images(images, loader, UnreadableImages())
+        assert {loader(path).size for path, _ in (*images.train, *images.val)} == {(10, 8)}
+        assert len(reads) == count
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_training_images_are_crops_at_a_fixed_scale(split, augment):
+    model = iz.create_model("tiny")
+    images = training_images.find_labelled_images(split)
+    loader = training_images.ResizedImages(9, 3, 17)
+    train_set, val_set = training_images.make_data_sets(split, images, model, loader, augment=augment)
+    assert (len(train_set), len(val_set)) == (12, 5)
+    assert train_set[0][0].shape == val_set[0][0].shape == (3, 8, 8)
+    different = {tuple(train_set[0][0].mean((1, 2)).tolist()) for _ in range(20)}
+    assert (len(different) > 5) == augment  # one colour, brightened or not
