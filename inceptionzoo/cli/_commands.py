@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,39 @@ from typing import Any
 from ..bench import bench
 from ..errors import FileError, MismatchError, check_choice
 from ..nn import Net
+from ..train import estimate_memory
 from ..weights import WeightSource, find_invalid_values, read_weights
 from ..weights.download import is_reference
-from ..zoo import build_from_metadata, convert, create_model, draw, list_models, model_info, summary
+from ..zoo import ModelInfo, build_from_metadata, convert, create_model, draw, list_models, model_info, summary
 from ._checks import check_target_folder
 
+BATCH = 32  # images in the estimate of `info`, as in `train`
 
-def run_list(options: argparse.Namespace) -> list[str]:
-    """List the models whose names match a pattern, or, with --pretrained, their published weights."""
+
+def run_list(options: argparse.Namespace) -> list[Any]:
+    """List the models whose names match a pattern, or, with --pretrained, their published weights.
+
+    --long adds what each costs: parameters, multiply-adds for one image, and the size of that image.
+    """
     names = list_models(options.pattern, pretrained=options.pretrained)
     if not names:
         kind = "published weights match" if options.pretrained else "model matches"
         print(f"no {kind} {options.pattern!r}; names are in lower case, and * stands for any text", file=sys.stderr)
-    elif not options.json:
-        print("\n".join(names))
-    return names
+    infos = [model_info(name) for name in names] if options.long else []
+    if names and not options.json:
+        print("\n".join(_cost_table(infos) if options.long else names))
+    return [asdict(info) for info in infos] or names
+
+
+def _cost_table(infos: Sequence[ModelInfo]) -> list[str]:
+    """Return the lines of a table of the models' costs."""
+    rows = [("model", "parameters", "multiply-adds", "image")]
+    for info in infos:
+        bound = "" if info.complete else ">= "
+        size = "x".join(map(str, info.input_size[1:]))
+        rows.append((info.name, f"{bound}{info.params:,}", f"{bound}{info.macs / 1e6:,.0f} M", f"{size} px"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in rows]
 
 
 def run_info(options: argparse.Namespace) -> dict[str, Any]:
@@ -38,13 +56,22 @@ def run_info(options: argparse.Namespace) -> dict[str, Any]:
         return _file_info(options)
     info = model_info(options.name)
     if not options.json:
-        summary(info.name)
         name = info.name.partition(".")[0]
+        summary(info.name)
         print(f"\n{info.about}\n{info.paper}\nsmallest input: {info.min_input_size} px")
+        if info.complete:
+            print(_describe_memory(create_model(name, device="meta")))
         for tag, weights in info.weights.items():
             accuracy = f"top-1 {weights.top1:.3f} % reported" if weights.top1 else weights.note or "features"
             print(f"{name}.{tag}: {accuracy}, {weights.license}, {weights.url}")
     return asdict(info)
+
+
+def _describe_memory(model: Net) -> str:
+    """Return what the weights of a model, and training it, need."""
+    need = estimate_memory(model, BATCH)
+    weights, total = need.weights / 2**20, need.total / 2**20
+    return f"memory: weights {weights:,.0f} MiB; a training step of {BATCH} images about {total:,.0f} MiB"
 
 
 def _file_info(options: argparse.Namespace) -> dict[str, Any]:

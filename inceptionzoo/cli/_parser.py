@@ -61,6 +61,7 @@ def _add_import(parser: argparse.ArgumentParser, dest: str) -> None:
 def _add_list_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("pattern", nargs="?", default="", help="a pattern such as '*inception*' (default: all models)")
     command.add_argument("--pretrained", action="store_true", help="list published weights as name.tag")
+    command.add_argument("-l", "--long", action="store_true", help="also show parameters, multiply-adds and image sizes")
 
 
 def _add_info_arguments(command: argparse.ArgumentParser) -> None:

@@ -22,6 +22,18 @@ def test_list(cli):
     assert json.loads(cli("list", "vgg16", "--pretrained", "--json")[1]) == [f"vgg16.{tag}" for tag in tags]
 
 
+def test_list_with_costs(cli):
+    code, out, err = cli("list", "*19*", "--long")
+    assert (code, err) == (0, "")
+    heading, *rows = [line.split() for line in out.splitlines()]
+    assert heading == ["model", "parameters", "multiply-adds", "image"]
+    assert rows[0] == ["vgg19", "143,667,240", "19,632", "M", "224x224", "px"]
+    assert [row[0] for row in rows] == ["vgg19", "vgg19_bn", "vgg19_bn_cifar"]
+    costs = json.loads(cli("list", "*19*", "-l", "--json")[1])
+    assert (costs[0]["name"], costs[0]["params"]) == ("vgg19", 143_667_240)
+    assert cli("list", "nothing", "--long")[:2] == (0, "")
+
+
 def test_info(cli):
     code, out, _ = cli("info", "googlenet")
     assert code == 0
@@ -29,6 +41,7 @@ def test_info(cli):
         "inception4e",
         "6,624,904",
         "smallest input: 15 px",
+        "memory: weights 25 MiB; a training step of 32 images about ",
         "googlenet.tv_in1k: top-1 69.778 % reported, bsd-3-clause",
     ):
         assert text in out
