@@ -9,7 +9,7 @@ from ..errors import ArgumentError, FileError
 from ..inference import fuse
 from ..nn import Net, check_device
 from ..weights.download import is_reference
-from ..zoo import Ensemble, create_model, holds_ensemble, load_model
+from ..zoo import Ensemble, check_takes_images, create_model, holds_ensemble, load_model
 
 CONFIG = "config.json"  # of a folder of `save_pretrained`
 
@@ -18,13 +18,14 @@ def open_model(options: argparse.Namespace) -> Net | Ensemble:
     """Return the model of the argument MODEL in evaluation mode, on --device, and fused if --fuse is given.
 
     Raises:
-        ArgumentError: the device does not exist, or the model has no classifier.
+        ArgumentError: the device does not exist, or the model has no classifier or takes no image files.
         ZooError: the model cannot be found or read.
     """
     device = check_device(options.device)
     model = _read_model(options.model).eval()
     if not model.num_classes:
         raise ArgumentError(f"{options.model} has no classifier: num_classes=0; name weights with one")
+    check_takes_images(model)
     if device is not None:
         model.to(device)
     return fuse(model) if options.fuse else model

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ..evaluation import Result, evaluate
 from ..nn import Net, check_device, with_aux
 from ..train import History, estimate_memory, fit
-from ..zoo import create_model, save_pretrained
+from ..zoo import check_takes_images, create_model, save_pretrained
 from ._evaluate import describe_result, print_result, write_plots
 from ._images import UnreadableImages
 from ._training_images import (
@@ -70,6 +70,7 @@ def make_model(options: argparse.Namespace, num_classes: int) -> Net:
         pretrained=options.pretrained,
         drop_rate=options.drop_rate,
     )
+    check_takes_images(model)
     if options.size is not None:
         model.set_input_size(options.size)
     return with_aux(model) if options.aux else model

@@ -4,7 +4,7 @@ from ._convert import convert
 from ._create import create_model, load_model
 from ._ensemble import Ensemble, holds_ensemble
 from ._image import open_image
-from ._predict import image_paths, predict, predict_files, warn_of_other_images
+from ._predict import check_takes_images, image_paths, predict, predict_files, warn_of_other_images
 from ._publish import push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
 from ._render import Drawing, draw, summary
@@ -19,6 +19,7 @@ __all__ = [
     "Ensemble",
     "ModelInfo",
     "build_from_metadata",
+    "check_takes_images",
     "convert",
     "create_model",
     "draw",

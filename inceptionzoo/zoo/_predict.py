@@ -126,7 +126,7 @@ def predict_files(
         ArgumentError: as `predict`.
     """
     _check_arguments(model, topk, batch_size)
-    _check_channels(model)
+    check_takes_images(model)
     remaining, make_transform = iter(paths), cache(partial(transforms, model))
     while chunk := list(islice(remaining, batch_size)):
         readable, tensors = [], []
@@ -162,11 +162,16 @@ def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Cal
             raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass a batch as list(images)")
         check_range(image, data_config(model), stacklevel=4)  # the call of predict
         return image
-    _check_channels(model)
+    check_takes_images(model)
     picture = open_image(image, channels=model.in_chans)  # refuses before a tensor is made
     return make_transform()(picture)
 
 
-def _check_channels(model: Net | Ensemble) -> None:
+def check_takes_images(model: Net | Ensemble) -> None:
+    """Check that an image file has as many channels as the model takes.
+
+    Raises:
+        ArgumentError: it has not.
+    """
     if model.in_chans not in MODES:
         raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")

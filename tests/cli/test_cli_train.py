@@ -170,6 +170,16 @@ def test_folders_that_cannot_be_used(cli, folder, split):
         cli("train", folder, "--pretrained", "--weights", "a.pth")
 
 
+@pytest.mark.parametrize(("channels", "code"), [(1, 0), (2, 1), (4, 0)])
+def test_channels(cli, split, channels, code):
+    iz.save_pretrained(iz.create_model("tiny", in_chans=channels), "start")
+    found, _, err = cli("train", split, *QUICK, "--model", "local-dir:start", "--augment")
+    assert found == code
+    assert ("a model of in_chans=2 takes no image file" in err) == (channels == 2)
+    if code == 0:
+        assert cli("evaluate", "run/model", split / "val")[0] == 0
+
+
 def test_images_that_do_not_fit_into_memory_are_read_again(split, monkeypatch):
     images = training_images.find_labelled_images(split)
     reads, original = [], training_images.open_image
