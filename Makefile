@@ -6,7 +6,7 @@ ALL = -m "not integration and not site and not trained"
 # Two processes run the tests. Each has one thread, except where a test sets more; these wait without a spin loop.
 PYTEST = env OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-full test-integrations test-lowest test-site test-trained reliability lint docs tables clean
+.PHONY: demo test test-full test-integrations test-lowest test-site test-trained reliability lint docs tables release-check clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
@@ -60,6 +60,13 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Build the distributions into dist/, install the wheel into a new environment, and check the version. TAG is optional.
+release-check: .venv/dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/packaging/release.py dist $(TAG)
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --strict
