@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,23 +43,35 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
         print_plan(plan)
     if options.dry_run:
         return plan
-    unreadable = UnreadableImages()
-    count = len(images.train) + len(images.val)
-    loader = ResizedImages(round(model.data.input_size[1] / CROP), model.in_chans, count)
-    mean, std = read_images(images, loader, unreadable)
-    unreadable.print_count(count)
-    images = images.without(row["path"] for row in unreadable.found)
-    images.check()
-    if model.report is None:  # random weights
-        model.data = replace(model.data, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    images, loader, unreadable = prepare_images(model, images)
     train, held_out = make_loaders(options, images, model, loader)
-    history = fit(model, train, held_out, **fit_arguments(options, model, images), device=device)
+    try:
+        history = fit(model, train, held_out, **fit_arguments(options, model, images), device=device)
+    except KeyboardInterrupt:
+        print(f"inceptionzoo: interrupted; the same command continues after the last epoch in {options.out}", file=sys.stderr)
+        raise
     result = evaluate(model, held_out)
     save_results(options, model, len(images.train), history, result)
     if not options.json:
         print_result(describe_result(result))
         print(f"saved: {options.out}/model; classify images with `inceptionzoo predict {options.out}/model IMAGE...`")
     return {**plan, "result": describe_result(result), "unreadable": unreadable.found}
+
+
+def prepare_images(model: Net, images: LabelledImages) -> tuple[LabelledImages, ResizedImages, UnreadableImages]:
+    """Read the images once. Return those that can be read, their loader, and the others.
+
+    A model with random weights gets the mean and the standard deviation of the images to train on.
+    """
+    unreadable, count = UnreadableImages(), len(images.train) + len(images.val)
+    loader = ResizedImages(round(model.data.input_size[1] / CROP), model.in_chans, count)
+    mean, std = read_images(images, loader, unreadable)
+    unreadable.print_count(count)
+    readable = images.without(row["path"] for row in unreadable.found)
+    readable.check()
+    if model.report is None:
+        model.data = replace(model.data, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    return readable, loader, unreadable
 
 
 def make_model(options: argparse.Namespace, num_classes: int) -> Net:

@@ -132,6 +132,26 @@ def test_adamw_and_balanced_classes(cli, folder, monkeypatch):
     assert "lr" not in arguments
 
 
+def test_an_interrupted_training_continues(cli, split, monkeypatch):
+    original = train.fit
+
+    def fit_one_epoch(*arguments, **options):
+        def interrupt(_, row):
+            if row["epoch"] == 0:
+                raise KeyboardInterrupt
+
+        return original(*arguments, **options, callbacks=[interrupt])
+
+    expected = json.loads(cli("train", split, *QUICK, "--json", "--out", "whole")[1])["result"]
+    monkeypatch.setattr(train, "fit", fit_one_epoch)
+    code, out, err = cli("train", split, *QUICK, "--json")
+    assert (code, out) == (130, "")
+    assert "interrupted; the same command continues after the last epoch in run" in err
+    monkeypatch.setattr(train, "fit", original)
+    assert json.loads(cli("train", split, *QUICK, "--json")[1])["result"] == expected
+    assert len(Path("run/history.csv").read_text().splitlines()) == 3
+
+
 def test_random_weights_get_the_statistics_of_the_images(cli, split):
     assert cli("train", split, *QUICK)[0] == 0
     pixels = torch.stack([torch.tensor((20, 3 * index, 200)) for index in range(6)])
