@@ -35,6 +35,12 @@ def test_maps_grow_with_the_batch_and_the_size(tiny):
     assert maps(2) - maps(1) > 3.5 * growth
 
 
+def test_weights_are_no_maps():
+    """The layers keep their weights for the backward pass; those of VGG's dense layers are far larger than its maps."""
+    estimate = iz.train.estimate_memory(iz.create_model("vgg11", device="meta"), 1)
+    assert estimate.maps < estimate.weights / 10
+
+
 def test_the_model_stays_as_it_is(tiny):
     tiny.head.register_forward_hook(lambda *_: None)
     state, training = copy.deepcopy(tiny.state_dict()), tiny.training
