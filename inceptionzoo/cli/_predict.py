@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..evaluation import task_of
-from ..nn import Net
+from ..nn import CLASS_TASKS, Net
 from ..zoo import Ensemble, predict_files
 from ._checks import check_target_folder
 from ._images import UnreadableImages, find_images
@@ -66,7 +66,7 @@ def _output(options: argparse.Namespace, model: Net | Ensemble) -> Iterator[Writ
             table.writerow(["path", *(f"{column}_{rank}" for rank in ranks for column in ("class", value))])
             yield lambda path, answer: table.writerow([path, *chain.from_iterable(answer.items())])
         else:
-            best = ["prediction"] if model.task in ("multiclass", "binary") else []
+            best = ["prediction"] if model.task in CLASS_TASKS else []
             table.writerow(["path", *best, *names])
             yield lambda path, answer: table.writerow([path, *list(answer)[: len(best)], *map(answer.get, names)])
     if not options.json:

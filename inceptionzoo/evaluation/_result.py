@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_number, check_path
+from ..nn import CLASS_TASKS
 from ._curves import average_precision, calibration_bins, precision_recall_curve, roc_curve
 from ._metrics import multilabel_auc, multilabel_average_precision
 from ._plots import save_calibration, save_confusion, save_precision_recall, save_roc
-
-CLASSES = ("multiclass", "binary")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,7 +81,7 @@ class Result:
     @property
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes present in the targets."""
-        self._check_task("balanced_accuracy", *CLASSES)
+        self._check_task("balanced_accuracy", *CLASS_TASKS)
         if not self._is_finite:
             return math.nan
         counts = self.confusion
@@ -94,7 +93,7 @@ class Result:
         """Expected calibration error: mean |confidence - accuracy| of 15 bins, weighted by their images. 0 is perfect."""
         from torchmetrics.functional import calibration_error
 
-        self._check_task("calibration_error", *CLASSES)
+        self._check_task("calibration_error", *CLASS_TASKS)
         if not self._is_finite:
             return math.nan
         classes = self.outputs.shape[1]
@@ -111,7 +110,7 @@ class Result:
         check_number("specificity", specificity)
         if specificity > 1:
             raise ArgumentError(f"specificity={specificity!r} must be a number from 0 to 1")
-        self._check_task("sensitivity", *CLASSES)
+        self._check_task("sensitivity", *CLASS_TASKS)
         if self.outputs.shape[1] != 2:
             raise ArgumentError(f"sensitivity: the model has {self.outputs.shape[1]} classes and must have two")
         if not self._is_finite:
@@ -123,7 +122,7 @@ class Result:
     @property
     def probabilities(self) -> Tensor:
         """Probabilities (n, num_classes), with two columns for one logit, or (n, labels)."""
-        self._check_task("probabilities", *CLASSES, "multilabel")
+        self._check_task("probabilities", *CLASS_TASKS, "multilabel")
         return self.outputs
 
     @property
@@ -131,7 +130,7 @@ class Result:
         """Confusion matrix of image counts, (num_classes, num_classes): rows are true classes, columns are predictions."""
         from torchmetrics.functional import confusion_matrix
 
-        self._check_task("confusion", *CLASSES)
+        self._check_task("confusion", *CLASS_TASKS)
         self._check_finite("confusion")
         classes = self.outputs.shape[1]
         return confusion_matrix(self.outputs.argmax(1), self.targets, task="multiclass", num_classes=classes)
@@ -159,7 +158,7 @@ class Result:
         With two classes there is one curve, that of class 1; with more, or labels, there is one for each. The true positive
         rate is nan if the class has no image, and the false positive rate is nan if no other class has one.
         """
-        self._check_task("roc", *CLASSES, "multilabel")
+        self._check_task("roc", *CLASS_TASKS, "multilabel")
         self._check_finite("roc")
         return [roc_curve(self.outputs[:, index], self._positive(index)) for index in self._curve_columns]
 
@@ -195,7 +194,7 @@ class Result:
 
     def plot_calibration(self, path: str | os.PathLike[str]) -> None:
         """Plot accuracy against mean confidence for the 15 bins of `calibration_error`, and save the image."""
-        self._check_task("plot_calibration", *CLASSES)
+        self._check_task("plot_calibration", *CLASS_TASKS)
         self._check_finite("plot_calibration")
         confidence, predictions = self.outputs.max(1)
         bins = calibration_bins(confidence, predictions == self.targets)
@@ -216,7 +215,7 @@ class Result:
     @property
     def _curve_columns(self) -> range:
         """The columns that have a curve: class 1 if there are two classes, otherwise all."""
-        return range(1, 2) if self._width == 2 and self.task in CLASSES else range(self._width)
+        return range(1, 2) if self._width == 2 and self.task in CLASS_TASKS else range(self._width)
 
     def _positive(self, index: int) -> Tensor:
         """Return which images have class or label `index`, (n,)."""
@@ -239,7 +238,7 @@ class Result:
             )
 
     def _check_curve_path(self, name: str, path: str | os.PathLike[str]) -> Path:
-        self._check_task(name, *CLASSES, "multilabel")
+        self._check_task(name, *CLASS_TASKS, "multilabel")
         self._check_finite(name)
         if math.isnan(self.auc):
             raise ArgumentError(f"{name}: only one class is present in the targets; there is no curve to draw")

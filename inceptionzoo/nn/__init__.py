@@ -13,9 +13,10 @@ from ._net import Net, require_net
 from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
 from ._report import Report
-from ._task import TASKS, check_class_names, check_task, default_task
+from ._task import CLASS_TASKS, TASKS, check_class_names, check_task, default_task
 
 __all__ = [
+    "CLASS_TASKS",
     "TASKS",
     "AuxHead",
     "Backbone",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import ArgumentError, check_choice
 
 TASKS = ("multiclass", "binary", "multilabel", "regression")  # torchmetrics' names, and regression
+CLASS_TASKS = TASKS[:2]  # an image has one class
 
 
 def default_task(num_classes: int) -> str:

@@ -23,7 +23,7 @@ from ..evaluation import (
     task_of,
     unpack_batch,
 )
-from ..nn import Net, warn_of_hooks
+from ..nn import CLASS_TASKS, Net, warn_of_hooks
 from ..weights import (
     MARKER,
     ModelMetadata,
@@ -150,7 +150,7 @@ class Ensemble(nn.Module):
         Raises:
             ArgumentError: as `evaluate`, or the task is "multilabel" or "regression". The weights are unchanged.
         """
-        if self.task not in ("multiclass", "binary"):
+        if self.task not in CLASS_TASKS:
             raise ArgumentError(f"fit_weights: the task of the members is {self.task!r}, and must be 'multiclass' or 'binary'")
         likelihoods = self._likelihoods(loader)
         logits = torch.zeros(len(likelihoods), dtype=torch.float64, requires_grad=True)  # their softmax gives the weights
