@@ -37,7 +37,7 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     device = check_device(options.device)
     torch.manual_seed(options.seed)
     images = find_labelled_images(Path(options.folder))
-    model = make_model(options, len(images.classes))
+    model = make_model(options, len(images.folder.classes))
     plan = describe_plan(options, model, images)
     if not options.json:
         print_plan(plan)
@@ -51,11 +51,12 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
         print(f"inceptionzoo: interrupted; the same command continues after the last epoch in {options.out}", file=sys.stderr)
         raise
     result = evaluate(model, held_out)
+    values = describe_result(result)
     save_results(options, model, len(images.train), history, result)
     if not options.json:
-        print_result(describe_result(result))
+        print_result(values)
         print(f"saved: {options.out}/model; classify images with `inceptionzoo predict {options.out}/model IMAGE...`")
-    return {**plan, "result": describe_result(result), "unreadable": unreadable.found}
+    return {**plan, "result": values, "unreadable": unreadable.found}
 
 
 def prepare_images(model: Net, images: LabelledImages) -> tuple[LabelledImages, ResizedImages, UnreadableImages]:
@@ -102,7 +103,7 @@ def describe_plan(options: argparse.Namespace, model: Net, images: LabelledImage
         "epochs": options.epochs,
         "steps": steps * options.epochs,
         "memory": estimate_memory(model, options.batch, states=states).total,
-        "out": str(options.out),
+        "out": options.out,
     }
 
 
@@ -122,7 +123,7 @@ def make_loaders(
     options: argparse.Namespace, images: LabelledImages, model: Net, loader: ResizedImages
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Return the batches to train on, and those held out."""
-    train, val = make_data_sets(Path(options.folder), images, model, loader, augment=options.augment)
+    train, val = make_data_sets(images, model, loader, augment=options.augment)
     is_full = len(train) >= options.batch
     batches: DataLoader[Any] = DataLoader(train, options.batch, shuffle=True, drop_last=is_full, num_workers=options.workers)
     return batches, DataLoader(val, options.batch, num_workers=options.workers)

@@ -30,9 +30,9 @@ Sample = tuple[str, int]
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The images of a folder as (path, class index), those to train on and those held out."""
+    """The images of a folder as (path, class index), those to train on and those held out. `folder` has their classes."""
 
-    classes: list[str]
+    folder: ImageFolder
     train: list[Sample]
     val: list[Sample]
 
@@ -45,7 +45,7 @@ class LabelledImages:
     def counts(self, part: list[Sample]) -> dict[str, int]:
         """Return the number of images of each class."""
         numbers = Counter(target for _, target in part)
-        return {name: numbers[index] for index, name in enumerate(self.classes)}
+        return {name: numbers[index] for index, name in enumerate(self.folder.classes)}
 
     def check(self) -> None:
         """Check that every class has images in both parts.
@@ -72,12 +72,12 @@ def find_labelled_images(folder: Path) -> LabelledImages:
         found = ImageFolder(folder)
         each = [[sample for sample in found.samples if sample[1] == index] for index in range(len(found.classes))]
         train = [sample for samples in each for index, sample in enumerate(samples) if index % HELD_OUT]
-        images = LabelledImages(found.classes, train, [sample for samples in each for sample in samples[::HELD_OUT]])
+        images = LabelledImages(found, train, [sample for samples in each for sample in samples[::HELD_OUT]])
     else:
         found, held_out = ImageFolder(folder / "train"), ImageFolder(folder / "val")
         if found.classes != held_out.classes:
             raise ArgumentError(f"train/ has the classes {found.classes}, val/ has {held_out.classes}; give both the same")
-        images = LabelledImages(found.classes, found.samples, held_out.samples)
+        images = LabelledImages(found, found.samples, held_out.samples)
     images.check()
     return images
 
@@ -130,15 +130,12 @@ def read_images(images: LabelledImages, loader: ResizedImages, unreadable: Unrea
 
 
 def make_data_sets(
-    folder: Path, images: LabelledImages, model: Net, loader: ResizedImages, *, augment: bool
+    images: LabelledImages, model: Net, loader: ResizedImages, *, augment: bool
 ) -> tuple[ImageFolder, ImageFolder]:
     """Return the data sets to train on, augmented, and held out. Both have `classes`."""
-    from torchvision.datasets import ImageFolder
-
-    found = ImageFolder(folder / "train" if (folder / "train").is_dir() else folder, loader=loader)
-    train, val = copy.copy(found), copy.copy(found)
+    train, val = copy.copy(images.folder), copy.copy(images.folder)
     for part, samples in ((train, images.train), (val, images.val)):
-        part.samples = part.imgs = samples
+        part.loader, part.samples, part.imgs = loader, samples, samples
         part.targets = [target for _, target in samples]
     train.transform, val.transform = _training_transform(model, augment=augment), transforms(model)
     return train, val

@@ -218,7 +218,7 @@ def test_training_images_are_crops_at_a_fixed_scale(split, augment):
     model = iz.create_model("tiny")
     images = training_images.find_labelled_images(split)
     loader = training_images.ResizedImages(9, 3, 17)
-    train_set, val_set = training_images.make_data_sets(split, images, model, loader, augment=augment)
+    train_set, val_set = training_images.make_data_sets(images, model, loader, augment=augment)
     assert (len(train_set), len(val_set)) == (12, 5)
     assert train_set[0][0].shape == val_set[0][0].shape == (3, 8, 8)
     different = {tuple(train_set[0][0].mean((1, 2)).tolist()) for _ in range(20)}
