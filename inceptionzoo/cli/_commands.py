@@ -17,8 +17,8 @@ from ..weights import WeightSource, find_invalid_values, read_weights
 from ..weights.download import is_reference
 from ..zoo import ModelInfo, build_from_metadata, convert, create_model, draw, list_models, model_info, summary
 from ._checks import check_target_folder
-
-BATCH = 32  # images in the estimate of `info`, as in `train`
+from ._table import table_lines
+from ._train_parser import BATCH
 
 
 def run_list(options: argparse.Namespace) -> list[Any]:
@@ -30,10 +30,14 @@ def run_list(options: argparse.Namespace) -> list[Any]:
     if not names:
         kind = "published weights match" if options.pretrained else "model matches"
         print(f"no {kind} {options.pattern!r}; names are in lower case, and * stands for any text", file=sys.stderr)
-    infos = [model_info(name) for name in names] if options.long else []
-    if names and not options.json:
-        print("\n".join(_cost_table(infos) if options.long else names))
-    return [asdict(info) for info in infos] or names
+    if not options.long:
+        if names and not options.json:
+            print("\n".join(names))
+        return names
+    infos = [model_info(name) for name in names]
+    if infos and not options.json:
+        print("\n".join(_cost_table(infos)))
+    return [asdict(info) for info in infos]
 
 
 def _cost_table(infos: Sequence[ModelInfo]) -> list[str]:
@@ -43,8 +47,7 @@ def _cost_table(infos: Sequence[ModelInfo]) -> list[str]:
         bound = "" if info.complete else ">= "
         size = "x".join(map(str, info.input_size[1:]))
         rows.append((info.name, f"{bound}{info.params:,}", f"{bound}{info.macs / 1e6:,.0f} M", f"{size} px"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in rows]
+    return table_lines(rows)
 
 
 def run_info(options: argparse.Namespace) -> dict[str, Any]:
@@ -56,8 +59,8 @@ def run_info(options: argparse.Namespace) -> dict[str, Any]:
         return _file_info(options)
     info = model_info(options.name)
     if not options.json:
-        name = info.name.partition(".")[0]
         summary(info.name)
+        name = info.name.partition(".")[0]
         print(f"\n{info.about}\n{info.paper}\nsmallest input: {info.min_input_size} px")
         if info.complete:
             print(_describe_memory(create_model(name, device="meta")))

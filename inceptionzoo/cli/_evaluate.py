@@ -9,10 +9,10 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..evaluation import Result, evaluate
+from ..nn import CLASS_TASKS
 from ._images import ReadableBatches, UnreadableImages, open_image_folder
 from ._model import open_model
-
-TASKS = "multiclass", "binary"
+from ._table import table_lines
 
 
 def run_evaluate(options: argparse.Namespace) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def run_evaluate(options: argparse.Namespace) -> dict[str, Any]:
     has no class names, by their order.
     """
     model = open_model(options)
-    if model.task not in TASKS:
+    if model.task not in CLASS_TASKS:
         raise ArgumentError(f"{options.model} is a model for {model.task}, not for classes; use evaluate() in Python")
     unreadable = UnreadableImages()
     batches = ReadableBatches(open_image_folder(options.folder, model), options.batch, unreadable)
@@ -63,9 +63,7 @@ def print_result(values: dict[str, Any]) -> None:
     if len(names) > 10:
         return
     table = [["truth \\ prediction", *names], *([name, *map(str, row)] for name, row in zip(names, rows, strict=True))]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for first, *others in table:
-        print("  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]))
+    print("\n".join(table_lines(table)))
 
 
 def write_plots(result: Result, folder: Path) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 from ..errors import ArgumentError, FileError
 from ..inference import fuse
 from ..nn import Net, check_device
-from ..weights.download import is_reference
+from ..weights.download import CONFIG, is_reference
 from ..zoo import Ensemble, check_takes_images, create_model, holds_ensemble, load_model
-
-CONFIG = "config.json"  # of a folder of `save_pretrained`
 
 
 def open_model(options: argparse.Namespace) -> Net | Ensemble:

@@ -6,6 +6,8 @@ import argparse
 
 from ._checks import positive_int
 
+BATCH = 32  # images; `info` estimates the memory for as many
+
 
 def add_train_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments: folders, model, optimization, images."""
@@ -41,7 +43,7 @@ def _add_image_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_optimization_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", type=positive_int, default=20, metavar="N", help="passes over the images (default: 20)")
     group.add_argument(
-        "--batch", "--batch-size", type=positive_int, default=32, metavar="N", help="images in a batch (default: 32)"
+        "--batch", "--batch-size", type=positive_int, default=BATCH, metavar="N", help=f"images in a batch (default: {BATCH})"
     )
     group.add_argument("--lr", type=float, help="learning rate (default: the model's; 5e-4 with --adamw)")
     group.add_argument("--adamw", action="store_true", help="use AdamW with weight decay 0.05 (default: SGD with momentum)")
