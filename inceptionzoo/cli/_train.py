@@ -46,7 +46,7 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     images, loader, unreadable = prepare_images(model, images)
     train, held_out = make_loaders(options, images, model, loader)
     try:
-        history = fit(model, train, held_out, **fit_arguments(options, model, images), device=device)
+        history = fit(model, train, held_out, **fit_arguments(options, images), device=device)
     except KeyboardInterrupt:
         print(f"inceptionzoo: interrupted; the same command continues after the last epoch in {options.out}", file=sys.stderr)
         raise
@@ -129,7 +129,7 @@ def make_loaders(
     return batches, DataLoader(val, options.batch, num_workers=options.workers)
 
 
-def fit_arguments(options: argparse.Namespace, model: Net, images: LabelledImages) -> dict[str, Any]:
+def fit_arguments(options: argparse.Namespace, images: LabelledImages) -> dict[str, Any]:
     """Return the arguments of `fit`."""
     arguments = {
         name: getattr(options, name)
@@ -138,11 +138,7 @@ def fit_arguments(options: argparse.Namespace, model: Net, images: LabelledImage
     weights = balanced_weights(list(images.counts(images.train).values())) if options.balance else None
     arguments |= {"class_weights": weights, "layer_decay": options.layer_decay, "resume": not options.overwrite and "auto"}
     arguments |= {"monitor": "auc", "metrics": {"balanced_accuracy": lambda result: result.balanced_accuracy}}
-    if not options.adamw:
-        return {**arguments, "lr": options.lr}
-    optimizer = torch.optim.AdamW(model.parameters(), 5e-4 if options.lr is None else options.lr, weight_decay=0.05)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
-    return {**arguments, "optimizer": optimizer, "scheduler": scheduler}
+    return {**arguments, "lr": options.lr, "optimizer": "adamw" if options.adamw else "sgd"}
 
 
 def balanced_weights(counts: list[int]) -> Tensor:

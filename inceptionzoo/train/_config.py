@@ -33,7 +33,7 @@ from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, mode
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
-from ._recipe import check_numbers, stages_up_to
+from ._recipe import OPTIMIZERS, check_recipe, stages_up_to
 from ._rules import check_positive, rules, unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length
@@ -47,6 +47,13 @@ def _check_model(name: str, model: object) -> None:
         raise ArgumentError(f"{name}: num_classes=0 leaves nothing to predict; call reset_classifier(num_classes) first")
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
+
+
+def _check_optimizer(name: str, optimizer: object) -> None:
+    if isinstance(optimizer, str):
+        check_choice(name, optimizer, OPTIMIZERS)
+    elif optimizer is not None:
+        check_optimizer(name, optimizer)
 
 
 def _check_val(name: str, loader: object) -> None:
@@ -76,7 +83,9 @@ class FitConfig:
     freeze_epochs: int = field(metadata=rules())
     freeze_up_to: str | None = field(metadata=rules(default=None))
     patience_epochs: int | None = field(metadata=rules(unless_none(partial(check_int, minimum=1))))
-    optimizer: Optimizer | None = field(metadata=rules(unless_none(check_optimizer), fingerprint=optimizer_fingerprint))
+    optimizer: Optimizer | Literal["sgd", "adamw"] | None = field(
+        metadata=rules(_check_optimizer, fingerprint=optimizer_fingerprint)
+    )
     scheduler: Scheduler | None = field(metadata=rules(fingerprint=optimizer_fingerprint))
     scheduler_step: Unit = field(metadata=rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))
     task: str | None = field(metadata=rules(unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
@@ -106,7 +115,7 @@ class FitConfig:
         for argument in fields(self):
             if check := argument.metadata["check"]:
                 check(argument.name, getattr(self, argument.name))
-        check_numbers(self.epochs, **self.recipe_options)
+        check_recipe(self.epochs, **self.recipe_options)
         check_int("freeze_epochs", self.freeze_epochs, 0, self.epochs)
         self._check_passes()
         self._check_steps()
@@ -125,7 +134,13 @@ class FitConfig:
     @property
     def recipe_options(self) -> dict[str, Any]:
         """The arguments of `recipe`, by name; `epochs` is not among them."""
-        return {argument.name: getattr(self, argument.name) for argument in fields(self) if argument.metadata["recipe"]}
+        options = {argument.name: getattr(self, argument.name) for argument in fields(self) if argument.metadata["recipe"]}
+        return {**options, "optimizer": None if self.own_optimizer else self.optimizer}
+
+    @property
+    def own_optimizer(self) -> Optimizer | None:
+        """The optimizer, if the caller has made it."""
+        return self.optimizer if isinstance(self.optimizer, Optimizer) else None
 
     @property
     def resolved_task(self) -> Task:
@@ -174,7 +189,7 @@ class FitConfig:
             ArgumentError: it does not, or it holds other parameters.
         """
         frozen = () if self.freeze_up_to is None else stages_up_to(self.model, self.freeze_up_to).parameters()
-        check_trainable(self.model, self.optimizer, self.loss, set(frozen))
+        check_trainable(self.model, self.own_optimizer, self.loss, set(frozen))
 
     def _check_values(self) -> None:
         state = {key: value for key, value in self.model.state_dict().items() if not value.is_meta}
@@ -190,7 +205,7 @@ class FitConfig:
                 )
 
     def _check_steps(self) -> None:
-        if self.optimizer is not None:
+        if self.own_optimizer is not None:
             for name, value in self.recipe_options.items():
                 if value is not None and (name, value) != ("warmup_epochs", 0):
                     raise ArgumentError(f"{name}={value!r} has no effect with an optimizer of your own; set it there")
@@ -206,7 +221,7 @@ class FitConfig:
             if self.scheduler_step != "epoch":
                 raise ArgumentError(f"scheduler_step={self.scheduler_step!r} has no effect without a scheduler; pass one")
             return
-        check_scheduler(self.scheduler, self.optimizer, self.scheduler_step)
+        check_scheduler(self.scheduler, self.own_optimizer, self.scheduler_step)
         metric_column(self.scheduler, monitor, has_val=self.val is not None)
         batches = length_or_none(self.train)
         steps = None if batches is None else self.epochs * -(-batches // self.accumulate)
@@ -239,4 +254,4 @@ class FitConfig:
             raise ArgumentError(
                 "train has persistent_workers=True, whose random state is not saved; pass a loader without them"
             )
-        check_state_dicts(stateful_objects(self.optimizer, self.scheduler, self.train, self.loss))
+        check_state_dicts(stateful_objects(self.own_optimizer, self.scheduler, self.train, self.loss))

@@ -39,10 +39,10 @@ def loader_fingerprint(loader: Batches | None) -> list[int | None]:
     return [*lengths, len(loader_generators(() if loader is None else loader))]
 
 
-def optimizer_fingerprint(optimizer: Optimizer | Scheduler | None) -> str | None:
-    """Return the class and the settings of an optimizer or a scheduler, or None."""
-    if optimizer is None:
-        return None
+def optimizer_fingerprint(optimizer: Optimizer | Scheduler | str | None) -> str | None:
+    """Return the class and the settings of an optimizer or a scheduler, or its name; None for the default."""
+    if optimizer is None or isinstance(optimizer, str):
+        return None if optimizer == "sgd" else optimizer
     state = optimizer.state_dict()
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state.get("param_groups", ())]
     return f"{type(optimizer).__name__} {groups or sorted(state.items())}"

@@ -37,7 +37,7 @@ def fit(
     freeze_epochs: int = 0,
     freeze_up_to: str | None = None,
     patience_epochs: int | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Literal["sgd", "adamw"] | None = None,
     scheduler: Scheduler | None = None,
     scheduler_step: Unit = "epoch",
     task: str | None = None,
@@ -78,12 +78,14 @@ def fit(
     Optimization:
 
     - `epochs`: number of passes over `train`.
+    - `optimizer`: "sgd" (default), "adamw", or an optimizer of your own.
     - `lr`, `momentum`, `weight_decay`: of SGD. By default those of the model's registry entry, 0.025, 0.9 and 3e-4 for most.
+      AdamW has no momentum, and by default lr=5e-4 and weight_decay=0.05.
     - `warmup_epochs`: the learning rate first rises in equal steps for this many epochs. Default 0. It then falls on a cosine,
       one step an epoch: without warm-up, epoch e, counted from 0, uses lr / 2 * (1 + cos(pi * e / epochs)).
     - `layer_decay`: the learning rate of each stage is this factor times that of the next stage. Default: one rate for all.
-    - `optimizer`, `scheduler`: replace SGD, the cosine and the five arguments above. Without a `scheduler` the rate of your
-      `optimizer` is constant. The optimizer must hold every parameter that is not frozen. The scheduler is one of torch or
+    - `scheduler`: replaces the cosine of an optimizer of your own, without which its rate is constant. Such an optimizer
+      takes none of the five arguments above, and must hold every parameter that is not frozen. The scheduler is one of torch or
       timm; ReduceLROnPlateau gets the `monitor` column, or the loss if its mode is "min" and that column's best is the largest.
     - `scheduler_step`: "epoch" (default) or "step": whether a scheduler of torch steps after each epoch or after each step of
       the optimizer, as OneCycleLR and transformers' schedules need.

@@ -19,7 +19,9 @@ def check_optimizer(name: str, optimizer: object) -> None:
         ArgumentError: it is not an optimizer, or its step needs more than gradients.
     """
     if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"{name}={optimizer!r} must be an optimizer of torch.optim for the model's parameters, or None")
+        raise ArgumentError(
+            f"{name}={optimizer!r} must be 'sgd', 'adamw' or an optimizer of torch.optim for the model's parameters"
+        )
     kind = type(optimizer).__name__
     parameters = list(inspect.signature(type(optimizer).step).parameters.values())[1:]
     if any(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters):

@@ -6,39 +6,44 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from ..errors import check_choice, check_int, check_number
+from ..errors import ArgumentError, check_choice, check_int, check_number
 from ..nn import AuxHead, Net, training_batch_norms
 from ..spec import Recipe
+
+OPTIMIZERS = ("sgd", "adamw")
+ADAMW = Recipe(lr=5e-4, weight_decay=0.05)
 
 
 def recipe(
     model: Net,
     epochs: int,
     *,
+    optimizer: Literal["sgd", "adamw"] | None = None,
     lr: float | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
     warmup_epochs: int = 0,
     layer_decay: float | None = None,
 ) -> tuple[Optimizer, LRScheduler]:
-    """Return an SGD optimizer for the model, and its learning rate schedule; step the schedule once an epoch.
+    """Return an optimizer for the model, and its learning rate schedule; step the schedule once an epoch.
 
-    `lr`, `momentum` and `weight_decay` are by default those of the model's registry entry. The learning rate rises in equal
+    `optimizer` is "sgd" (default) or "adamw". `lr`, `momentum` and `weight_decay` of SGD are by default those of the model's
+    registry entry; AdamW has no momentum, and by default lr=5e-4 and weight_decay=0.05. The learning rate rises in equal
     steps for `warmup_epochs` and then falls to 0 on a cosine. `layer_decay` is timm's: the learning rate of each stage (see
     `group_matcher`) is this factor times that of the next one. With it, biases and norms have no weight decay.
 
     Raises:
-        ArgumentError: a number lies outside its range.
+        ArgumentError: an argument lies outside its range, or has no effect on the optimizer.
     """
-    check_numbers(epochs, warmup_epochs, lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
-    defaults = model.entry.recipe if model.entry else Recipe()
+    check_recipe(epochs, warmup_epochs, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
+    defaults = ADAMW if optimizer == "adamw" else model.entry.recipe if model.entry else Recipe()
     rate = defaults.lr if lr is None else lr
     decay = defaults.weight_decay if weight_decay is None else weight_decay
     groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": rate}]
@@ -47,14 +52,18 @@ def recipe(
 
         groups = param_groups_layer_decay(model, decay, layer_decay=layer_decay)
         groups = [{"lr": rate * group.pop("lr_scale"), **group} for group in groups]
-    optimizer = SGD(groups, lr=rate, momentum=defaults.momentum if momentum is None else momentum, weight_decay=decay)
+    made: Optimizer
+    if optimizer == "adamw":
+        made = AdamW(groups, lr=rate, weight_decay=decay)
+    else:
+        made = SGD(groups, lr=rate, momentum=defaults.momentum if momentum is None else momentum, weight_decay=decay)
 
     def factor(epoch: int) -> float:
         if epoch < warmup_epochs:
             return (epoch + 1) / (warmup_epochs + 1)
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
 
-    return optimizer, LambdaLR(optimizer, factor)
+    return made, LambdaLR(made, factor)
 
 
 def learning_rate(optimizer: Optimizer) -> float:
@@ -71,17 +80,21 @@ def set_rates(scheduler: object) -> None:
         group["lr"] = rate * factor
 
 
-def check_numbers(epochs: int, warmup_epochs: int, **numbers: float | None) -> None:
+def check_recipe(epochs: int, warmup_epochs: int, optimizer: str | None, **numbers: float | None) -> None:
     """Check the arguments of `recipe`. Each of `numbers` may be None.
 
     Raises:
-        ArgumentError: an argument lies outside its range.
+        ArgumentError: an argument lies outside its range, or has no effect on the optimizer.
     """
+    if optimizer is not None:
+        check_choice("optimizer", optimizer, OPTIMIZERS)
     check_int("epochs", epochs, 1)
     check_int("warmup_epochs", warmup_epochs, 0, epochs - 1)
     for name, number in numbers.items():
         if number is not None:
             check_number(name, number)
+    if optimizer == "adamw" and numbers["momentum"] is not None:
+        raise ArgumentError(f"momentum={numbers['momentum']} has no effect with optimizer='adamw'; leave it out, or use 'sgd'")
 
 
 def describe_optimizer(model: Net, optimizer: Optimizer) -> str:

@@ -56,7 +56,7 @@ def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: An
 
 def make_stepper(config: FitConfig, compiled: Any) -> Stepper:
     """Build the loss, the optimizer, the schedule, the gradient scaler and the average of a training."""
-    model, task, optimizer, scheduler = config.model, config.resolved_task, config.optimizer, config.scheduler
+    model, task, optimizer, scheduler = config.model, config.resolved_task, config.own_optimizer, config.scheduler
     if optimizer is None:
         optimizer, scheduler = recipe(model, config.epochs, **config.recipe_options)
     weight = None if config.class_weights is None else torch.as_tensor(config.class_weights).to(next(model.parameters()))

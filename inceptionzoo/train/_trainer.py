@@ -115,7 +115,7 @@ class Trainer:
         """Continue a training that was to have another number of epochs, and warn about it."""
         text = f"{self.config.out} holds {len(self.history.epochs)} epochs of a training with epochs={before}; it continues to "
         text += f"epochs={self.config.epochs}"
-        if self.config.optimizer is None and self.stepper.schedule is not None:
+        if self.config.own_optimizer is None and self.stepper.schedule is not None:
             set_rates(self.stepper.schedule.scheduler)
             text += ", with the learning rates of the cosine for that number"
         warnings.warn(f"{text}; pass resume=False to start again", stacklevel=5)  # the call of fit
@@ -147,7 +147,7 @@ class Trainer:
         """Train for one epoch, validate, step the scheduler, and return the row of the epoch."""
         start = time.monotonic()
         row: Row = {"epoch": progress.epoch, "lr": progress.lr}
-        if self.config.optimizer is not None:
+        if self.config.own_optimizer is not None:
             self.config.check_trainable()
         set_epoch(self.train.loader, progress.epoch)
         self.context.broadcast_rng(loader_generators(self.train.loader))

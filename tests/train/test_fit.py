@@ -11,8 +11,8 @@ import pytest
 import torch
 from helpers import noise, one_thread
 from sklearn.datasets import load_digits
-from torch.optim import SGD
-from torch.optim.lr_scheduler import StepLR
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import inceptionzoo as iz
@@ -315,6 +315,32 @@ def test_warmup_and_layer_decay(tiny):
         assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.01}
 
 
+@one_thread()
+def test_adamw_by_name(make):
+    """It is torch's AdamW with the cosine, and it takes the other arguments of the recipe."""
+    model, other, sgd = make(), make(), make()
+    optimizer = AdamW(other.parameters(), 5e-4, weight_decay=0.05)
+    schedule = CosineAnnealingLR(optimizer, 3)
+    rows = iz.fit(model, batches(), epochs=3, optimizer="adamw").epochs
+    expected = iz.fit(other, batches(), epochs=3, optimizer=optimizer, scheduler=schedule).epochs
+    iz.fit(sgd, batches(), epochs=3, optimizer="sgd", lr=5e-4)
+    assert [row["lr"] for row in rows] == pytest.approx([row["lr"] for row in expected])
+    for key, value in other.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[key], value)
+    assert not torch.allclose(model.head.fc.weight, sgd.head.fc.weight)
+    optimizer, _ = recipe(model, 4, optimizer="adamw", lr=0.1, weight_decay=0.01, layer_decay=0.5, warmup_epochs=1)
+    assert isinstance(optimizer, AdamW)
+    assert {group["lr"] for group in optimizer.param_groups} > {0.05}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.01}
+    for options in (
+        {"optimizer": "adam"},
+        {"optimizer": "adamw", "momentum": 0.9},
+        {"optimizer": "adamw", "scheduler": schedule},
+    ):
+        with pytest.raises(iz.ArgumentError, match=str(list(options)[-1])):
+            iz.fit(model, batches(), epochs=3, **options)
+
+
 @pytest.mark.parametrize("aux", [False, True])
 def test_freeze_epochs_train_only_the_classifiers(aux):
     torch.manual_seed(0)
@@ -367,6 +393,8 @@ def test_recipe_checks_its_arguments(tiny):
         ({"warmup_epochs": 3}, "warmup_epochs=3"),
         ({"layer_decay": -1.0}, "layer_decay"),
         ({"lr": "1"}, "lr="),
+        ({"optimizer": "adam"}, "optimizer='adam'"),
+        ({"optimizer": "adamw", "momentum": 0.9}, "momentum=0.9 has no effect with optimizer='adamw'"),
     ):
         with pytest.raises(iz.ArgumentError, match=text):
             recipe(tiny, 3, **options)

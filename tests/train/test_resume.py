@@ -39,12 +39,14 @@ def stop_after(epoch: int) -> object:
 
 
 @one_thread()
-@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"checkpoint": True}, {"optimizer": AdamW}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"precision": "bf16"}, {"checkpoint": True}, {"optimizer": AdamW}, {"optimizer": "adamw"}], ids=str
+)
 def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     def run(out: Path, **more: object) -> tuple[iz.History, iz.Net]:
         torch.manual_seed(3)
         model = iz.create_model("tiny")
-        arguments = {"optimizer": AdamW(model.parameters(), lr=0.01)} if "optimizer" in options else options
+        arguments = {"optimizer": AdamW(model.parameters(), lr=0.01)} if options.get("optimizer") is AdamW else options
         generator = torch.Generator().manual_seed(1)
         return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **arguments, **more), model
 
@@ -69,6 +71,7 @@ def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     ("options", "text"),
     [
         ({"epochs": 2, "lr": 0.1}, "lr was None, is 0.1"),
+        ({"epochs": 2, "optimizer": "adamw"}, "optimizer was None, is 'adamw'"),
         ({"epochs": 2, "accumulate": 2}, "accumulate was 1, is 2"),
         ({"epochs": 2, "clip_grad_norm": 1.0}, "clip_grad_norm was None, is 1.0"),
         ({"epochs": 2, "class_weights": torch.tensor([1.0, 2.0])}, r"class_weights was None, is \[1.0, 2.0\]"),
