@@ -18,6 +18,7 @@ from ._parser import build_parser
 
 FAILED, UNREADABLE = 1, 3
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as the shell reports them
+OPTIONS = {"folder as out": "folder as --out", "resume=False": "--overwrite"}  # in messages of `fit`, for `train`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
         return BROKEN_PIPE
     except (ZooError, OSError) as error:
-        print(f"inceptionzoo: {error}", file=sys.stderr)
+        _print_message(str(error))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -58,7 +59,13 @@ def _exit_code(result: Any) -> int:
 
 def _print_warning(message: Warning | str, *_: Any) -> None:
     """Print a warning without the line of code that gave it."""
-    print(f"inceptionzoo: warning: {message}", file=sys.stderr)
+    _print_message(f"warning: {message}")
+
+
+def _print_message(text: str) -> None:
+    for argument, option in OPTIONS.items():
+        text = text.replace(argument, option)
+    print(f"inceptionzoo: {text}", file=sys.stderr)
 
 
 def _import_modules(names: Sequence[str]) -> None:
