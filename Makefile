@@ -69,7 +69,7 @@ release-check: .venv/dev
 	$(BIN)/python tests/packaging/release.py dist $(TAG)
 
 docs: .venv/docs
-	$(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --strict --clean
 
 tables: .venv/dev
 	$(BIN)/python docs/tables.py

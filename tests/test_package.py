@@ -123,6 +123,24 @@ def test_the_explorer_is_current():
     assert explorer["FILE"].read_text() == explorer["explorer_data"]()
 
 
+def test_the_home_page_shows_the_figures_of_the_benchmark():
+    home, page = ((ROOT / "docs" / name).read_text() for name in ("index.md", "inference.md"))
+    rows = page.replace("*", "").replace("`", "").splitlines()
+    bars = re.findall(r"<span>(.*)</span><b style=\"--ms: (.*)\">(.*)</b>", home)
+    assert len(bars) == 5
+    for name, length, number in bars:
+        candidate = re.sub("<.*?>", "", name).removeprefix("inceptionzoo, ")
+        assert length == number
+        assert [row for row in rows if row.startswith((f"| {candidate} | {number} |", f"| {candidate} | {number} ("))]
+    assert "AMD EPYC (2026-11-26)" in home
+    assert "2026-11-26, two cores of an AMD EPYC" in page
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
+
+
 PAGES = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "embedding"]  # run by tests/integrations
 
 

@@ -27,6 +27,11 @@ await Promise.all([...document.images].map((image) => { image.loading = "eager";
 return [...document.images].filter((image) => !image.naturalWidth).map((image) => image.src);
 """
 
+BARS = """
+return [...document.querySelectorAll(".bars b")].map((bar) => [bar.textContent, getComputedStyle(bar, "::before").width]);
+"""
+SEARCH = "return [...document.querySelectorAll('body > div')].find((node) => node.shadowRoot)?.shadowRoot"
+
 
 class Page(HTMLParser):
     """The links and the anchors of a page."""
@@ -73,12 +78,24 @@ def test_every_link_has_a_target():
                 assert unquote(url.fragment) in pages[path].anchors, f"{page}: {link}"
 
 
+def test_the_home_page_fits_a_screen(browser, base):
+    """At 1280 x 900 px nothing of it lies below the screen, and its bars are as long as their numbers say."""
+    browser.get(base)
+    assert browser.execute_script("return document.querySelector('.home').getBoundingClientRect().bottom") <= 900
+    bars = browser.execute_script(BARS)
+    ratios = [float(width.removesuffix("px")) / float(number) for number, width in bars]
+    assert len(ratios) == 5
+    assert ratios == pytest.approx([ratios[0]] * 5, rel=0.01)
+
+
 def test_search_finds_words(browser, base):
     browser.get(base)
-    wait(browser, lambda: find(browser, "[data-md-component='search-query']"))[0].send_keys("auxiliary heads")
-    first = wait(browser, lambda: find(browser, "li.md-search-result__item"))[0]
+    find(browser, ".md-search__button")[0].click()
+    dialog = wait(browser, lambda: browser.execute_script(SEARCH))
+    wait(browser, lambda: find(dialog, "[role='combobox']"))[0].send_keys("auxiliary heads")
+    first = wait(browser, lambda: find(dialog, "[role='option']"))[0]
     assert "auxiliary" in first.get_attribute("textContent").lower()
-    browser.get(urldefrag(find(first, "a[href]")[0].get_attribute("href"))[0])
+    browser.get(urldefrag(first.get_attribute("href"))[0])
     assert "auxiliary heads" in wait(browser, lambda: find(browser, "article"))[0].text.lower()
 
 
