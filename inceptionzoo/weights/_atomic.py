@@ -72,10 +72,10 @@ def _try_lock(descriptor: int) -> bool | None:
 
     The lock ends when the file is closed, or when the process ends or is killed.
     """
-    if os.name != "posix":
+    try:
+        import fcntl
+    except ImportError:  # Windows
         return None
-    import fcntl
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
