@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import pytest
 import torch
 from convolutions import WINOGRAD
 from helpers import distance, fill, noise
@@ -113,6 +114,9 @@ def test_copies_after_a_call():
     assert fast(x).equal(y)
 
 
+@pytest.mark.filterwarnings(  # llvmlite's objects fail in __del__ if the interrupt comes in their __init__
+    "ignore:(?s).*llvmlite:pytest.PytestUnraisableExceptionWarning"
+)
 @torch.no_grad()
 def test_keyboard_interrupts():
     """An interrupt at any time, in a call or while a program is recorded, leaves the model as it was."""

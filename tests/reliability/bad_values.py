@@ -115,7 +115,7 @@ def bad_values(model: iz.Net, path: Path) -> dict[str, tuple[Callable[..., objec
                 "val": (7, "x"),
                 "epochs": COUNTS,
                 **dict.fromkeys(("lr", "momentum", "weight_decay"), NUMBERS),
-                "optimizer": ("sgd", 7, torch.optim.SGD),
+                "optimizer": ("adam", 7, torch.optim.SGD),
                 "task": (*CHOICES, "binary"),
                 "unpack": ("x", 7),
                 "loss": ("cross_entropy", 7),
