@@ -17,9 +17,9 @@ for name in ("fcntl", "grp", "pwd", "resource", "termios"):
 for name in ("fork", "forkpty", "getloadavg", "sched_getaffinity", "sysconf"):
     delattr(os, name)
 
-def hiding(call, *parts):
+def hiding(call, part):
     def hidden(path, *arguments, **options):
-        if any(part in str(path) for part in parts):
+        if part in str(path):
             raise FileNotFoundError(2, "No such file or directory", str(path))
         return call(path, *arguments, **options)
     return hidden

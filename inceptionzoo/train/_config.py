@@ -33,7 +33,7 @@ from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, mode
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
-from ._recipe import OPTIMIZERS, check_recipe, stages_up_to
+from ._recipe import check_recipe, stages_up_to
 from ._rules import check_positive, rules, unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length
@@ -47,13 +47,6 @@ def _check_model(name: str, model: object) -> None:
         raise ArgumentError(f"{name}: num_classes=0 leaves nothing to predict; call reset_classifier(num_classes) first")
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
-
-
-def _check_optimizer(name: str, optimizer: object) -> None:
-    if isinstance(optimizer, str):
-        check_choice(name, optimizer, OPTIMIZERS)
-    elif optimizer is not None:
-        check_optimizer(name, optimizer)
 
 
 def _check_val(name: str, loader: object) -> None:
@@ -84,7 +77,7 @@ class FitConfig:
     freeze_up_to: str | None = field(metadata=rules(default=None))
     patience_epochs: int | None = field(metadata=rules(unless_none(partial(check_int, minimum=1))))
     optimizer: Optimizer | Literal["sgd", "adamw"] | None = field(
-        metadata=rules(_check_optimizer, fingerprint=optimizer_fingerprint)
+        metadata=rules(unless_none(check_optimizer), fingerprint=optimizer_fingerprint)
     )
     scheduler: Scheduler | None = field(metadata=rules(fingerprint=optimizer_fingerprint))
     scheduler_step: Unit = field(metadata=rules(partial(check_choice, choices=("epoch", "step")), default="epoch"))

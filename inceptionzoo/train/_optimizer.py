@@ -13,11 +13,13 @@ from ..nn import Net
 
 
 def check_optimizer(name: str, optimizer: object) -> None:
-    """Check that `fit` can step an optimizer.
+    """Check that `fit` can step an optimizer. A name passes: `check_recipe` checks it.
 
     Raises:
         ArgumentError: it is not an optimizer, or its step needs more than gradients.
     """
+    if isinstance(optimizer, str):
+        return
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(
             f"{name}={optimizer!r} must be 'sgd', 'adamw' or an optimizer of torch.optim for the model's parameters"
