@@ -133,10 +133,13 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
 
 
 def check_size(name: str, size: object, *, max_channels: int = MAX_INT) -> None:
-    """Check that `size` is (channels, height, width), three positive ints."""
-    if not isinstance(size, tuple) or len(size) != 3:
-        raise ArgumentError(f"{name}={size!r} must be (channels, height, width), for example (3, 224, 224)")
-    for side, maximum in zip(size, (max_channels, MAX_INT, MAX_INT), strict=True):
+    """Check that `size` is (channels, height, width), positive ints; in one or three dimensions it has two or four."""
+    if not isinstance(size, tuple) or not 2 <= len(size) <= 4:
+        raise ArgumentError(
+            f"{name}={size!r} must be (channels, height, width), for example (3, 224, 224); (channels, length) in one "
+            "dimension, (channels, depth, height, width) in three"
+        )
+    for side, maximum in zip(size, (max_channels, *(MAX_INT,) * (len(size) - 1)), strict=True):
         if type(side) is not int or not 1 <= side <= maximum:
             raise ArgumentError(f"{name}={size!r} has {side!r}, which must be an int from 1 to {maximum}")
 

@@ -52,11 +52,11 @@ def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Mo
         model.to_empty(device="cpu")
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
                 module.weight.normal_(0, math.sqrt(2 / module.weight[0].numel()))
                 if module.bias is not None:
                     module.bias.uniform_(-0.2, 0.2)
-            elif isinstance(module, nn.BatchNorm2d):
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
                 module.weight.uniform_(0.5, 1.5), module.bias.uniform_(-0.2, 0.2)
                 module.reset_running_stats()
                 module.momentum = None

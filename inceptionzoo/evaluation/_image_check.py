@@ -61,8 +61,8 @@ def check_range(image: Tensor, data: DataConfig, *, stacklevel: int) -> None:
     Raises:
         ArgumentError: a value lies outside the range by more than 10 % of it.
     """
-    if len(image) != len(data.mean) or not image.numel():
-        return  # the model refuses it
+    if len(data.size) != 2 or len(image) != len(data.mean) or not image.numel():
+        return  # not an image, or one that the model refuses
     image = image.detach().float()
     low, high = _limits(image, data)
     slack = SLACK * (high - low)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TypeGuard
 
 from torch import Tensor, nn
 
-from ..nn import ConvNormAct
+from ..nn import BATCH_NORMS, ConvNormAct
 
 
 def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
@@ -14,7 +15,7 @@ def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
     if type(module) is not ConvNormAct:
         return False
     norm = module.bn
-    return norm is None or (type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm) and norm.running_mean is not None)
+    return norm is None or (type(norm) in BATCH_NORMS and norm.running_mean is not None)
 
 
 def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
@@ -24,19 +25,18 @@ def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
     norm = module.bn
     if norm is None:
         return weight, bias
-    assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
+    assert isinstance(norm, BATCH_NORMS)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gain = (norm.running_var.double() + norm.eps).rsqrt()
     gain = gain if norm.weight is None else gain * norm.weight.detach().double()
     shift = 0.0 if norm.bias is None else norm.bias.detach().double()
-    return weight * gain[:, None, None, None], (bias - norm.running_mean.double()) * gain + shift
+    return weight * gain.view(-1, *(1,) * (weight.ndim - 1)), (bias - norm.running_mean.double()) * gain + shift
 
 
 def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """Return a frozen convolution with the options and dtype of `conv` and these values; `len(weight)` is its output width."""
-    sizes = conv.in_channels, len(weight), conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-    result = type(conv)(*sizes, device="meta")  # type: ignore[arg-type]  # torch declares tuples of int and expects pairs
-    result.weight = nn.Parameter(weight.to(conv.weight, copy=True), requires_grad=False)
-    result.bias = nn.Parameter(bias.to(conv.weight, copy=True), requires_grad=False)
+    frozen = [nn.Parameter(values.to(conv.weight, copy=True), requires_grad=False) for values in (weight, bias)]
+    result = copy.deepcopy(conv, {id(conv.weight): frozen[0]})
+    result.bias, result.out_channels = frozen[1], len(weight)
     return result

@@ -26,8 +26,9 @@ from ..nn import (
     is_max_pool,
     parts,
     private_torch,
+    to_channels_last,
 )
-from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, as_pair
+from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, is_one
 from ._capabilities import has_jit
 from ._changed import changed_stages, changes_to_keep, explain_copy_errors, networks
 from ._executor import FusedStages
@@ -120,12 +121,12 @@ def _leading_conv(position: int, branch: Layer, module: nn.Module, style: Style)
     """Return the 1x1 convolution that begins the branch, alone or after an average pool; None if there is none to join."""
     (layer, part), *rest = layer_module_pairs(branch, module)
     pool = None
-    if isinstance(layer, Pool) and layer.kind == "avg" and layer.stride == 1 and rest:
+    if isinstance(layer, Pool) and layer.kind == "avg" and is_one(layer.stride) and rest:
         pool, ((layer, part), *rest) = copy.deepcopy(part), rest
     if (
         not isinstance(layer, Conv)
-        or as_pair(layer.kernel) != (1, 1)
-        or layer.stride != 1
+        or not is_one(layer.kernel)
+        or not is_one(layer.stride)
         or layer.groups != 1
         or not is_foldable(part)
     ):
@@ -151,7 +152,7 @@ def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:
     for module in fused.modules():
         if type(module) is nn.Dropout:  # a subclass may drop in evaluation mode too
             module.p = 0.0
-    return fused.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return to_channels_last(fused.eval().requires_grad_(False))
 
 
 def _fused_stages(net: Backbone[Any], changed: Collection[str]) -> FusedStages:

@@ -118,7 +118,7 @@ class PoolBiasAct(TunedOp):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
-        y = self.pool(x) + self.bias[:, None, None]
+        y = self.pool(x) + self.bias.view(-1, *(1,) * (x.ndim - 2))
         return activate(self.act, y) if pre_act is None else apply_activation(self.act, y, pre_act)
 
     def implementation(self, x: Tensor) -> Implementation | None:

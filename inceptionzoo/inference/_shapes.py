@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..nn import Branches, ResidualBlock, Steps, is_max_pool
-from ..spec import as_pair, dilated_extent, window_positions
+from ..spec import as_tuple, dilated_extent, window_positions
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunedMaxPool
 
 Shape = tuple[int, ...]
@@ -37,9 +37,9 @@ def _compute(module: nn.Module, shape: Shape) -> Shape | None:
         case JoinedBranches():
             return _compute_joined(module, shape)
         case nn.Conv2d() if type(module) is nn.Conv2d and not isinstance(module.padding, str):
-            return _slide(module, shape, module.out_channels, as_pair(module.dilation))  # type: ignore[arg-type]  # torch declares it wider
+            return _slide(module, shape, module.out_channels, as_tuple(module.dilation, 2))
         case nn.MaxPool2d() if is_max_pool(module):
-            return _slide(module, shape, shape[1], as_pair(module.dilation), ceil=module.ceil_mode)
+            return _slide(module, shape, shape[1], as_tuple(module.dilation, 2), ceil=module.ceil_mode)
         case nn.AvgPool2d() if type(module) is nn.AvgPool2d:
             return _slide(module, shape, shape[1], (1, 1), ceil=module.ceil_mode)
         case _:
@@ -69,9 +69,9 @@ def _concatenate(shapes: list[Shape | None]) -> Shape | None:
 
 
 def _slide(
-    module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, shape: Shape, channels: int, dilation: tuple[int, int], ceil: bool = False
+    module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, shape: Shape, channels: int, dilation: tuple[int, ...], ceil: bool = False
 ) -> Shape:
     """Return the output shape of a convolution or pool."""
-    kernel_size, stride, padding = map(as_pair, (module.kernel_size, module.stride, module.padding))  # type: ignore[arg-type]  # torch declares them wider
+    kernel_size, stride, padding = (as_tuple(size, 2) for size in (module.kernel_size, module.stride, module.padding))  # type: ignore[arg-type]  # torch declares them wider
     axes = zip(shape[2:], dilated_extent(kernel_size, dilation), stride, padding, strict=True)
     return shape[0], channels, *(window_positions(*axis, ceil=ceil) for axis in axes)

@@ -2,13 +2,14 @@
 
 from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
-from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, training_batch_norms
+from ._blocks import BATCH_NORMS, Branches, ConvNormAct, ResidualBlock, Steps, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
 from ._memory import activate, is_max_pool, is_relu, is_tracing, run_module
+from ._memory_format import to_channels_last
 from ._net import Net, require_net
 from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
@@ -16,6 +17,7 @@ from ._report import Report
 from ._task import CLASS_TASKS, TASKS, check_class_names, check_task, default_task
 
 __all__ = [
+    "BATCH_NORMS",
     "CLASS_TASKS",
     "TASKS",
     "AuxHead",
@@ -53,6 +55,7 @@ __all__ = [
     "private_torch",
     "require_net",
     "run_module",
+    "to_channels_last",
     "training_batch_norms",
     "warn_if_emulated",
     "warn_of_hooks",

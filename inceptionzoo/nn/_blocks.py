@@ -1,17 +1,34 @@
-"""The modules from which stages are built. Shapes: n images, c channels, h x w pixels."""
+"""The modules from which stages are built.
+
+Shapes: n images, c channels, h x w pixels. In one dimension a map is (n, c, length), in three (n, c, depth, h, w).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..spec import Conv, Pool, Style, as_pair, half_padding
+from ..spec import Conv, Pool, Style, Window, is_one, make_window
 from ._init import allocate, init_weights
 from ._memory import activate, run_module
-from ._padding import CeilMaxPool2d, SameConv2d, SameMaxPool2d
+from ._padding import (
+    CeilMaxPool1d,
+    CeilMaxPool2d,
+    CeilMaxPool3d,
+    PaddedAvgPool3d,
+    ReplicateConv3d,
+    SameConv1d,
+    SameConv2d,
+    SameConv3d,
+    SameMaxPool1d,
+    SameMaxPool2d,
+    SameMaxPool3d,
+    TimePaddedPool,
+)
 from ._pre_activation import PreActModule, apply_activation
 
 ACTS: dict[str, Callable[..., nn.Module]] = {
@@ -23,10 +40,18 @@ ACTS: dict[str, Callable[..., nn.Module]] = {
     "mish": nn.Mish,
     "hard_swish": nn.Hardswish,
 }
+Kinds = dict[int, type[nn.Module]]  # by the number of spatial dimensions
+CONVS: Kinds = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+SAME_CONVS: Kinds = {1: SameConv1d, 2: SameConv2d, 3: SameConv3d}
+MAX_POOLS: Kinds = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+SAME_MAX_POOLS: Kinds = {1: SameMaxPool1d, 2: SameMaxPool2d, 3: SameMaxPool3d}
+CEIL_MAX_POOLS: Kinds = {1: CeilMaxPool1d, 2: CeilMaxPool2d, 3: CeilMaxPool3d}
+AVG_POOLS: Kinds = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+ADAPTIVE_AVG_POOLS: Kinds = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
+STYLE_BATCH_NORMS: Kinds = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
-
-CONVOLUTIONS = nn.Conv2d, SameConv2d  # these and torch's normalisations return a new tensor
+CONVOLUTIONS = *CONVS.values(), *SAME_CONVS.values(), ReplicateConv3d  # these and torch's normalisations return a new tensor
 NORMS = *BATCH_NORMS, nn.GroupNorm, type(None)
 
 
@@ -42,19 +67,7 @@ class ConvNormAct(PreActModule):
     def __init__(self, in_channels: int, conv: Conv, style: Style) -> None:
         super().__init__()
         self.masked, self.memory_saving = False, True
-        same = conv.padding == "same" and (conv.stride > 1 or any(side % 2 == 0 for side in as_pair(conv.kernel)))
-        padding = half_padding(conv.kernel, "half" if conv.padding == "same" and not same else conv.padding, conv.dilation)
-        self.conv = allocate(
-            SameConv2d if same else nn.Conv2d,
-            in_channels,
-            conv.out,
-            conv.kernel,
-            conv.stride,
-            padding,
-            dilation=conv.dilation,
-            groups=conv.groups,
-            bias=style.bias if conv.bias is None else conv.bias,
-        )
+        self.conv = make_conv(in_channels, conv, style)
         self.bn = make_norm(style, conv.out) if conv.norm else None
         self.act = make_act(style) if conv.act else None
         self.reset_parameters()
@@ -78,6 +91,22 @@ class ConvNormAct(PreActModule):
         return x
 
 
+def make_conv(in_channels: int, conv: Conv, style: Style) -> Any:
+    """Return the convolution alone. Its weights are allocated, but not set."""
+    dims = style.spatial_dims
+    window = make_window(conv.kernel, conv.stride, conv.dilation, "half" if conv.padding == "same" else conv.padding, dims)
+    is_odd = is_one(window.stride) and all(side % 2 for side in window.kernel)  # "same" is then "half"
+    same = conv.padding == "same" and not is_odd
+    sizes = in_channels, conv.out, conv.kernel, conv.stride
+    options: dict[str, Any] = dict(dilation=conv.dilation, groups=conv.groups)
+    options["bias"] = style.bias if conv.bias is None else conv.bias
+    if style.time_padding == "replicate":
+        return allocate(ReplicateConv3d, *sizes, padding=window.padding, same=same, **options)
+    if same:
+        return allocate(SAME_CONVS[dims], *sizes, **options)
+    return allocate(CONVS[dims], *sizes, window.padding, **options)
+
+
 def make_norm(style: Style, channels: int) -> nn.Module | None:
     """Return the style's normalisation, or None; "group" has up to 32 groups of at least 4 channels each."""
     if callable(style.norm):
@@ -87,7 +116,7 @@ def make_norm(style: Style, channels: int) -> nn.Module | None:
         return nn.GroupNorm(1 if channels % 4 else math.gcd(channels // 4, 32), channels, eps=style.eps)
     if style.norm == "layer":
         return nn.GroupNorm(1, channels, eps=style.eps)
-    return nn.BatchNorm2d(channels, eps=style.eps) if style.norm else None
+    return STYLE_BATCH_NORMS[style.spatial_dims](channels, eps=style.eps) if style.norm else None
 
 
 def make_act(style: Style) -> nn.Module:
@@ -104,7 +133,7 @@ def use_masked_relu(module: nn.Module) -> None:
     """Let the ReLU that ends `module`, if one does, save a mask instead of its output in training.
 
     This saves memory only if the next operation does not save that output itself. A concatenation and the max pool of
-    `run_module` do not.
+    `run_module`, in two dimensions, do not.
     """
     match module:
         case Steps() if len(module):
@@ -174,19 +203,29 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        mask = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.rate)
+        mask = x.new_empty((x.shape[0], *(1,) * (x.ndim - 1))).bernoulli_(1 - self.rate)
         return x * (mask / (1 - self.rate))
 
 
-def make_pool(pool: Pool) -> nn.Module:
+def make_pool(pool: Pool, style: Style) -> nn.Module:
     """Return the pooling module of a specification."""
+    dims = style.spatial_dims
     if pool.kind == "adaptive_avg":
-        return nn.AdaptiveAvgPool2d(pool.kernel)
+        return ADAPTIVE_AVG_POOLS[dims](pool.kernel)
+    window = make_window(pool.kernel, pool.stride, pool.dilation, "valid" if pool.padding == "valid" else "half", dims)
+    if style.time_padding == "zeros":
+        return _windowed_pool(pool, window, dims, dims)
+    inner = _windowed_pool(pool, window._replace(padding=(0, *window.padding[1:])), dims, dims - 1)
+    return TimePaddedPool(inner, window.extent[0], window.stride[0])
+
+
+def _windowed_pool(pool: Pool, window: Window, dims: int, axes: int) -> nn.Module:
+    """Return a pool with this window, which pads the last `axes` dimensions."""
     if pool.kind == "max" and pool.padding == "same":
-        return SameMaxPool2d(pool.kernel, pool.stride, pool.dilation)
-    padding = half_padding(pool.kernel, "valid" if pool.padding == "valid" else "half", pool.dilation)
+        return SAME_MAX_POOLS[dims](window, axes)
     if pool.ceil == "pad":
-        return CeilMaxPool2d(pool.kernel, pool.stride, padding, pool.dilation)
+        return CEIL_MAX_POOLS[dims](window, axes)
     if pool.kind == "max":
-        return nn.MaxPool2d(pool.kernel, pool.stride, padding, pool.dilation, ceil_mode=pool.ceil)
-    return nn.AvgPool2d(pool.kernel, pool.stride, padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)
+        return MAX_POOLS[dims](pool.kernel, pool.stride, window.padding, pool.dilation, ceil_mode=pool.ceil)
+    kind = PaddedAvgPool3d if dims == 3 and any(window.padding) else AVG_POOLS[dims]
+    return kind(pool.kernel, pool.stride, window.padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)

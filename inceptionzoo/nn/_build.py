@@ -44,13 +44,14 @@ def build(spec: Layer, in_channels: int = 3, **style: Any) -> nn.Module: ...
 def build(spec: Layer | Network, in_channels: int = 3, **style: Any) -> nn.Module:
     """Return the module of a layer, or the `Net` of a network, for inputs of `in_channels` channels.
 
-    The keywords are the fields of `Style`: norm, eps, bias and act. They override the network's style. For a layer they
-    override the defaults: batch normalisation with an epsilon of 1e-3, no bias, ReLU.
+    The keywords are the fields of `Style`: norm, eps, bias, act, spatial_dims and time_padding. They override the network's
+    style. For a layer they override the defaults: batch normalisation with an epsilon of 1e-3, no bias, ReLU, two dimensions.
 
     Raises:
         ArgumentError: `in_channels` is below 1, or `spec` is neither a layer nor a network.
         KeywordError: `Style` has no such field.
-        SpecError: the channels of the layers do not match, or the network accepts no image.
+        SpecError: the channels of the layers do not match, a kernel, stride or dilation has another number of dimensions than
+            `spatial_dims`, or the network accepts no image.
     """
     check_int("in_channels", in_channels, 1)
     if not isinstance(spec, (Network, *LAYERS)):
@@ -81,13 +82,13 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Act():
             return make_act(style)
         case Pool():
-            return make_pool(layer)
+            return make_pool(layer, style)
         case Norm():
             return _norm(layer, in_channels, style)
         case Chain():
             steps = Steps()
             for step in layer.layers:
-                if _starts_with_max_pool(step):
+                if _starts_with_max_pool(step, style):
                     use_masked_relu(steps)
                 steps.append(build_layer(step, in_channels, style))
                 in_channels = out_channels(step, in_channels)
@@ -108,9 +109,9 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
     assert_never(layer)
 
 
-def _starts_with_max_pool(layer: Layer) -> bool:
+def _starts_with_max_pool(layer: Layer, style: Style) -> bool:
     first = layer.layers[0] if isinstance(layer, Chain) else layer
-    return isinstance(first, Pool) and first.kind == "max"
+    return isinstance(first, Pool) and first.kind == "max" and style.spatial_dims == 2
 
 
 def _attach(container: nn.Module, name: str, module: nn.Module) -> None:
@@ -155,7 +156,7 @@ def build_network(
     """Return the network with random weights, on torch's default device.
 
     `drop_rate=None` keeps the head's dropout rate. `entry`, `arguments` and `data` become attributes of the `Net`. `data=None`
-    is ImageNet's preprocessing for images of `in_chans` channels.
+    is ImageNet's preprocessing for images of `in_chans` channels. Its size follows the network's dimensions.
 
     Raises:
         ArgumentError: an argument is outside its range; this is checked before anything is allocated.
@@ -166,12 +167,13 @@ def build_network(
     check_head(num_classes, global_pool, head_drop_rate)
     features, channels = Steps(), in_chans
     for name, layer in network.stages:
-        if _starts_with_max_pool(layer):
+        if _starts_with_max_pool(layer, network.style):
             use_masked_relu(features)
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = out_channels(layer, channels)
-    head = ClassifierHead(network.head, channels, num_classes, global_pool, head_drop_rate)
+    head = ClassifierHead(network.head, channels, num_classes, global_pool, head_drop_rate, network.spatial_dims)
     data = DataConfig().sized(in_chans, 224, 224) if data is None else data
+    data = data.with_spatial_dims(network.spatial_dims)
     return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)
 
 
@@ -221,5 +223,6 @@ def build_aux_head(aux: Aux, model: Net) -> AuxHead:
         channels = out_channels(layer, channels)
         if name == aux.tap:
             break
-    head = ClassifierHead(aux.head, out_channels(aux.layers, channels), model.num_classes, "avg", aux.head.drop_rate)
-    return AuxHead(build_layer(aux.layers, channels, model.network.style), head, aux.weight)
+    style, width = model.network.style, out_channels(aux.layers, channels)
+    head = ClassifierHead(aux.head, width, model.num_classes, "avg", aux.head.drop_rate, style.spatial_dims)
+    return AuxHead(build_layer(aux.layers, channels, style), head, aux.weight)

@@ -171,8 +171,9 @@ def _reference_head(model: Net) -> ClassifierHead:
     head, classes = model.head, model.num_classes
     if isinstance(head, ClassifierHead):
         classes = classes if head.global_pool else 0
-        return ClassifierHead(head.spec, head.in_channels, classes, head.global_pool, head.drop_rate)
-    return ClassifierHead(model.network.head, model.num_features, classes, "avg", model.network.head.drop_rate)
+        return ClassifierHead(head.spec, head.in_channels, classes, head.global_pool, head.drop_rate, head.dims)
+    spec, dims = model.network.head, model.network.spatial_dims
+    return ClassifierHead(spec, model.num_features, classes, "avg", spec.drop_rate, dims)
 
 
 def _has_own_modules(layer: Layer, style: Style) -> bool:

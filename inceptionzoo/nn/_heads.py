@@ -1,37 +1,49 @@
-"""Heads: from feature maps to logits. Shapes: n images, c channels, h x w pixels."""
+"""Heads: from feature maps to logits.
+
+Shapes: n images, c channels, h x w pixels. In one dimension a map is (n, c, length), in three (n, c, depth, h, w).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ArgumentError, check_choice, check_int, check_rate
-from ..spec import GLOBAL_POOLS, GlobalPool, Head
+from ..spec import GLOBAL_POOLS, GlobalPool, Head, Size, as_tuple
+from ._blocks import ADAPTIVE_AVG_POOLS, CONVS
 from ._init import allocate, init_weights
 
+AVERAGES: dict[int, Callable[[Tensor, Any], Tensor]]  # by the number of spatial dimensions
+AVERAGES = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+MAXIMA: dict[int, Callable[[Tensor, Any], Tensor]]
+MAXIMA = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 
-def global_pool2d(kind: GlobalPool, size: int) -> nn.Module:
-    """Return pooling to size x size: (n, c, h, w) -> (n, c, size, size). The kinds are timm's; "" does not pool."""
+
+def make_global_pool(kind: GlobalPool, size: Size, dims: int) -> nn.Module:
+    """Return pooling to `size`: (n, c, h, w) -> (n, c, size, size). The kinds are timm's; "" does not pool."""
     if kind == "avg":
-        return nn.AdaptiveAvgPool2d(size)
-    return GlobalPool2d(kind, size) if kind else nn.Identity()
+        return ADAPTIVE_AVG_POOLS[dims](size)
+    return GlobalPooling(kind, size, dims) if kind else nn.Identity()
 
 
-class GlobalPool2d(nn.Module):
+class GlobalPooling(nn.Module):
     """Pooling of kind "max", "avgmax" or "catavgmax", which gives 2c channels: (n, c, h, w) -> (n, c, size, size)."""
 
-    def __init__(self, kind: GlobalPool, size: int = 1) -> None:
+    def __init__(self, kind: GlobalPool, size: Size, dims: int) -> None:
         super().__init__()
-        self.kind, self.size = kind, size
+        self.kind, self.size, self.dims = kind, size, dims
 
     def forward(self, x: Tensor) -> Tensor:
-        maximum = x.amax((2, 3), keepdim=True) if self.size == 1 else F.adaptive_max_pool2d(x, self.size)
+        axes = tuple(range(2, 2 + self.dims))
+        maximum = x.amax(axes, keepdim=True) if self.size == 1 else MAXIMA[self.dims](x, self.size)
         if self.kind == "max":
             return maximum
-        mean = F.adaptive_avg_pool2d(x, self.size)
+        mean = AVERAGES[self.dims](x, self.size)
         return 0.5 * (mean + maximum) if self.kind == "avgmax" else torch.cat((mean, maximum), 1)
 
     def extra_repr(self) -> str:
@@ -58,19 +70,21 @@ class ClassifierHead(nn.Module):
     hidden: nn.ModuleDict | dict[str, nn.Module]
     acts: nn.ModuleDict | dict[str, nn.Module]
 
-    def __init__(self, spec: Head, in_channels: int, num_classes: int, global_pool: GlobalPool, drop_rate: float) -> None:
+    def __init__(
+        self, spec: Head, in_channels: int, num_classes: int, global_pool: GlobalPool, drop_rate: float, dims: int
+    ) -> None:
         super().__init__()
         check_head(num_classes, global_pool, drop_rate)
-        self.spec, self.in_channels, self.global_pool = spec, in_channels, global_pool
+        self.spec, self.in_channels, self.global_pool, self.dims = spec, in_channels, global_pool, dims
         self.last_pool: GlobalPool = global_pool or "avg"  # what `with_classes` restores
-        self.pool = global_pool2d(global_pool, spec.size if spec.kind == "mlp" else 1)
+        self.pool = make_global_pool(global_pool, spec.size if spec.kind == "mlp" else 1, dims)
         pool_factor = 2 if global_pool == "catavgmax" else 1  # channels after pooling / channels before
         fan_in, hidden = in_channels, dict[str, nn.Module]()
         for number, out in enumerate(spec.hidden if global_pool else (), 1):
             if spec.kind == "conv":
-                hidden[f"fc{number}"] = allocate(nn.Conv2d, fan_in, out, spec.size if number == 1 else 1)
+                hidden[f"fc{number}"] = allocate(CONVS[dims], fan_in, out, spec.size if number == 1 else 1)
             else:
-                fan_in *= spec.size**2 * pool_factor if number == 1 else 1
+                fan_in *= math.prod(as_tuple(spec.size, dims)) * pool_factor if number == 1 else 1
                 hidden[f"fc{number}"] = allocate(nn.Linear, fan_in, out, bias=spec.kind != "embed")
             fan_in = out
         acts = {} if spec.kind == "embed" else {name: nn.ReLU() for name in hidden}
@@ -104,7 +118,7 @@ class ClassifierHead(nn.Module):
         for layer in self.hidden.values():
             if isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
                 layer.reset_parameters()
-            elif isinstance(layer, nn.Linear | nn.Conv2d):
+            elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
                 init_weights(layer)
 
     def reset_classifier(self) -> None:
@@ -120,7 +134,7 @@ class ClassifierHead(nn.Module):
         """
         kept = self.global_pool or (self.last_pool if num_classes else "")
         pool = kept if global_pool is None else global_pool
-        arguments = (self.spec, self.in_channels, num_classes, pool, self.drop_rate)
+        arguments = (self.spec, self.in_channels, num_classes, pool, self.drop_rate, self.dims)
         with torch.device("meta"):
             head = ClassifierHead(*arguments)
         if _shapes(head.hidden) != _shapes(self.hidden):
@@ -143,8 +157,9 @@ class ClassifierHead(nn.Module):
                 x = layer(x)
         elif self.spec.kind == "conv":
             # enlarge a map that is smaller than the kernel; a larger map does not change
-            size = (torch.sym_max(self.spec.size, x.shape[-2]), torch.sym_max(self.spec.size, x.shape[-1]))
-            x = self._forward_hidden(F.adaptive_avg_pool2d(x, size))  # type: ignore[arg-type]  # symbolic sizes too
+            sides = enumerate(as_tuple(self.spec.size, self.dims), start=-self.dims)
+            size = [torch.sym_max(side, x.shape[axis]) for axis, side in sides]
+            x = self._forward_hidden(AVERAGES[self.dims](x, size))
             x = self.drop(self.pool(x).flatten(1))
         else:
             x = self.drop(self._forward_hidden(self.pool(x).flatten(1)))

@@ -23,7 +23,7 @@ def _without_values(kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (kind,), {"reset_parameters": lambda _: None})
 
 
-def init_weights(layer: nn.Conv2d | nn.Linear, std: float | None = None) -> None:
+def init_weights(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear, std: float | None = None) -> None:
     """Draw normal weights and set the bias to 0. A layer on the meta device is left unchanged.
 
     The standard deviation is `std`. If it is None, it is He's value for a ReLU, sqrt(2 / fan_in).

@@ -1,4 +1,7 @@
-"""The check of a model's input images. Shapes: n images, c channels, h x w pixels."""
+"""The check of a model's input images.
+
+Shapes: n images, c channels, h x w pixels. In one dimension an input is (n, c, length), in three (n, c, depth, h, w).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, SpecError
-from ..spec import Head, Network, Shape, min_input_size, network_cost
+from ..spec import AXES, Head, Network, Shape, min_input_size, network_cost
 from . import _private_torch as private_torch
 from ._blocks import CONVOLUTIONS, training_batch_norms
 from ._memory import is_tracing
@@ -24,8 +27,9 @@ class InputCheck:
 
     def __init__(self, network: Network, *, in_chans: int, aux: bool = False) -> None:
         self.network, self.in_chans, self.aux = network, in_chans, aux
+        self.expected = f"(n, {in_chans}, {', '.join(AXES[network.spatial_dims])})"
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
-        self._normalized_positions: dict[tuple[int, int, bool], int | None] = {}  # by (height, width, head); see `Cost.normed`
+        self._normalized_positions: dict[tuple[tuple[int, ...], bool], int | None] = {}  # by (size, head); see `Cost.normed`
 
     def __call__(self, x: Tensor, model: nn.Module, *, head: bool) -> None:
         """Check the images x: (n, in_chans, h, w). Do nothing while `model` is traced, exported or compiled.
@@ -43,37 +47,39 @@ class InputCheck:
             self._check_dtype(x, model)
             self._check_batch_norm(x, model, head)
         elif type(x).__module__.partition(".")[0] in FOREIGN:  # a tracer has other types
-            raise InputError(f"images of type {type(x).__name__} must be a Tensor of shape (n, {self.in_chans}, height, width)")
+            raise InputError(f"images of type {type(x).__name__} must be a Tensor of shape {self.expected}")
 
     def _check_shape(self, x: Tensor, head: bool) -> None:
-        if x.ndim != 4 or x.shape[1] != self.in_chans:
-            raise InputError(
-                f"images of shape {tuple(x.shape)} must have shape (n, {self.in_chans}, height, width){self._reshape_hint(x)}"
-            )
-        height, width = x.shape[2:]
-        if min(height, width) < self.min_input_size:
-            raise InputError(
-                f"images of {height}x{width} px are too small: the smallest side is {self.min_input_size} px; resize them"
-            )
-        if (height, width, head) not in self._normalized_positions:
-            network = self.network if head else replace(self.network, head=Head())
-            try:
-                cost = network_cost(network, Shape(self.in_chans, height, width), 1, aux=self.aux)
-            except (InputError, SpecError) as error:
-                raise InputError(f"images of {height}x{width} px do not fit: {error}; resize them") from error
-            self._normalized_positions[height, width, head] = cost.normed
+        rank = self.network.spatial_dims + 2
+        if x.ndim != rank or x.shape[1] != self.in_chans:
+            raise InputError(f"images of shape {tuple(x.shape)} must have shape {self.expected}{self._reshape_hint(x, rank)}")
+        size = tuple(x.shape[2:])
+        if (size, head) in self._normalized_positions:
+            return
+        sides, smallest = "x".join(map(str, size)), self.min_input_size
+        network = self.network if head else replace(self.network, head=Head())
+        try:
+            cost = network_cost(network, Shape(self.in_chans, *size), 1, aux=self.aux)
+        except (InputError, SpecError) as error:
+            if min(size) < smallest:
+                raise InputError(
+                    f"images of {sides} px are too small: the smallest side is {smallest} px; resize them"
+                ) from error
+            raise InputError(f"images of {sides} px do not fit: {error}; resize them") from error
+        self._normalized_positions[size, head] = cost.normed
 
-    def _reshape_hint(self, x: Tensor) -> str:
-        if x.ndim == 3 and x.shape[0] == self.in_chans:
+    def _reshape_hint(self, x: Tensor, rank: int) -> str:
+        if x.ndim == rank - 1 and x.shape[0] == self.in_chans:
             return "; a batch of one image is image[None]"
-        if x.ndim == 4 and x.shape[3] == self.in_chans:
-            return "; put the channels first: images.permute(0, 3, 1, 2)"
-        return f"; create_model(..., in_chans={x.shape[1]}) makes a model for such images" if x.ndim == 4 else ""
+        if x.ndim == rank and x.shape[-1] == self.in_chans:
+            order = ", ".join(map(str, (0, rank - 1, *range(1, rank - 1))))
+            return f"; put the channels first: images.permute({order})"
+        return f"; create_model(..., in_chans={x.shape[1]}) makes a model for such images" if x.ndim == rank else ""
 
     def _check_dtype(self, x: Tensor, model: nn.Module) -> None:
         """Check that the images have the dtype of the first convolution, unless something of the user's own may change it."""
         first = _first_leaf(model)
-        if not isinstance(first, nn.Conv2d) or type(first) not in CONVOLUTIONS or x.dtype == first.weight.dtype:
+        if type(first) not in CONVOLUTIONS or x.dtype == first.weight.dtype:
             return
         if torch.is_autocast_enabled(x.device.type) or any(map(private_torch.is_hooked, model.modules())):
             return
@@ -82,11 +88,11 @@ class InputCheck:
         raise InputError(f"images of {x.dtype} must be of {dtype}, as the model's weights; {remedy}")
 
     def _check_batch_norm(self, x: Tensor, model: nn.Module, head: bool) -> None:
-        count, _, height, width = x.shape
-        single_value = model.training and count == 1 and self._normalized_positions[height, width, head] == 1
+        size = tuple(x.shape[2:])
+        single_value = model.training and len(x) == 1 and self._normalized_positions[size, head] == 1
         if single_value and training_batch_norms(model):
             raise InputError(
-                f"one image of {height}x{width} px gives batch normalisation a single value per channel in training; "
+                f"one image of {'x'.join(map(str, size))} px gives batch normalisation a single value per channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger images, or model.eval()"
             )
 

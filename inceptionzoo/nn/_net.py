@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, InputError, check_int
-from ..spec import DataConfig, Entry, GlobalPool, Head, Network
+from ..spec import AXES, DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices
 from ._heads import AuxHead, ClassifierHead, output_width
 from ._report import Report
@@ -176,8 +176,9 @@ class Net(Backbone[Tensor]):
         """
         reference, head, before = next(self.features.parameters()), self.head, self.num_classes
         if not isinstance(head, ClassifierHead):  # of the user's own: start again from the specification
+            spec = self.network.head
             with torch.device("meta"):
-                head = ClassifierHead(self.network.head, self.num_features, 0, "", self.network.head.drop_rate)
+                head = ClassifierHead(spec, self.num_features, 0, "", spec.drop_rate, self.network.spatial_dims)
             global_pool = "avg" if global_pool is None else global_pool
         self.head = head.with_classes(num_classes, global_pool, reference)
         if num_classes != before:
@@ -205,7 +206,7 @@ class Net(Backbone[Tensor]):
         truncated = self.truncate(names[-1])
         if truncated or prune_head:
             reference = next(self.features.parameters())
-            head = ClassifierHead(Head(), channels, 0, "", self.drop_rate)
+            head = ClassifierHead(Head(), channels, 0, "", self.drop_rate, self.network.spatial_dims)
             self.head = head.to(reference.device).train(self.training)
             if self.aux:
                 del self.aux  # a module, which a dict cannot replace
@@ -214,20 +215,21 @@ class Net(Backbone[Tensor]):
             self.entry, self.arguments, self.class_names = None, {}, None
         return kept_indices
 
-    def set_input_size(self, img_size: int | tuple[int, int]) -> None:
+    def set_input_size(self, img_size: int | tuple[int, ...]) -> None:
         """Set the image size of `transforms` and `predict` in pixels, an int or (height, width).
 
         Raises:
-            ArgumentError: the size is not an int or a pair of ints.
+            ArgumentError: the size is not an int or a tuple of one int per dimension.
             InputError: the size is smaller than the network accepts.
         """
-        sides = img_size if isinstance(img_size, tuple) else (img_size, img_size)
-        if len(sides) != 2:
-            raise ArgumentError(f"img_size={img_size!r} must be an int or (height, width)")
-        height, width = (check_int("img_size", side, 1) for side in sides)
-        if min(height, width) < self.min_input_size:
+        dims = self.network.spatial_dims
+        sides = img_size if isinstance(img_size, tuple) else (img_size,) * dims
+        if len(sides) != dims:
+            raise ArgumentError(f"img_size={img_size!r} must be an int or ({', '.join(AXES[dims])})")
+        sides = tuple(check_int("img_size", side, 1) for side in sides)
+        if min(sides) < self.min_input_size:
             raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
-        self.data = self.data.sized(self.in_chans, height, width)
+        self.data = self.data.sized(self.in_chans, *sides)
         if self._timm_cfg is not None:
             self._timm_cfg = {**self._timm_cfg, "input_size": self.data.input_size}
 

@@ -7,11 +7,19 @@ from torch import Tensor, nn
 from ..errors import ArgumentError
 
 NO_ACTIVATION = (  # as the end of a branch
+    nn.MaxPool1d,
     nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AvgPool1d,
     nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
     nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
     nn.LocalResponseNorm,
+    nn.BatchNorm1d,
     nn.BatchNorm2d,
+    nn.BatchNorm3d,
     nn.SyncBatchNorm,
     nn.GroupNorm,
     nn.Identity,

@@ -1,7 +1,8 @@
 """The specification of a network as plain data, its cost, variants, summary and registry entry. No torch."""
 
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._cost import Cost, Shape, layer_cost, out_channels, projection
+from ._cost import Cost, layer_cost, out_channels, projection
+from ._dimensions import with_spatial_dims
 from ._entry import (
     CIFAR,
     CROP_MODES,
@@ -15,7 +16,19 @@ from ._entry import (
     Published,
     Recipe,
 )
-from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding, window_positions
+from ._geometry import (
+    AXES,
+    Padding,
+    Size,
+    Window,
+    as_size,
+    as_tuple,
+    dilated_extent,
+    format_size,
+    is_one,
+    make_window,
+    window_positions,
+)
 from ._keras import KerasLayout, keras_layouts, keras_weights, numbered
 from ._layers import LAYERS, Chain, Concat, Layer, Op, Residual, chain, concat
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
@@ -30,6 +43,7 @@ from ._network_cost import (
     stage_levels,
 )
 from ._serialization import first_difference, network_from_json, network_to_json
+from ._shape import Shape
 from ._summary import Summary, summarize
 from ._taps import PRE, Indices, resolve_taps
 from ._terminal import supports_colour
@@ -37,6 +51,7 @@ from ._variants import VARIANT_ARGUMENTS, apply_variants
 from ._walk import children, leaves, map_leaves, named_leaves
 
 __all__ = [
+    "AXES",
     "CIFAR",
     "CROP_MODES",
     "GLOBAL_POOLS",
@@ -75,21 +90,25 @@ __all__ = [
     "Size",
     "Style",
     "Summary",
+    "Window",
     "apply_variants",
-    "as_pair",
+    "as_size",
+    "as_tuple",
     "chain",
     "children",
     "concat",
     "dilated_extent",
     "feature_levels",
     "first_difference",
-    "half_padding",
+    "format_size",
     "has_exact_reductions",
     "head_cost",
+    "is_one",
     "keras_layouts",
     "keras_weights",
     "layer_cost",
     "leaves",
+    "make_window",
     "map_leaves",
     "min_feature_size",
     "min_input_size",
@@ -107,4 +126,5 @@ __all__ = [
     "summarize",
     "supports_colour",
     "window_positions",
+    "with_spatial_dims",
 ]

@@ -1,7 +1,9 @@
 """Specifications of the layers that contain no other layer: frozen dataclasses without torch.
 
-Shapes are (channels, height, width) of one image's feature map. A layer does not state the channels of its input: `build`
-and the cost functions pass them from layer to layer.
+Shapes are (channels, height, width) of one image's feature map. A layer does not state the channels of its input, nor the
+number of spatial dimensions: `build` and the cost functions pass them from layer to layer. In one dimension a map is (channels,
+length), in three (channels, depth, height, width). A kernel, stride or dilation is one int for all dimensions, or a tuple of
+one int per dimension.
 """
 
 from __future__ import annotations
@@ -10,16 +12,16 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 from ..errors import SpecError
-from ._checks import check_flags, check_kernel, check_numbers, check_one_of, check_padding, check_positive
-from ._geometry import Padding, Size, as_pair, dilated_extent, half_padding
+from ._checks import check_flags, check_numbers, check_one_of, check_padding, check_positive, check_sizes
+from ._geometry import Padding, Size, is_one, make_window
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
     """A convolution, then the normalisation and the activation of the network's `Style`: (c, h, w) -> (out, h', w').
 
-    `kernel` is an int or (height, width). `groups` and `dilation` are those of `torch.nn.Conv2d`. `norm=False` and `act=False`
-    leave that step out. `bias` overrides the style's bias; None keeps it.
+    `kernel` is an int or (height, width). `groups` and `dilation` are those of torch's convolutions. `norm=False` and
+    `act=False` leave that step out. `bias` overrides the style's bias; None keeps it.
 
     `padding` is one of three kinds. The dilated kernel spans extent = (kernel - 1) * dilation + 1 pixels:
 
@@ -35,19 +37,19 @@ class Conv:
 
     out: int
     kernel: Size = 1
-    stride: int = 1
+    stride: Size = 1
     padding: Padding = "half"
     _: KW_ONLY
     groups: int = 1
-    dilation: int = 1
+    dilation: Size = 1
     norm: bool = True
     act: bool = True
     bias: bool | None = None
 
     def __post_init__(self) -> None:
-        check_positive(self, out=self.out, stride=self.stride, groups=self.groups, dilation=self.dilation)
-        check_kernel(self, self.kernel)
-        check_padding(self, self.padding, self.kernel, self.stride)
+        check_positive(self, out=self.out, groups=self.groups)
+        dims = check_sizes(self, kernel=self.kernel, stride=self.stride, dilation=self.dilation)
+        check_padding(self, self.padding, self.kernel, self.stride, dims)
         check_flags(self, norm=self.norm, act=self.act, bias=False if self.bias is None else self.bias)
         if self.out % self.groups:
             raise SpecError(f"{self}: out must be divisible by groups")
@@ -65,17 +67,17 @@ class Depthwise:
     """
 
     kernel: Size = 3
-    stride: int = 1
+    stride: Size = 1
     padding: Padding = "half"
     _: KW_ONLY
     multiplier: int = 1
-    dilation: int = 1
+    dilation: Size = 1
     bias: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(self, stride=self.stride, multiplier=self.multiplier, dilation=self.dilation)
-        check_kernel(self, self.kernel)
-        check_padding(self, self.padding, self.kernel, self.stride)
+        check_positive(self, multiplier=self.multiplier)
+        dims = check_sizes(self, kernel=self.kernel, stride=self.stride, dilation=self.dilation)
+        check_padding(self, self.padding, self.kernel, self.stride, dims)
         check_flags(self, bias=self.bias)
 
     def conv(self, in_channels: int) -> Conv:
@@ -104,37 +106,38 @@ class Pool:
 
     kind: Literal["max", "avg", "adaptive_avg"]
     kernel: Size = 3
-    stride: int = 1
+    stride: Size = 1
     padding: Padding = "half"
     _: KW_ONLY
     ceil: bool | Literal["pad"] = False
     include_pad: bool = True
-    dilation: int = 1
+    dilation: Size = 1
 
     def __post_init__(self) -> None:
         check_one_of(self, "kind", self.kind, ("max", "avg", "adaptive_avg"))
-        check_positive(self, stride=self.stride, dilation=self.dilation)
-        if self.dilation > 1 and self.kind != "max":
+        dims = check_sizes(self, kernel=self.kernel, stride=self.stride, dilation=self.dilation)
+        is_dilated = not is_one(self.dilation)
+        if is_dilated and self.kind != "max":
             raise SpecError(f"{self}: only a max pool can be dilated")
-        if self.dilation > 1 and self.padding == "half":
+        if is_dilated and self.padding == "half":
             raise SpecError(f"{self}: a dilated pool needs padding='same' or 'valid'")
-        check_kernel(self, self.kernel)
-        check_padding(self, self.padding, self.kernel, self.stride)
+        check_padding(self, self.padding, self.kernel, self.stride, dims)
         check_flags(self, ceil=self.ceil == "pad" or self.ceil, include_pad=self.include_pad)
-        if self.ceil == "pad" and (self.kind != "max" or self.padding == "same" or not self._always_meets_the_map()):
+        if self.ceil == "pad" and (self.kind != "max" or self.padding == "same" or not self._always_meets_the_map(dims or 1)):
             raise SpecError(
                 f"{self}: ceil='pad' needs a max pool whose kernel is at least its stride and padding together, and no "
                 "padding='same'"
             )
-        symmetric = self.stride == 1 and all(side % 2 for side in as_pair(self.kernel))
+        window = make_window(self.kernel, self.stride, self.dilation, self.padding, dims or 1)
+        symmetric = set(window.stride) == {1} and all(side % 2 for side in window.kernel)
         if self.padding == "same" and self.kind == "avg" and not symmetric:
             raise SpecError(f"{self}: an average with padding='same' needs stride=1 and an odd kernel; use 'half' or 'valid'")
 
-    def _always_meets_the_map(self) -> bool:
+    def _always_meets_the_map(self, dims: int) -> bool:
         """Return whether no window of `ceil="pad"` lies in the padding alone, for any size of the map."""
-        extents = dilated_extent(self.kernel, self.dilation)
-        padding = half_padding(self.kernel, self.padding, self.dilation)
-        return all(extent >= self.stride + pixels for extent, pixels in zip(extents, padding, strict=True))
+        window = make_window(self.kernel, self.stride, self.dilation, self.padding, dims)
+        sides = zip(window.extent, window.stride, window.padding, strict=True)
+        return all(extent >= stride + padding for extent, stride, padding in sides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import SpecError, check_flag, check_int, check_number
-from ._geometry import Size, as_pair
+from ._geometry import AXES, Size, as_tuple
 
 
 def check_positive(spec: object, **fields: object) -> None:
@@ -30,16 +30,27 @@ def check_one_of(spec: object, name: str, value: object, choices: tuple[str, ...
         raise SpecError(f"{type(spec).__name__}: {name}={value!r} must be one of {', '.join(map(repr, choices))}")
 
 
-def check_kernel(spec: object, kernel: Size) -> None:
-    """Check that `kernel` is an int or (height, width), each at least 1."""
-    if isinstance(kernel, tuple) and len(kernel) != 2:
-        raise SpecError(f"{type(spec).__name__}: kernel={kernel!r} must be an int or a (height, width)")
-    for side in kernel if isinstance(kernel, tuple) else (kernel,):
-        check_positive(spec, kernel=side)
+def check_sizes(spec: object, **fields: Size) -> int | None:
+    """Check that every field is an int of at least 1, or a tuple of one to three of them. The tuples have one length.
+
+    Return the number of dimensions that the tuples state; None if there is no tuple.
+    """
+    kind = type(spec).__name__
+    for name, size in fields.items():
+        if isinstance(size, tuple) and len(size) not in AXES:
+            raise SpecError(f"{kind}: {name}={size!r} must be an int, or one to three ints: one per dimension")
+        for side in size if isinstance(size, tuple) else (size,):
+            check_positive(spec, **{name: side})
+    tuples = {name: size for name, size in fields.items() if isinstance(size, tuple)}
+    if len({len(size) for size in tuples.values()}) > 1:
+        stated = ", ".join(f"{name}={size!r}" for name, size in tuples.items())
+        raise SpecError(f"{kind}: {stated} have different lengths; give each one int per dimension, or one int")
+    return next((len(size) for size in tuples.values()), None)
 
 
-def check_padding(spec: object, padding: str, kernel: Size, stride: int) -> None:
-    """Check the kind of padding. "same" must not lead to a negative padding."""
+def check_padding(spec: object, padding: str, kernel: Size, stride: Size, dims: int | None) -> None:
+    """Check the kind of padding. "same" must not lead to a negative padding. `dims` is what `check_sizes` returned."""
     check_one_of(spec, "padding", padding, ("half", "same", "valid"))
-    if padding == "same" and kernel not in (1, (1, 1)) and min(as_pair(kernel)) < stride:
+    sides = [as_tuple(size, dims or 1) for size in (kernel, stride)]
+    if padding == "same" and set(sides[0]) != {1} and any(side < step for side, step in zip(*sides, strict=True)):
         raise SpecError(f"{spec}: padding='same' needs a kernel of one pixel, or one at least as large as the stride")

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from ..errors import InputError, SpecError
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._geometry import as_pair, dilated_extent, half_padding, window_positions
+from ._geometry import as_tuple, make_window, window_positions
 from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import Style
-
-
-class Shape(NamedTuple):
-    """The shape of one image's feature map, (channels, height, width). It prints as height x width x channels: 28x28x192."""
-
-    channels: int
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.height}x{self.width}x{self.channels}"
+from ._shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +20,9 @@ class Cost:
 
     `weights` counts the weights of convolutions and dense layers, as the GoogLeNet paper does. `params` counts all parameters,
     including biases and normalisation. `macs` counts the multiply-adds of convolutions and dense layers. `depth` is the number
-    of convolutions and dense layers on the longest path. `normed` is the number of positions (h * w) of the smallest map that
-    batch normalisation normalises, or None if there is no batch normalisation. `complete` is False if the cost leaves out an
-    `Op` without a stated cost, or a user's normalisation.
+    of convolutions and dense layers on the longest path. `normed` is the number of positions of the smallest map (h * w of an
+    image's) that batch normalisation normalises, or None if there is no batch normalisation. `complete` is False if the cost
+    leaves out an `Op` without a stated cost, or a user's normalisation.
     """
 
     shape: Shape
@@ -84,30 +74,33 @@ def out_channels(layer: Layer, in_channels: int) -> int:
     assert_never(layer)
 
 
-def total_stride(layer: Layer) -> int:
-    """Return the factor by which `layer` reduces height and width, ignoring pixels lost without padding."""
+def total_stride(layer: Layer, dims: int) -> tuple[int, ...]:
+    """Return the factor by which `layer` reduces each of `dims` dimensions, ignoring pixels lost without padding."""
     match layer:
         case Conv() | Depthwise() | Pool() | Op():
-            return layer.stride
+            return as_tuple(layer.stride, dims, "stride")
         case Norm() | Act():
-            return 1
+            return (1,) * dims
         case Chain():
-            return math.prod(map(total_stride, layer.layers))
+            return tuple(map(math.prod, zip(*(total_stride(step, dims) for step in layer.layers), strict=True)))
         case Concat():
-            return total_stride(layer.branches[0][1])
+            return total_stride(layer.branches[0][1], dims)
         case Residual():
-            return 1 if layer.shortcut is None else total_stride(layer.shortcut)
+            return (1,) * dims if layer.shortcut is None else total_stride(layer.shortcut, dims)
     assert_never(layer)
 
 
 def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
-    """Return the cost of `layer` on an input of `shape`; `style` defaults to `Style()`.
+    """Return the cost of `layer` on an input of `shape`; `style` defaults to `Style()` with the dimensions of the shape.
 
     Raises:
-        InputError: the input is too small for the layer.
-        SpecError: parallel branches give different map sizes, or `groups` does not divide the channels of the input.
+        InputError: the input is too small for the layer, or has another number of dimensions than the style.
+        SpecError: parallel branches give different map sizes, `groups` does not divide the channels of the input, or a kernel,
+            stride or dilation has another number of dimensions than the input.
     """
-    style = style or Style()
+    style = style or Style(spatial_dims=len(shape.size))
+    if len(shape.size) != style.spatial_dims:
+        raise InputError(f"a map of {shape} has {len(shape.size)} spatial dimensions, and the network has {style.spatial_dims}")
     match layer:
         case Conv():
             return _conv(layer, shape, style)
@@ -116,7 +109,7 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
         case Act():
             return Cost(shape)
         case Pool():
-            return Cost(shape._replace(height=_pool_output(layer, shape, 0), width=_pool_output(layer, shape, 1)))
+            return Cost(Shape(shape.channels, *_pool_output(layer, shape, style)))
         case Norm():
             if layer.kind == "lrn" or style.norm is None:
                 return Cost(shape)
@@ -138,10 +131,10 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
 def _conv(conv: Conv, shape: Shape, style: Style) -> Cost:
     if shape.channels % conv.groups:
         raise SpecError(f"{conv}: groups must divide the input's {shape.channels} channels")
-    after = Shape(conv.out, _window_output(conv, shape, 0), _window_output(conv, shape, 1))
-    weights = conv.out * (shape.channels // conv.groups) * math.prod(as_pair(conv.kernel))
+    after = Shape(conv.out, *_window_output(conv, shape, style))
+    weights = conv.out * (shape.channels // conv.groups) * math.prod(as_tuple(conv.kernel, len(shape.size)))
     bias = style.bias if conv.bias is None else conv.bias
-    cost = Cost(after, weights, weights + conv.out * bias, weights * after.height * after.width, depth=1)
+    cost = Cost(after, weights, weights + conv.out * bias, weights * math.prod(after.size), depth=1)
     return _add_norm(cost, style) if conv.norm and style.norm is not None else cost
 
 
@@ -149,18 +142,18 @@ def _add_norm(cost: Cost, style: Style) -> Cost:
     """Return the cost with the style's normalisation after it; the cost of a user's normalisation is unknown."""
     if callable(style.norm):
         return replace(cost, complete=False)
-    positions = cost.shape.height * cost.shape.width if style.norm == "batch" else None
+    positions = math.prod(cost.shape.size) if style.norm == "batch" else None
     return replace(cost, params=cost.params + 2 * cost.shape.channels, normed=positions)
 
 
 def _concat(layer: Concat, shape: Shape, style: Style) -> Cost:
     branches = [(name, layer_cost(branch, shape, style)) for name, branch in layer.branches]
-    if len({branch.shape[1:] for _, branch in branches}) > 1:
+    if len({branch.shape.size for _, branch in branches}) > 1:
         sizes = ", ".join(f"{name}: {branch.shape}" for name, branch in branches)
         raise SpecError(f"concat: the branches must give maps of one size (have {sizes}); check their strides and paddings")
     first, *others = (branch for _, branch in branches)
     channels = sum(branch.shape.channels for _, branch in branches)
-    return first.beside(*others, shape=first.shape._replace(channels=channels))
+    return first.beside(*others, shape=Shape(channels, *first.shape.size))
 
 
 def _residual(layer: Residual, shape: Shape, style: Style) -> Cost:
@@ -179,26 +172,29 @@ def projection(out: int) -> Conv:
 
 
 def _op(layer: Op, shape: Shape) -> Cost:
-    after = Shape(layer.out, *(-(-side // layer.stride) for side in shape[1:]))
+    strides = as_tuple(layer.stride, len(shape.size), "stride")
+    after = Shape(layer.out, *(-(-side // stride) for side, stride in zip(shape.size, strides, strict=True)))
     if layer.cost is None:
         return Cost(after, complete=False)
     params, macs = layer.cost
-    return Cost(after, weights=params, params=params, macs=macs * after.height * after.width, depth=1)
+    return Cost(after, weights=params, params=params, macs=macs * math.prod(after.size), depth=1)
 
 
-def _window_output(layer: Conv | Pool, shape: Shape, axis: int) -> int:
-    """Return the output size along `axis` (0: height, 1: width); `Conv` documents the formulas. `ceil` rounds it up."""
-    if layer.padding == "same":
-        return -(-shape[1 + axis] // layer.stride)
-    extent = dilated_extent(layer.kernel, layer.dilation)[axis]
-    padding = half_padding(layer.kernel, layer.padding, layer.dilation)[axis]
+def _window_output(layer: Conv | Pool, shape: Shape, style: Style) -> tuple[int, ...]:
+    """Return the output size in each dimension; `Conv` and `Style` document the formulas. `ceil` rounds it up."""
+    window = make_window(layer.kernel, layer.stride, layer.dilation, layer.padding, len(shape.size))
+    same = [layer.padding == "same"] * len(shape.size)
+    same[0] |= style.time_padding == "replicate"
     ceil = isinstance(layer, Pool) and bool(layer.ceil)
-    out = window_positions(shape[1 + axis], extent, layer.stride, padding, ceil=ceil)
-    if out < 1:
+    axes = zip(same, shape.size, window.extent, window.stride, window.padding, strict=True)
+    out = tuple(-(-axis[0] // axis[2]) if is_same else window_positions(*axis, ceil=ceil) for is_same, *axis in axes)
+    if min(out) < 1:
         raise InputError(f"a map of {shape} is too small for {layer}")
     return out
 
 
-def _pool_output(pool: Pool, shape: Shape, axis: int) -> int:
-    """Return the output size of a pool along `axis`."""
-    return as_pair(pool.kernel)[axis] if pool.kind == "adaptive_avg" else _window_output(pool, shape, axis)
+def _pool_output(pool: Pool, shape: Shape, style: Style) -> tuple[int, ...]:
+    """Return the output size of a pool in each dimension."""
+    if pool.kind == "adaptive_avg":
+        return as_tuple(pool.kernel, len(shape.size), "kernel")
+    return _window_output(pool, shape, style)

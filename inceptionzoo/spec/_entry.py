@@ -20,6 +20,7 @@ CROP_MODES = ("center", "squash", "border")
 class DataConfig:
     """The preprocessing of images: `input_size` is (channels, height, width) in pixels, `mean` and `std` are per channel.
 
+    In one dimension `input_size` is (channels, length), in three (channels, depth, height, width).
     Pixel values are between 0 and 1 before `mean` is subtracted and the result is divided by `std`. `crop_pct` is the size of
     the centre crop as a fraction of the resized image. `crop_mode` says how an image that is not square is resized before
     the crop, with timm's names: "center" by its shorter side, so that the crop loses the ends of the longer one; "squash" to
@@ -30,7 +31,7 @@ class DataConfig:
         ArgumentError: a field is outside its range.
     """
 
-    input_size: tuple[int, int, int] = (3, 224, 224)
+    input_size: tuple[int, ...] = (3, 224, 224)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
@@ -57,16 +58,31 @@ class DataConfig:
         pairs = list(zip(self.mean, self.std, strict=True))
         return tuple(-mean / std for mean, std in pairs), tuple((1 - mean) / std for mean, std in pairs)
 
-    def sized(self, channels: int, height: int, width: int) -> DataConfig:
-        """Return the configuration for images of another size.
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The size of an image without its channels: (height, width)."""
+        return self.input_size[1:]
+
+    def with_spatial_dims(self, dims: int) -> DataConfig:
+        """Return the configuration for inputs of `dims` dimensions: (width,) or (height, height, width) of an image's size.
+
+        It is the configuration itself if it has these dimensions.
+        """
+        if len(self.size) == dims:
+            return self
+        *others, width = self.size
+        return replace(self, input_size=(self.input_size[0], *(others or [width])[-1:] * (dims - 1), width))
+
+    def sized(self, channels: int, *size: int) -> DataConfig:
+        """Return the configuration for images of another size, (height, width).
 
         For another number of channels, the mean and std of each channel are the averages over the current channels.
         """
-        check_size("input_size", (channels, height, width), max_channels=MAX_CHANNELS)
+        check_size("input_size", (channels, *size), max_channels=MAX_CHANNELS)
         mean, std = self.mean, self.std
         if channels != len(mean):
             mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
-        return replace(self, input_size=(channels, height, width), mean=mean, std=std)
+        return replace(self, input_size=(channels, *size), mean=mean, std=std)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a dict of strings, numbers and lists; `crop_mode` only if it is not "center".

@@ -7,7 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 
 from ..errors import SpecError, check_rate
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._checks import check_flags, check_numbers, check_positive
+from ._checks import check_flags, check_numbers, check_positive, check_sizes
+from ._geometry import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Residual:
 class Op:
     """A user-defined module: `make(in_channels)` returns an `nn.Module` that gives `out` channels.
 
-    `stride` is the factor by which the module reduces height and width. Its output sizes must be rounded up. `cost` is
+    `stride` is the factor by which the module reduces each side of the map. Its output sizes must be rounded up. `cost` is
     (parameters, multiply-adds per output position), or None if they are unknown.
 
     Raises:
@@ -80,11 +81,12 @@ class Op:
     make: Callable[[int], object]
     out: int
     _: KW_ONLY
-    stride: int = 1
+    stride: Size = 1
     cost: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        check_positive(self, out=self.out, stride=self.stride)
+        check_positive(self, out=self.out)
+        check_sizes(self, stride=self.stride)
         if not callable(self.make):
             raise SpecError(f"{self}: make must be callable with the number of input channels")
         counts = self.cost if isinstance(self.cost, tuple) else (self.cost,)

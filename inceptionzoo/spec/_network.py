@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_int, check_number, check_rate, check_text
+from ._checks import check_sizes
+from ._geometry import AXES, Size, as_tuple
 from ._layers import Layer, check_layer
 from ._taps import PRE
+from ._walk import leaves
 
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax", ""]
 GLOBAL_POOLS: tuple[GlobalPool, ...] = ("avg", "max", "avgmax", "catavgmax", "")
@@ -17,18 +20,23 @@ NORMS: tuple[Norms | None, ...] = ("batch", "group", "layer", None)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "silu", "gelu", "mish", "hard_swish")
 HeadKind = Literal["pool", "mlp", "conv", "embed"]
 HEAD_KINDS: tuple[HeadKind, ...] = ("pool", "mlp", "conv", "embed")
+TIME_PADDINGS = ("zeros", "replicate")
 MAX_STAGES = 1000  # Inception-ResNet-v2 has 50
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The normalisation, bias and activation that all convolutions of a network share.
+    """What all layers of a network share: normalisation, bias, activation and the number of spatial dimensions.
 
     - `norm`: "batch"; "group", group normalisation with up to 32 groups of at least 4 channels each; "layer", group
       normalisation with one group; None; or a callable that takes the number of channels and returns a module.
     - `eps`: the epsilon of the normalisation; a callable `norm` does not get it.
     - `bias`: whether convolutions have a bias.
     - `act`: the name of an activation, for example "relu" or "silu", or a callable that returns a module.
+    - `spatial_dims`: 1 for signals, 2 for images, 3 for volumes and videos.
+    - `time_padding`: "zeros"; or, in three dimensions, "replicate": every layer then pads the first dimension with copies of
+      its first and last frame, so that t frames become ceil(t / stride). A clip may have any length, and a still one gives the
+      same map in every frame.
 
     Raises:
         ArgumentError: a field is outside its range.
@@ -38,8 +46,14 @@ class Style:
     eps: float = 1e-3
     bias: bool = False
     act: str | Callable[[], Any] = "relu"
+    spatial_dims: int = 2
+    time_padding: Literal["zeros", "replicate"] = "zeros"
 
     def __post_init__(self) -> None:
+        check_choice("spatial_dims", self.spatial_dims, AXES)
+        check_choice("time_padding", self.time_padding, TIME_PADDINGS)
+        if self.time_padding != "zeros" and self.spatial_dims != 3:
+            raise ArgumentError(f"time_padding={self.time_padding!r} needs spatial_dims=3 (have {self.spatial_dims})")
         if not callable(self.norm):
             check_choice("norm", self.norm, NORMS)
         if not callable(self.act):
@@ -59,7 +73,8 @@ class Head:
     - "conv", as timm's VGG: the dense layers of "mlp" as convolutions on the map, global pooling, dropout, linear layer.
     - "embed", as in FaceNet: global pooling, dropout, dense layer without bias or ReLU, normalisation, linear layer.
 
-    `hidden` are the widths of the dense layers; "embed" has one. `size` is also the kernel of the first convolution of "conv".
+    `hidden` are the widths of the dense layers; "embed" has one. `size` is an int, or one per dimension. It is also the kernel
+    of the first convolution of "conv".
     `drop_rate` is the dropout rate. `norm` is the normalisation of "embed": "batch" or "layer".
 
     Raises:
@@ -68,14 +83,14 @@ class Head:
 
     kind: HeadKind = "pool"
     hidden: tuple[int, ...] = ()
-    size: int = 1
+    size: Size = 1
     drop_rate: float = 0.0
     norm: Literal["batch", "layer"] = "batch"
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, HEAD_KINDS)
         check_choice("norm", self.norm, ("batch", "layer"))
-        check_int("size", self.size, 1)
+        check_sizes(self, size=self.size)
         check_rate("drop_rate", self.drop_rate)
         if not isinstance(self.hidden, tuple):
             raise SpecError(f"Head: hidden={self.hidden!r} must be a tuple of widths, for example (4096, 4096)")
@@ -127,6 +142,11 @@ class Network:
     aux: tuple[Aux, ...]
     taps: tuple[str, ...] = ()
 
+    @property
+    def spatial_dims(self) -> int:
+        """The number of spatial dimensions, that of the style."""
+        return self.style.spatial_dims
+
     def __post_init__(self) -> None:
         if len(self.stages) > MAX_STAGES:
             raise SpecError(f"network: {len(self.stages)} stages must be at most {MAX_STAGES}; combine layers with chain()")
@@ -147,6 +167,17 @@ class Network:
         for aux in self.aux:
             if aux.tap not in names:
                 raise SpecError(f"network: aux tap {aux.tap!r} must be one of the stages {', '.join(dict(self.stages))}")
+        self._check_dimensions()
+
+    def _check_dimensions(self) -> None:
+        """Check that each kernel, stride and dilation is an int or has one number per dimension."""
+        aux = [(f"aux {aux.tap}", aux.layers) for aux in self.aux]
+        for name, layer in (*self.stages, *aux):
+            for leaf in leaves(layer):
+                for field in ("kernel", "stride", "dilation"):
+                    as_tuple(getattr(leaf, field, 1), self.spatial_dims, f"network: {name}: {field}")
+        for head in (self.head, *(aux.head for aux in self.aux)):
+            as_tuple(head.size, self.spatial_dims, "network: head: size")
 
 
 def network(
@@ -154,12 +185,14 @@ def network(
     head: Head | None = None,
     style: Style | None = None,
     aux: tuple[Aux, ...] = (),
+    spatial_dims: Literal[1, 2, 3] | None = None,
     **stages: Layer,
 ) -> Network:
     """Return a network of these stages in this order. The stage names become part of state-dict keys.
 
     Stages are keyword arguments, or mappings from names to layers before them: `network(stem, table, last=Conv(64))`.
     `head` defaults to `Head()` and `style` to `Style()`. `aux` are the auxiliary heads, which only `with_aux` builds.
+    `spatial_dims` is that of the style; None keeps it.
 
     Raises:
         SpecError: there is no stage, two have the same name, one is not a layer, or an `Aux` has a `tap` that is no stage.
@@ -170,4 +203,7 @@ def network(
     named = [item for part in (*parts, stages) for item in part.items()]
     if not named:
         raise SpecError("network() needs at least one stage, as in network(conv1=Conv(64, 7, 2))")
-    return Network(tuple(named), Head() if head is None else head, Style() if style is None else style, aux)
+    style = Style() if style is None else style
+    if spatial_dims is not None:
+        style = replace(style, spatial_dims=spatial_dims)
+    return Network(tuple(named), Head() if head is None else head, style, aux)

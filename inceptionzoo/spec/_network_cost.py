@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ..errors import InputError, SpecError
-from ._cost import Cost, Shape, layer_cost, out_channels, total_stride
+from ._cost import Cost, layer_cost, out_channels, total_stride
+from ._geometry import as_tuple
 from ._layers import Layer
 from ._network import Head, Network
+from ._shape import Shape
 
 MAX_SIZE = 4096  # pixels
 TRIED_SIZES = 64  # branches that round differently may give equal map sizes only for every n-th image size
@@ -16,19 +19,25 @@ TRIED_SIZES = 64  # branches that round differently may give equal map sizes onl
 
 @dataclass(frozen=True, slots=True)
 class FeatureLevel:
-    """The output of a stage: the stage's name, its channels, and the factor by which the map is smaller than the image."""
+    """The output of a stage: its name, its channels, and the factors by which each dimension is smaller than the input's."""
 
     name: str
     channels: int
-    reduction: int
+    reductions: tuple[int, ...]
+
+    @property
+    def reduction(self) -> int:
+        """The factor of the last dimension, the width. A video network may reduce time less."""
+        return self.reductions[-1]
 
 
 def stage_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
-    """Return the name, channels and reduction of every stage, in order."""
-    levels, channels, reduction = [], in_channels, 1
+    """Return the name, channels and reductions of every stage, in order."""
+    levels, channels, reductions = [], in_channels, (1,) * net.spatial_dims
     for name, layer in net.stages:
-        channels, reduction = out_channels(layer, channels), reduction * total_stride(layer)
-        levels.append(FeatureLevel(name, channels, reduction))
+        strides = total_stride(layer, net.spatial_dims)
+        channels, reductions = out_channels(layer, channels), tuple(map(math.prod, zip(reductions, strides, strict=True)))
+        levels.append(FeatureLevel(name, channels, reductions))
     return levels
 
 
@@ -40,25 +49,26 @@ def feature_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
     stages = stage_levels(net, in_channels)
     if net.taps:
         return [level for level in stages if level.name in net.taps]
-    last = {level.reduction: level for level in stages}
+    last = {level.reductions: level for level in stages}
     if len(last) > 5:
-        last.pop(1, None)
+        last.pop((1,) * net.spatial_dims, None)
     return list(last.values())
 
 
 def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
-    """Return the cost of a head with average pooling on a map of `shape`; the output has shape (num_classes, 1, 1)."""
+    """Return the cost of a head with average pooling on a map of `shape`; the output has one position."""
+    sizes = as_tuple(head.size, len(shape.size))
     positions = 1
     if head.kind == "conv":
-        positions = (max(shape.height, head.size) - head.size + 1) * (max(shape.width, head.size) - head.size + 1)
-    fan_in = shape.channels * (head.size**2 if head.hidden else 1)
-    total = Cost(shape)
+        positions = math.prod(max(side - size, 0) + 1 for side, size in zip(shape.size, sizes, strict=True))
+    fan_in = shape.channels * (math.prod(sizes) if head.hidden else 1)
+    total, one = Cost(shape), (1,) * len(sizes)
     for index, out in enumerate((*head.hidden, num_classes)):
         is_hidden = index < len(head.hidden)
         has_norm = is_hidden and head.kind == "embed"
         weights = fan_in * out
         dense = Cost(
-            Shape(out, 1, 1),
+            Shape(out, *one),
             weights=weights,
             params=weights + out * (2 if has_norm else 1),  # scale and shift, or bias
             macs=weights * (positions if is_hidden else 1),
@@ -94,7 +104,7 @@ def network_cost(net: Network, shape: Shape, num_classes: int, *, aux: bool = Fa
 
 @lru_cache(maxsize=256)
 def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> int:
-    """Return the side, in pixels, of the smallest square image that the network accepts.
+    """Return the side, in pixels, of the smallest input with equal sides that the network accepts: a square image.
 
     Raises:
         SpecError: every image of up to MAX_SIZE pixels is too small, or branches give different map sizes for all of them.
@@ -102,14 +112,15 @@ def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> 
 
     def error_at(side: int) -> InputError | SpecError | None:
         try:
-            network_cost(net, Shape(in_channels, side, side), 1, aux=aux)
+            network_cost(net, _square(net, in_channels, side), 1, aux=aux)
         except (InputError, SpecError) as error:
             return error
         return None
 
     error = error_at(MAX_SIZE)
     if isinstance(error, InputError):
-        raise SpecError(f"network: even an image of {MAX_SIZE}x{MAX_SIZE} px is too small; check 'valid' paddings and strides")
+        sides = "x".join([str(MAX_SIZE)] * net.spatial_dims)
+        raise SpecError(f"network: even an image of {sides} px is too small; check 'valid' paddings and strides")
     if error is not None and all(error_at(MAX_SIZE - offset) for offset in range(1, TRIED_SIZES)):
         raise error
     low, high = 0, MAX_SIZE  # low is too small; high is large enough, but branches may give different sizes there
@@ -131,7 +142,7 @@ def min_feature_size(net: Network, *, in_channels: int = 3) -> int:
 
     def fits(side: int) -> bool:
         sizes = _level_sizes(net, in_channels, side)
-        return bool(sizes) and all(2 * size * level.reduction > side for level, size in sizes)
+        return bool(sizes) and all(2 * size * reduction > side for size, reduction in sizes)
 
     last_misfit = next((side for side in range(end, smallest - 1, -1) if not fits(side)), smallest - 1)
     return smallest if last_misfit == end else last_misfit + 1
@@ -140,13 +151,18 @@ def min_feature_size(net: Network, *, in_channels: int = 3) -> int:
 def has_exact_reductions(net: Network, *, in_channels: int = 3) -> bool:
     """Return whether the map of each level has exactly side / reduction pixels for images of 512 px."""
     sizes = _level_sizes(net, in_channels, 512)
-    return bool(sizes) and all(size * level.reduction == 512 for level, size in sizes)
+    return bool(sizes) and all(size * reduction == 512 for size, reduction in sizes)
 
 
-def _level_sizes(net: Network, in_channels: int, side: int) -> list[tuple[FeatureLevel, int]]:
-    """Return each level with the smaller side of its map; nothing if the network does not accept images of this size."""
+def _level_sizes(net: Network, in_channels: int, side: int) -> list[tuple[int, int]]:
+    """Return (side of the map, reduction) of each level and dimension; nothing if the network does not accept such images."""
     try:
-        maps = {name: cost.shape for name, _, cost in stage_costs(net, Shape(in_channels, side, side))}
+        maps = {name: cost.shape for name, _, cost in stage_costs(net, _square(net, in_channels, side))}
     except (InputError, SpecError):
         return []
-    return [(level, min(maps[level.name][1:])) for level in feature_levels(net, in_channels)]
+    levels = feature_levels(net, in_channels)
+    return [pair for level in levels for pair in zip(maps[level.name].size, level.reductions, strict=True)]
+
+
+def _square(net: Network, in_channels: int, side: int) -> Shape:
+    return Shape(in_channels, *(side,) * net.spatial_dims)

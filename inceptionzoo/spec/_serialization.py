@@ -22,6 +22,7 @@ TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (Act, Aux, Chain, Concat, Conv, Depthwise, Head, Network, Norm, Pool, Residual, Style)  # all but Op
 }
+ADDED = {"spatial_dims": 2, "time_padding": "zeros"}  # fields that older files lack, with what they meant
 MAX_VALUES = 50_000  # of a network's JSON; Inception-ResNet-v2 has 3,311
 MAX_DEPTH = 100  # of lists and objects inside each other; Inception v3 has 13
 MAX_TEXT = 200  # characters of a name
@@ -126,6 +127,7 @@ def _decode_object(values: dict[str, object], kinds: list[type], path: str) -> o
             f"{_join(path, 'type')}={_short(name)} must be one of {', '.join(kind.__name__ for kind in kinds) or 'none'}"
         )
     hints = _hints(kind)
+    values = {key: value for key, value in ADDED.items() if key in hints} | values
     for key in sorted({*hints, "type"} ^ set(values)):
         problem = "is missing" if key in hints else f"is unknown{suggestion(key, hints)}"
         raise SpecError(f"{_join(path, key[:MAX_TEXT])} {problem}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._cost import Cost, Shape
-from ._geometry import as_pair
+from ._cost import Cost
+from ._geometry import as_tuple, format_size
 from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import Network
 from ._network_cost import head_cost, network_cost, stage_costs
+from ._shape import Shape
 from ._terminal import BOLD, DIM, paint, shade, tint
 
 
@@ -41,7 +42,7 @@ class Summary:
     """The table of a network for images of `input_size` (channels, height, width): a row per stage, the head and the total."""
 
     title: str
-    input_size: tuple[int, int, int]
+    input_size: tuple[int, ...]
     rows: tuple[Row, ...]
     total: Row
 
@@ -56,9 +57,8 @@ class Summary:
         pairs = [list(zip(*cells, strict=True)) for cells in zip(table, coloured if colour else table, strict=True)]
         lines = ["  ".join(_align(*pair, widths[i], i) for i, pair in enumerate(row)).rstrip() for row in pairs]
         rule = paint("-" * (sum(widths) + 2 * len(widths) - 2), DIM if colour else "")
-        channels, height, width = self.input_size
         title = paint(self.title, BOLD if colour else "")
-        return "\n".join([f"{title}, input {height}x{width}x{channels}", lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return "\n".join([f"{title}, input {Shape(*self.input_size)}", lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
     def _coloured(self, row: Row) -> tuple[str, ...]:
         name, patch, shape, depth, branches, *counts = row.cells
@@ -78,12 +78,13 @@ def summarize(title: str, network: Network, shape: Shape, num_classes: int) -> S
         InputError: the images are too small.
     """
     act = network.style.act if isinstance(network.style.act, str) else getattr(network.style.act, "__name__", "act")
-    rows = [Row(name, _patch(layer), _branches(layer, act), cost) for name, layer, cost in stage_costs(network, shape)]
+    dims = network.spatial_dims
+    rows = [Row(name, _patch(layer, dims), _branches(layer, act), cost) for name, layer, cost in stage_costs(network, shape)]
     last = rows[-1].cost.shape
     hidden = " > ".join(map(str, network.head.hidden))
     rows.append(Row("head", network.head.kind, hidden, head_cost(network.head, last, num_classes)))
     total = Row("total", "", "", network_cost(network, shape, num_classes))
-    return Summary(title, (shape.channels, shape.height, shape.width), tuple(rows), total)
+    return Summary(title, tuple(shape), tuple(rows), total)
 
 
 def _align(cell: str, coloured: str, width: int, column: int) -> str:
@@ -92,15 +93,14 @@ def _align(cell: str, coloured: str, width: int, column: int) -> str:
     return coloured + padding if column in TEXT_COLUMNS else padding + coloured
 
 
-def _patch(layer: Layer) -> str:
+def _patch(layer: Layer, dims: int) -> str:
     """Return the kernel and stride, for example "7x7/2". A chain has those of its largest kernel, branches have none."""
     match layer:
         case Conv() | Depthwise() | Pool():
-            height, width = as_pair(layer.kernel)
-            return f"{height}x{width}/{layer.stride}"
+            return f"{format_size(as_tuple(layer.kernel, dims))}/{format_size(layer.stride)}"
         case Chain():
             kernels = [step for step in layer.layers if isinstance(step, Conv | Depthwise | Pool)]
-            return _patch(max(kernels, key=lambda step: as_pair(step.kernel))) if kernels else ""
+            return _patch(max(kernels, key=lambda step: as_tuple(step.kernel, dims)), dims) if kernels else ""
         case _:
             return ""
 

@@ -10,20 +10,35 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_rate
-from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._cost import Shape
-from ._layers import Chain, Concat, Layer, Op, Residual
+from ._basic_layers import Conv, Depthwise, Pool
+from ._dilation import dilated
+from ._dimensions import with_spatial_dims
+from ._geometry import is_one
+from ._layers import Layer, Residual
 from ._network import ACTIVATIONS, Network
-from ._network_cost import feature_levels, stage_costs
+from ._network_cost import stage_costs
+from ._shape import Shape
 from ._walk import map_leaves
 
-VARIANT_ARGUMENTS = ("padding", "include_pad", "ceil_mode", "output_stride", "act_layer", "norm_layer", "drop_path_rate")
+VARIANT_ARGUMENTS = (
+    "spatial_dims",
+    "time_padding",
+    "padding",
+    "include_pad",
+    "ceil_mode",
+    "output_stride",
+    "act_layer",
+    "norm_layer",
+    "drop_path_rate",
+)
 NORM_LAYERS = {"batchnorm2d": "batch", "groupnorm": "group", "layernorm2d": "layer"}  # timm's names
 
 
 def apply_variants(
     net: Network,
     *,
+    spatial_dims: Literal[1, 2, 3] | None = None,
+    time_padding: Literal["zeros", "replicate"] | None = None,
     padding: Literal["same", "valid"] | None = None,
     include_pad: bool | None = None,
     ceil_mode: Literal["pad"] | None = None,
@@ -36,6 +51,9 @@ def apply_variants(
 
     Args:
         net: the network to change.
+        spatial_dims: 1 or 3 turns a network for images into one for signals or for volumes and videos; see
+            `with_spatial_dims`.
+        time_padding: "replicate" pads the first of three dimensions with copies of its first and last frame; see `Style`.
         padding: "same" pads every convolution and pool as TensorFlow does: the output has ceil(n / stride) pixels.
             "valid" removes the padding of every layer with a stride above 1.
         include_pad: whether average pools count the zeros of the padding.
@@ -48,6 +66,10 @@ def apply_variants(
     Raises:
         ArgumentError: a value is outside its range or does not fit the network.
     """
+    if spatial_dims is not None:
+        net = with_spatial_dims(net, spatial_dims)
+    if time_padding is not None:
+        net = replace(net, style=replace(net.style, time_padding=time_padding))
     if padding is not None:
         check_choice("padding", padding, ("same", "valid"))
         net = _map_stages(net, _with_same_padding if padding == "same" else _with_valid_padding)
@@ -91,9 +113,9 @@ def _with_same_padding(leaf: Layer) -> Layer:
 
 def _with_valid_padding(leaf: Layer) -> Layer:
     match leaf:
-        case Conv() | Depthwise() if leaf.stride > 1:
+        case Conv() | Depthwise() if not is_one(leaf.stride):
             return replace(leaf, padding="valid")
-        case Pool() if leaf.stride > 1:
+        case Pool() if not is_one(leaf.stride):
             return replace(leaf, padding="valid", ceil=False)
         case _:
             return leaf
@@ -102,68 +124,13 @@ def _with_valid_padding(leaf: Layer) -> Layer:
 def _check_branch_sizes(net: Network, padding: str) -> None:
     """Raise ArgumentError if branches give maps of different sizes for images of 512x512 px."""
     try:
-        stage_costs(net, Shape(3, 512, 512))
+        stage_costs(net, Shape(3, *(512,) * net.spatial_dims))
     except SpecError as error:
         raise ArgumentError(f"padding={padding!r} does not fit this network: {error}") from None
 
 
 def _with_include_pad(leaf: Layer, include_pad: bool) -> Layer:
     return replace(leaf, include_pad=include_pad) if isinstance(leaf, Pool) and leaf.kind == "avg" else leaf
-
-
-def dilated(net: Network, output_stride: int) -> Network:
-    """Return the network with a reduction of at most `output_stride`: later strides become dilation.
-
-    A layer that loses its stride keeps the size of its map. The convolutions and max pools after it are dilated by that
-    stride, so that their kernels see the same input pixels. Average pools are not dilated.
-
-    Raises:
-        ArgumentError: `output_stride` is not 1, 2, 4, 8, 16 or 32, or an `Op` would have to lose its stride.
-    """
-    check_choice("output_stride", output_stride, (1, 2, 4, 8, 16, 32))
-    names = tuple(level.name for level in feature_levels(net, 3))
-    stages, state = [], (1, 1)
-    for name, layer in net.stages:
-        changed, state = _dilate(layer, state, output_stride)
-        stages.append((name, changed))
-    return replace(net, stages=tuple(stages), taps=names)
-
-
-def _dilate(layer: Layer, state: tuple[int, int], limit: int) -> tuple[Layer, tuple[int, int]]:
-    """Return the layer with dilation in place of strides beyond `limit`, and the state after it.
-
-    The state is (reduction, dilation): the product of the strides kept so far, and the product of those removed.
-    """
-    reduction, dilation = state
-    match layer:
-        case Chain():
-            steps = []
-            for step in layer.layers:
-                changed, state = _dilate(step, state, limit)
-                steps.append(changed)
-            return Chain(tuple(steps)), state
-        case Concat():
-            branches = [(name, *_dilate(branch, state, limit)) for name, branch in layer.branches]
-            return Concat(tuple((name, branch) for name, branch, _ in branches)), branches[0][2]
-        case Residual():
-            body, after = _dilate(layer.body, state, limit)
-            shortcut = None if layer.shortcut is None else _dilate(layer.shortcut, state, limit)[0]
-            return replace(layer, body=body, shortcut=shortcut), after
-        case Conv() | Depthwise() | Pool():
-            kernel_dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else dilation
-            if reduction * layer.stride <= limit:
-                repad = isinstance(layer, Pool) and kernel_dilation > 1 and layer.padding == "half"
-                changed = replace(layer, dilation=kernel_dilation, padding="same" if repad else layer.padding)
-                return changed, (reduction * layer.stride, dilation)
-            unstrided = replace(layer, stride=1, padding="same", dilation=kernel_dilation)
-            unstrided = replace(unstrided, ceil=False) if isinstance(unstrided, Pool) else unstrided
-            return unstrided, (reduction, dilation * layer.stride)
-        case Op() if reduction * layer.stride > limit:
-            raise ArgumentError(f"output_stride={limit} needs {layer} without its stride; leave output_stride out")
-        case Op():
-            return layer, (reduction * layer.stride, dilation)
-        case Norm() | Act():
-            return layer, state
 
 
 def _with_drop_path(net: Network, rate: float) -> Network:

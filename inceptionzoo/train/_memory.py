@@ -50,7 +50,7 @@ def estimate_memory(model: Net, batch_size: int, *, states: int = 1) -> MemoryEs
     check_int("states", states, 0)
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-    shape = batch_size, model.in_chans, *model.data.input_size[1:]
+    shape = batch_size, model.in_chans, *model.data.size
     return MemoryEstimate(weights, trained, states * trained, _saved_bytes(_on_meta(model).train(), shape))
 
 
@@ -79,7 +79,8 @@ def _saved_bytes(model: Net, shape: tuple[int, ...]) -> int:
         return tensor
 
     parameter = next(model.parameters())
-    images = torch.empty(shape, dtype=parameter.dtype, device="meta").contiguous(memory_format=torch.channels_last)
+    images = torch.empty(shape, dtype=parameter.dtype, device="meta")
+    images = images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model(images)
     del output

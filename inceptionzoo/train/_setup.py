@@ -8,7 +8,7 @@ import torch
 
 from ..errors import ArgumentError
 from ..evaluation import DistributedContext, ShardedLoader, make_loss, seed_everything, weights_of_classes
-from ..nn import warn_if_emulated
+from ..nn import to_channels_last, warn_if_emulated
 from ._average import MovingAverage
 from ._config import FitConfig
 from ._history import History
@@ -45,7 +45,7 @@ def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: An
         seed_everything(config.seed)
     model.to(device=config.target_device)
     if config.channels_last:
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     context.broadcast((*model.parameters(), *model.buffers()))
     model.task = config.resolved_task.name
     copy_class_names(model, config.train, config.resolved_task)

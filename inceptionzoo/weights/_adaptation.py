@@ -27,8 +27,10 @@ def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input
         value = adapt_input_channels(value, target.shape[1])
     if value.shape != target.shape:
         hidden = key.startswith("head.hidden.") and value.ndim > 1 and value.shape[0] == target.shape[0]
-        if not (hidden and value.numel() == target.numel() and {value.ndim, target.ndim} == {2, 4}):
-            raise MismatchError(f"{name}: shape {tuple(value.shape)} must be {tuple(target.shape)}")
+        if not (hidden and value.numel() == target.numel() and min(value.ndim, target.ndim) == 2):
+            is_2d = value.ndim == 4 and target.ndim == 5
+            remedy = "; load the weights into the model for images, and call inflate(model, length=...)" if is_2d else ""
+            raise MismatchError(f"{name}: shape {tuple(value.shape)} must be {tuple(target.shape)}{remedy}")
         value = value.reshape(target.shape)
         changes.append("dense and convolution exchanged")
     if value.dtype != target.dtype:
@@ -57,7 +59,7 @@ def flatten_channels_last(value: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _differs_in_input_channels(value: Tensor, target: Tensor) -> bool:
     """Return whether a kernel for three input channels becomes the target's shape when only that number is changed."""
-    if value.ndim != 4 or target.ndim != 4 or value.shape[1] != 3 or target.shape[1] == 3 or not value.is_floating_point():
+    if min(value.ndim, target.ndim) < 3 or value.shape[1] != 3 or target.shape[1] == 3 or not value.is_floating_point():
         return False
     return value.shape[0] == target.shape[0] and value.shape[2:] == target.shape[2:]
 
@@ -71,7 +73,7 @@ def adapt_input_channels(kernel: Tensor, in_chans: int) -> Tensor:
     wide = kernel.float()
     if in_chans == 1:
         return wide.sum(1, keepdim=True).to(kernel.dtype)
-    return (wide.repeat(1, -(-in_chans // 3), 1, 1)[:, :in_chans] * (3 / in_chans)).to(kernel.dtype)
+    return (wide.repeat(1, -(-in_chans // 3), *(1,) * (wide.ndim - 2))[:, :in_chans] * (3 / in_chans)).to(kernel.dtype)
 
 
 def fold_input(kernel: Tensor, *, bgr: bool, scale: float) -> Tensor:

@@ -34,7 +34,7 @@ class HubConfig:
 
     def data_config(self, default: DataConfig) -> DataConfig:
         """Return the preprocessing; settings that the repository does not give are `default`'s."""
-        defaults = default.sized(self.in_chans, *default.input_size[1:]).to_json()
+        defaults = default.sized(self.in_chans, *default.size).to_json()
         return DataConfig.from_json(defaults | dict(self.data))
 
 
@@ -64,7 +64,7 @@ def _parse_config(values: object) -> HubConfig:
     name = _check_length(_get(values, "architecture", str, ""), "architecture")
     if not name:
         raise ValueError("'architecture' is missing")
-    size = _get_numbers(pretrained, "input_size", int, 3) or (3, 224, 224)
+    size = _get_numbers(pretrained, "input_size", int, 2, 3, 4) or (3, 224, 224)
     data = {
         "input_size": size if "input_size" in pretrained else None,
         "mean": _get_numbers(pretrained, "mean", float, size[0]),
@@ -110,8 +110,8 @@ def _check_length(value: str, key: str) -> str:
     return value
 
 
-def _get_numbers(values: Mapping[str, Any], key: str, kind: type, count: int) -> tuple[Any, ...] | None:
-    """Return a list of `count` numbers of type `kind`, each at most `MAX_NUMBER`; None if there is none.
+def _get_numbers(values: Mapping[str, Any], key: str, kind: type, *counts: int) -> tuple[Any, ...] | None:
+    """Return a list of numbers of type `kind`, as many as one of `counts`, each at most `MAX_NUMBER`; None if there is none.
 
     Raises:
         TypeError: the value is not a list.
@@ -121,8 +121,8 @@ def _get_numbers(values: Mapping[str, Any], key: str, kind: type, count: int) ->
     if numbers is None:
         return None
     right_types = all(type(item) is int or (kind is float and type(item) is float) for item in numbers)
-    if len(numbers) != count or not right_types or not all(abs(item) <= MAX_NUMBER for item in numbers):
-        raise ValueError(f"{key}={str(numbers)[:60]} must be {count} numbers of at most {MAX_NUMBER}")
+    if len(numbers) not in counts or not right_types or not all(abs(item) <= MAX_NUMBER for item in numbers):
+        raise ValueError(f"{key}={str(numbers)[:60]} must be {' or '.join(map(str, counts))} numbers of at most {MAX_NUMBER}")
     return tuple(numbers)
 
 

@@ -120,7 +120,7 @@ def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict
         pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
         data = DataConfig.from_json(metadata.data)
     elif data is not None:
-        data = data.sized(model.in_chans, *data.input_size[1:])
+        data = data.sized(model.in_chans, *data.size)
     if data is not None:
         pairs |= {f"data.{item.name}": (getattr(data, item.name), getattr(model.data, item.name)) for item in fields(data)}
     if metadata is not None and isinstance(model, Net):
@@ -139,8 +139,8 @@ def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict
 def _describe_assumption(model: Net | FeatureNet, layout: str) -> str:
     """Return the preprocessing that the model assumes, and the published weights of this layout that have another one."""
     data, rows = model.data, model.entry.weights if model.entry else {}
-    height, width = data.input_size[1:]
-    text = f"assumed, as the source states none: {height} x {width} px, mean {data.mean}, std {data.std}"
+    size = " x ".join(map(str, data.size))
+    text = f"assumed, as the source states none: {size} px, mean {data.mean}, std {data.std}"
     others = [tag for tag, row in rows.items() if row.layout == layout and row.data != data]
     if model.entry is None or not others:
         return text

@@ -64,8 +64,9 @@ def create_model(
     dropout rate of the head; None keeps the network's own. `features_only=True` gives a `FeatureNet`, which has no head and
     returns a list of maps: one of each resolution, or those of `out_indices` (indices into `feature_info`, or stage names).
 
-    Every model takes the keywords of `apply_variants`: padding, include_pad, ceil_mode, output_stride, act_layer, norm_layer
-    and drop_path_rate. Other keywords belong to one family, for example `head="conv"` to VGG.
+    Every model takes the keywords of `apply_variants`: spatial_dims, time_padding, padding, include_pad, ceil_mode,
+    output_stride, act_layer, norm_layer and drop_path_rate. Other keywords belong to one family, for example `head="conv"` to
+    VGG.
 
     Raises:
         UnknownModelError: there is no such model, or it has no such published weights.
@@ -94,6 +95,7 @@ def create_model(
     if weights is not None:
         loaded = read_file(entry, tag, weights, cache_dir)
     elif pretrained and loaded is None:
+        _check_dimensions(entry, arguments)
         loaded = load_published(entry, tag, cache_dir)
     if loaded is None:
         model = _build_random(entry, tag, options, arguments, target)
@@ -125,6 +127,16 @@ def _check_indices(out_indices: Indices, entry: Entry, arguments: Mapping[str, A
     resolve_taps("out_indices", out_indices, levels, dict(network.stages))
 
 
+def _check_dimensions(entry: Entry, arguments: Mapping[str, Any]) -> None:
+    """Check, before a download, that the published weights have as many spatial dimensions as the model."""
+    wanted, published = (make_network(entry, values).spatial_dims for values in (arguments, {}))
+    if wanted != published:
+        raise ArgumentError(
+            f"spatial_dims={wanted}: the published weights of {entry.name!r} have {published}; "
+            f"inflate(create_model({entry.name!r}, pretrained=True), length=16) makes a model for videos or volumes of them"
+        )
+
+
 def _describe(weights: Weights) -> str:
     if isinstance(weights, Mapping):
         return "a state dict"
@@ -139,7 +151,7 @@ def _build_random(
     arguments = {**info.arguments, **arguments}
     merged = options.merged(entry, info.options)
     if info.data is not None:
-        merged["data"] = info.data.sized(merged["in_chans"], *info.data.input_size[1:])
+        merged["data"] = info.data.sized(merged["in_chans"], *info.data.size)
     with device or nullcontext():
         return build_network(make_network(entry, arguments), **merged, entry=entry, arguments=arguments)
 

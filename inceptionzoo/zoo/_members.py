@@ -14,16 +14,16 @@ from ..spec import DataConfig
 
 
 def renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Tensor]:
-    """Return scale and shift, each (c, 1, 1), from the source's normalisation to the target's: x * scale + shift."""
+    """Return scale and shift, each (c, 1, 1) for images, from the source's normalisation to the target's: x * scale + shift."""
     mean, std, target_mean, target_std = (
-        torch.tensor(values, dtype=torch.float64)[:, None, None]
+        torch.tensor(values, dtype=torch.float64).view(-1, *(1,) * len(source.size))
         for values in (source.mean, source.std, target.mean, target.std)
     )
     return std / target_std, (mean - target_mean) / target_std
 
 
 def check_members(members: Sequence[object]) -> None:
-    """Check that the members are models of the same classes, task, channels, dtype and device.
+    """Check that the members are models of the same classes, task, channels, dimensions, dtype and device.
 
     Raises:
         ArgumentError: they are not.
@@ -58,4 +58,5 @@ def warn_of_other_preprocessing(nets: Sequence[Net]) -> None:
 def _traits(net: Net) -> dict[str, object]:
     """Return the properties that must be equal for all members."""
     names, parameter = ("num_classes", "in_chans", "class_names", "task"), next(net.parameters())
-    return {name: getattr(net, name) for name in names} | {"dtype": parameter.dtype, "device": parameter.device}
+    others = {"spatial_dims": net.network.spatial_dims, "dtype": parameter.dtype, "device": parameter.device}
+    return {name: getattr(net, name) for name in names} | others

@@ -83,11 +83,11 @@ def _front_matter(license: str | None, datasets: Sequence[str]) -> str:
 def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -> str:
     params = sum(parameter.numel() for parameter in model.parameters())
     names = f": {', '.join(class_names)}" if class_names and len(class_names) <= MAX_LISTED_CLASSES else ""
-    channels, height, width = model.data.input_size
+    size = "x".join(map(str, model.data.size))
     mean, std = _numbers(model.data.mean), _numbers(model.data.std)
     return (
         f"- {params:,} parameters, {model.num_classes} classes{names}\n"
-        f"- images of {height}x{width} px and {channels} channels, mean {mean}, standard deviation {std}\n"
+        f"- images of {size} px and {model.in_chans} channels, mean {mean}, standard deviation {std}\n"
         f"- licence: {license or 'not stated'}"
     )
 

@@ -58,7 +58,7 @@ class ModelOptions:
             merged[item.name] = next((value for value in values if value is not None), None)
         if merged["num_classes"] and self.global_pool is None and not merged["global_pool"]:
             merged["global_pool"] = "avg"  # the weights have no head, and the caller asks for one
-        return {**merged, "data": entry.data.sized(merged["in_chans"], *entry.data.input_size[1:])}
+        return {**merged, "data": entry.data.sized(merged["in_chans"], *entry.data.size)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,11 @@ def options_from_shapes(network: Network, entry: Entry, source: WeightSource) ->
         return ModelOptions(global_pool="avg")
     stem = require_dense(path, stem)
     classifier = None if classifier is None else require_dense(CLASSIFIER, classifier)
-    if stem.ndim != 4 or not stem.shape[1] or (classifier is not None and (classifier.ndim != 2 or not len(classifier))):
+    if (
+        stem.ndim != network.spatial_dims + 2
+        or not stem.shape[1]
+        or (classifier is not None and (classifier.ndim != 2 or not len(classifier)))
+    ):
         shapes = f"head {None if classifier is None else tuple(classifier.shape)} and stem {tuple(stem.shape)}"
         raise MismatchError(f"{source.name}: {shapes} do not fit {entry.name!r}; use weights of this model")
     in_chans = stem.shape[0] // conv.multiplier if isinstance(conv, Depthwise) else stem.shape[1] * conv.groups

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import ArgumentError, ZooError, check_int
 from ..evaluation import check_logits, check_range, evaluation_mode, task_of
 from ..nn import Net
-from ..spec import DataConfig
+from ..spec import AXES, DataConfig
 from ._decode import MODES
 from ._ensemble import Ensemble
 from ._image import open_image
@@ -158,9 +158,11 @@ def _predict_all(model: Net | Ensemble, images: Iterable[Any], topk: int | None,
 def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Callable[[Any], Tensor]]) -> Tensor:
     """Return the image as a Tensor (c, h, w) that is normalised as the model expects."""
     if isinstance(image, Tensor) and image.is_floating_point():
-        if image.ndim != 3:
-            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape (c, h, w); pass a batch as list(images)")
-        check_range(image, data_config(model), stacklevel=4)  # the call of predict
+        data = data_config(model)
+        if image.ndim != len(data.input_size):
+            expected = f"(c, {', '.join(AXES[len(data.size)])})"
+            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape {expected}; pass a batch as list(images)")
+        check_range(image, data, stacklevel=4)  # the call of predict
         return image
     check_takes_images(model)
     picture = open_image(image, channels=model.in_chans)  # refuses before a tensor is made
@@ -168,10 +170,15 @@ def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Cal
 
 
 def check_takes_images(model: Net | Ensemble) -> None:
-    """Check that an image file has as many channels as the model takes.
+    """Check that the model takes images, and that an image file has as many channels.
 
     Raises:
         ArgumentError: it has not.
     """
+    dims = len(data_config(model).size)
+    if dims != 2:
+        raise ArgumentError(
+            f"a model of spatial_dims={dims} takes no image file; pass a float Tensor (c, {', '.join(AXES[dims])})"
+        )
     if model.in_chans not in MODES:
         raise ArgumentError(f"a model of in_chans={model.in_chans} takes no image file; pass a float Tensor (c, h, w)")

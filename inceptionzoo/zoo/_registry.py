@@ -48,7 +48,7 @@ class ModelInfo:
     params: int
     macs: int
     num_classes: int
-    input_size: tuple[int, int, int]
+    input_size: tuple[int, ...]
     min_input_size: int
     weights: Mapping[str, Published]
     complete: bool
@@ -140,7 +140,7 @@ def register_model(
     paper: str = "",
     about: str = "",
     num_classes: int = 1000,
-    input_size: tuple[int, int, int] | None = None,
+    input_size: tuple[int, ...] | None = None,
     data: DataConfig | None = None,
     recipe: Recipe | None = None,
     layouts: tuple[Layout, ...] = (),
@@ -176,7 +176,7 @@ def register_model(
             raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, for example {kind.__name__}()")
     if not isinstance(layouts, tuple | list) or not all(isinstance(layout, Layout) for layout in layouts):
         raise ArgumentError(f"layouts={layouts!r} must be a tuple of Layout(name, prefixes)")
-    data = data or DataConfig()
+    data = data or DataConfig().with_spatial_dims(network.spatial_dims if isinstance(network, Network) else 2)
     entry = Entry(
         name=name,
         network=network,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import ArgumentError, check_choice, check_path, check_size
 from ..nn import Net
-from ..spec import GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
+from ..spec import AXES, GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
 from ..spec.drawing import layer_page, network_page, to_svg
 from ..weights import atomic_write
 from ._registry import find_entry_and_tag, make_network
@@ -46,7 +46,7 @@ class Drawing:
             stream.write(self.svg.encode())
 
 
-def summary(model: str | Net | Network, *, input_size: tuple[int, int, int] | None = None) -> Summary:
+def summary(model: str | Net | Network, *, input_size: tuple[int, ...] | None = None) -> Summary:
     """Print a model as a table, like the one in its paper, and return the table.
 
     Each stage has a row with its output shape, depth, branch widths and cost. The column `weights` counts the weights of
@@ -71,7 +71,7 @@ def draw(
     model: str | Net | Network | Layer,
     path: str | os.PathLike[str] | None = None,
     *,
-    input_size: tuple[int, int, int] | None = None,
+    input_size: tuple[int, ...] | None = None,
     detail: Detail = "forms",
 ) -> Drawing:
     """Draw a model, network or block as an SVG and return the drawing. Write it to `path`, if given.
@@ -95,7 +95,7 @@ def draw(
         _check_svg_path(path)
     if isinstance(model, Layer):
         title = "block"
-        page, text = layer_page(model, None if input_size is None else _as_shape(input_size))
+        page, text = layer_page(model, _as_shape(input_size))
     else:
         subject = _resolve(model, input_size, "draw takes a name, a model, a network or a layer")
         title, num_classes = subject.title, subject.num_classes
@@ -124,37 +124,43 @@ class _Subject:
     shape: Shape  # of the input
 
 
-def _resolve(model: str | Net | Network, input_size: tuple[int, int, int] | None, accepted: str) -> _Subject:
+def _resolve(model: str | Net | Network, input_size: tuple[int, ...] | None, accepted: str) -> _Subject:
     """Return the network of a name, a model or a network.
 
     Raises:
         UnknownModelError: no model has this name.
         ArgumentError: `model` has another type (the message says what is `accepted`), or `input_size` is invalid.
     """
-    shape = None if input_size is None else _as_shape(input_size)
     if isinstance(model, Network):
-        return _Subject("network", model, 1000, "avg", shape or Shape(3, 224, 224))
+        shape = _as_shape(input_size, model) or Shape(3, *(224,) * model.spatial_dims)
+        return _Subject("network", model, 1000, "avg", shape)
     if isinstance(model, Net):
         title = model.entry.name if model.entry else "network"
-        own_shape = Shape(model.in_chans, *model.data.input_size[1:])
-        return _Subject(title, model.network, model.num_classes, model.global_pool, shape or own_shape)
+        shape = _as_shape(input_size, model.network) or Shape(model.in_chans, *model.data.size)
+        return _Subject(title, model.network, model.num_classes, model.global_pool, shape)
     if isinstance(model, str):
         entry, tag = find_entry_and_tag(model)
         if tag is not None:
             published = entry.weights[tag]
-            network, own_shape = make_network(entry, published.arguments), Shape(*published.data.input_size)
-            return _Subject(model, network, published.num_classes, "avg", shape or own_shape)
-        own_shape = Shape(*entry.data.input_size)
-        return _Subject(entry.name, make_network(entry, {}), entry.num_classes, "avg", shape or own_shape)
+            network = make_network(entry, published.arguments)
+            shape = _as_shape(input_size, network) or Shape(*published.data.input_size)
+            return _Subject(model, network, published.num_classes, "avg", shape)
+        network = make_network(entry, {})
+        shape = _as_shape(input_size, network) or Shape(*entry.data.input_size)
+        return _Subject(entry.name, network, entry.num_classes, "avg", shape)
     raise ArgumentError(f"model of type {type(model).__name__}: {accepted}")
 
 
-def _as_shape(input_size: tuple[int, int, int]) -> Shape:
-    """Return (channels, height, width), a tuple or a list, as a `Shape`.
+def _as_shape(input_size: tuple[int, ...] | None, network: Network | None = None) -> Shape | None:
+    """Return (channels, height, width), a tuple or a list, as a `Shape`; None stays None.
 
     Raises:
-        ArgumentError: `input_size` is not three positive ints.
+        ArgumentError: `input_size` is not a number of channels and a positive int for each dimension of the network.
     """
+    if input_size is None:
+        return None
     size = tuple(input_size) if isinstance(input_size, list) else input_size
     check_size("input_size", size)
+    if network is not None and len(size) != network.spatial_dims + 1:
+        raise ArgumentError(f"input_size={size!r} must be (channels, {', '.join(AXES[network.spatial_dims])}) for this network")
     return Shape(*size)

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import MismatchError
 from ..inference import folded_network, fuse
-from ..nn import Net, Report, build_network, with_aux
+from ..nn import Net, Report, build_network, to_channels_last, with_aux
 from ..spec import (
     NATIVE,
     DataConfig,
@@ -65,7 +65,7 @@ def build_from_weights(
     if _pooled_width(merged["global_pool"]) != _pooled_width(sizes.global_pool):
         merged["global_pool"] = sizes.global_pool
     if info.data is not None:
-        merged["data"] = info.data.sized(merged["in_chans"], *info.data.input_size[1:])
+        merged["data"] = info.data.sized(merged["in_chans"], *info.data.size)
     with torch.device("cpu" if _has_op(network) else "meta"):  # a user's own module may not work on the meta device
         model = build_network(network, **merged, entry=entry if entry.name else None, arguments=arguments)
     model = (with_aux(model) if aux else model).to(dtype=dtype)
@@ -77,7 +77,7 @@ def build_from_weights(
         model.set_class_names(info.class_names)
     if info.task is not None and model.num_classes == sizes.num_classes:
         model.task = info.task
-    return model.to(memory_format=torch.channels_last) if info.channels_last else model
+    return to_channels_last(model) if info.channels_last else model
 
 
 def build_from_metadata(source: WeightSource) -> Net:
@@ -154,7 +154,7 @@ def _check_embedding(network: Network, entry: Entry, source: WeightSource) -> No
 def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> None:
     """Check, before anything is built, that the source has at least as many values as the network has parameters."""
     channels, side = sizes.in_chans or 1, min_input_size(network, in_channels=sizes.in_chans or 1)
-    shape = Shape(channels, side, side)
+    shape = Shape(channels, *(side,) * network.spatial_dims)
     if sizes.global_pool:
         needed = network_cost(network, shape, sizes.num_classes or 0).params
     else:

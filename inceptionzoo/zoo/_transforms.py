@@ -42,6 +42,10 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
 
     data = data_config(model)
     check_flag("training", training)
+    if len(data.size) != 2:
+        raise ArgumentError(
+            f"transforms prepares images, and the model has spatial_dims={len(data.size)}; prepare its tensors yourself"
+        )
     accepted = inspect.signature(create_transform).parameters
     if unknown := next((key for key in options if key not in accepted), None):
         hint = f"{suggestion(unknown, accepted)} It takes {', '.join(accepted)}"
@@ -125,4 +129,4 @@ def data_config(model: Net | FeatureNet | Ensemble) -> DataConfig:
         raise ArgumentError(f"model.data={data!r} must be a DataConfig, for example dataclasses.replace(model.data, ...)")
     if not isinstance(data, DataConfig):
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of this library; see create_model")
-    return data.sized(model.in_chans, *data.input_size[1:])
+    return data.sized(model.in_chans, *data.size)

@@ -14,7 +14,7 @@ from inceptionzoo import Aux, Conv, Head, Norm, Op, Pool, Residual, Style, chain
 
 ONE = Conv(8)
 AT_LEAST_1 = "must be an int from 1 to 2147483647"
-KERNEL = "must be an int or a (height, width)"
+KERNEL = "must be an int, or one to three ints: one per dimension"
 
 # expression: part of the error message, with value and constraint
 INVALID = {
@@ -27,11 +27,11 @@ INVALID = {
     "Conv(8, 0)": f"kernel=0 {AT_LEAST_1}",
     "Conv(8, '3')": f"kernel='3' {AT_LEAST_1}",
     "Conv(8, [3, 3])": "kernel=[3, 3] must be",
-    "Conv(8, (3,))": f"kernel=(3,) {KERNEL}",
-    "Conv(8, (3, 3, 3))": f"kernel=(3, 3, 3) {KERNEL}",
+    "Conv(8, ())": f"kernel=() {KERNEL}",
+    "Conv(8, (3, 3, 3, 3))": f"kernel=(3, 3, 3, 3) {KERNEL}",
     "Conv(8, (3, 0))": f"kernel=0 {AT_LEAST_1}",
     "Conv(8, 3, 0)": f"stride=0 {AT_LEAST_1}",
-    "Conv(8, 3, (2, 2))": f"stride=(2, 2) {AT_LEAST_1}",
+    "Conv(8, 3, (2, 0))": f"stride=0 {AT_LEAST_1}",
     "Conv(8, 3, padding='full')": "padding='full' must be one of 'half', 'same', 'valid'",
     "Conv(8, 3, padding=1)": "padding=1 must be one of",
     "Conv(8, 2, 3, 'same')": "padding='same' needs a kernel of one pixel, or one at least as large as the stride",
@@ -47,7 +47,7 @@ INVALID = {
     "iz.Depthwise(bias='no')": "bias='no' must be",
     "Pool('mean')": "kind='mean' must be one of 'max', 'avg', 'adaptive_avg'",
     "Pool('max', 0)": f"kernel=0 {AT_LEAST_1}",
-    "Pool('max', (3, 3, 3))": f"kernel=(3, 3, 3) {KERNEL}",
+    "Pool('max', (3,) * 4)": f"kernel=(3, 3, 3, 3) {KERNEL}",
     "Pool('max', 3, 0)": f"stride=0 {AT_LEAST_1}",
     "Pool('max', 3, 2, 1)": "padding=1 must be one of",
     "Pool('max', 2, 3, 'same')": "padding='same' needs a kernel",

@@ -34,7 +34,7 @@ def make(name: str) -> iz.Net:
     iz.interop.timm.register()
     info = assert_type(iz.model_info(name), iz.ModelInfo)
     assert_type((info.params, info.macs, info.min_input_size, info.complete), tuple[int, int, int, bool])
-    assert_type(info.input_size, tuple[int, int, int])
+    assert_type(info.input_size, tuple[int, ...])
     assert_type(info.weights, Mapping[str, iz.Published])
     model = assert_type(iz.create_model(name, num_classes=2, in_chans=1, dtype=torch.float64), iz.Net)
     assert_type(iz.create_model(name, pretrained=True, cache_dir=Path("cache")), iz.Net)

@@ -42,7 +42,7 @@ iz.concat(one=3)  # type: ignore[arg-type]
 iz.inception(64, 96, 128, 16, 32)  # type: ignore[call-arg]
 iz.network(stem=nn.Conv2d(3, 8, 3))  # type: ignore[arg-type]
 iz.build(nn.ReLU(), in_channels=3)  # type: ignore[call-overload]
-iz.register_model("mine", table, input_size=(64, 64))  # type: ignore[arg-type]
+iz.register_model("mine", table, input_size=[3, 64, 64])  # type: ignore[arg-type]
 iz.summary(3)  # type: ignore[arg-type]
 iz.draw(table, detail="all")  # type: ignore[arg-type]
 

@@ -74,7 +74,7 @@ def test_refusals(model, picture):
         iz.predict(model, 7)
     with pytest.raises(iz.ArgumentError, match="batch_size=0 must be an int from 1 to"):
         iz.predict(model, picture, batch_size=0)
-    with pytest.raises(iz.ArgumentError, match=r"image of shape \(1, 3, 48, 48\) must have shape \(c, h, w\)"):
+    with pytest.raises(iz.ArgumentError, match=r"image of shape \(1, 3, 48, 48\) must have shape \(c, height, width\)"):
         iz.predict(model, torch.zeros(1, 3, 48, 48))
     with pytest.raises(iz.ArgumentError, match="in_chans=5 takes no image file"):
         iz.predict(iz.create_model("googlenet_cifar", in_chans=5), picture)

@@ -9,7 +9,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor, nn
 
-from ...spec import as_pair, window_positions
+from ...spec import as_tuple, window_positions
 from ._codegen import KernelBuilder, Pair, TileArgs
 from ._jit import choose_vector_width, compile_kernel
 from ._pooling import PoolOp, supports_window
@@ -37,7 +37,7 @@ def max_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> int:
 
 def supports(pool: nn.MaxPool2d) -> bool:
     """Return whether `MaxPoolOp` can replace the pool."""
-    return as_pair(pool.dilation) == (1, 1) and not pool.return_indices and supports_window(pool)
+    return as_tuple(pool.dilation, 2) == (1, 1) and not pool.return_indices and supports_window(pool)
 
 
 class MaxPoolOp(PoolOp):

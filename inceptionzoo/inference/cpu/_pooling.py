@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ...spec import as_pair
+from ...spec import as_tuple
 from ._buffers import ScratchArena
 from ._codegen import TileArgs
 from ._kernel import KernelLaunch, KernelOp
@@ -17,7 +17,7 @@ MAX_WINDOW = 25  # pixels; the kernel loads all pixels of a window at once
 
 def supports_window(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
     """Return whether the size of the pool's window is supported."""
-    return 1 < prod(as_pair(pool.kernel_size)) <= MAX_WINDOW
+    return 1 < prod(as_tuple(pool.kernel_size, 2)) <= MAX_WINDOW
 
 
 class PoolOp(KernelOp):
@@ -28,7 +28,7 @@ class PoolOp(KernelOp):
 
     def __init__(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
         assert pool.stride is not None
-        self.kernel_size, self.stride, self.padding = map(as_pair, (pool.kernel_size, pool.stride, pool.padding))
+        self.kernel_size, self.stride, self.padding = (as_tuple(x, 2) for x in (pool.kernel_size, pool.stride, pool.padding))
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:  # noqa: ARG002  # pools need none
         count, _, *grid = y.shape  # a window is a tile, and y a tile buffer with tiles of one element

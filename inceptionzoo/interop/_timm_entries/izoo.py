@@ -156,15 +156,15 @@ def _pretrained_cfg(entry: Entry, weights: Published | None, extra: Mapping[str,
     return PretrainedCfg(
         url=weights.url if weights and not on_hub else None,
         hf_hub_id=weights.url.removeprefix(HUB) if weights and on_hub else None,
-        input_size=data.input_size,
+        input_size=data.input_size,  # type: ignore[arg-type]  # timm knows images alone
         mean=data.mean,
         std=data.std,
         interpolation=data.interpolation,
         crop_pct=data.crop_pct,
         crop_mode=data.crop_mode,
-        min_input_size=(data.input_size[0], side, side),
+        min_input_size=(data.input_size[0], *(side,) * network.spatial_dims),  # type: ignore[arg-type]
         num_classes=weights.num_classes if weights else entry.num_classes,
-        pool_size=(last_map.height, last_map.width),
+        pool_size=last_map.size,
         first_conv=_first_conv(network, data.input_size[0]),
         classifier="head.fc",
         license=weights.license if weights else None,

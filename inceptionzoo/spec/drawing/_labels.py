@@ -21,8 +21,10 @@ from .. import (
     Shape,
     Size,
     Style,
-    as_pair,
-    half_padding,
+    as_tuple,
+    format_size,
+    is_one,
+    make_window,
 )
 
 Label = tuple[str, str, str]  # kind, title, note
@@ -55,38 +57,33 @@ def format_range(values: Iterable[float]) -> str:
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
-def format_size(size: Size) -> str:
-    """Return a size as height x width, for example 1x7."""
-    height, width = as_pair(size)
-    return f"{height}x{width}"
-
-
 def layer_label(variants: Sequence[Layer], style: Style) -> Label:
     """Return the label of a layer's box. `variants` differ only in their channels.
 
     Defaults are left out: stride 1, "half" padding, normalisation and activation after a convolution.
     """
+    dims = style.spatial_dims
     match layer := variants[0]:
         case Conv():
             outs = format_range(one.out for one in variants if isinstance(one, Conv))
             return (
-                _conv_kind(layer),
-                f"{format_size(layer.kernel)}{_stride(layer.stride)}",
+                _conv_kind(layer, dims),
+                f"{format_size(as_tuple(layer.kernel, dims))}{_stride(layer.stride)}",
                 _note(outs, *_conv_notes(layer, style)),
             )
         case Depthwise():
             times = f"width x {layer.multiplier}" if layer.multiplier > 1 else ""
             return (
                 "depthwise",
-                f"depthwise {format_size(layer.kernel)}{_stride(layer.stride)}",
-                _note(times, *_window_notes(layer)),
+                f"depthwise {format_size(as_tuple(layer.kernel, dims))}{_stride(layer.stride)}",
+                _note(times, *_window_notes(layer, dims)),
             )
         case Pool(kind="adaptive_avg"):
-            return "pool", f"avg to {format_size(layer.kernel)}", ""
+            return "pool", f"avg to {format_size(as_tuple(layer.kernel, dims))}", ""
         case Pool():
             rounded = "ceil" if layer.ceil else ""
-            title = f"{layer.kind} {format_size(layer.kernel)}{_stride(layer.stride)}"
-            return "pool", title, _note(*_window_notes(layer), rounded)
+            title = f"{layer.kind} {format_size(as_tuple(layer.kernel, dims))}{_stride(layer.stride)}"
+            return "pool", title, _note(*_window_notes(layer, dims), rounded)
         case Norm():
             return "norm", "local response norm" if layer.kind == "lrn" else norm_name(style), ""
         case Act():
@@ -114,9 +111,12 @@ def head_labels(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) ->
     if not pool:
         return []
     first: list[Label] = [("pool", POOLS[pool], "")]
-    if head.kind == "mlp" and head.size > 1:
-        same = shape[1:] == (head.size, head.size) and pool != "catavgmax"  # pooling does not change the map
-        first = [] if same else [("pool", f"{pool} to {format_size(head.size)}", "")]
+    dims = len(shape.size)
+    size = as_tuple(head.size, dims)
+    is_single = is_one(size)
+    if head.kind == "mlp" and not is_single:
+        same = shape.size == size and pool != "catavgmax"  # pooling does not change the map
+        first = [] if same else [("pool", f"{pool} to {format_size(as_tuple(head.size, dims))}", "")]
     drop: list[Label] = [("act", "dropout", f"{head.drop_rate:g}")] if head.drop_rate else []
     last: list[Label] = [("dense", "linear", str(num_classes))] if num_classes else []
     hidden = [("dense", "dense", f"{out}") for out in head.hidden]
@@ -128,8 +128,8 @@ def head_labels(head: Head, num_classes: int, pool: GlobalPool, shape: Shape) ->
         case "mlp":
             return [*first, *(step for dense in hidden for step in (dense, *drop)), *last]
         case "conv":
-            sized: Label = ("convk" if head.size > 1 else "conv1", format_size(head.size), str(head.hidden[0]))
-            slid: list[Label] = [sized, *(("conv1", "1x1", str(out)) for out in head.hidden[1:])]
+            sized: Label = ("conv1" if is_single else "convk", format_size(size), str(head.hidden[0]))
+            slid: list[Label] = [sized, *(("conv1", format_size(as_tuple(1, dims)), str(out)) for out in head.hidden[1:])]
             between = [step for conv in slid for step in (conv, *drop)]
             return [*between[: len(between) - len(drop)], *first, *drop, *last]
     assert_never(head.kind)
@@ -151,28 +151,28 @@ def branch_widths(layer: Layer | None) -> str:
     assert_never(layer)
 
 
-def _conv_kind(conv: Conv) -> str:
-    height, width = as_pair(conv.kernel)
-    return "conv1" if height == width == 1 else "convk" if min(height, width) > 1 else "convf"
+def _conv_kind(conv: Conv, dims: int) -> str:
+    kernel = as_tuple(conv.kernel, dims)
+    return "conv1" if is_one(kernel) else "convk" if min(kernel) > 1 else "convf"
 
 
 def _conv_notes(conv: Conv, style: Style) -> list[str]:
     groups = f"groups {conv.groups}" if conv.groups > 1 else ""
     normed = "no norm" if conv.act and not conv.norm and style.norm is not None else ""
-    return [*_window_notes(conv), groups, normed, "" if conv.act else "linear"]
+    return [*_window_notes(conv, style.spatial_dims), groups, normed, "" if conv.act else "linear"]
 
 
-def _window_notes(layer: Conv | Depthwise | Pool) -> list[str]:
-    height, width = as_pair(layer.kernel)
-    symmetric = layer.stride == 1 and height % 2 == width % 2 == 1  # "half" and "same" then pad alike
-    padded = half_padding(layer.kernel, "half", layer.dilation) != (0, 0)  # if not, "half" and "valid" are the same
-    plain = {"half": True, "same": symmetric or height == width == 1, "valid": not padded}
-    return ["" if plain[layer.padding] else layer.padding, f"dilation {layer.dilation}" if layer.dilation > 1 else ""]
+def _window_notes(layer: Conv | Depthwise | Pool, dims: int) -> list[str]:
+    window = make_window(layer.kernel, layer.stride, layer.dilation, "half", dims)
+    is_odd = is_one(window.stride) and all(side % 2 for side in window.kernel)  # "half" and "same" then pad alike
+    plain = {"half": True, "same": is_odd or is_one(window.kernel), "valid": not any(window.padding)}
+    dilation = "" if is_one(layer.dilation) else f"dilation {format_size(layer.dilation)}"
+    return ["" if plain[layer.padding] else layer.padding, dilation]
 
 
 def _note(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _stride(stride: int) -> str:
-    return f" /{stride}" if stride > 1 else ""
+def _stride(stride: Size) -> str:
+    return "" if is_one(stride) else f" /{format_size(stride)}"

@@ -81,7 +81,7 @@ def stage_line(row: StageGroup, style: Style, taps: Sequence[str]) -> TableRow:
         hint = ", ".join(row.names) if count > 1 else ""
         boxes = [box("block", f"block {row.letter}", f"x {count}" if count > 1 else "", flat=True, hint=hint)]
     aux = any(name in taps for name in row.names)
-    return TableRow(row.label, tuple(boxes), str(shape), row.cost, f"{shape.height}x{shape.width}", count > 1, aux)
+    return TableRow(row.label, tuple(boxes), str(shape), row.cost, "x".join(map(str, shape.size)), count > 1, aux)
 
 
 def head_line(labels: Sequence[Label], cost: Cost) -> TableRow:

@@ -1,0 +1,84 @@
+"""Dilation in place of strides, for feature maps of a higher resolution. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..errors import ArgumentError, check_choice
+from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
+from ._geometry import Size, as_size, as_tuple
+from ._layers import Chain, Concat, Layer, Op, Residual
+from ._network import Network
+from ._network_cost import feature_levels
+
+
+def dilated(net: Network, output_stride: int) -> Network:
+    """Return the network with a reduction of at most `output_stride`: later strides become dilation.
+
+    A layer that loses its stride keeps the size of its map. The convolutions and max pools after it are dilated by that
+    stride, so that their kernels see the same input pixels. Average pools are not dilated.
+
+    Raises:
+        ArgumentError: `output_stride` is not 1, 2, 4, 8, 16 or 32, or an `Op` would have to lose its stride.
+    """
+    check_choice("output_stride", output_stride, (1, 2, 4, 8, 16, 32))
+    names = tuple(level.name for level in feature_levels(net, 3))
+    stages, state = [], _State((1,) * net.spatial_dims, (1,) * net.spatial_dims)
+    for name, layer in net.stages:
+        changed, state = _dilate(layer, state, output_stride)
+        stages.append((name, changed))
+    return replace(net, stages=tuple(stages), taps=names)
+
+
+class _State(NamedTuple):
+    """For each dimension, the product of the strides kept so far, and the product of those removed."""
+
+    reduction: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def then(self, stride: Size, limit: int) -> tuple[Size, _State]:
+        """Return the stride that a layer keeps, and the state after it."""
+        strides = as_tuple(stride, len(self.reduction))
+        kept = tuple(step if step * before <= limit else 1 for step, before in zip(strides, self.reduction, strict=True))
+        reduction = tuple(map(math.prod, zip(self.reduction, kept, strict=True)))
+        removed = (step // keep for step, keep in zip(strides, kept, strict=True))
+        return as_size(kept), _State(reduction, tuple(map(math.prod, zip(self.dilation, removed, strict=True))))
+
+
+def _dilate(layer: Layer, state: _State, limit: int) -> tuple[Layer, _State]:
+    """Return the layer with dilation in place of strides beyond `limit`, and the state after it."""
+    match layer:
+        case Chain():
+            steps = []
+            for step in layer.layers:
+                changed, state = _dilate(step, state, limit)
+                steps.append(changed)
+            return Chain(tuple(steps)), state
+        case Concat():
+            branches = [(name, *_dilate(branch, state, limit)) for name, branch in layer.branches]
+            return Concat(tuple((name, branch) for name, branch, _ in branches)), branches[0][2]
+        case Residual():
+            body, after = _dilate(layer.body, state, limit)
+            shortcut = None if layer.shortcut is None else _dilate(layer.shortcut, state, limit)[0]
+            return replace(layer, body=body, shortcut=shortcut), after
+        case Conv() | Depthwise() | Pool():
+            return _dilate_window(layer, state, limit)
+        case Op():
+            kept, after = state.then(layer.stride, limit)
+            if as_tuple(kept, len(after.reduction)) != as_tuple(layer.stride, len(after.reduction)):
+                raise ArgumentError(f"output_stride={limit} needs {layer} without its stride; leave output_stride out")
+            return layer, after
+        case Norm() | Act():
+            return layer, state
+
+
+def _dilate_window(layer: Conv | Depthwise | Pool, state: _State, limit: int) -> tuple[Layer, _State]:
+    stride, after = state.then(layer.stride, limit)
+    dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else as_size(state.dilation)
+    if as_tuple(stride, len(after.reduction)) == as_tuple(layer.stride, len(after.reduction)):
+        repad = isinstance(layer, Pool) and dilation != 1 and layer.padding == "half"
+        return replace(layer, dilation=dilation, padding="same" if repad else layer.padding), after
+    unstrided = replace(layer, stride=stride, padding="same", dilation=dilation)
+    return replace(unstrided, ceil=False) if isinstance(unstrided, Pool) else unstrided, after
