@@ -4,6 +4,7 @@ from ._convert import convert
 from ._create import create_model, load_model
 from ._ensemble import Ensemble, holds_ensemble
 from ._image import open_image
+from ._inflate import inflate
 from ._predict import check_takes_images, image_paths, predict, predict_files, warn_of_other_images
 from ._publish import push_to_hub, save_pretrained
 from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
@@ -26,6 +27,7 @@ __all__ = [
     "find_entry",
     "holds_ensemble",
     "image_paths",
+    "inflate",
     "is_model",
     "list_models",
     "load_model",
