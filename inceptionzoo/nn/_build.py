@@ -165,6 +165,10 @@ def build_network(
     check_int("in_chans", in_chans, 1, MAX_CHANNELS)
     head_drop_rate = network.head.drop_rate if drop_rate is None else drop_rate
     check_head(num_classes, global_pool, head_drop_rate)
+    if data is not None and len(data.size) != network.spatial_dims:
+        raise ArgumentError(
+            f"data: input_size={data.input_size!r} is not for the {network.spatial_dims} dimensions of the network"
+        )
     features, channels = Steps(), in_chans
     for name, layer in network.stages:
         if _starts_with_max_pool(layer, network.style):
@@ -172,9 +176,8 @@ def build_network(
         _attach(features, name, build_layer(layer, channels, network.style))
         channels = out_channels(layer, channels)
     head = ClassifierHead(network.head, channels, num_classes, global_pool, head_drop_rate, network.spatial_dims)
-    data = DataConfig().sized(in_chans, 224, 224) if data is None else data
-    data = data.with_spatial_dims(network.spatial_dims)
-    return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data)
+    default = DataConfig().sized(in_chans, 224, 224).with_spatial_dims(network.spatial_dims)
+    return Net(network, features, head, in_chans=in_chans, entry=entry, arguments=arguments, data=data or default)
 
 
 def with_aux(model: Net) -> Net:

@@ -22,7 +22,7 @@ def same_padding(x: Tensor, extent: Sequence[int], stride: Sequence[int]) -> lis
 
     An odd total puts the extra pixel at the bottom or right.
     """
-    sides = list[int]()
+    sides: list[int] = []
     for axis in range(len(extent)):  # an index for each, because torch.fx cannot iterate over a shape
         total = extent[axis] - stride[axis] + -x.shape[axis - len(extent)] % stride[axis]
         sides = [total // 2, total - total // 2, *sides]  # F.pad takes the last dimension first

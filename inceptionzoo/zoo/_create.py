@@ -152,8 +152,10 @@ def _build_random(
     merged = options.merged(entry, info.options)
     if info.data is not None:
         merged["data"] = info.data.sized(merged["in_chans"], *info.data.size)
+    network = make_network(entry, arguments)
+    merged["data"] = merged["data"].with_spatial_dims(network.spatial_dims)
     with device or nullcontext():
-        return build_network(make_network(entry, arguments), **merged, entry=entry, arguments=arguments)
+        return build_network(network, **merged, entry=entry, arguments=arguments)
 
 
 def load_model(path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Net:

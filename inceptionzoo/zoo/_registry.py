@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ArgumentError, UnknownModelError, check_flag, check_int, check_size, check_text, suggestion
 from ..models import ENTRIES
 from ..spec import (
+    AXES,
     MAX_CHANNELS,
     VARIANT_ARGUMENTS,
     DataConfig,
@@ -149,11 +150,11 @@ def register_model(
     """Register a model, so that `create_model(name)` builds it.
 
     `network` is a `Network`, or a function that returns one. `create_model` passes its keyword arguments on to the function.
-    `num_classes` is the default number of classes. `data` describes the preprocessing; the default is ImageNet's, with
-    images of (3, 224, 224). `input_size` (channels, height, width) replaces the size in `data`. `recipe` holds the
-    defaults of `fit`. `layouts` are the names that other libraries give to the tensors. `paper` and `about` appear in
-    `model_info`. `replace=True` replaces a model that you have registered under this name before, for example when a notebook
-    cell runs again. Models that exist already keep their network.
+    `num_classes` is the default number of classes. `data` describes the preprocessing; the default is ImageNet's, with images
+    of (3, 224, 224), or clips of (3, 224, 224, 224). `input_size` (channels, height, width) replaces the size in `data`.
+    `recipe` holds the defaults of `fit`. `layouts` are the names that other libraries give to the tensors. `paper` and `about`
+    appear in `model_info`. `replace=True` replaces a model that you have registered under this name before, for example when a
+    notebook cell runs again. Models that exist already keep their network.
 
     Raises:
         ArgumentError: the name is invalid, already registered, or that of a model of this library; `network` is not a
@@ -176,19 +177,21 @@ def register_model(
             raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, for example {kind.__name__}()")
     if not isinstance(layouts, tuple | list) or not all(isinstance(layout, Layout) for layout in layouts):
         raise ArgumentError(f"layouts={layouts!r} must be a tuple of Layout(name, prefixes)")
-    data = data or DataConfig().with_spatial_dims(network.spatial_dims if isinstance(network, Network) else 2)
-    entry = Entry(
+    dims = make_network(Entry(name=name, network=network, paper=paper), {}).spatial_dims  # raises if it gives no network
+    data = data or DataConfig().with_spatial_dims(dims)
+    data = data.sized(*input_size) if input_size else data
+    if len(data.size) != dims:
+        raise ArgumentError(f"input_size={data.input_size!r} must be (channels, {', '.join(AXES[dims])}) for this network")
+    REGISTRY[name] = Entry(
         name=name,
         network=network,
         paper=paper,
         about=about,
         num_classes=num_classes,
-        data=data.sized(*input_size) if input_size else data,
+        data=data,
         recipe=recipe or Recipe(),
         layouts=tuple(layouts),
     )
-    make_network(entry, {})  # raises if `network` does not give a network
-    REGISTRY[name] = entry
 
 
 def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:

@@ -64,7 +64,9 @@ def build_from_weights(
         merged["num_classes"] = sizes.num_classes
     if _pooled_width(merged["global_pool"]) != _pooled_width(sizes.global_pool):
         merged["global_pool"] = sizes.global_pool
+    merged["data"] = merged["data"].with_spatial_dims(network.spatial_dims)
     if info.data is not None:
+        _check_dimensions(network, info.data, source)
         merged["data"] = info.data.sized(merged["in_chans"], *info.data.size)
     with torch.device("cpu" if _has_op(network) else "meta"):  # a user's own module may not work on the meta device
         model = build_network(network, **merged, entry=entry if entry.name else None, arguments=arguments)
@@ -149,6 +151,13 @@ def _check_embedding(network: Network, entry: Entry, source: WeightSource) -> No
         if embedding is not None and embedding.ndim == 2 and len(embedding) != network.head.hidden[0]:
             widths = f"its embedding has {len(embedding)} values, the model's {network.head.hidden[0]}"
             raise MismatchError(f"{source.name}: {widths}; pass bottleneck={len(embedding)}")
+
+
+def _check_dimensions(network: Network, data: DataConfig, source: WeightSource) -> None:
+    """Check that the source states the size of inputs with as many dimensions as the network has."""
+    if len(data.size) != network.spatial_dims:
+        stated = f"its input_size {data.input_size} is not that of a model of spatial_dims={network.spatial_dims}"
+        raise MismatchError(f"{source.name}: {stated}; load it into its own model, and see inflate for one of videos")
 
 
 def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> None:

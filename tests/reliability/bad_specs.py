@@ -19,7 +19,8 @@ FLAGS = (1, "yes", None, np.bool_(True), [True])  # for True or False
 RATES = (1, -0.1, NAN, INF, "half", True, [0.5])  # for 0 <= rate < 1
 NUMBERS = (-1, NAN, INF, "1", True, [1.0])  # for a finite number of at least 0
 CHOICES = ("nonsense", 7, True, ["avg"])  # for one of a few words
-KERNELS = (True, 1.5, "3", [3, 3], (3,), (3, 3, 3), (3, 0), (True, 3), np.int64(3), NAN, None, 0, -1, HUGE)
+KERNELS = (True, 1.5, "3", [3, 3], (), (3, 3, 3, 3), (3, 0), (True, 3), np.int64(3), NAN, None, 0, -1, HUGE)
+DIMENSIONS = (*NOT_INTS, 0, 4, -1, HUGE)
 PADDINGS = ("Half", 7, True, None, ["half"])
 
 Table = dict[str, tuple[object, ...]]
@@ -31,7 +32,17 @@ CONV: Table = {
     "bias": (1, "yes", np.bool_(True)),
 }
 DATA: Table = {
-    "input_size": ("224", 224, (3, 224), (3, 0, 224), (3, 224.0, 224), (3, True, 224), [3, 224, 224], (3, NAN, 224)),
+    "input_size": (
+        "224",
+        224,
+        (3,),
+        (3, 1, 1, 1, 1),
+        (3, 0, 224),
+        (3, 224.0, 224),
+        (3, True, 224),
+        [3, 224, 224],
+        (3, NAN, 224),
+    ),
     "mean": (0.5, "x", (0.5,), (NAN, 0.5, 0.5), (INF, 0.5, 0.5), ("a", "b", "c"), [0.5, 0.5, 0.5]),
     "std": (0.5, (0.5,), (0.0, 0.5, 0.5), (-1.0, 0.5, 0.5), (NAN, 0.5, 0.5)),
     "interpolation": CHOICES,
@@ -64,11 +75,18 @@ def network_functions() -> dict[str, tuple[Callable[..., object], Table]]:
         "concat": (partial(iz.concat, branch=iz.Conv(3)), {"branch": layers}),
         "network": (
             partial(iz.network, stem=iz.Conv(3)),
-            {"stage": layers, "head": ("mlp", 7), "style": ("relu", 7), "aux": (7, "x", (7,), [iz.Conv(3)], None)},
+            {
+                "stage": layers,
+                "spatial_dims": DIMENSIONS,
+                "head": ("mlp", 7),
+                "style": ("relu", 7),
+                "aux": (7, "x", (7,), [iz.Conv(3)], None),
+            },
         ),
         "Head": (iz.Head, {"kind": CHOICES, "hidden": ("x", 8, (0,), [8], (True,), (1.5,), None), "size": COUNTS}),
         "Head, more": (iz.Head, {"drop_rate": RATES, "norm": CHOICES}),
         "Style": (iz.Style, {"norm": CHOICES, "eps": (0, *NUMBERS), "bias": FLAGS, "act": CHOICES}),
+        "Style, more": (iz.Style, {"spatial_dims": (*DIMENSIONS, None), "time_padding": (*CHOICES, None)}),
         "Aux": (
             partial(iz.Aux, tap="stem", layers=iz.Conv(3), head=iz.Head()),
             {"tap": (7, None), "layers": layers, "head": ("pool", 7, None), "weight": NUMBERS},
@@ -85,6 +103,6 @@ def network_functions() -> dict[str, tuple[Callable[..., object], Table]]:
         ),
         "build": (
             partial(iz.build, spec=iz.Conv(3)),
-            {"spec": layers, "in_channels": COUNTS, "norm": CHOICES, "eps": (0, NAN), "bias": FLAGS},
+            {"spec": layers, "in_channels": COUNTS, "norm": CHOICES, "spatial_dims": DIMENSIONS, "eps": (0, NAN)},
         ),
     }

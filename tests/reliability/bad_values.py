@@ -35,6 +35,8 @@ VARIANTS: Table = {
     "include_pad": (1, "yes", np.bool_(True)),
     "ceil_mode": CHOICES,
     "output_stride": (*NOT_INTS, 0, -8, 3, 64),
+    "spatial_dims": (*NOT_INTS, 0, 4),
+    "time_padding": ("reflect", 7, True),
     "act_layer": CHOICES,
     "norm_layer": CHOICES,
 }

@@ -22,6 +22,8 @@ from figure import Figure
 
 import inceptionzoo as iz
 
+IMAGE_MODELS = [name for name in iz.list_models() if len(iz.model_info(name).input_size) == 3]
+
 
 def planned(share: float) -> dict[str, Callable[[], Figure]]:
     """Return the figures by name, in order; the number of cases of the large ones is multiplied by `share`."""
@@ -43,7 +45,7 @@ def planned(share: float) -> dict[str, Callable[[], Figure]]:
         "nothing_silent": silent.nothing_silent,
         "misspellings": teaching.misspellings,
         "bad_arguments": teaching.bad_arguments,
-        "smallest_inputs": lambda: teaching.smallest_inputs(iz.list_models()),
+        "smallest_inputs": lambda: teaching.smallest_inputs(IMAGE_MODELS),
         "readers_beside_writers": lambda: files.readers_beside_writers(of(10_000), of(1_000)),
         "random_networks": lambda: fused.random_networks(of(100_000)),
     }

@@ -24,6 +24,8 @@ LIKELY = {
 ARGUMENTS = {
     "width": [1, 2, 4, 5, 2**40, 10**4200],
     "kernel": [1, 3, 5, [1, 3], [3, [3]]],
+    "spatial_dims": [1, 2, 3, 4],
+    "time_padding": ["zeros", "replicate", "reflect"],
     "padding": ["same", "valid"],
     "include_pad": [True, False],
     "ceil_mode": ["pad"],

@@ -146,3 +146,16 @@ def test_a_model_of_ones_own_is_replaced_where_asked(clean_registry):
     assert iz.create_model("my_net").num_classes == 5
     iz.register_model("my_other", my_network(), replace=True)
     assert iz.is_model("my_other")
+
+
+@pytest.mark.usefixtures("clean_registry")
+def test_a_network_of_three_dimensions_gets_an_input_size_of_three():
+    network = iz.network(a=iz.Conv(4, 3), spatial_dims=3)
+    iz.register_model("volumes", lambda: network)
+    assert iz.model_info("volumes").input_size == (3, 224, 224, 224)
+    iz.register_model("small", network, input_size=(1, 8, 16, 16))
+    assert iz.create_model("small").data.input_size == (1, 8, 16, 16)
+    for wrong in ({"input_size": (3, 64, 64)}, {"data": iz.DataConfig()}):
+        with pytest.raises(iz.ArgumentError, match=r"must be \(channels, depth, height, width\) for this network"):
+            iz.register_model("flat", network, **wrong)
+    assert not iz.is_model("flat")
