@@ -30,7 +30,7 @@ def describe(name: str) -> dict[str, Any]:
         "macs": info.macs,
         "depth": table.total.cost.depth,
         "classes": info.num_classes,
-        "input": info.input_size[1],
+        "input": info.input_size[-1],
         "smallest": info.min_input_size,
         "about": info.about,
         "paper": info.paper,

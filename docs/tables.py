@@ -22,8 +22,13 @@ WEIGHTS = """\
 def model_row(name: str) -> str:
     """Return a model's row of the table of models."""
     info = iz.model_info(name)
-    side = info.input_size[1]
-    return f"| `{name}` | {info.params:,} | {info.macs / 1e9:.2f} | {side} | {info.min_input_size} | {info.about} |"
+    size = size_text(info.input_size)
+    return f"| `{name}` | {info.params:,} | {info.macs / 1e9:.2f} | {size} | {info.min_input_size} | {info.about} |"
+
+
+def size_text(input_size: tuple[int, ...]) -> str:
+    """Return the side of a square image, or frames x height x width of a clip."""
+    return str(input_size[1]) if len(input_size) == 3 else "x".join(map(str, input_size[1:]))
 
 
 def weights_row(name: str) -> str:
@@ -31,7 +36,7 @@ def weights_row(name: str) -> str:
     row = iz.model_info(name).weights[name.partition(".")[2]]
     data, (kind, _, digits) = row.data, row.digest.partition(":")
     accuracy = f"{row.top1:.3f}" if row.top1 else row.note or "-"
-    size = f"{data.input_size[1]}, {data.crop_pct:g}, {data.interpolation}"
+    size = f"{size_text(data.input_size)}, {data.crop_pct:g}, {data.interpolation}"
     colours = f"{per_channel(data.mean)}, {per_channel(data.std)}"
     checksum = "the Hub's" if row.url.startswith("hf-hub:") else f"{kind} {digits[:9]}" if kind else "none named"
     return f"| `{name}` | {accuracy} | {size} | {colours} | {row.license} | {checksum} | {row.url} |"
@@ -63,6 +68,8 @@ FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: the filter of its 
     "inception_resnet": ("inception_resnet*", "inception_resnet_v1"),
     "xception": ("xception*", "xception"),
     "vgg": ("vgg*", "vgg16"),
+    "i3d": ("i3d", "i3d"),
+    "s3d": ("s3d", "s3d"),
 }
 TABLES: dict[str, list[Table]] = {
     "docs/models.md": [models()],

@@ -1,6 +1,6 @@
 """Train every model on scikit-learn's digits, from random weights, with the optimizer settings of its registry entry.
 
-python examples/learn.py                                  # all of iz.list_models(), at 32, 75 or 107 px
+python examples/learn.py                                  # all models for images, at 32, 75 or 107 px
 python examples/learn.py --models vgg19 googlenet_paper --epochs 10
 """
 
@@ -47,9 +47,12 @@ def learn(name: str, epochs: int, seed: int) -> tuple[int, iz.Result, float]:
     return size, iz.evaluate(model, DataLoader(test, 60)), time.perf_counter() - start
 
 
+IMAGE_MODELS = [name for name in iz.list_models() if len(iz.model_info(name).input_size) == 3]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=iz.list_models())
+    parser.add_argument("--models", nargs="+", default=IMAGE_MODELS)
     parser.add_argument("--epochs", type=int, default=6, help="epochs, each of 44 steps with 32 images")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

@@ -14,6 +14,9 @@ import inceptionzoo as iz
 WARNINGS = os.environ.get("SUBPROCESS_WARNINGS", "error")  # the option -W of processes that tests start
 
 
+IMAGE_MODELS = [name for name in iz.list_models() if len(iz.model_info(name).input_size) == 3]
+
+
 def quick(names: Iterable[str], chosen: Container[str]) -> list[object]:
     """Return the names as parameters of a test; only `make test-full` runs those that are not chosen."""
     return [name if name in chosen else pytest.param(name, marks=pytest.mark.full) for name in names]
@@ -113,12 +116,14 @@ def outputs(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> dict
 
 def shape_text(x: Tensor) -> str:
     """Return height x width x channels, as the papers write it."""
-    return f"{x.shape[2]}x{x.shape[3]}x{x.shape[1]}"
+    return "x".join(map(str, (*x.shape[2:], x.shape[1])))
 
 
 def measure(module: nn.Module, run: Callable[[], object]) -> tuple[int, int]:
     """Call `run()` and return (parameters, multiply-adds of one image) of the module, counted from its real outputs."""
-    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    layers = {
+        name: part for name, part in module.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+    }
     macs = sum(layers[name].weight.numel() * math.prod(y.shape[2:]) for name, y in outputs(layers, run).items())
     return sum(parameter.numel() for parameter in module.parameters()), macs
 

@@ -12,11 +12,13 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from cdfvd.third_party.i3d.pytorch_i3d import InceptionI3d
 from pytorchcv.models.bninception import bninception
 from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
 from server import HOST
 from torch import nn
 
+from inceptionzoo import Published
 from inceptionzoo.zoo._registry import REGISTRY
 
 with warnings.catch_warnings():
@@ -40,6 +42,15 @@ def fid_network() -> nn.Module:
     return model
 
 
+def i3d_network(row: Published) -> nn.Module:
+    """Return the port of I3D with TensorFlow's epsilon."""
+    model = InceptionI3d(row.num_classes, in_channels=row.data.input_size[0])
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.eps = 1e-3
+    return model
+
+
 PEERS = {
     "googlenet.tv_in1k": lambda: torchvision.models.googlenet(aux_logits=False, **PLAIN),
     "bn_inception.cadene_in1k": lambda: cadene_bninception(pretrained=None),
@@ -47,6 +58,8 @@ PEERS = {
     "inception_v3_fid.tf_2015": fid_network,
     "inception_resnet_v1.pcv_in1k": inceptionresnetv1,
     "xception.tf_in1k": lambda: timm.create_model("legacy_xception"),
+    "s3d.tv_kinetics400": torchvision.models.video.s3d,
+    **{name: partial(i3d_network, row) for name, row in ROWS.items() if name.startswith("i3d.")},
     "vgg16.tv_features": lambda: torchvision.models.vgg16(**PLAIN),
     **{name: partial(timm.create_model, name.partition(".")[0]) for name, row in ROWS.items() if "timm/" in row.url},
 }

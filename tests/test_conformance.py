@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from helpers import measure, outputs, pre_activation_taps, quick, shape_text
+from helpers import IMAGE_MODELS, measure, outputs, pre_activation_taps, quick, shape_text
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,19 +17,26 @@ import inceptionzoo as iz
 from inceptionzoo.nn import ConvNormAct, ResidualBlock
 
 NAMES = iz.list_models()
+CLIPS = [name for name in NAMES if name not in IMAGE_MODELS]  # their inputs are (n, 3, t, h, w)
 LARGE = [name for name in NAMES if iz.model_info(name).params > 50_000_000]
 COMPILED = quick(NAMES, ("googlenet", "inception_resnet_v1", "xception", "vgg11_bn_cifar"))  # they have every kind of layer
 STORED = quick(NAMES, {*NAMES} - {*LARGE} | {"vgg11_bn", "inception_resnet_v2"})
 
 
 def make(name: str, **arguments: object) -> iz.Net:
+    """Return the model; one for videos without the pool before its head, so that small clips fit."""
     torch.manual_seed(0)
-    return iz.create_model(name, **arguments)
+    return iz.create_model(name, **({"window": None} if name in CLIPS else {}), **arguments)
 
 
-def images(name: str, count: int = 2) -> torch.Tensor:
-    side = max(33, iz.model_info(name).min_input_size)
-    return torch.randn(count, 3, side, side + 3, generator=torch.Generator().manual_seed(1))
+def images(name: str, count: int = 2, *, more: int = 0) -> torch.Tensor:
+    """Return images of 33 px or the smallest size, or `more` pixels above that; or clips of 9 frames or more."""
+    if name in CLIPS:
+        shape = (count, 3, 9 + more, 33, 36)
+    else:
+        side = max(33, iz.model_info(name).min_input_size) if not more else iz.model_info(name).min_input_size + more
+        shape = (count, 3, side, side + 3)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +94,7 @@ def test_output_is_one_tensor_in_both_modes(name):
 
 
 def is_normalized(module: nn.Module) -> bool:
-    return isinstance(module, ConvNormAct) and isinstance(module.bn, nn.BatchNorm2d)
+    return isinstance(module, ConvNormAct) and isinstance(module.bn, nn.BatchNorm2d | nn.BatchNorm3d)
 
 
 def biases_without_gradient(model: iz.Net) -> set[str]:
@@ -108,8 +115,7 @@ def biases_without_gradient(model: iz.Net) -> set[str]:
 def test_every_parameter_has_a_gradient(name):
     """Use float64, which separates zero gradients from small ones, and images with final maps larger than one pixel."""
     options = {"head": "pool"} if name in LARGE[2:] else {}  # one of the large VGGs is enough with its dense layers
-    model, side = make(name, num_classes=3, **options).double(), iz.model_info(name).min_input_size + 32
-    x = torch.randn(3, 3, side, side + 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    model, x = make(name, num_classes=3, **options).double(), images(name, 3, more=32).double()
     F.cross_entropy(model(x), torch.tensor([0, 0, 1])).backward()
     gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
     sizes = {key: 0.0 if gradient is None else gradient.abs().max().item() for key, gradient in gradients.items()}
@@ -146,7 +152,7 @@ def test_head_and_channels(name):
     x = images(name, 2)
     features = make(name, num_classes=0, global_pool="")
     last = run(features.eval(), x)
-    assert last.ndim == 4
+    assert last.ndim == x.ndim
     assert last.shape[1] == features.num_features
     assert last.equal(run_features(features, x))
     vector = make(name, num_classes=0).eval()
@@ -193,7 +199,7 @@ def test_reset_classifier(name):
     model.reset_classifier(0)
     assert run(model, x).equal(before)
     model.reset_classifier(0, "")
-    assert run(model, x).ndim == 4
+    assert run(model, x).ndim == x.ndim
     model.reset_classifier(2, "avg")
     assert run(model, x).shape == (2, 2)
     assert model.num_classes == model.get_classifier().out_features == model.pretrained_cfg["num_classes"] == 2
@@ -202,22 +208,24 @@ def test_reset_classifier(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_smallest_input(name):
     model = make(name, num_classes=3, **({"head": "pool"} if name in LARGE and "vgg" in name else {}))
+    dims = model.network.spatial_dims
     smallest = next(side for side in range(1, 400) if accepts(model, side))
-    assert smallest == iz.model_info(name).min_input_size == model.min_input_size
+    assert smallest == model.min_input_size
+    assert name in CLIPS or smallest == iz.model_info(name).min_input_size
     for mode in (False, True):
         model.train(mode)
-        assert model(torch.randn(2, 3, smallest, smallest)).shape == (2, 3)
+        assert model(torch.randn(2, 3, *[smallest] * dims)).shape == (2, 3)
         if smallest > 1:
             for run in (model, model.forward_features, model.forward_intermediates):  # other libraries call the last two
                 with pytest.raises(iz.InputError, match=f"smallest side is {smallest} px"):
-                    run(torch.randn(2, 3, smallest - 1, smallest + 9))
+                    run(torch.randn(2, 3, *[smallest + 9] * (dims - 1), smallest - 1))
 
 
 def accepts(model: iz.Net, side: int) -> bool:
     """Return whether torch can run the stages and the head, without the model's input check."""
     try:
         with torch.inference_mode():
-            model.eval().forward_head(model.features(torch.randn(1, 3, side, side)))
+            model.eval().forward_head(model.features(torch.randn(1, 3, *[side] * model.network.spatial_dims)))
     except RuntimeError:
         return False
     return True

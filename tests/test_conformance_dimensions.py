@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import distance, fill, noise, outputs, pre_activation_taps, quick
+from helpers import IMAGE_MODELS, distance, fill, noise, outputs, pre_activation_taps, quick
 from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.spec import Layer, as_tuple, map_leaves
 
-NAMES = iz.list_models()
+NAMES = IMAGE_MODELS
 SMALL = ("googlenet", "inception_v3", "vgg11_bn_cifar", "xception_keras")  # with every kind of layer and padding
 DIMS = (1, 3)
 LEAVES = nn.Conv1d, nn.Conv3d, nn.Linear

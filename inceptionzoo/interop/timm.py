@@ -11,7 +11,7 @@ from ..zoo import REGISTRY, SAME_SUFFIX
 
 
 def register() -> list[str]:
-    """Register every model of this library in timm, and return the names that were added.
+    """Register every model for images in timm, and return the names that were added.
 
     A model is registered as "izoo_NAME", and also as "NAME" if timm has no model of this name. Models of timm are never
     replaced. If the maps of a model are smaller than its reductions say, "izoo_NAME_same" is the model with `padding="same"`,
@@ -30,14 +30,15 @@ def register() -> list[str]:
     from ._timm_entries.izoo import SAME, needs_same_padding, register_as
 
     added = []
-    for name, entry in REGISTRY.items():
+    entries = {name: entry for name, entry in REGISTRY.items() if len(entry.data.size) == 2}
+    for name, entry in entries.items():
         prefixed = f"{PREFIX}{name}"
         if is_model(prefixed) and not is_bridged(model_entrypoint(prefixed)):
             warnings.warn(f"timm has a model {prefixed!r} that is not this library's; it is kept", stacklevel=2)
         if free_names := [candidate for candidate in (prefixed, name) if not is_model(candidate)]:
             register_as(free_names, entry, {})
             added += free_names
-    for name, entry in REGISTRY.items():
+    for name, entry in entries.items():
         padded = f"{PREFIX}{name}{SAME_SUFFIX}"
         if not is_model(padded) and needs_same_padding(entry):
             register_as([padded], entry, SAME)

@@ -1,6 +1,6 @@
 """The networks of the papers, one module for each family: blocks, tables of widths and registry entries."""
 
-from . import bn_inception, googlenet, inception_resnet, inception_v3, inception_v4, vgg, xception
+from . import bn_inception, googlenet, i3d, inception_resnet, inception_v3, inception_v4, s3d, vgg, xception
 
 ENTRIES = (
     *googlenet.ENTRIES,
@@ -10,6 +10,19 @@ ENTRIES = (
     *inception_resnet.ENTRIES,
     *xception.ENTRIES,
     *vgg.ENTRIES,
+    *i3d.ENTRIES,
+    *s3d.ENTRIES,
 )
 
-__all__ = ["ENTRIES", "bn_inception", "googlenet", "inception_resnet", "inception_v3", "inception_v4", "vgg", "xception"]
+__all__ = [
+    "ENTRIES",
+    "bn_inception",
+    "googlenet",
+    "i3d",
+    "inception_resnet",
+    "inception_v3",
+    "inception_v4",
+    "s3d",
+    "vgg",
+    "xception",
+]

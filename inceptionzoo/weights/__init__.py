@@ -1,6 +1,7 @@
 """Weights: file formats, layouts (the tensor names and shapes of other libraries), loading and saving, for any model."""
 
 from ..nn import Report
+from ._adaptation import as_dense
 from ._arguments import other_arguments
 from ._atomic import atomic_write
 from ._checksum import Checksum
@@ -26,6 +27,7 @@ __all__ = [
     "ModelMetadata",
     "Report",
     "WeightSource",
+    "as_dense",
     "as_published",
     "atomic_write",
     "check_safetensors_path",

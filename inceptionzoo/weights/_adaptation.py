@@ -41,6 +41,11 @@ def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input
     return value, ", ".join(changes)
 
 
+def as_dense(value: Tensor) -> Tensor:
+    """Return the weight of a classifier as a dense layer's: (out, in, 1, 1, ...), of a convolution, becomes (out, in)."""
+    return value.flatten(1) if value.ndim > 2 and set(value.shape[2:]) == {1} else value
+
+
 def unflatten(value: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Return the weight of a dense layer for a map flattened as (c, h, w): (out, h * w * c) -> (out, c * h * w).
 

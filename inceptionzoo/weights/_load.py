@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, MismatchError, check_flag
 from ..nn import FeatureNet, Net, Report, default_task
 from ..spec import DataConfig, first_difference
-from ._adaptation import adapt_tensor, unflatten
+from ._adaptation import adapt_tensor, as_dense, unflatten
 from ._arguments import check_arguments
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
 from ._metadata import model_arguments
@@ -164,6 +164,8 @@ def _prepare_values(
     for key, target in state.items():
         name = match.table[key]
         value = source.tensors.get(name)
+        if value is not None and is_classifier(key):
+            value = as_dense(value)
         if value is None and is_batch_counter(key) and (has_head or not key.startswith("head.")):
             values[key] = torch.zeros_like(target, device="cpu")
             report.adapted[key] = "absent, set to 0"

@@ -21,6 +21,7 @@ from ..spec import (
 from ..weights import (
     ModelMetadata,
     WeightSource,
+    as_dense,
     first_convolution,
     locate_network,
     model_arguments,
@@ -132,7 +133,7 @@ def options_from_shapes(network: Network, entry: Entry, source: WeightSource) ->
     if stem is None:
         return ModelOptions(global_pool="avg")
     stem = require_dense(path, stem)
-    classifier = None if classifier is None else require_dense(CLASSIFIER, classifier)
+    classifier = None if classifier is None else as_dense(require_dense(CLASSIFIER, classifier))
     if (
         stem.ndim != network.spatial_dims + 2
         or not stem.shape[1]

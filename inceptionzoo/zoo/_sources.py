@@ -125,7 +125,7 @@ def load_published(entry: Entry, tag: str | None, cache_dir: CacheFolder) -> tup
 
 def info_from_row(row: Published) -> SourceInfo:
     """Return what the registry says about published weights."""
-    return SourceInfo(ModelOptions(row.num_classes, 3, "avg"), row.arguments, row.data)
+    return SourceInfo(ModelOptions(row.num_classes, row.data.input_size[0], "avg"), row.arguments, row.data)
 
 
 def _network(entry: Entry, tag: str) -> Network:

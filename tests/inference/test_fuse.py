@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import distance, fill, noise, one_thread, pre_activation_taps
+from helpers import IMAGE_MODELS, distance, fill, noise, one_thread, pre_activation_taps
 from torch import nn
 
 import inceptionzoo as iz
@@ -31,7 +31,7 @@ def count(model: nn.Module, kind: type[nn.Module]) -> int:
 
 
 @one_thread()
-@pytest.mark.parametrize("name", iz.list_models())
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_outputs_are_the_same(name):
     light = {"head": "pool"} if name.startswith("vgg") and not name.endswith("cifar") else {}  # the head stays as it is
     model, images = small(name, **light)
@@ -66,7 +66,7 @@ def test_outputs_are_the_same_in_float32(name):
 
 
 @one_thread()
-@pytest.mark.parametrize("name", iz.list_models())
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_outputs_are_the_same_by_winograd(name, monkeypatch):
     """Supported convolutions run by Winograd's method, the others by oneDNN, pools by generated kernels."""
     monkeypatch.setattr(autotune, "_FASTEST", {})

@@ -6,7 +6,7 @@ import re
 import pytest
 import timm
 import torch
-from helpers import distance, fill, noise, one_thread, quick
+from helpers import IMAGE_MODELS, distance, fill, noise, one_thread, quick
 from publishers import PEERS, serve
 from timm.data import create_transform, resolve_model_data_config
 from timm.models import FeatureInfo, model_entrypoint, register_model
@@ -16,7 +16,7 @@ import inceptionzoo as iz
 from inceptionzoo.spec import min_feature_size
 from inceptionzoo.zoo._registry import REGISTRY
 
-NAMES = sorted(REGISTRY)
+NAMES = IMAGE_MODELS
 TAGS = [f"{name}.{tag}" for name in NAMES for tag in REGISTRY[name].weights]
 LARGE = {name for name in NAMES if re.fullmatch(r"vgg\d+\w*(?<!cifar)", name)} - {"vgg11_bn"}
 SOME = quick(NAMES, {*NAMES} - LARGE)

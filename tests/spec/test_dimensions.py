@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from helpers import IMAGE_MODELS
 
 import inceptionzoo as iz
 from inceptionzoo.spec import (
@@ -17,7 +18,7 @@ from inceptionzoo.spec import (
 )
 from inceptionzoo.zoo import find_entry, make_network
 
-NAMES = iz.list_models()
+NAMES = IMAGE_MODELS
 PAIR = iz.chain(iz.Conv(8, (1, 7)), iz.Conv(8, (7, 1)))
 IMAGES = iz.network(stem=iz.Conv(4, 3, 2), pair=PAIR, head=iz.Head("mlp", (5,), 7))
 

@@ -7,6 +7,7 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from cdfvd.third_party.i3d.pytorch_i3d import InceptionI3d
 from pytorchcv.models.bninception import bninception
 from pytorchcv.models.inceptionresnetv1 import inceptionresnetv1
 from pytorchcv.models.xception import xception
@@ -23,6 +24,8 @@ with warnings.catch_warnings():
 PLAIN = {"weights": None, "init_weights": False}
 VGGS = iz.list_models("vgg*", exclude_filters=["*cifar", "vgg11_lrn", "vgg16_1x1"])
 PEERS = {  # {(our model, layout): builder of the other library's model, of 1000 classes}
+    ("s3d", "torchvision"): torchvision.models.video.s3d,
+    ("i3d", "pytorch-i3d"): InceptionI3d,
     ("googlenet", "torchvision"): lambda: torchvision.models.googlenet(aux_logits=False, **PLAIN),
     ("inception_v3", "torchvision"): lambda: torchvision.models.inception_v3(aux_logits=False, **PLAIN),
     ("bn_inception", "cadene"): lambda: cadene_bninception(pretrained=None),

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from helpers import distance, fill, noise, quick
+from helpers import IMAGE_MODELS, distance, fill, noise, quick
 from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.zoo import find_entry, make_network
 
-NAMES = iz.list_models()
+NAMES = IMAGE_MODELS
 FAMILIES = ("googlenet", "googlenet_paper", "bn_inception", "inception_v3", "inception_v4", "inception_resnet_v1")
-FAMILIES += ("inception_resnet_v2", "xception", "xception_keras", "vgg11", "vgg16_bn_cifar", "facenet")
+FAMILIES += ("inception_resnet_v2", "xception", "xception_keras", "vgg11", "vgg16_bn_cifar")
 VARIANTS = [{"padding": "same"}, {"output_stride": 8}, {"ceil_mode": "pad"}, {"include_pad": True}]
 SHORT = {"vgg11": "pool", "vgg13": "conv", "vgg13_bn": "pool", "vgg16": "pool", "vgg19": "conv"}  # heads of few weights
 

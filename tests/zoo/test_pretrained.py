@@ -27,8 +27,9 @@ LARGE = {name for name in PEERS if name.startswith("vgg") and name != "vgg11.tv_
 def test_a_tag_equals_its_publishers_network(name, host, monkeypatch):
     """The publisher's package and ours give the same logits for one image, each with its own preprocessing."""
     row = ROWS[name]
-    side = 128 if "vgg" in name else row.data.input_size[1]
-    peer = fill(PEERS[name](), noise(2, 3, side, side))
+    channels, *size = row.data.input_size
+    small = [128, 128] if "vgg" in name else size if len(size) == 2 else None
+    peer = fill(PEERS[name](), small and noise(2, channels, *small))
     state = peer.state_dict()
     if name == "vgg16.tv_features":  # torchvision publishes it so
         state = {key: value * math.nan if key.startswith("classifier") else value for key, value in state.items()}
@@ -38,8 +39,8 @@ def test_a_tag_equals_its_publishers_network(name, host, monkeypatch):
     if name == "vgg16.tv_features":
         assert model(noise(1, 3, 64, 64)).equal(peer.features(noise(1, 3, 64, 64)).mean((2, 3)))
         return
-    image = torch.rand(1, 3, 224 if "vgg" in name else side, 224 if "vgg" in name else side)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (row.data.mean, row.data.std))
+    image = torch.rand(1, channels, *size) if len(size) == 2 else torch.rand(1, channels, 16, 224, 224)
+    mean, std = (torch.tensor(values).view(-1, *[1] * len(size)) for values in (row.data.mean, row.data.std))
     ours = (image - mean) / std
     theirs = (image * 255).flip(1) - torch.tensor([104.0, 117.0, 128.0])[:, None, None] if row.bgr else ours
     with torch.no_grad():
