@@ -27,7 +27,7 @@ def model_row(name: str) -> str:
 
 
 def size_text(input_size: tuple[int, ...]) -> str:
-    """Return the side of a square image, or frames x height x width of a clip."""
+    """Return the side of a square image, the length of a signal, or frames x height x width of a clip."""
     return str(input_size[1]) if len(input_size) == 3 else "x".join(map(str, input_size[1:]))
 
 
@@ -68,6 +68,7 @@ FAMILIES: dict[str, tuple[str | list[str], str]] = {  # page: the filter of its 
     "inception_resnet": ("inception_resnet*", "inception_resnet_v1"),
     "xception": ("xception*", "xception"),
     "vgg": ("vgg*", "vgg16"),
+    "inception_time": ("inception_time", "inception_time"),
     "i3d": ("i3d", "i3d"),
     "s3d": ("s3d", "s3d"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from helpers import IMAGE_MODELS, measure, outputs, pre_activation_taps, quick, shape_text
+from helpers import measure, outputs, pre_activation_taps, quick, shape_text
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,7 +17,8 @@ import inceptionzoo as iz
 from inceptionzoo.nn import ConvNormAct, ResidualBlock
 
 NAMES = iz.list_models()
-CLIPS = [name for name in NAMES if name not in IMAGE_MODELS]  # their inputs are (n, 3, t, h, w)
+CLIPS = [name for name in NAMES if len(iz.model_info(name).input_size) == 4]  # their inputs are (n, 3, t, h, w)
+SIGNALS = [name for name in NAMES if len(iz.model_info(name).input_size) == 2]  # (n, 1, length)
 LARGE = [name for name in NAMES if iz.model_info(name).params > 50_000_000]
 COMPILED = quick(NAMES, ("googlenet", "inception_resnet_v1", "xception", "vgg11_bn_cifar"))  # they have every kind of layer
 STORED = quick(NAMES, {*NAMES} - {*LARGE} | {"vgg11_bn", "inception_resnet_v2"})
@@ -30,13 +31,11 @@ def make(name: str, **arguments: object) -> iz.Net:
 
 
 def images(name: str, count: int = 2, *, more: int = 0) -> torch.Tensor:
-    """Return images of 33 px or the smallest size, or `more` pixels above that; or clips of 9 frames or more."""
-    if name in CLIPS:
-        shape = (count, 3, 9 + more, 33, 36)
-    else:
-        side = max(33, iz.model_info(name).min_input_size) if not more else iz.model_info(name).min_input_size + more
-        shape = (count, 3, side, side + 3)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    """Return images of 33 px or the smallest size, or `more` pixels above that; or clips or signals."""
+    side = max(33, iz.model_info(name).min_input_size) if not more else iz.model_info(name).min_input_size + more
+    size = (9 + more, 33, 36) if name in CLIPS else (36 + more,) if name in SIGNALS else (side, side + 3)
+    channels = iz.model_info(name).input_size[0]
+    return torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_output_is_one_tensor_in_both_modes(name):
 
 
 def is_normalized(module: nn.Module) -> bool:
-    return isinstance(module, ConvNormAct) and isinstance(module.bn, nn.BatchNorm2d | nn.BatchNorm3d)
+    return isinstance(module, ConvNormAct) and isinstance(module.bn, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
 
 
 def biases_without_gradient(model: iz.Net) -> set[str]:
@@ -177,7 +176,7 @@ def test_maps_before_the_activation(name):
     pre_taps = pre_activation_taps(model)
     taps = [tap for pre in pre_taps for tap in (pre, pre.removesuffix(":pre"))]
     maps = model.forward_intermediates(x, taps, intermediates_only=True)
-    assert len(maps) == 2 * len(pre_taps) > 6
+    assert len(maps) == 2 * len(pre_taps) > (2 if name in SIGNALS else 6)
     for pre, after in zip(maps[::2], maps[1::2], strict=True):
         assert pre.min() < 0
         assert pre.relu().equal(after)
@@ -214,18 +213,18 @@ def test_smallest_input(name):
     assert name in CLIPS or smallest == iz.model_info(name).min_input_size
     for mode in (False, True):
         model.train(mode)
-        assert model(torch.randn(2, 3, *[smallest] * dims)).shape == (2, 3)
+        assert model(torch.randn(2, model.in_chans, *[smallest] * dims)).shape == (2, 3)
         if smallest > 1:
             for run in (model, model.forward_features, model.forward_intermediates):  # other libraries call the last two
                 with pytest.raises(iz.InputError, match=f"smallest side is {smallest} px"):
-                    run(torch.randn(2, 3, *[smallest + 9] * (dims - 1), smallest - 1))
+                    run(torch.randn(2, model.in_chans, *[smallest + 9] * (dims - 1), smallest - 1))
 
 
 def accepts(model: iz.Net, side: int) -> bool:
     """Return whether torch can run the stages and the head, without the model's input check."""
     try:
         with torch.inference_mode():
-            model.eval().forward_head(model.features(torch.randn(1, 3, *[side] * model.network.spatial_dims)))
+            model.eval().forward_head(model.features(torch.randn(1, model.in_chans, *[side] * model.network.spatial_dims)))
     except RuntimeError:
         return False
     return True

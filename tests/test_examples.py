@@ -145,3 +145,12 @@ def test_fashion(tmp_path):
         text = run(tmp_path, "fashion.py", "--data", ".", "--epochs", 2, "--out", "out", *peer)
         assert text.startswith("2 epochs in ")
         assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.full
+def test_signals(tmp_path):
+    """Two networks learn GunPoint's gestures, which sktime holds, and their ensemble is evaluated."""
+    lines = run(tmp_path, "signals.py", "--epochs", 10, "--members", 2).splitlines()
+    first, second, mean, together = (float(number) for number in re.findall(r"\d\.\d{4}", "\n".join(lines)))
+    assert mean == pytest.approx((first + second) / 2, abs=1e-3)
+    assert min(first, second, together) > 0.7  # chance is 0.5

@@ -1,6 +1,6 @@
 """The networks of the papers, one module for each family: blocks, tables of widths and registry entries."""
 
-from . import bn_inception, googlenet, i3d, inception_resnet, inception_v3, inception_v4, s3d, vgg, xception
+from . import bn_inception, googlenet, i3d, inception_resnet, inception_time, inception_v3, inception_v4, s3d, vgg, xception
 
 ENTRIES = (
     *googlenet.ENTRIES,
@@ -12,6 +12,7 @@ ENTRIES = (
     *vgg.ENTRIES,
     *i3d.ENTRIES,
     *s3d.ENTRIES,
+    *inception_time.ENTRIES,
 )
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "googlenet",
     "i3d",
     "inception_resnet",
+    "inception_time",
     "inception_v3",
     "inception_v4",
     "s3d",

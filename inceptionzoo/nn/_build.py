@@ -74,6 +74,8 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
     """
     match layer:
         case Conv():
+            if in_channels < layer.min_channels:
+                return nn.Identity()
             if in_channels % layer.groups:
                 raise SpecError(f"{layer}: groups must divide the input's {in_channels} channels")
             return ConvNormAct(in_channels, layer, style)

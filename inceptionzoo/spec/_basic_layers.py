@@ -21,7 +21,8 @@ class Conv:
     """A convolution, then the normalisation and the activation of the network's `Style`: (c, h, w) -> (out, h', w').
 
     `kernel` is an int or (height, width). `groups` and `dilation` are those of torch's convolutions. `norm=False` and
-    `act=False` leave that step out. `bias` overrides the style's bias; None keeps it.
+    `act=False` leave that step out. `bias` overrides the style's bias; None keeps it. On an input of fewer than
+    `min_channels` channels the layer is left out, as is the bottleneck of InceptionTime for one channel.
 
     `padding` is one of three kinds. The dilated kernel spans extent = (kernel - 1) * dilation + 1 pixels:
 
@@ -45,14 +46,17 @@ class Conv:
     norm: bool = True
     act: bool = True
     bias: bool | None = None
+    min_channels: int = 1
 
     def __post_init__(self) -> None:
-        check_positive(self, out=self.out, groups=self.groups)
+        check_positive(self, out=self.out, groups=self.groups, min_channels=self.min_channels)
         dims = check_sizes(self, kernel=self.kernel, stride=self.stride, dilation=self.dilation)
         check_padding(self, self.padding, self.kernel, self.stride, dims)
         check_flags(self, norm=self.norm, act=self.act, bias=False if self.bias is None else self.bias)
         if self.out % self.groups:
             raise SpecError(f"{self}: out must be divisible by groups")
+        if self.min_channels > 1 and not is_one(self.stride):
+            raise SpecError(f"{self}: a layer that may be left out (min_channels above 1) needs stride=1")
 
 
 @dataclass(frozen=True, slots=True)

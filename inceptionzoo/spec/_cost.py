@@ -57,7 +57,9 @@ def _combine(shape: Shape, depth: int, *costs: Cost) -> Cost:
 def out_channels(layer: Layer, in_channels: int) -> int:
     """Return the number of channels that `layer` gives for an input of `in_channels` channels."""
     match layer:
-        case Conv() | Op():
+        case Conv():
+            return layer.out if in_channels >= layer.min_channels else in_channels
+        case Op():
             return layer.out
         case Depthwise():
             return layer.multiplier * in_channels
@@ -103,7 +105,7 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
         raise InputError(f"a map of {shape} has {len(shape.size)} spatial dimensions, and the network has {style.spatial_dims}")
     match layer:
         case Conv():
-            return _conv(layer, shape, style)
+            return _conv(layer, shape, style) if shape.channels >= layer.min_channels else Cost(shape)
         case Depthwise():
             return _conv(layer.conv(shape.channels), shape, style)
         case Act():

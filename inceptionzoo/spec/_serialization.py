@@ -22,7 +22,7 @@ TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (Act, Aux, Chain, Concat, Conv, Depthwise, Head, Network, Norm, Pool, Residual, Style)  # all but Op
 }
-ADDED = {"spatial_dims": 2, "time_padding": "zeros"}  # fields that older files lack, with what they meant
+ADDED = {"spatial_dims": 2, "time_padding": "zeros", "min_channels": 1}  # fields that older files lack, with what they meant
 MAX_VALUES = 50_000  # of a network's JSON; Inception-ResNet-v2 has 3,311
 MAX_DEPTH = 100  # of lists and objects inside each other; Inception v3 has 13
 MAX_TEXT = 200  # characters of a name

@@ -117,11 +117,12 @@ def _branches(layer: Layer, act: str) -> str:
         case Pool():
             return layer.kind
         case Norm():
-            return layer.kind
+            return "norm" if layer.kind == "style" else layer.kind
         case Op():
             return f"op {layer.out}"
         case Chain():
-            return " > ".join(_branches(step, act) for step in layer.layers)
+            texts = [(_branches(step, act), isinstance(step, Concat)) for step in layer.layers]
+            return " > ".join(f"({text})" if is_joined else text for text, is_joined in texts)
         case Concat():
             return " | ".join(_branches(branch, act) for _, branch in layer.branches)
         case Residual():

@@ -54,7 +54,8 @@ def apply_variants(
         spatial_dims: 1 or 3 turns a network for images into one for signals or for volumes and videos; see
             `with_spatial_dims`.
         time_padding: "replicate" pads the first of three dimensions with copies of its first and last frame; see `Style`.
-        padding: "same" pads every convolution and pool as TensorFlow does: the output has ceil(n / stride) pixels.
+        padding: "same" pads every convolution and pool as TensorFlow does: the output has ceil(n / stride) pixels. The last
+            average of I3D and S3D stays unpadded.
             "valid" removes the padding of every layer with a stride above 1.
         include_pad: whether average pools count the zeros of the padding.
         ceil_mode: "pad" replaces the ceil mode of max pools by padding; the output is the same.
@@ -105,10 +106,16 @@ def _with_same_padding(leaf: Layer) -> Layer:
     match leaf:
         case Conv() | Depthwise():
             return replace(leaf, padding="same")
-        case Pool() if leaf.kind != "adaptive_avg":
+        case Pool() if leaf.kind != "adaptive_avg" and not _is_last_average(leaf):
             return replace(leaf, padding="same", ceil=False)
         case _:
             return leaf
+
+
+def _is_last_average(pool: Pool) -> bool:
+    """Return whether this is an unpadded average of stride 1 with an even kernel, as the last of I3D; "same" is not for it."""
+    even = isinstance(pool.kernel, tuple) and any(side % 2 == 0 for side in pool.kernel)
+    return pool.kind == "avg" and pool.padding == "valid" and is_one(pool.stride) and even
 
 
 def _with_valid_padding(leaf: Layer) -> Layer:

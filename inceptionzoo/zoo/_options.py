@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import KeywordError, MismatchError, check_int, suggestion
 from ..nn import check_head
 from ..spec import (
     GLOBAL_POOLS,
     MAX_CHANNELS,
     VARIANT_ARGUMENTS,
+    Conv,
     DataConfig,
     Depthwise,
     Entry,
@@ -130,18 +133,24 @@ def options_from_shapes(network: Network, entry: Entry, source: WeightSource) ->
         return ModelOptions(global_pool="avg")
     tensors, layout = location.tensors(), location.layout
     stem, classifier = tensors.get(layout.theirs(path)), tensors.get(layout.theirs(CLASSIFIER))
-    if stem is None:
+    is_left_out = isinstance(conv, Conv) and conv.min_channels > 1  # a first convolution of more channels than the source's
+    if stem is None and not is_left_out:
         return ModelOptions(global_pool="avg")
-    stem = require_dense(path, stem)
+    stem = None if stem is None else require_dense(path, stem)
     classifier = None if classifier is None else as_dense(require_dense(CLASSIFIER, classifier))
-    if (
-        stem.ndim != network.spatial_dims + 2
-        or not stem.shape[1]
-        or (classifier is not None and (classifier.ndim != 2 or not len(classifier)))
+    if (stem is not None and (stem.ndim != network.spatial_dims + 2 or not stem.shape[1])) or (
+        classifier is not None and (classifier.ndim != 2 or not len(classifier))
     ):
-        shapes = f"head {None if classifier is None else tuple(classifier.shape)} and stem {tuple(stem.shape)}"
+        shapes = " and ".join(
+            f"{name} {None if value is None else tuple(value.shape)}" for name, value in (("head", classifier), ("stem", stem))
+        )
         raise MismatchError(f"{source.name}: {shapes} do not fit {entry.name!r}; use weights of this model")
-    in_chans = stem.shape[0] // conv.multiplier if isinstance(conv, Depthwise) else stem.shape[1] * conv.groups
+    in_chans = None if stem is None else _input_channels(conv, stem)
     hidden = [layout.theirs(f"head.hidden.fc{number}.weight") for number in range(1, len(network.head.hidden) + 1)]
     has_head = classifier is not None or not hidden or any(name in tensors for name in hidden)
     return ModelOptions(0 if classifier is None else len(classifier), in_chans, "avg" if has_head else "")
+
+
+def _input_channels(conv: Conv | Depthwise, weight: Tensor) -> int:
+    """Return the input channels of a convolution with this weight."""
+    return len(weight) // conv.multiplier if isinstance(conv, Depthwise) else weight.shape[1] * conv.groups
