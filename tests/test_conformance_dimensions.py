@@ -79,7 +79,7 @@ def test_one_dimension_is_an_image_of_height_one(name):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("name", quick(NAMES, SMALL))
+@pytest.mark.parametrize("name", quick(NAMES, SMALL[:2]))
 def test_three_dimensions_are_images_side_by_side(name, axis):
     """With kernels of one pixel along one of the three dimensions, each slice is an image that the 2-D network sees."""
     network = iz.create_model(name, in_chans=2, device="meta").network
@@ -96,7 +96,7 @@ def test_three_dimensions_are_images_side_by_side(name, axis):
 
 
 @pytest.mark.parametrize("dims", DIMS)
-@pytest.mark.parametrize("name", quick(NAMES, SMALL))
+@pytest.mark.parametrize("name", quick(NAMES, SMALL[:1]))
 def test_gradients_and_checkpointing(name, dims):
     head = {"head": "pool"} if name.startswith("vgg") and "cifar" not in name else {}
     padding = {"padding": "same"} if iz.model_info(name).min_input_size > 40 else {}
@@ -112,7 +112,7 @@ def test_gradients_and_checkpointing(name, dims):
 
 
 @pytest.mark.parametrize("dims", DIMS)
-@pytest.mark.parametrize("name", quick(NAMES, SMALL))
+@pytest.mark.parametrize("name", quick(NAMES, SMALL[:2]))
 def test_saved_copied_and_fused(name, dims, tmp_path):
     head = {"head": "pool"} if name.startswith("vgg") and "cifar" not in name else {}
     model = fill(make(name, dims, padding="same", **head))
@@ -134,7 +134,7 @@ def test_saved_copied_and_fused(name, dims, tmp_path):
 
 
 @pytest.mark.parametrize("dims", DIMS)
-@pytest.mark.parametrize("name", quick(NAMES, SMALL))
+@pytest.mark.parametrize("name", quick(NAMES, SMALL[1:]))
 def test_maps_before_the_activation_and_dilation(name, dims):
     head = {"head": "pool"} if name.startswith("vgg") and "cifar" not in name else {}
     plain, dilated = (fill(make(name, dims, padding="same", output_stride=stride, **head)) for stride in (None, 8))
@@ -155,9 +155,20 @@ def test_traced_exported_and_compiled(dims):
     x = inputs(model, least=15)
     expected = model(x)
     assert torch.fx.symbolic_trace(model)(x).equal(expected)
+    fused = iz.fuse(model)
+    assert distance(torch.fx.symbolic_trace(fused)(x), expected) < 1e-4
     exported = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("n", min=2)},)).module()
     assert distance(exported(x[:1].repeat(3, *[1] * (dims + 1))), expected[:1].repeat(3, 1)) < 1e-5
     assert distance(torch.compile(model, backend="aot_eager")(x), expected) < 1e-5
+
+
+@pytest.mark.parametrize("dims", DIMS)
+def test_stochastic_depth_is_traced(dims):
+    model = make("inception_resnet_v1", dims, padding="same", drop_path_rate=0.5).train()
+    x = inputs(model, least=33)
+    for each in (model, torch.fx.symbolic_trace(model)):
+        torch.manual_seed(3)
+        assert each(x[..., :33]).shape == (2, 3)
 
 
 @pytest.mark.parametrize("dims", DIMS)

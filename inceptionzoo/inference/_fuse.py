@@ -138,7 +138,8 @@ def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
     """Return the remainder of a branch after the joined convolution."""
     if lead.pool is None:
         return Steps(*lead.rest)
-    after = PoolBiasAct(lead.pool, bias.to(lead.conv.conv.weight, copy=True), _activation(lead.conv))
+    weight = lead.conv.conv.weight
+    after = PoolBiasAct(lead.pool, bias.to(weight, copy=True), _activation(lead.conv), dims=weight.ndim - 2)
     return Steps(after, *lead.rest)
 
 
@@ -205,7 +206,7 @@ def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module
         project, scale = conv_like(module.project.conv, weight * scale, bias * scale), 1.0
     shortcut = nn.Identity() if layer.shortcut is None else fused_layer(layer.shortcut, module.shortcut, style)
     body, act = fused_layer(layer.body, module.body, style), copy.deepcopy(module.act)
-    return ResidualBlock(body, project, shortcut, act, scale=scale, drop_path=0.0)
+    return ResidualBlock(body, project, shortcut, act, scale=scale)
 
 
 def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:

@@ -112,13 +112,13 @@ class PoolBiasAct(TunedOp):
     It ends a branch whose average pool was moved behind its 1x1 convolution. Both are linear, so the result is the same.
     """
 
-    def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module) -> None:
+    def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module, dims: int) -> None:
         super().__init__()
-        self.pool, self.act = pool, act
+        self.pool, self.act, self.dims = pool, act, dims
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
-        y = self.pool(x) + self.bias.view(-1, *(1,) * (x.ndim - 2))
+        y = self.pool(x) + self.bias.view(-1, *(1,) * self.dims)
         return activate(self.act, y) if pre_act is None else apply_activation(self.act, y, pre_act)
 
     def implementation(self, x: Tensor) -> Implementation | None:

@@ -10,7 +10,10 @@ from typing import Any, Literal
 from ..errors import check_choice, check_int
 from ..spec import Act, Conv, DataConfig, Entry, Layer, Layout, Network, Norm, Pool, Residual, Style, chain, concat, network
 
-PAPER = "Ismail Fawaz et al., InceptionTime: Finding AlexNet for Time Series Classification, DMKD 2020, arXiv:1909.04939"
+PAPER = (
+    "Ismail Fawaz et al., InceptionTime: Finding AlexNet for Time Series Classification, Data Mining and Knowledge Discovery "
+    "2020, arXiv:1909.04939"
+)
 
 
 def module(width: int = 32, kernels: tuple[int, ...] = (40, 20, 10), bottleneck: int = 32) -> Layer:

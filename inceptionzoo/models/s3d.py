@@ -12,7 +12,10 @@ from ..spec import Conv, DataConfig, Entry, Head, Layer, Layout, Network, Pool, 
 from .googlenet import table1
 
 LEVELS = ("conv1", "conv2", "inception3b", "inception4e", "inception5b")  # of an encoder, without the last pool
-PAPER = "Xie et al., Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv:1712.04851"
+PAPER = (
+    "Xie et al., Rethinking Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video Classification, ECCV 2018, "
+    "arXiv:1712.04851"
+)
 
 
 def separable(out: int, kernel: int, stride: int = 1) -> Layer:

@@ -176,12 +176,20 @@ class ResidualBlock(PreActModule):
     """act(shortcut(x) + drop_path(scale * project(body(x)))): (n, c, h, w) -> the shape of the shortcut."""
 
     def __init__(
-        self, body: nn.Module, project: nn.Module, shortcut: nn.Module, act: nn.Module, *, scale: float, drop_path: float
+        self,
+        body: nn.Module,
+        project: nn.Module,
+        shortcut: nn.Module,
+        act: nn.Module,
+        *,
+        scale: float,
+        drop_path: float = 0.0,
+        dims: int = 2,
     ) -> None:
         super().__init__()
         self.body, self.project, self.shortcut, self.scale, self.act = body, project, shortcut, scale, act
         self.masked, self.memory_saving = False, True
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path = DropPath(drop_path, dims) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         body = self.project(run_module(self.body, x, compact=self.memory_saving))
@@ -194,16 +202,19 @@ class ResidualBlock(PreActModule):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth. In training, set each image of x to 0 with probability `rate`, and divide the others by 1 - rate."""
+    """Stochastic depth. In training, set each image of x to 0 with probability `rate`, and divide the others by 1 - rate.
 
-    def __init__(self, rate: float) -> None:
+    The maps have `dims` spatial dimensions.
+    """
+
+    def __init__(self, rate: float, dims: int) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.dims = rate, dims
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        mask = x.new_empty((x.shape[0], *(1,) * (x.ndim - 1))).bernoulli_(1 - self.rate)
+        mask = x.new_empty((x.shape[0], *(1,) * (self.dims + 1))).bernoulli_(1 - self.rate)
         return x * (mask / (1 - self.rate))
 
 

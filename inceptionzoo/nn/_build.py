@@ -141,6 +141,7 @@ def _residual(layer: Residual, in_channels: int, style: Style) -> nn.Module:
         make_act(style) if layer.act else nn.Identity(),
         scale=layer.scale,
         drop_path=layer.drop_path,
+        dims=style.spatial_dims,
     )
 
 

@@ -53,7 +53,14 @@ class InputCheck:
         rank = self.network.spatial_dims + 2
         if x.ndim != rank or x.shape[1] != self.in_chans:
             raise InputError(f"images of shape {tuple(x.shape)} must have shape {self.expected}{self._reshape_hint(x, rank)}")
-        size = tuple(x.shape[2:])
+        self.check_size(tuple(x.shape[2:]), head=head)
+
+    def check_size(self, size: tuple[int, ...], *, head: bool = True) -> None:
+        """Check that the network accepts images of this size.
+
+        Raises:
+            InputError: it does not.
+        """
         if (size, head) in self._normalized_positions:
             return
         sides, smallest = "x".join(map(str, size)), self.min_input_size
@@ -61,7 +68,7 @@ class InputCheck:
         try:
             cost = network_cost(network, Shape(self.in_chans, *size), 1, aux=self.aux)
         except (InputError, SpecError) as error:
-            if min(size) < smallest:
+            if min(size) < smallest and len(size) < 3:  # the least number of frames is another one
                 raise InputError(
                     f"images of {sides} px are too small: the smallest side is {smallest} px; resize them"
                 ) from error

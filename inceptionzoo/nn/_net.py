@@ -227,8 +227,10 @@ class Net(Backbone[Tensor]):
         if len(sides) != dims:
             raise ArgumentError(f"img_size={img_size!r} must be an int or ({', '.join(AXES[dims])})")
         sides = tuple(check_int("img_size", side, 1) for side in sides)
-        if min(sides) < self.min_input_size:
-            raise InputError(f"img_size={img_size!r} is too small: the smallest side is {self.min_input_size} px")
+        try:
+            self._input_check.check_size(sides)
+        except InputError as error:
+            raise InputError(f"img_size={img_size!r}: {error}") from error
         self.data = self.data.sized(self.in_chans, *sides)
         if self._timm_cfg is not None:
             self._timm_cfg = {**self._timm_cfg, "input_size": self.data.input_size}

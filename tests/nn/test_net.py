@@ -150,7 +150,7 @@ def test_input_size_and_class_names():
     assert model.data.input_size == (3, 96, 96)
     model.set_input_size((64, 128))
     assert model.data.input_size == (3, 64, 128)
-    with pytest.raises(iz.InputError, match="img_size=8 is too small: the smallest side is 15 px"):
+    with pytest.raises(iz.InputError, match="img_size=8: images of 8x8 px are too small: the smallest side is 15 px"):
         model.set_input_size(8)
     with pytest.raises(iz.ArgumentError, match="img_size='96'"):
         model.set_input_size("96")

@@ -14,9 +14,10 @@ PAPERS = {entry.paper for entry in REGISTRY.values()}
 
 
 def citation(reference: dict) -> tuple[str, ...]:
-    """Return the title, the conference with its year, and the arXiv number of a reference."""
+    """Return the title, the conference or journal with its year, and the arXiv number of a reference."""
     (number,) = (item["value"] for item in reference["identifiers"])
-    return reference["title"], reference["conference"]["name"], number
+    where = reference["conference"]["name"] if "conference" in reference else f"{reference['journal']} {reference['year']}"
+    return reference["title"], where, number
 
 
 def test_it_agrees_with_pyproject():

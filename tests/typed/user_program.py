@@ -111,6 +111,7 @@ def train(model: iz.Net, folder: Path) -> float:
 
     own: dict[str, Callable[[iz.Result], float]] = {"found": lambda result: result.sensitivity(0.9)}
     both = assert_type(iz.with_aux(model), iz.Net)
+    assert_type(iz.inflate(model, length=16), iz.Net)
     assert_type(both.forward_aux(batches[0][0]), tuple[Tensor, dict[str, Tensor]])
     history = iz.fit(both, loader, batches, epochs=2, optimizer=optimizer, metrics=own, monitor="found", callbacks=[show])
     assert_type(history, iz.History)
