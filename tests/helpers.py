@@ -51,6 +51,8 @@ def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Mo
     device is moved to the CPU.
     """
     torch.manual_seed(seed)
+    has_signals = any(isinstance(module, nn.Conv1d) for module in model.modules())
+    norms = (nn.BatchNorm2d, nn.BatchNorm3d, *[nn.BatchNorm1d] * has_signals)  # not that of a head on vectors
     if any(parameter.is_meta for parameter in model.parameters()):
         model.to_empty(device="cpu")
     with torch.no_grad():
@@ -59,7 +61,7 @@ def fill(model: nn.Module, images: Tensor | None = None, seed: int = 0) -> nn.Mo
                 module.weight.normal_(0, math.sqrt(2 / module.weight[0].numel()))
                 if module.bias is not None:
                     module.bias.uniform_(-0.2, 0.2)
-            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            elif isinstance(module, norms):
                 module.weight.uniform_(0.5, 1.5), module.bias.uniform_(-0.2, 0.2)
                 module.reset_running_stats()
                 module.momentum = None

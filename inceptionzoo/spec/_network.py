@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_int, check_number, check_rate, check_text
 from ._checks import check_sizes
-from ._geometry import AXES, Size, as_tuple
+from ._geometry import AXES, Size, as_tuple, is_one
 from ._layers import Layer, check_layer
 from ._taps import PRE
 from ._walk import leaves
@@ -101,7 +101,7 @@ class Head:
             raise SpecError(
                 f"{self}: a head of kind 'mlp', 'conv' or 'embed' needs at least one hidden layer, and 'pool' takes none"
             )
-        if self.kind == "embed" and (len(self.hidden) != 1 or self.size != 1):
+        if self.kind == "embed" and (len(self.hidden) != 1 or not is_one(self.size)):
             raise SpecError(f"{self}: a head of kind 'embed' has one hidden layer, on a pooled vector (size=1)")
 
 

@@ -37,7 +37,7 @@ INVALID = {
     "Conv(8, 2, 3, 'same')": "padding='same' needs a kernel of one pixel, or one at least as large as the stride",
     "Conv(8, (1, 7), 2, 'same')": "padding='same' needs a kernel",
     "Conv(8, groups=0)": f"groups=0 {AT_LEAST_1}",
-    "Conv(8, groups=3)": "groups=3, dilation=1, norm=True, act=True, bias=None): out must be divisible by groups",
+    "Conv(8, groups=3)": "norm=True, act=True, bias=None, min_channels=1): out must be divisible by groups",
     "Conv(8, norm='no')": "norm='no' must be",
     "Conv(8, act=None)": "act=None must be",
     "Conv(8, bias='no')": "bias='no' must be",

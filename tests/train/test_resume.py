@@ -60,7 +60,10 @@ def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     assert all(value.equal(resumed.state_dict()[key]) for key, value in model.state_dict().items())
     with pytest.warns(UserWarning, match="holds this training, and it is complete; pass resume=False to train again") as warned:
         third, done = run(tmp_path / "b")
-    assert [warning.filename for warning in warned] == [__file__]
+    own = [
+        warning for warning in warned if "is emulated on" not in str(warning.message)
+    ]  # a processor without bf16 adds another
+    assert [warning.filename for warning in own] == [__file__]
     assert third.epochs == again.epochs
     assert all(value.equal(done.state_dict()[key]) for key, value in model.state_dict().items())
     fresh, _ = run(tmp_path / "b", resume=False)

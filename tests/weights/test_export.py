@@ -39,6 +39,7 @@ PEERS = {  # {(our model, layout): builder of the other library's model, of 1000
     **{(name, "timm"): lambda name=name: timm.create_model(name) for name in VGGS},
 }
 NO_PEER = {
+    "inception_time",  # sktime's and tsai's: test_inception_time.py
     "xception_keras",
     "googlenet_5x5",
     "googlenet_cifar",
