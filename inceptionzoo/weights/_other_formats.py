@@ -35,7 +35,8 @@ ARCHIVES = (  # a pattern of the name of an entry: what the zip archive is, and 
     ),
     (r"(.*/)?archive_format", "an exported program; load it with torch.export.load and pass its state_dict"),
 )
-ZIP_ERRORS = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, OSError)  # what a damaged archive can raise
+# What a damaged archive can raise; from Python 3.14 on, a warning of overlapping entries, if warnings are errors
+ZIP_ERRORS = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, OSError, UserWarning)
 
 
 def identify_other_format(start: bytes) -> str:

@@ -51,6 +51,7 @@ def test_relu_passes_nan_and_its_gradient():
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # raised inside torch's forward mode
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is not supported in Python 3.14:FutureWarning")  # torch's own call
 def test_vmap_forward_mode_and_second_derivatives():
     x = torch.randn(4, 2, 3, 6, 6, dtype=torch.float64)
     assert vmap(grad(lean))(x).equal(vmap(grad(plain))(x))
