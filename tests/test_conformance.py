@@ -241,7 +241,7 @@ def test_trace_export_compile(name):
     assert run(torch.compile(model, fullgraph=True, backend="eager"), x).equal(expected)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is deprecated", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is (deprecated|not supported)", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", ["googlenet", "inception_v2", "inception_resnet_v1", "xception", "vgg11_bn_cifar"])
 def test_torchscript_by_tracing(name):
     """`torch.jit.trace`, which is deprecated, works at the traced size. `torch.jit.script` cannot read these modules."""
