@@ -10,7 +10,7 @@ import pytest
 from inceptionzoo.weights import _atomic
 
 HIDE = """
-import builtins, ctypes, io, os, sys
+import asyncio, builtins, ctypes, io, os, sys  # asyncio: its part for Unix calls os.sysconf
 
 for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None  # its import raises ModuleNotFoundError
