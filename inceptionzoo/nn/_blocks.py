@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..spec import Conv, Pool, Style, Window, is_one, make_window
+from ..spec import Conv, Pool, Style, Window, make_window
 from ._init import allocate, init_weights
 from ._memory import activate, run_module
 from ._padding import (
@@ -95,8 +95,7 @@ def make_conv(in_channels: int, conv: Conv, style: Style) -> Any:
     """Return the convolution alone. Its weights are allocated, but not set."""
     dims = style.spatial_dims
     window = make_window(conv.kernel, conv.stride, conv.dilation, "half" if conv.padding == "same" else conv.padding, dims)
-    is_odd = is_one(window.stride) and all(side % 2 for side in window.kernel)  # "same" is then "half"
-    same = conv.padding == "same" and not is_odd
+    same = conv.padding == "same" and not window.is_centred
     sizes = in_channels, conv.out, conv.kernel, conv.stride
     options: dict[str, Any] = dict(dilation=conv.dilation, groups=conv.groups)
     options["bias"] = style.bias if conv.bias is None else conv.bias

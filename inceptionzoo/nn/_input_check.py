@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, SpecError
-from ..spec import AXES, Head, Network, Shape, min_input_size, network_cost
+from ..spec import AXES, Head, Network, Shape, format_size, min_input_size, network_cost
 from . import _private_torch as private_torch
 from ._blocks import CONVOLUTIONS, training_batch_norms
 from ._memory import is_tracing
@@ -63,7 +63,7 @@ class InputCheck:
         """
         if (size, head) in self._normalized_positions:
             return
-        sides, smallest = "x".join(map(str, size)), self.min_input_size
+        sides, smallest = format_size(size), self.min_input_size
         network = self.network if head else replace(self.network, head=Head())
         try:
             cost = network_cost(network, Shape(self.in_chans, *size), 1, aux=self.aux)
@@ -99,7 +99,7 @@ class InputCheck:
         single_value = model.training and len(x) == 1 and self._normalized_positions[size, head] == 1
         if single_value and training_batch_norms(model):
             raise InputError(
-                f"one image of {'x'.join(map(str, size))} px gives batch normalisation a single value per channel in training; "
+                f"one image of {format_size(size)} px gives batch normalisation a single value per channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger images, or model.eval()"
             )
 

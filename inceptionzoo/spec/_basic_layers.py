@@ -133,8 +133,7 @@ class Pool:
                 "padding='same'"
             )
         window = make_window(self.kernel, self.stride, self.dilation, self.padding, dims or 1)
-        symmetric = set(window.stride) == {1} and all(side % 2 for side in window.kernel)
-        if self.padding == "same" and self.kind == "avg" and not symmetric:
+        if self.padding == "same" and self.kind == "avg" and not window.is_centred:
             raise SpecError(f"{self}: an average with padding='same' needs stride=1 and an odd kernel; use 'half' or 'valid'")
 
     def _always_meets_the_map(self, dims: int) -> bool:

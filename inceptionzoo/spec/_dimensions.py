@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..errors import ArgumentError, check_choice
 from ._basic_layers import Conv, Depthwise, Pool
-from ._geometry import AXES, Size, as_size, as_tuple
+from ._geometry import AXES, Size, as_size, as_tuple, change_dims
 from ._layers import Layer, Op
 from ._network import Head, Network
 from ._walk import map_leaves
@@ -44,8 +44,7 @@ def with_spatial_dims(net: Network, spatial_dims: int) -> Network:
 
 def _leaf_with_spatial_dims(leaf: Layer, dims: int) -> Layer:
     def change(size: Size) -> Size:
-        height, width = as_tuple(size, 2)
-        return as_size((*(height,) * (dims - 1), width))
+        return as_size(change_dims(as_tuple(size, 2), dims))
 
     match leaf:
         case Op():

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 from ..errors import ArgumentError, MismatchError, check_choice, check_number, check_size, check_text
+from ._geometry import change_dims
 from ._network import Network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -70,8 +71,7 @@ class DataConfig:
         """
         if len(self.size) == dims:
             return self
-        *others, width = self.size
-        return replace(self, input_size=(self.input_size[0], *(others or [width])[-1:] * (dims - 1), width))
+        return replace(self, input_size=(self.input_size[0], *change_dims(self.size, dims)))
 
     def sized(self, channels: int, *size: int) -> DataConfig:
         """Return the configuration for images of another size, (height, width).

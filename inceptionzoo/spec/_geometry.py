@@ -28,6 +28,11 @@ class Window(NamedTuple):
     extent: tuple[int, ...]
     padding: tuple[int, ...]
 
+    @property
+    def is_centred(self) -> bool:
+        """Whether the padding "same" is "half": the stride is 1 and the kernel is odd."""
+        return is_one(self.stride) and all(side % 2 for side in self.kernel)
+
 
 def make_window(kernel: Size, stride: Size, dilation: Size, padding: Padding, dims: int) -> Window:
     """Return the window for maps of `dims` spatial dimensions.
@@ -55,6 +60,12 @@ def as_tuple(size: Size, dims: int, name: str = "size") -> tuple[int, ...]:
         needed = f"needs {dims}: ({', '.join(AXES[dims])}), or one int"
         raise SpecError(f"{name}={size!r} has {len(size)} number{'s' * (len(size) != 1)}, and spatial_dims={dims} {needed}")
     return size
+
+
+def change_dims(size: tuple[int, ...], dims: int) -> tuple[int, ...]:
+    """Return (height, width) in another number of dimensions: (width,), or (height, height, width)."""
+    *others, width = size
+    return (*(others or [width])[-1:] * (dims - 1), width)
 
 
 def is_one(size: Size) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..nn import Net
-from ..spec import Entry
+from ..spec import Entry, format_size
 from ..weights import PREFIX
 
 PLACEHOLDER = "OWNER/NAME"  # the repository's id until the model is uploaded
@@ -83,7 +83,7 @@ def _front_matter(license: str | None, datasets: Sequence[str]) -> str:
 def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -> str:
     params = sum(parameter.numel() for parameter in model.parameters())
     names = f": {', '.join(class_names)}" if class_names and len(class_names) <= MAX_LISTED_CLASSES else ""
-    size = "x".join(map(str, model.data.size))
+    size = format_size(model.data.size)
     mean, std = _numbers(model.data.mean), _numbers(model.data.std)
     return (
         f"- {params:,} parameters, {model.num_classes} classes{names}\n"

@@ -164,8 +164,7 @@ def _conv_notes(conv: Conv, style: Style) -> list[str]:
 
 def _window_notes(layer: Conv | Depthwise | Pool, dims: int) -> list[str]:
     window = make_window(layer.kernel, layer.stride, layer.dilation, "half", dims)
-    is_odd = is_one(window.stride) and all(side % 2 for side in window.kernel)  # "half" and "same" then pad alike
-    plain = {"half": True, "same": is_odd or is_one(window.kernel), "valid": not any(window.padding)}
+    plain = {"half": True, "same": window.is_centred or is_one(window.kernel), "valid": not any(window.padding)}
     dilation = "" if is_one(layer.dilation) else f"dilation {format_size(layer.dilation)}"
     return ["" if plain[layer.padding] else layer.padding, dilation]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from .. import Cost, Style
+from .. import Cost, Style, format_size
 from ._elements import BOX_HEIGHT, Box, Connector, Element, Group, Rect, Text, box, next_even
 from ._labels import Label, format_count, layer_label
 from ._stage_groups import StageGroup, steps
@@ -81,7 +81,7 @@ def stage_line(row: StageGroup, style: Style, taps: Sequence[str]) -> TableRow:
         hint = ", ".join(row.names) if count > 1 else ""
         boxes = [box("block", f"block {row.letter}", f"x {count}" if count > 1 else "", flat=True, hint=hint)]
     aux = any(name in taps for name in row.names)
-    return TableRow(row.label, tuple(boxes), str(shape), row.cost, "x".join(map(str, shape.size)), count > 1, aux)
+    return TableRow(row.label, tuple(boxes), str(shape), row.cost, format_size(shape.size), count > 1, aux)
 
 
 def head_line(labels: Sequence[Label], cost: Cost) -> TableRow:
