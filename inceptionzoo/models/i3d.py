@@ -31,8 +31,13 @@ def i3d(*, window: Size | None = (2, 7, 7)) -> Network:
         pool2=Pool("max", (1, 3, 3), (1, 2, 2), "same"),
     )
     rows = table1(five=3, pool3=Pool("max", 3, 2, "same"), pool4=Pool("max", 2, 2, "same"))
+    return video_network(stem | rows, window, drop_rate=0.5)
+
+
+def video_network(stages: dict[str, Layer], window: Size | None, *, drop_rate: float) -> Network:
+    """Return a network of these stages, an average pool of `window` and stride 1, if there is one, and the head."""
     end: dict[str, Layer] = {} if window is None else dict(pool5=Pool("avg", window, 1, "valid"))
-    return replace(network(stem, rows, end, head=Head(drop_rate=0.5), spatial_dims=3), taps=LEVELS)
+    return replace(network(stages, end, head=Head(drop_rate=drop_rate), spatial_dims=3), taps=LEVELS)
 
 
 PORT = Layout(  # the names of the most used port

@@ -6,12 +6,10 @@ arXiv:1712.04851. It is I3D with each cube of a kernel as a square and a line (F
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ..spec import Conv, DataConfig, Entry, Head, Layer, Layout, Network, Pool, Published, Size, chain, map_leaves, network
+from ..spec import Conv, DataConfig, Entry, Layer, Layout, Network, Pool, Published, Size, chain, map_leaves
 from .googlenet import table1
+from .i3d import video_network
 
-LEVELS = ("conv1", "conv2", "inception3b", "inception4e", "inception5b")  # of an encoder, without the last pool
 PAPER = (
     "Xie et al., Rethinking Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video Classification, ECCV 2018, "
     "arXiv:1712.04851"
@@ -33,8 +31,7 @@ def s3d(*, window: Size | None = (2, 7, 7)) -> Network:
     stem: dict[str, Layer] = dict(conv1=Conv(64, 7, 2), pool1=square, conv2=chain(Conv(64), Conv(192, 3)), pool2=square)
     rows = table1(five=3, pool3=Pool("max", 3, 2), pool4=Pool("max", 2, 2, "valid"))
     stages = {name: map_leaves(layer, _separate) for name, layer in {**stem, **rows}.items()}
-    end: dict[str, Layer] = {} if window is None else dict(pool5=Pool("avg", window, 1, "valid"))
-    return replace(network(stages, end, head=Head(drop_rate=0.2), spatial_dims=3), taps=LEVELS)
+    return video_network(stages, window, drop_rate=0.2)
 
 
 def _separate(leaf: Layer) -> Layer:
