@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
@@ -36,8 +37,7 @@ def inflate(model: Net, *, length: int) -> Net:
         raise ArgumentError(f"inflate: norm={net.network.style.norm!r} is your own module, whose form for videos is unknown")
     check_unchanged(net, "inflate")
     network = with_spatial_dims(net.network, 3)
-    reference = next(net.features.parameters())
-    with reference.device:
+    with torch.device("meta"):  # every value is copied from the model
         inflated = build_network(
             replace(network, style=replace(network.style, time_padding="replicate")),
             in_chans=net.in_chans,
@@ -47,7 +47,7 @@ def inflate(model: Net, *, length: int) -> Net:
             entry=net.entry,
             arguments={**net.arguments, "spatial_dims": 3, "time_padding": "replicate"} if net.entry else {},
             data=replace(net.data, input_size=(net.in_chans, frames, *net.data.size)),
-        ).to(reference.dtype)
+        )
     _copy_state(net, inflated)
     return inflated
 
@@ -55,7 +55,8 @@ def inflate(model: Net, *, length: int) -> Net:
 def _copy_state(net: Net, inflated: Net) -> None:
     """Copy weights, class names, task and settings."""
     state = inflated.state_dict()
-    inflated.load_state_dict({key: _inflate_tensor(value, state[key]) for key, value in net.state_dict().items()})
+    values = {key: _inflate_tensor(value, state[key]) for key, value in net.state_dict().items()}
+    inflated.load_state_dict(values, assign=True)
     for ours, theirs in zip(inflated.parameters(), net.parameters(), strict=True):
         ours.requires_grad_(theirs.requires_grad)
     modules = dict(net.named_modules())
@@ -67,7 +68,7 @@ def _copy_state(net: Net, inflated: Net) -> None:
 
 
 def _inflate_tensor(value: Tensor, target: Tensor) -> Tensor:
-    """Return a kernel (out, in, h, w) repeated along the third of five dimensions; another tensor is returned unchanged."""
+    """Return a kernel (out, in, h, w) repeated along the third of five dimensions, or a copy of another tensor."""
     if value.ndim != 4 or target.ndim != 5:
-        return value
-    return (value / target.shape[2])[:, :, None].expand(target.shape)
+        return value.clone()
+    return (value / target.shape[2])[:, :, None].repeat(1, 1, target.shape[2], 1, 1)
