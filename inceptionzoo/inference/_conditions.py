@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..nn import is_tracing, private_torch
 
@@ -12,18 +12,19 @@ class ChangedLayoutError(Exception):  # the executor catches it
     """A torch function returned a map that a program cannot use, or of another layout than when the program was recorded."""
 
 
-def must_use_torch(x: Tensor) -> bool:
+def must_use_torch(x: Tensor, dims: int = 2) -> bool:
     """Return whether operations on x must run by torch.
 
-    This is the case if x is anything but a plain float32 tensor (n, c, h, w) on the CPU, or if operations are traced,
-    transformed, observed, autocast or recorded for a gradient.
+    This is the case if x is anything but a plain float32 tensor on the CPU, (n, c, h, w), or with `dims=1` (n, c, length), or
+    if operations are traced, transformed, observed, autocast or recorded for a gradient.
     """
     return bool(
         type(x) is not Tensor
         or x.dtype != torch.float32
         or x.device.type != "cpu"
         or x.layout != torch.strided
-        or x.ndim != 4
+        or dims > 2
+        or x.ndim != dims + 2
         or not x.numel()
         or x.is_neg()  # its memory holds the negated values
         or is_tracing()
@@ -32,13 +33,6 @@ def must_use_torch(x: Tensor) -> bool:
         or private_torch.observation_check()()
         or (x.requires_grad and torch.is_grad_enabled())
     )
-
-
-def is_plain_frozen_conv(conv: nn.Module) -> bool:
-    """Return whether a module is exactly torch's `Conv2d`, padded with zeros, with frozen weights."""
-    if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-        return False
-    return all(tensor is None or is_frozen(tensor) for tensor in (conv.weight, conv.bias))
 
 
 def is_frozen(tensor: Tensor) -> bool:

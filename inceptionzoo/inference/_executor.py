@@ -17,6 +17,7 @@ from ._capabilities import has_jit
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._fingerprint import ModelFingerprint
 from ._modules import TunableModule
+from ._signals import as_map, like_input, run_on_map
 from .cpu._buffers import dense, replace_not_finite
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ MAX_IMAGES = 16  # most images in a part of a split batch; larger parts are no f
 
 
 class FusedStages(TunableModule, nn.Sequential):
-    """The stages of a fused network: (n, c, h, w) -> (n, c', h', w')."""
+    """The stages of a fused network: (n, c, h, w) -> (n, c', h', w'), or for signals (n, c, length) -> (n, c', length')."""
 
-    def __init__(self, stages: OrderedDict[str, nn.Module]) -> None:
-        super().__init__()
+    def __init__(self, stages: OrderedDict[str, nn.Module], dims: int) -> None:
+        super().__init__(dims)
         for name, stage in stages.items():
             self.add_module(name, stage)
         self._programs: dict[Hashable, Program | SplitBatchProgram | None] = {}
@@ -49,14 +50,14 @@ class FusedStages(TunableModule, nn.Sequential):
         self._lock = Lock()
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.tuned or must_use_torch(x) or self._lock.locked():  # another thread uses the programs
+        if not self.tuned or must_use_torch(x, self.dims) or self._lock.locked():  # another thread uses the programs
             x = self._run_stages(x)
             return x
-        x = dense(x)
         with self._lock:
-            y = self._run_program(x)
+            y = self._run_program(dense(as_map(x)))
         if y is None:
             return self._run_stages(x)
+        y = like_input(y, x)
         return replace_not_finite(y, partial(self._run_stages, x))  # programs carry nan and inf further than torch does
 
     def _run_program(self, x: Tensor) -> Tensor | None:
@@ -98,12 +99,12 @@ class FusedStages(TunableModule, nn.Sequential):
 
         limit = MAX_PROGRAM_BYTES - sum(program.size for program in self._programs.values() if program)
         try:
-            program = Program(self, x, limit)
+            program = Program(self, x, limit, self.dims)
         except ProgramTooLargeError:
             return self._record_parts(x, reserved + 1) if len(x) > 1 else None
         except ChangedLayoutError:
             return None
-        expected = self._run_stages(x)
+        expected = run_on_map(self._run_stages, x, self.dims)
         max_error = MAX_RELATIVE_ERROR * expected.abs().max()
         return program if (program(x) - expected).abs().max() <= max_error else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 from torch import nn
 
@@ -12,7 +13,7 @@ from ._conditions import is_frozen
 tensor_version = private_torch.tensor_version
 
 
-def conv_version(conv: nn.Conv2d) -> Hashable:
+def conv_version(conv: Any) -> Hashable:
     """Return a value that changes when the convolution's weight, bias or settings do."""
     settings = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
     return tensor_version(conv.weight), conv.bias is not None and tensor_version(conv.bias), settings

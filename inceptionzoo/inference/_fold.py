@@ -1,37 +1,47 @@
-"""Folding of batch normalisation into the convolution before it."""
+"""Folding of batch normalisation into the convolutions before it."""
 
 from __future__ import annotations
 
 import copy
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
+import torch
 from torch import Tensor, nn
 
 from ..nn import BATCH_NORMS, ConvNormAct
 
 
+def is_affine(norm: nn.Module) -> bool:
+    """Return whether a module is batch normalisation with fixed statistics, which is an affine map of each channel."""
+    return type(norm) in BATCH_NORMS and norm.running_mean is not None
+
+
 def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
-    """Return whether a module is a convolution whose normalisation, if any, is a fixed affine map."""
-    if type(module) is not ConvNormAct:
-        return False
-    norm = module.bn
-    return norm is None or (type(norm) in BATCH_NORMS and norm.running_mean is not None)
+    """Return whether a module is a convolution whose normalisation, if any, is an affine map of each channel."""
+    return type(module) is ConvNormAct and (module.bn is None or is_affine(module.bn))
 
 
 def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
     """Return the weight and bias, in float64, of the convolution that includes its batch normalisation."""
-    weight = module.conv.weight.detach().double()
-    bias = weight.new_zeros(len(weight)) if module.conv.bias is None else module.conv.bias.detach().double()
-    norm = module.bn
-    if norm is None:
-        return weight, bias
-    assert isinstance(norm, BATCH_NORMS)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    if module.bn is not None:
+        return scaled(module.conv, *norm_affine(module.bn))
+    one = module.conv.weight.new_ones(module.conv.out_channels).double()
+    return scaled(module.conv, one, torch.zeros_like(one))
+
+
+def norm_affine(norm: Any) -> tuple[Tensor, Tensor]:
+    """Return the gain and shift of each channel, in float64, of batch normalisation: y = gain * x + shift."""
     gain = (norm.running_var.double() + norm.eps).rsqrt()
     gain = gain if norm.weight is None else gain * norm.weight.detach().double()
     shift = 0.0 if norm.bias is None else norm.bias.detach().double()
-    return weight * gain.view(-1, *(1,) * (weight.ndim - 1)), (bias - norm.running_mean.double()) * gain + shift
+    return gain, shift - norm.running_mean.double() * gain
+
+
+def scaled(conv: nn.Conv2d, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias, in float64, of the convolution followed by y = gain * x + shift."""
+    weight = conv.weight.detach().double()
+    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().double()
+    return weight * gain.view(-1, *(1,) * (weight.ndim - 1)), bias * gain + shift
 
 
 def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:

@@ -1,4 +1,4 @@
-"""Build the fused form of a model: walk its specification and its modules together."""
+"""`fuse`: copy a model with its stages fused for inference."""
 
 from __future__ import annotations
 
@@ -7,33 +7,21 @@ import os
 import shutil
 import warnings
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ArgumentError
-from ..nn import (
-    Backbone,
-    Branches,
-    Change,
-    ConvNormAct,
-    FusedRecord,
-    ResidualBlock,
-    Steps,
-    is_max_pool,
-    parts,
-    private_torch,
-    to_channels_last,
-)
-from ..spec import Chain, Concat, Conv, Depthwise, Layer, Network, Pool, Residual, Style, is_one
+from ..nn import Backbone, Change, FusedRecord, parts, private_torch, to_channels_last
+from ..spec import Network
 from ._capabilities import has_jit
 from ._changed import changed_stages, changes_to_keep, explain_copy_errors, networks
 from ._executor import FusedStages
-from ._fold import conv_like, fold_batch_norm, is_foldable
-from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunableModule, TunedMaxPool
+from ._fused_layers import fused_layer
+from ._modules import TunableModule
 
 M = TypeVar("M", bound=nn.Module)
 NO_JIT_WARNING = (
@@ -42,105 +30,10 @@ NO_JIT_WARNING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LeadingConv:
-    """The 1x1 convolution that begins a branch; it can be joined with those of the other branches.
-
-    Args:
-        position: the branch's position in the concatenated output.
-        conv: the convolution.
-        pool: the average pool before the convolution, if any; it is moved behind the convolution.
-        rest: the remaining modules of the branch, fused.
-    """
-
-    position: int
-    conv: ConvNormAct
-    pool: nn.Module | None
-    rest: tuple[nn.Module, ...]
-
-    @property
-    def active(self) -> bool:
-        """Whether an activation follows the convolution directly, without a pool between them."""
-        return self.pool is None and self.conv.act is not None
-
-
 def folded_network(network: Network) -> Network:
     """Return the network without batch normalisation, with biases; its parameter count is a lower bound for a fused model."""
     style = network.style
     return replace(network, style=replace(style, norm=None, bias=True)) if style.norm == "batch" else network
-
-
-def fused_layer(layer: Layer, module: nn.Module, style: Style) -> nn.Module:
-    """Return the fused form of `module`, which was built from `layer`. The two modules share no tensors."""
-    match layer:
-        case Conv() | Depthwise() if is_foldable(module):
-            return ConvAct(conv_like(module.conv, *fold_batch_norm(module)), _activation(module))
-        case Chain():
-            return Steps(*(fused_layer(step, part, style) for step, part in layer_module_pairs(layer, module)))
-        case Concat():
-            return _concat(layer, module, style)
-        case Residual():
-            assert isinstance(module, ResidualBlock)
-            return _residual(layer, module, style)
-        case Pool() if is_max_pool(module):
-            return TunedMaxPool(copy.deepcopy(module))
-        case _:
-            return copy.deepcopy(module)
-
-
-def _activation(module: ConvNormAct) -> nn.Module:
-    return nn.Identity() if module.act is None else copy.deepcopy(module.act)
-
-
-def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
-    """Yield the steps of a chain with their modules; any other layer is a single step."""
-    if isinstance(layer, Chain):
-        yield from zip(layer.layers, module.children(), strict=True)
-    else:
-        yield layer, module
-
-
-def _concat(layer: Concat, module: nn.Module, style: Style) -> nn.Module:
-    """Return the fused branches; if two or more begin with a 1x1 convolution of the input, these are joined."""
-    branches = [(branch, module.get_submodule(name)) for name, branch in layer.branches]
-    leads = [lead for position, branch in enumerate(branches) if (lead := _leading_conv(position, *branch, style))]
-    if callable(style.act) or len([lead for lead in leads if lead.pool is None]) < 2:
-        return Branches({name: fused_layer(*branch, style) for (name, _), branch in zip(layer.branches, branches, strict=True)})
-    leads.sort(key=lambda lead: not lead.active)
-    weights, biases = zip(*(fold_batch_norm(lead.conv) for lead in leads), strict=True)
-    first_bias = torch.cat([torch.zeros_like(bias) if lead.pool else bias for lead, bias in zip(leads, biases, strict=True)])
-    first = conv_like(leads[0].conv.conv, torch.cat(weights), first_bias)
-    joined = {lead.position: _rest_of_branch(lead, bias) for lead, bias in zip(leads, biases, strict=True)}
-    alone = {position: fused_layer(*branch, style) for position, branch in enumerate(branches) if position not in joined}
-    active = sum(lead.conv.conv.out_channels for lead in leads if lead.active)
-    widths = [lead.conv.conv.out_channels for lead in leads]
-    return JoinedBranches(first, _activation(leads[0].conv), active, widths, joined, alone)
-
-
-def _leading_conv(position: int, branch: Layer, module: nn.Module, style: Style) -> LeadingConv | None:
-    """Return the 1x1 convolution that begins the branch, alone or after an average pool; None if there is none to join."""
-    (layer, part), *rest = layer_module_pairs(branch, module)
-    pool = None
-    if isinstance(layer, Pool) and layer.kind == "avg" and is_one(layer.stride) and rest:
-        pool, ((layer, part), *rest) = copy.deepcopy(part), rest
-    if (
-        not isinstance(layer, Conv)
-        or not is_one(layer.kernel)
-        or not is_one(layer.stride)
-        or layer.groups != 1
-        or not is_foldable(part)
-    ):
-        return None
-    return LeadingConv(position, part, pool, tuple(fused_layer(*step, style) for step in rest))
-
-
-def _rest_of_branch(lead: LeadingConv, bias: Tensor) -> nn.Module:
-    """Return the remainder of a branch after the joined convolution."""
-    if lead.pool is None:
-        return Steps(*lead.rest)
-    weight = lead.conv.conv.weight
-    after = PoolBiasAct(lead.pool, bias.to(weight, copy=True), _activation(lead.conv), dims=weight.ndim - 2)
-    return Steps(after, *lead.rest)
 
 
 def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:
@@ -161,7 +54,7 @@ def _fused_stages(net: Backbone[Any], changed: Collection[str]) -> FusedStages:
     stages = OrderedDict[str, nn.Module]()
     for (name, layer), stage in zip(net.network.stages, net.features.children(), strict=True):
         stages[name] = copy.deepcopy(stage) if name in changed else fused_layer(layer, stage, net.network.style)
-    return FusedStages(stages)
+    return FusedStages(stages, net.network.spatial_dims)
 
 
 def tuned(model: M, enable: bool = True) -> M:
@@ -198,22 +91,11 @@ def _compile(model: nn.Module) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module:
-    """Return the fused residual block, with its scale folded into the projection, if it has one."""
-    project, scale = copy.deepcopy(module.project), layer.scale
-    if is_foldable(module.project):
-        weight, bias = fold_batch_norm(module.project)
-        project, scale = conv_like(module.project.conv, weight * scale, bias * scale), 1.0
-    shortcut = nn.Identity() if layer.shortcut is None else fused_layer(layer.shortcut, module.shortcut, style)
-    body, act = fused_layer(layer.body, module.body, style), copy.deepcopy(module.act)
-    return ResidualBlock(body, project, shortcut, act, scale=scale)
-
-
 def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
     """Return a copy of the model for fast inference, with the same outputs up to rounding.
 
-    Batch normalisation is folded into the convolutions, in float64. 1x1 convolutions of the same input are joined into one.
-    An average pool before a 1x1 convolution is moved behind it. Dropout is removed, and weights are in channels_last format.
+    Batch normalisation is folded into the convolutions before it, in float64. 1x1 convolutions of the same input are joined
+    into one. An average pool before a 1x1 convolution is moved behind it. Dropout is removed, and weights are in channels_last.
     The copy is of the same class (`Net`, `FeatureNet` or `Ensemble`), keeps the names of stages and feature maps, and cannot be
     trained. It shares no tensors with `model`, which is unchanged. A stage that you changed (a hook, a module) stays as it is.
 

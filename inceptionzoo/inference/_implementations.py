@@ -1,4 +1,7 @@
-"""The implementations of convolutions and pools that this installation has, each with an autotuner."""
+"""The implementations of convolutions and pools that this installation has, each with an autotuner.
+
+Those of one dimension run as operations of two dimensions on (n, c, 1, length).
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,16 @@ from torch import Tensor, nn
 from ._autotune import Autotuner, Implementation
 from ._capabilities import has_jit, has_onednn
 from ._fingerprint import conv_version, tensor_version
+from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d
 from .cpu._onednn import OneDNNConv
 
 if TYPE_CHECKING:
     from .cpu._kernel import KernelOp
 
 
-def convolution_autotuner(conv: nn.Conv2d, relu: int) -> Autotuner:
-    """Return the autotuner of a convolution followed by ReLU of its first `relu` channels."""
+def convolution_autotuner(module: nn.Module, relu: int) -> Autotuner:
+    """Return the autotuner of a tunable convolution followed by ReLU of its first `relu` channels."""
+    conv, version = as_conv2d(module), (conv_version(module), relu)
 
     def torch_implementation(x: Tensor) -> Tensor:
         y: Tensor = conv(x)
@@ -30,7 +35,7 @@ def convolution_autotuner(conv: nn.Conv2d, relu: int) -> Autotuner:
     if has_onednn():
         factories["onednn"] = partial(OneDNNConv, conv, relu)
     kind = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
-    return Autotuner(kind, (conv_version(conv), relu), torch_implementation, factories)
+    return Autotuner(kind, version, torch_implementation, factories)
 
 
 def _kernel_factories(
@@ -38,10 +43,11 @@ def _kernel_factories(
 ) -> dict[str, Callable[[Sequence[int]], Implementation]]:
     """Return the factories of generated kernels by name; all input shapes share one copy of the packed weights.
 
-    Winograd's method carries nan and inf to all pixels of a tile, so it computes maps that are not finite by `fallback`.
+    All but im2col carry nan and inf to pixels that torch's do not, so they compute maps that are not finite by `fallback`.
     """
     from .cpu import _channel_padding as channel_padding
     from .cpu import _im2col as im2col
+    from .cpu import _row_convolution as rows
     from .cpu import _winograd as winograd
 
     padded = channel_padding.pad_channels(conv) if channel_padding.supports(conv) else conv
@@ -54,6 +60,9 @@ def _kernel_factories(
         factories[f"winograd_{tile}"] = partial(_winograd, padded, relu, tile, weight)
     if padded is not conv:
         factories = {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
+    if rows.supports(conv):
+        row_weight = cache(partial(rows.packed_weight, conv))
+        factories["rows"] = lambda shape: rows.RowConv(conv, relu, row_weight(), shape)
     return {name: build if name == "im2col" else _with_fallback(build, fallback) for name, build in factories.items()}
 
 
@@ -74,25 +83,26 @@ def _with_fallback(build: Callable[[Sequence[int]], KernelOp], fallback: Impleme
     return build_with_fallback
 
 
-def max_pool_autotuner(pool: nn.MaxPool2d) -> Autotuner:
+def max_pool_autotuner(module: nn.MaxPool1d | nn.MaxPool2d) -> Autotuner:
     """Return the autotuner of a max pool."""
+    pool = as_max_pool2d(module)
     factories: dict[str, Callable[[Sequence[int]], Implementation]] = {}
     if has_jit():
         from .cpu._max_pool import MaxPoolOp, supports
 
         if supports(pool):
             factories["kernel"] = partial(MaxPoolOp, pool)
-    version = max_pool_version(pool)
-    return Autotuner(version, version, pool, factories)
+    return Autotuner(max_pool_version(pool), max_pool_version(module), pool, factories)
 
 
-def max_pool_version(pool: nn.MaxPool2d) -> Hashable:
+def max_pool_version(pool: nn.MaxPool1d | nn.MaxPool2d) -> Hashable:
     """Return a value that changes when the settings of the pool do."""
     return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
 
 
-def average_pool_autotuner(pool: nn.Module, bias: Tensor, relu: bool) -> Autotuner:
+def average_pool_autotuner(module: nn.Module, bias: Tensor, relu: bool) -> Autotuner:
     """Return the autotuner of an average pool followed by a bias per channel and, if `relu`, by ReLU."""
+    pool, version = as_avg_pool2d(module), average_pool_version(module, bias, relu)
 
     def torch_implementation(x: Tensor) -> Tensor:
         y: Tensor = pool(x).add_(bias[:, None, None])
@@ -103,10 +113,9 @@ def average_pool_autotuner(pool: nn.Module, bias: Tensor, relu: bool) -> Autotun
         from .cpu._average_pool import AveragePoolOp, supports
 
         if supports(pool):
-            assert isinstance(pool, nn.AvgPool2d)
             factories["kernel"] = partial(AveragePoolOp, pool, bias, relu)
     kind = type(pool), str(pool), relu
-    return Autotuner(kind, average_pool_version(pool, bias, relu), torch_implementation, factories)
+    return Autotuner(kind, version, torch_implementation, factories)
 
 
 def average_pool_version(pool: nn.Module, bias: Tensor, relu: bool) -> Hashable:

@@ -1,4 +1,4 @@
-"""The modules of a fused network. Shapes: n images, c channels, h x w pixels."""
+"""The modules of a fused network. Shapes: n images, c channels, h x w pixels; signals are (n, c, length)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import PreActModule, Steps, activate, apply_activation, is_max_pool, is_relu, private_torch, run_module
+from ..nn import PreActModule, Steps, activate, apply_activation, is_relu, private_torch, run_module
 from ._autotune import Autotuner, Implementation
-from ._conditions import is_frozen, is_plain_frozen_conv, must_use_torch
+from ._conditions import is_frozen, must_use_torch
 from ._fingerprint import conv_version
 from ._implementations import (
     average_pool_autotuner,
@@ -20,16 +20,20 @@ from ._implementations import (
     max_pool_autotuner,
     max_pool_version,
 )
+from ._signals import as_map, is_avg_pool, is_max_pool, is_tunable_conv, like_input
 
 is_patched = private_torch.is_patched
 
 
 class TunableModule(nn.Module):
-    """A module that, if `tuned`, uses its fastest implementation for float32 inputs on the CPU."""
+    """A module that, if `tuned`, uses its fastest implementation for float32 inputs on the CPU.
 
-    def __init__(self) -> None:
+    Its maps have `dims` spatial dimensions. Those of three have no other implementation than torch's.
+    """
+
+    def __init__(self, dims: int) -> None:
         super().__init__()
-        self.tuned = False
+        self.dims, self.tuned = dims, False
         self._autotuner: Autotuner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -40,8 +44,9 @@ class TunedOp(TunableModule, PreActModule):
     """An operation with several implementations; if none can be used, its own modules run."""
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
-        implementation = None if pre_act is not None or must_use_torch(x) else self.implementation(x)
-        x = self.run_modules(x, pre_act) if implementation is None else implementation(x)
+        if pre_act is None and not must_use_torch(x, self.dims) and (run := self.implementation(as_map(x))) is not None:
+            return like_input(run(as_map(x)), x)
+        x = self.run_modules(x, pre_act)
         return x
 
     @abstractmethod
@@ -50,14 +55,14 @@ class TunedOp(TunableModule, PreActModule):
 
     @abstractmethod
     def implementation(self, x: Tensor) -> Implementation | None:
-        """Return the fastest implementation for x's shape, or None if the modules must run."""
+        """Return the fastest implementation for x's shape, (n, c, h, w), or None if the modules must run."""
 
 
 class ConvAct(TunedOp):
     """A convolution, then an activation of its first `active` channels: (n, c, h, w) -> (n, out, h', w')."""
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module, active: int | None = None) -> None:
-        super().__init__()
+        super().__init__(conv.weight.ndim - 2)
         self.conv, self.act = conv, act
         self.active = conv.out_channels if active is None else active
 
@@ -79,7 +84,9 @@ class ConvAct(TunedOp):
         return y
 
     def implementation(self, x: Tensor) -> Implementation | None:
-        if not self.tuned or is_patched(self.conv) or is_patched(self.act) or not is_plain_frozen_conv(self.conv):
+        if not self.tuned or is_patched(self.conv) or is_patched(self.act) or not is_tunable_conv(self.conv):
+            return None
+        if not all(tensor is None or is_frozen(tensor) for tensor in (self.conv.weight, self.conv.bias)):
             return None
         relu = self.active if is_relu(self.act) else 0
         if self._autotuner is None or self._autotuner.version != (conv_version(self.conv), relu):
@@ -91,8 +98,8 @@ class ConvAct(TunedOp):
 class TunedMaxPool(TunedOp):
     """A max pool: (n, c, h, w) -> (n, c, h', w')."""
 
-    def __init__(self, pool: nn.MaxPool2d) -> None:
-        super().__init__()
+    def __init__(self, pool: nn.MaxPool1d | nn.MaxPool2d) -> None:
+        super().__init__(1 if isinstance(pool, nn.MaxPool1d) else 2)
         self.pool = pool
 
     def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
@@ -113,8 +120,8 @@ class PoolBiasAct(TunedOp):
     """
 
     def __init__(self, pool: nn.Module, bias: Tensor, act: nn.Module, dims: int) -> None:
-        super().__init__()
-        self.pool, self.act, self.dims = pool, act, dims
+        super().__init__(dims)
+        self.pool, self.act = pool, act
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def run_modules(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
@@ -122,7 +129,7 @@ class PoolBiasAct(TunedOp):
         return activate(self.act, y) if pre_act is None else apply_activation(self.act, y, pre_act)
 
     def implementation(self, x: Tensor) -> Implementation | None:
-        supported = is_relu(self.act) or type(self.act) is nn.Identity
+        supported = is_avg_pool(self.pool) and (is_relu(self.act) or type(self.act) is nn.Identity)
         if not self.tuned or not supported or is_patched(self.pool) or is_patched(self.act) or not is_frozen(self.bias):
             return None
         version = average_pool_version(self.pool, self.bias, is_relu(self.act))

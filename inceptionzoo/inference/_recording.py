@@ -3,20 +3,25 @@
 The memory of feature maps is planned once. Each branch writes directly into its channels of the concatenated output.
 Operations without a kernel are called as torch functions between two sequences of launches. The addresses of their results
 and of the network's input change from call to call, so the launches that use them are updated first.
+
+Maps are (n, c, h, w). Those of a network of one dimension have height 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ..nn import Branches
+from ..nn import Branches, ResidualBlock, is_relu
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._modules import JoinedBranches, TunedOp
 from ._shapes import CHAINS, output_shape
+from ._signals import run_on_map
+from .cpu._add import add_launch
 from .cpu._buffers import ScratchArena, channels_last_rows
 from .cpu._jit import launch
 from .cpu._kernel import KernelLaunch, KernelOp
@@ -75,15 +80,15 @@ class TorchCall:
 
 
 class Program:
-    """The recorded stages, for inputs of x's size and strides and the current number of threads.
+    """The recorded stages of a network of `dims` dimensions, for inputs of x's size and strides and the number of threads.
 
     Raises:
         ProgramTooLargeError: the feature maps need more than `limit` bytes.
         ChangedLayoutError: a torch function returns something else than a float32 map.
     """
 
-    def __init__(self, stages: nn.Sequential, x: Tensor, limit: int) -> None:
-        recorder = Recorder(x, limit)
+    def __init__(self, stages: nn.Sequential, x: Tensor, limit: int, dims: int) -> None:
+        recorder = Recorder(x, limit, dims)
         with torch.inference_mode(False), torch.no_grad():
             y = recorder.add_chain(list(stages), x)
         self._result, self._steps = recorder.locate(y), recorder.steps()
@@ -101,11 +106,12 @@ class Program:
 class Recorder:
     """Runs modules on an input and records the kernel launches and torch calls."""
 
-    def __init__(self, x: Tensor, limit: int) -> None:
-        self.values, self.limit = [x], limit
+    def __init__(self, x: Tensor, limit: int, dims: int) -> None:
+        self.values, self.limit, self.dims = [x], limit, dims
         self.scratch, self.operations = ScratchArena(), list[KernelOp]()
         self.buffers, self._free_buffers = list[Tensor](), list[Tensor]()
         self._recorded = list[KernelLaunch | TorchCall]()
+        self._copied = list[tuple[Tensor, Tensor]]()  # maps and their copies of `_rows`; no operation writes to these maps
         self._allocated: dict[int, tuple[Tensor, Tensor]] = {}  # map and its buffer, by the map's id
 
     @property
@@ -123,7 +129,10 @@ class Recorder:
             return self._add_joined(module, x, out)
         if type(module) is Branches:
             return self._add_branches([(branch, x) for branch in module.values()], out)
-        return self._add_torch_call(module, x, out)
+        if type(module) is ResidualBlock and self._is_sum_of_maps(module, x):
+            return self._add_residual(module, x, out)
+        function = module if self.dims == 2 else partial(run_on_map, module, dims=self.dims)
+        return self._add_torch_call(function, x, out)
 
     def locate(self, x: Tensor) -> MapLocation:
         """Return where a map lies at each call of the program."""
@@ -160,14 +169,14 @@ class Recorder:
 
     def add_chain(self, modules: Sequence[nn.Module], x: Tensor, out: Tensor | None = None) -> Tensor:
         """Run and record modules one after the other; return the last output, which is `out` if given."""
-        y = x
+        y, modules = x, [module for module in modules if type(module) is not nn.Identity]
         for index, module in enumerate(modules):
             previous, y = y, self.add(module, y, out if index == len(modules) - 1 else None)
             if previous is not x and y.untyped_storage().data_ptr() != previous.untyped_storage().data_ptr():
                 self._release(previous)
         if modules or out is None:
             return y
-        return self._add_operation(MaxPoolOp(nn.MaxPool2d(1), x.shape), x, out)  # a 1x1 max pool copies
+        return self._copy(x, out)
 
     def _add_joined(self, module: JoinedBranches, x: Tensor, out: Tensor | None) -> Tensor:
         y = self.add(module.first, x)
@@ -176,24 +185,60 @@ class Recorder:
         return joined
 
     def _add_branches(self, branches: Sequence[tuple[nn.Module, Tensor]], out: Tensor | None) -> Tensor:
-        shapes = [output_shape(branch, x) for branch, x in branches]
+        shapes = [output_shape(branch, x, self.dims) for branch, x in branches]
         widths = [shape[1] for shape in shapes]
         y = self._allocate(shapes[0][0], sum(widths), *shapes[0][2:]) if out is None else out
         for (branch, x), part in zip(branches, torch.split(y, widths, 1), strict=True):
             self.add(branch, x, part)
         return y
 
+    def _is_sum_of_maps(self, module: ResidualBlock, x: Tensor) -> bool:
+        """Return whether the block is act(shortcut(x) + project(body(x))), of maps of one shape, and the kernel has `act`."""
+        if not module.is_plain_sum or not (is_relu(module.act) or type(module.act) is nn.Identity):
+            return False
+        body = nn.Sequential(module.body, module.project)
+        return output_shape(body, x, self.dims) == output_shape(module.shortcut, x, self.dims)
+
+    def _add_residual(self, module: ResidualBlock, x: Tensor, out: Tensor | None) -> Tensor:
+        y = self.add_chain([module.body, module.project], x, out)
+        if y is not out and not self._is_own_map(y, x):
+            y = self._copy(y, None)
+        shortcut = x if type(module.shortcut) is nn.Identity else self.add(module.shortcut, x)
+        self._launch([add_launch(self._rows(shortcut), y, relu=is_relu(module.act))])
+        if shortcut is not x:
+            self._release(shortcut)
+        return y
+
+    def _is_own_map(self, y: Tensor, x: Tensor) -> bool:
+        """Return whether y is planned memory that an operation may overwrite, not a view of x."""
+        return id(y) in self._allocated and y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+
     def _add_operation(self, operation: KernelOp, x: Tensor, out: Tensor | None) -> Tensor:
-        rows = channels_last_rows(x)
-        if rows.data_ptr() != x.data_ptr():
-            rows = self._add_torch_call(channels_last_rows, x, None)
+        rows = self._rows(x)
         y = self._allocate(*operation.output_shape(rows)) if out is None else out
-        launches = list(operation.launches(rows, y, self.scratch))
-        for address, arguments in launches:
-            launch(address, arguments)
-        self._recorded += launches
+        self._launch(operation.launches(rows, y, self.scratch))
         self.operations.append(operation)
         return y
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Return x with `row_strides`, copied once if it has none."""
+        rows = channels_last_rows(x)
+        if rows.data_ptr() == x.data_ptr():
+            return rows
+        copied = next((copy for value, copy in self._copied if value is x), None)
+        if copied is None:
+            copied = self._add_torch_call(channels_last_rows, x, None)
+            self._copied.append((x, copied))
+        return copied
+
+    def _copy(self, x: Tensor, out: Tensor | None) -> Tensor:
+        """Return a copy of x in planned memory, which is `out` if given."""
+        return self._add_operation(MaxPoolOp(nn.MaxPool2d(1), x.shape), x, out)  # a 1x1 max pool copies
+
+    def _launch(self, launches: Iterable[KernelLaunch]) -> None:
+        for kernel_launch in launches:
+            launch(*kernel_launch)
+            self._recorded.append(kernel_launch)
 
     def _add_torch_call(self, function: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None) -> Tensor:
         location, y = self.locate(x), function(x)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..nn import Branches, ResidualBlock, Steps, is_max_pool
+from ..nn import Branches, ResidualBlock, Steps
 from ..spec import as_tuple, dilated_extent, window_positions
 from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunedMaxPool
+from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d, is_avg_pool, is_max_pool, is_tunable_conv, run_on_map
 
 Shape = tuple[int, ...]
 CHAINS = nn.Sequential, Steps  # exactly these types
 
 
-def output_shape(module: nn.Module, x: Tensor) -> Shape:
-    """Return the shape of `module(x)`, (n, c, h, w).
+def output_shape(module: nn.Module, x: Tensor, dims: int) -> Shape:
+    """Return the shape of the output for the map x, (n, c, h, w), of a module of `dims` dimensions.
 
     A module of unknown type is run to find its output shape, on a copy of x because it may work in place.
     """
     shape = _compute(module, tuple(x.shape))
-    return tuple(module(x.clone()).shape) if shape is None else shape
+    return tuple(run_on_map(module, x.clone(), dims).shape) if shape is None else shape
 
 
 def _compute(module: nn.Module, shape: Shape) -> Shape | None:
@@ -36,12 +37,15 @@ def _compute(module: nn.Module, shape: Shape) -> Shape | None:
             return _concatenate([_compute(branch, shape) for branch in module.values()])
         case JoinedBranches():
             return _compute_joined(module, shape)
-        case nn.Conv2d() if type(module) is nn.Conv2d and not isinstance(module.padding, str):
-            return _slide(module, shape, module.out_channels, as_tuple(module.dilation, 2))
-        case nn.MaxPool2d() if is_max_pool(module):
-            return _slide(module, shape, shape[1], as_tuple(module.dilation, 2), ceil=module.ceil_mode)
-        case nn.AvgPool2d() if type(module) is nn.AvgPool2d:
-            return _slide(module, shape, shape[1], (1, 1), ceil=module.ceil_mode)
+        case _ if is_tunable_conv(module):
+            conv = as_conv2d(module)
+            return _slide(conv, shape, conv.out_channels, as_tuple(conv.dilation, 2))
+        case _ if is_max_pool(module):
+            max_pool = as_max_pool2d(module)
+            return _slide(max_pool, shape, shape[1], as_tuple(max_pool.dilation, 2), ceil=max_pool.ceil_mode)
+        case _ if is_avg_pool(module):
+            average_pool = as_avg_pool2d(module)
+            return _slide(average_pool, shape, shape[1], (1, 1), ceil=average_pool.ceil_mode)
         case _:
             return shape if type(module) is nn.Identity else None
 

@@ -8,9 +8,10 @@ from ._changes import check_unchanged, describe_changes, list_changes, warn_of_h
 from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
-from ._memory import activate, is_max_pool, is_relu, is_tracing, run_module
+from ._memory import activate, is_relu, is_tracing, run_module
 from ._memory_format import to_channels_last
 from ._net import Net, require_net
+from ._padding import SameConv1d
 from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
 from ._report import Report
@@ -33,6 +34,7 @@ __all__ = [
     "PreActModule",
     "Report",
     "ResidualBlock",
+    "SameConv1d",
     "Steps",
     "activate",
     "apply_activation",
@@ -47,7 +49,6 @@ __all__ = [
     "default_accelerator",
     "default_task",
     "describe_changes",
-    "is_max_pool",
     "is_relu",
     "is_tracing",
     "list_changes",

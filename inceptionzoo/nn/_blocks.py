@@ -190,6 +190,11 @@ class ResidualBlock(PreActModule):
         self.masked, self.memory_saving = False, True
         self.drop_path = DropPath(drop_path, dims) if drop_path else nn.Identity()
 
+    @property
+    def is_plain_sum(self) -> bool:
+        """Whether the block is act(shortcut(x) + project(body(x)))."""
+        return self.scale == 1 and type(self.drop_path) is nn.Identity
+
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         body = self.project(run_module(self.body, x, compact=self.memory_saving))
         body = body if self.scale == 1 else self.scale * body

@@ -10,7 +10,7 @@ anything could tell the difference: a hook, a tracer, a transform of functorch, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,11 +78,6 @@ def is_tracing() -> bool:
 def is_relu(module: nn.Module) -> bool:
     """Return whether a module is exactly torch's ReLU."""
     return type(module) is nn.ReLU
-
-
-def is_max_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
-    """Return whether a module is exactly torch's max pool."""
-    return type(module) is nn.MaxPool2d
 
 
 def masked_relu(x: Tensor) -> Tensor:

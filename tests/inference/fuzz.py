@@ -38,7 +38,7 @@ from inceptionzoo.nn import build_network
 T = TypeVar("T")
 TOLERANCE = 1e-4  # of the largest output
 SECONDS = 60  # a case that takes longer is a hang
-OF_CONVOLUTIONS = "im2col", "im2col", "winograd_2", "winograd_4", "winograd_4", "onednn", "torch"
+OF_CONVOLUTIONS = "im2col", "im2col", "rows", "rows", "winograd_2", "winograd_4", "winograd_4", "onednn", "torch"
 OF_POOLS = "kernel", "kernel", "torch"
 
 
@@ -99,7 +99,8 @@ class Case:
         self.pick, self.guard = Random(number), guard
         guard.at_end = self.pick.random() < 0.5
         torch.manual_seed(number)
-        self.model = self.network()
+        dims = self.pick.choice((1, 2, 2))
+        self.model = self.network(dims)
         self.reference, self.fused = copied(self.model).double(), iz.fuse(self.model)
         guard.move(self.fused)
         smallest = self.model.min_input_size
@@ -108,20 +109,21 @@ class Case:
         self.shape = count, self.model.in_chans, *sides
         made = layouts(self.shape, guard, self.pick)
         self.layout = self.pick.choice(list(made))
-        self.make = made[self.layout]
+        make = made[self.layout]
+        self.make = make if dims == 2 else lambda: make()[:, :, -1]  # a signal is the last row of an image
 
-    def network(self) -> iz.Net:
-        """Return the first random network that can be built and accepts images of up to 16 pixels."""
+    def network(self, dims: int) -> iz.Net:
+        """Return the first random network that can be built and accepts images or signals of up to 16 pixels."""
         while True:
             try:
-                network = random_network(self.pick)
+                network = random_network(self.pick, dims)
                 model = build_network(network, in_chans=self.pick.choice((1, 2, 3, 3, 4, 8)), num_classes=0, global_pool="")
             except iz.ZooError:
                 continue
             if model.min_input_size <= 16:
                 fill(model)
                 for module in model.modules():
-                    if isinstance(module, nn.BatchNorm2d):
+                    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                         module.running_mean.uniform_(-0.2, 0.2), module.running_var.uniform_(0.5, 1.5)
                 return model
 
@@ -176,7 +178,7 @@ class Case:
         """Yield the faults of the batch x with an image that is not finite."""
         broken = self.pick.randrange(len(x))
         others = [index for index in range(len(x)) if index != broken]
-        values = x.contiguous(memory_format=self.pick.choice((torch.contiguous_format, torch.channels_last))).clone()
+        values = x.contiguous().clone() if self.pick.random() < 0.5 else pixels_first(x)
         y, value = self.fused(values), self.pick.choice((float("nan"), float("inf"), float("-inf")))
         if self.model.network.style.act == "gelu":  # torch's gelu of inf is nan in some elements of a float32 tensor only
             value = float("nan")
@@ -209,8 +211,12 @@ def to_pixels(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
 
     torch's group norm of nearly equal values is up to sixteen times less exact in this layout.
     """
-    n, c, h, w = inputs[0].shape
-    return (inputs[0].new_empty(n * h * w * c).as_strided((n, c, h, w), (c * h * w, 1, c * w, c)).copy_(inputs[0]),)
+    return (pixels_first(inputs[0]),)
+
+
+def pixels_first(x: Tensor) -> Tensor:
+    """Return a copy of x, (n, c, ...), whose memory holds the channels of one pixel after the other."""
+    return x.movedim(1, -1).contiguous().clone().movedim(-1, 1)
 
 
 def copied(model: iz.Net) -> iz.Net:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import inceptionzoo as iz
+from inceptionzoo.spec import with_spatial_dims
 
 WIDTHS = 1, 2, 3, 4, 5, 8, 8, 12, 16, 20, 33
 ODD = 1, 1, 3, 3, 5, 7, (1, 3), (3, 1), (1, 7), (5, 3)
@@ -49,18 +50,20 @@ def with_odd_strides(x: Tensor) -> Tensor:
     return x.as_strided(x.shape, [7 if side == 1 else stride for side, stride in zip(x.shape, x.stride(), strict=True)])
 
 
-def random_network(pick: Random) -> iz.Network:
-    """Return a network of one to three stages."""
+def random_network(pick: Random, dims: int) -> iz.Network:
+    """Return a network of one to three stages. One for signals has no modules of a user's own, which are for images."""
     act = pick.choice(("relu", "relu", "relu", "silu", "leaky_relu", "hard_swish", "gelu"))
     style = iz.Style(norm=pick.choice(("batch", "batch", "group", None)), bias=pick.random() < 0.5, act=act)
     stages = {f"stage{index}": random_stage(pick, depth=2) for index in range(pick.choice((1, 1, 2, 2, 3)))}
-    return iz.network(**stages, style=style)
+    return with_spatial_dims(iz.network(**stages, style=style), dims)
 
 
 def random_stage(pick: Random, depth: int) -> iz.Layer:
     """Return a layer of any kind; up to `depth` blocks inside each other."""
     kind = pick.choice(
-        ("conv", "conv", "pool", "small", "block", "block", "down", "residual") if depth else ("conv", "pool", "small")
+        ("conv", "conv", "pool", "small", "block", "block", "down", "joined", "residual")
+        if depth
+        else ("conv", "pool", "small")
     )
     stride = pick.choice((1, 1, 2, 3))
     match kind:
@@ -73,8 +76,33 @@ def random_stage(pick: Random, depth: int) -> iz.Layer:
         case "block" | "down":
             branches = [branch(pick, depth, stride if kind == "down" else 1) for _ in range(pick.randint(1, 3))]
             return iz.concat(**dict(zip("abcd", branches, strict=False)))
-    body = branch(pick, depth, 1)
-    return iz.Residual(body, scale=pick.choice((1.0, 0.3)), act=pick.random() < 0.5)
+        case "joined":
+            convs = [linear_conv(pick) for _ in range(pick.randint(1, 3))]
+            return iz.chain(iz.concat(**dict(zip("abcd", convs, strict=False))), *pick.choice(AFTER_JOINED))
+    return residual(pick, depth)
+
+
+AFTER_JOINED = (iz.Norm(), iz.Act()), (iz.Act(),), (iz.Norm(),), (iz.Act(), iz.Norm()), (iz.Norm("lrn"), iz.Act())
+
+
+def linear_conv(pick: Random) -> iz.Layer:
+    """Return a convolution without activation, alone or after others."""
+    last = iz.Conv(pick.choice(WIDTHS), pick.choice(ODD), norm=pick.random() < 0.5, act=False)
+    return last if pick.random() < 0.5 else iz.chain(branch(pick, 0, 1), last)
+
+
+def residual(pick: Random, depth: int) -> iz.Layer:
+    """Return a residual block, with a projection, or with a body that keeps the channels, or with its own shortcut."""
+    options = {"scale": pick.choice((1.0, 1.0, 0.3)), "act": pick.random() < 0.5}
+    match pick.choice(("project", "project", "keep", "shortcut")):
+        case "keep":
+            bodies = iz.Depthwise(3), iz.Pool("avg", 3), iz.Pool("max", 3), iz.Act(), iz.Norm(), iz.Pool("adaptive_avg", 1)
+            return iz.Residual(pick.choice(bodies), project=False, **options)
+        case "shortcut":
+            width = pick.choice(WIDTHS)
+            body, shortcut = (iz.chain(branch(pick, depth, 1), iz.Conv(width, act=False)) for _ in range(2))
+            return iz.Residual(body, project=False, shortcut=shortcut, **options)
+    return iz.Residual(branch(pick, depth, 1), **options)
 
 
 def any_conv(pick: Random) -> iz.Layer:

@@ -16,6 +16,7 @@ from inceptionzoo.inference import _executor as executor
 from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct
 from inceptionzoo.inference._recording import Program, TorchCall
+from inceptionzoo.nn import ResidualBlock
 
 BLOCK = iz.inception(8, 8, 16, 4, 8, 8)
 NETWORK = iz.network(
@@ -62,7 +63,39 @@ def test_calls_do_not_disturb_each_other(fast, monkeypatch):
     (program,) = programs(fast)
     assert program is not None
     assert 0 < program.size < 1 << 20
-    assert not [item for item in program._steps if isinstance(item, TorchCall) and isinstance(item.function, ConvAct)]
+    calls = [item.function for item in program._steps if isinstance(item, TorchCall)]
+    assert not [function for function in calls if isinstance(function, ConvAct | ResidualBlock)]
+
+
+RESIDUALS = {
+    "plain": iz.Residual(iz.Conv(8, 3), project=False),
+    "no activation": iz.Residual(iz.chain(iz.Conv(16, 3), iz.Conv(8, 3)), project=False, act=False),
+    "shortcut": iz.Residual(iz.Conv(24, 3), project=False, shortcut=iz.Conv(24)),
+    "scaled": iz.Residual(iz.Conv(16, 3), scale=0.3),
+    "scaled by torch": iz.Residual(iz.Conv(8, 3), project=False, scale=0.3),
+    "body of another's": iz.Residual(iz.chain(iz.Conv(8), iz.Op(lambda _: nn.Tanh(), 8)), project=False),
+    "body is the input": iz.Residual(iz.Op(lambda _: nn.Identity(), 8), project=False),
+    "body is a view of the input": iz.Residual(iz.Op(lambda _: nn.Dropout(0.0), 8), project=False),
+    "both bodies are the input": iz.Residual(iz.Residual(iz.Op(lambda _: nn.Identity(), 8), project=False), project=False),
+    "nested": iz.Residual(iz.Residual(iz.Conv(8, 3), project=False), project=False),
+    "in a branch": iz.concat(a=iz.Conv(8), b=iz.chain(iz.Conv(8), iz.Residual(iz.Conv(8, 3), project=False))),
+}
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+@torch.no_grad()
+def test_residual_blocks(name, monkeypatch):
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))
+    stages = iz.network(stem=iz.Conv(8, 3), block=RESIDUALS[name], last=iz.concat(a=iz.Conv(8), b=iz.Conv(8, 3)))
+    fast = iz.fuse(fill(iz.build(stages), noise(4, 3, 20, 20)))
+    for seed in range(2):
+        x = noise(2, 3, 12, 15, seed=seed)
+        assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    (program,) = programs(fast)
+    assert program is not None
+    by_torch = [item for item in program._steps if isinstance(item, TorchCall) and isinstance(item.function, ResidualBlock)]
+    assert len(by_torch) == (name == "scaled by torch")
 
 
 @torch.no_grad()

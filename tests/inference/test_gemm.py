@@ -28,6 +28,17 @@ def test_gemm_agrees_with_torch(columns, threads):
         torch.set_num_threads(threads_before)
 
 
+@pytest.mark.parametrize("columns", [8, 33, 64])
+def test_matrices_that_share_one_weight(columns):
+    """Their rows may overlap in memory, as the windows of a signal do."""
+    signal, weight, bias = noise(3, 60), noise(1, 8, columns), noise(columns)
+    rows, y = 27, torch.full((3, 27, columns), float("nan"))
+    gemm = Gemm(pack_weight(weight), columns, rows, 2, columns)
+    addresses = signal.data_ptr(), y.data_ptr(), bias.data_ptr()
+    launch(*gemm.make_launch(*addresses, rows, (60, rows * columns), sharing=3))
+    assert distance(y, signal.unfold(1, 8, 2) @ weight[0] + bias) < 1e-5
+
+
 def test_register_blocks_fit():
     for rows in range(1, 200):
         for columns in (8, 24, 64):

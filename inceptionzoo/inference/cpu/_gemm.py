@@ -1,8 +1,8 @@
 """Batched matrix multiplication (GEMM): y = x @ weight + bias for each matrix of a batch, then ReLU of the leading columns.
 
 For each matrix of the batch, x is (rows, depth), weight is (depth, columns) and y is (rows, columns); BLAS calls these sizes m,
-k and n. All matrices share the bias, (columns). Row strides and batch strides are in floats. The weight is packed in advance
-into panels as wide as a register block, so that the kernel reads it in sequence.
+k and n. All matrices share the bias, (columns), and may share one weight. Row strides and batch strides are in floats. The
+weight is packed in advance into panels as wide as a register block, so that the kernel reads it in sequence.
 
 The kernel computes y one register block at a time: the sums of the block stay in registers while the microkernel goes through
 the depth once. If rows or columns are not a multiple of the block, the last block is moved back to overlap the one before it.
@@ -30,7 +30,7 @@ class GemmArgs(ctypes.Structure):
 
     NAMES = (
         "x", "weight", "bias", "y",  # addresses; the weight is packed
-        "rows", "depth", "columns", "x_batch_stride", "y_batch_stride",
+        "rows", "depth", "columns", "x_batch_stride", "weight_batch_stride", "y_batch_stride",
         "start", "stop",  # range of register blocks to compute
         "relu_columns",  # ReLU applies to this number of leading columns
     )  # fmt: skip
@@ -80,14 +80,27 @@ class Gemm:
         self.kernel = gemm_kernel(self.block, x_row_stride, y_row_stride)
 
     def make_launch(
-        self, x: int, y: int, bias: int, rows: int, batch_strides: tuple[int, int] = (0, 0), *, relu_columns: int = 0
+        self,
+        x: int,
+        y: int,
+        bias: int,
+        rows: int,
+        batch_strides: tuple[int, int] = (0, 0),
+        *,
+        sharing: int = 1,
+        relu_columns: int = 0,
     ) -> KernelLaunch:
-        """Return the launch that computes y. x, y and bias are addresses; `batch_strides` are those of x and of y."""
-        batch_size, panels, depth, _ = self.weight.shape
+        """Return the launch that computes y. x, y and bias are addresses; `batch_strides` are those of x and of y.
+
+        `sharing` is the number of matrices that share a weight of one matrix.
+        """
+        weights, panels, depth, width = self.weight.shape
+        assert sharing == 1 or weights == 1
         args = GemmArgs(
             x=x, y=y, bias=bias, weight=self.weight.data_ptr(), rows=rows, depth=depth, columns=self.columns,
             x_batch_stride=batch_strides[0], y_batch_stride=batch_strides[1],
-            stop=batch_size * panels * -(-rows // self.block.rows), relu_columns=relu_columns,
+            weight_batch_stride=panels * depth * width if sharing == 1 else 0,
+            stop=sharing * weights * panels * -(-rows // self.block.rows), relu_columns=relu_columns,
         )  # fmt: skip
         return KernelLaunch(self.kernel, args)
 
@@ -106,11 +119,12 @@ def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> i
         with emit_loop(builder, start, stop) as loop:  # down the rows first: consecutive blocks use the same panel
             panel = builder.sdiv(loop.index, row_blocks)  # of all matrices
             row = _block_start(builder, builder.srem(loop.index, row_blocks), args["rows"], block.rows)
-            matrix = builder.sdiv(panel, panels)
-            column = _block_start(builder, builder.srem(panel, panels), args["columns"], block.columns)
+            matrix, panel = builder.sdiv(panel, panels), builder.srem(panel, panels)
+            column = _block_start(builder, panel, args["columns"], block.columns)
             x_offset = builder.add(builder.mul(matrix, args["x_batch_stride"]), builder.mul(row, INT64(x_row_stride)))
             x_block = element_pointer(builder, x, x_offset)
-            weight_offset = builder.mul(panel, builder.mul(args["depth"], INT64(block.columns)))
+            panel_offset = builder.mul(panel, builder.mul(args["depth"], INT64(block.columns)))
+            weight_offset = builder.add(builder.mul(matrix, args["weight_batch_stride"]), panel_offset)
             weight_panel = element_pointer(builder, weight, weight_offset)
             bias_block = element_pointer(builder, bias, column)
             sums = _emit_microkernel(builder, block, x_row_stride, args["depth"], x_block, weight_panel, bias_block)
