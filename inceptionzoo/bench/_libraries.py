@@ -31,7 +31,7 @@ def layout_in(library: str, model: Net) -> str | None:
     name = entry_name(model)
     layouts = {layout.name for layout in model.entry.layouts} if model.entry is not None else set()
     if library == "torchvision":
-        return "torchvision" if "torchvision" in layouts and hasattr(torchvision.models, name) else None
+        return "torchvision" if "torchvision" in layouts and name in torchvision.models.list_models() else None
     candidates = ("timm", "torchvision")  # some models of timm have torchvision's tensor names
     return next((layout for layout in candidates if layout in layouts and _is_in_timm(name)), None)
 
@@ -52,7 +52,7 @@ def build_torchvision(model: Net, *, random: bool = False) -> Any:
     name = entry_name(model)
     has_aux = name in ("googlenet", "inception_v3")
     options = {"init_weights": random, "aux_logits": False, "transform_input": False} if has_aux else {}
-    network = getattr(torchvision.models, name)(weights=None, num_classes=model.num_classes, **options)
+    network = torchvision.models.get_model(name, weights=None, num_classes=model.num_classes, **options)
     if not random:
         network.load_state_dict(exported_state_dict(model, "torchvision"))
     return network

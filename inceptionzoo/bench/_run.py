@@ -14,7 +14,7 @@ import torch
 
 from ..errors import ArgumentError, check_choice, check_int
 from ..nn import Net, check_device, warn_if_emulated
-from ..spec import Shape, network_cost
+from ..spec import Shape, as_size, network_cost
 from ..zoo import create_model, find_entry
 from ._libraries import entry_name
 from ._machine import background_load, describe_machine
@@ -22,6 +22,8 @@ from ._runners import OWN_RUNNERS, PRECISIONS, inference_runners, loading_runner
 from ._timing import gemm_peak, quartiles, relative_error, time_interleaved, time_ratio
 from ._timings import Row, Timings
 from .memory import measure_in_subprocess
+
+Sides = tuple[int, ...]  # of an image, signal or clip
 
 
 def bench(
@@ -41,9 +43,11 @@ def bench(
     All candidates are timed once in each round, so that a disturbance of the machine affects them alike. The ratios are
     computed for each round. If other processes keep the machine busy, there are no ratios.
 
-    - `names`: the models. `batches`: the batch sizes. `size`: the side of the images in pixels; by default the model's own.
+    - `names`: the models. `batches`: the batch sizes. `size`: the side of the images in pixels, the length of signals, or the
+      height and width of clips; by default the model's own.
     - `job`: "inference"; "training", a step of SGD without auxiliary heads; or "loading", the creation of a model with
-      random weights and from files. Training and loading also measure peak memory, each candidate in a subprocess.
+      random weights and from files. Training and loading also measure peak memory, each candidate in a subprocess, except
+      those that are compiled.
     - `compiled`: also time `torch.compile`.
     - `precision` "bf16": bfloat16 weights and images in inference, with errors relative to float32; autocast in training.
       ONNX Runtime and OpenVINO are left out. A processor without bf16 instructions emulates them; a warning says so.
@@ -62,14 +66,14 @@ def bench(
     gemm, loads = gemm_peak(target), [background_load()]
     for entry in entries:
         model = create_model(entry.name).eval().to(target)
-        side = size or model.data.input_size[1]
+        sides = _sides(model, size)
         for batch in batches if job != "loading" else (0,):
             if job == "inference":
-                rows += _inference(model, side, batch, gemm, rounds, precision, with_peers=with_peers, compiled=compiled)
+                rows += _inference(model, sides, batch, gemm, rounds, precision, with_peers=with_peers, compiled=compiled)
             elif job == "training":
-                rows += _training(model, side, batch, rounds, precision, with_peers=with_peers)
+                rows += _training(model, sides, batch, rounds, precision, with_peers=with_peers, compiled=compiled)
             else:
-                rows += _loading(model, side, rounds, with_peers=with_peers)
+                rows += _loading(model, sides, rounds, with_peers=with_peers)
             loads.append(background_load())
     machine = describe_machine(target, max(loads))
     if machine.busy:
@@ -96,12 +100,18 @@ def _check(
     return target
 
 
+def _sides(model: Net, size: int | None) -> Sides:
+    """Return the sides of the inputs; `size` leaves the depth of a volume or clip as it is."""
+    sides = model.data.size
+    return sides if size is None else (*sides[:-2], size, size)[-len(sides) :]
+
+
 def _inference(
-    model: Net, side: int, batch: int, gemm: float, rounds: int, precision: str, *, with_peers: bool, compiled: bool
+    model: Net, sides: Sides, batch: int, gemm: float, rounds: int, precision: str, *, with_peers: bool, compiled: bool
 ) -> Iterator[Row]:
     """Yield a row for each runner on a batch of images. `gemm` is the rate of a matrix product in multiply-adds per second."""
     device = next(model.parameters()).device
-    images = torch.randn(batch, model.in_chans, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    images = torch.randn(batch, model.in_chans, *sides, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
         expected = model(images)
     images = images.to(PRECISIONS[precision])
@@ -110,29 +120,31 @@ def _inference(
         errors = {name: relative_error(run(images), expected) for name, run in runners.items()}
         times = time_interleaved({name: partial(run, images) for name, run in runners.items()}, rounds, device)
     fastest = min((name for name in OWN_RUNNERS if name in times), key=lambda name: statistics.median(times[name]))
-    macs = network_cost(model.network, Shape(model.in_chans, side, side), model.num_classes).macs * batch
+    macs = network_cost(model.network, Shape(model.in_chans, *sides), model.num_classes).macs * batch
     for name, seconds in times.items():
-        row = _row(model, side, batch, name, seconds, times[fastest])
+        row = _row(model, sides, batch, name, seconds, times[fastest])
         yield replace(row, apart=errors[name], share=macs / statistics.median(seconds) / gemm)
 
 
-def _training(model: Net, side: int, batch: int, rounds: int, precision: str, *, with_peers: bool) -> Iterator[Row]:
+def _training(
+    model: Net, sides: Sides, batch: int, rounds: int, precision: str, *, with_peers: bool, compiled: bool
+) -> Iterator[Row]:
     """Yield a row for the training step of each network."""
-    device, shape = next(model.parameters()).device, [batch, model.in_chans, side, side]
+    device, shape = next(model.parameters()).device, [batch, model.in_chans, *sides]
     images = torch.randn(shape, device=device)
-    networks = training_networks(model, with_peers=with_peers)
+    networks = training_networks(model, with_peers=with_peers, compiled=compiled)
     steps = {name: training_step(build(), images, precision) for name, build in networks.items()}
     times = time_interleaved(steps, rounds, device)
     for name, seconds in times.items():
         memory = None
-        if device.type == "cpu":
+        if device.type == "cpu" and not name.endswith("compiled"):  # compiling itself takes memory
             memory = _memory(model, name, with_peers=with_peers, shape=shape, precision=precision)
-        yield replace(_row(model, side, batch, name, seconds, times["inceptionzoo"]), memory=memory)
+        yield replace(_row(model, sides, batch, name, seconds, times["inceptionzoo"]), memory=memory)
 
 
-def _loading(model: Net, side: int, rounds: int, *, with_peers: bool) -> Iterator[Row]:
+def _loading(model: Net, sides: Sides, rounds: int, *, with_peers: bool) -> Iterator[Row]:
     """Yield a row for each way to create the model."""
-    images = torch.randn(1, model.in_chans, side, side)
+    images = torch.randn(1, model.in_chans, *sides)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         runners = loading_runners(model, Path(folder), with_peers=with_peers)
         expected = model(images)
@@ -144,7 +156,7 @@ def _loading(model: Net, side: int, rounds: int, *, with_peers: bool) -> Iterato
         for name, seconds in times.items():
             reference = times[_loading_reference(name, times)]
             memory = _memory(model, name, with_peers=with_peers, folder=folder)
-            yield replace(_row(model, side, 0, name, seconds, reference), apart=errors[name], memory=memory)
+            yield replace(_row(model, sides, 0, name, seconds, reference), apart=errors[name], memory=memory)
 
 
 def _loading_reference(name: str, runners: dict[str, list[float]]) -> str:
@@ -154,9 +166,9 @@ def _loading_reference(name: str, runners: dict[str, list[float]]) -> str:
     return reference if reference in runners else name
 
 
-def _row(model: Net, side: int, batch: int, runner: str, seconds: list[float], reference: list[float]) -> Row:
+def _row(model: Net, sides: Sides, batch: int, runner: str, seconds: list[float], reference: list[float]) -> Row:
     low, median, high = (1000 * value for value in quartiles(seconds))
-    return Row(entry_name(model), side, batch, runner, median, low, high, time_ratio(seconds, reference))
+    return Row(entry_name(model), as_size(sides), batch, runner, median, low, high, time_ratio(seconds, reference))
 
 
 def _memory(model: Net, runner: str, **arguments: object) -> float | None:

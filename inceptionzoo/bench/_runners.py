@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..inference import fuse
-from ..nn import Net
+from ..nn import Net, to_channels_last
 from ..weights import exported_state_dict, save_weights
 from ..zoo import create_model
 from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, runtimes
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the dimensions of the inputs
 OWN_RUNNERS = ("inceptionzoo", "fused", "fused, compiled")  # of inference
 
 
@@ -43,7 +44,7 @@ def _peer_runners(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tup
         if layout_in(library, model):
             network = build(model).eval().to(images)
             yield library, network
-            network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+            network = copy.deepcopy(network).to(memory_format=CHANNELS_LAST[images.ndim])
             yield f"{library}, channels_last", network
             if compiled:
                 yield f"{library}, compiled", torch.compile(network, options={"freezing": True})
@@ -51,25 +52,41 @@ def _peer_runners(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tup
         yield from runtimes(model, images)
 
 
-def training_networks(model: Net, *, with_peers: bool) -> dict[str, Callable[[], Any]]:
+def training_networks(model: Net, *, with_peers: bool, compiled: bool = False) -> dict[str, Callable[[], Any]]:
     """Return functions that build a network to train, of the model's architecture, with random weights.
 
-    The networks of this library are in channels_last, as in `fit`.
+    The networks of this library are in channels_last, as in `fit`. Those of others are in each form that a user would choose.
     """
-
-    def build_own(checkpoint: bool) -> nn.Module:
-        net = create_model(entry_name(model), num_classes=model.num_classes)
-        net.set_grad_checkpointing(checkpoint)
-        return net.to(memory_format=torch.channels_last)
-
+    own = partial(_own_network, model)
     networks: dict[str, Callable[[], Any]] = {
-        "inceptionzoo": partial(build_own, False),
-        "inceptionzoo, checkpointed": partial(build_own, True),
+        "inceptionzoo": own,
+        "inceptionzoo, memory saving off": partial(own, memory_saving=False),
+        "inceptionzoo, checkpointed": partial(own, checkpoint=True),
     }
+    forms = {"inceptionzoo": networks["inceptionzoo"]}  # that are also compiled
     for library, build in BUILDERS.items() if with_peers else ():
         if layout_in(library, model):
             networks[library] = partial(build, model, random=True)
+            form = f"{library}, channels_last"
+            networks[form] = forms[form] = partial(_in_channels_last, networks[library], model.network.spatial_dims)
+    if compiled:
+        networks |= {f"{name}, compiled": partial(_compiled, build) for name, build in forms.items()}
     return networks
+
+
+def _own_network(model: Net, *, checkpoint: bool = False, memory_saving: bool = True) -> nn.Module:
+    net = create_model(entry_name(model), num_classes=model.num_classes)
+    net.set_grad_checkpointing(checkpoint)
+    net.set_memory_saving(memory_saving)
+    return to_channels_last(net)
+
+
+def _in_channels_last(build: Callable[[], Any], dims: int) -> Any:
+    return build().to(memory_format=CHANNELS_LAST[dims + 2])
+
+
+def _compiled(build: Callable[[], Any]) -> Any:
+    return torch.compile(build())
 
 
 def training_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Callable[[], None]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3  # rounds before those that are timed
-PAUSE = 0.02  # seconds before each call, in which the worker threads of the previous call stop spinning
+PAUSE = 0.1  # seconds before each call, in which the threads of the previous one stop spinning: ONNX Runtime spins for 50 ms
 
 
 def time_interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:

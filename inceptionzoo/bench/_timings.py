@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import check_path
+from ..spec import Size, format_size
 from ._machine import Machine
 
 NO_RATIOS = "the machine is busy: no ratios are shown; stop other programs and measure again"
@@ -18,7 +19,7 @@ NO_RATIOS = "the machine is busy: no ratios are shown; stop other programs and m
 class Row:
     """The timing of one runner, for example "fused" or "timm", with one model and batch size.
 
-    - `size`: the side of the images in pixels. `batch`: the batch size, 0 for loading.
+    - `size`: the side of the images in pixels, or all sides if they differ. `batch`: the batch size, 0 for loading.
     - `median`, `low`, `high`: median and quartiles of the time in milliseconds.
     - `ratio`: time divided by the reference's, as (median, lower quartile, upper quartile); None on a busy machine.
     - `apart`: the largest difference of the outputs, relative to the largest output.
@@ -29,7 +30,7 @@ class Row:
     """
 
     model: str
-    size: int
+    size: Size
     batch: int
     runner: str
     median: float
@@ -65,14 +66,14 @@ class Timings:
         return "\n".join([conditions, versions, NO_RATIOS if machine.busy else "", *self._lines()])
 
     def _lines(self) -> Iterator[str]:
-        line = "{:20} {:>4} {:>5} {:27} {:>8} {:>15} {:>18} {:>6} {:>5} {:>6}".format
+        line = "{:20} {:>10} {:>5} {:27} {:>8} {:>15} {:>18} {:>6} {:>5} {:>6}".format
         yield line("model", "px", "batch", "runner", "ms", "quartiles", "time ratio", "error", "peak", "MiB")
         for row in self.rows:
             ratio = "-" if row.ratio is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.ratio)
             times = f"{row.median:.1f}", f"{row.low:.1f}-{row.high:.1f}", ratio
             optional = ((row.apart, ".0e"), (row.share, ".0%"), (row.memory, ".0f"))
             cells = ("-" if value is None else format(value, spec) for value, spec in optional)
-            yield line(row.model, row.size, row.batch or "-", row.runner, *times, *cells)
+            yield line(row.model, format_size(row.size), row.batch or "-", row.runner, *times, *cells)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain dicts, lists, numbers and strings."""
@@ -88,7 +89,7 @@ class Timings:
         from matplotlib.figure import Figure
 
         target = check_path("path", path)
-        panels = sorted({(row.model, row.size, row.batch) for row in self.rows})
+        panels = list(dict.fromkeys((row.model, row.size, row.batch) for row in self.rows))
         figure = Figure(figsize=(8, 0.6 + 0.3 * len(self.rows) + 0.6 * len(panels)), layout="constrained")
         heights = [sum((row.model, row.size, row.batch) == panel for row in self.rows) + 1 for panel in panels]
         for axes, panel in zip(figure.subplots(len(panels), height_ratios=heights, squeeze=False).flat, panels, strict=True):
@@ -96,7 +97,7 @@ class Timings:
             colours = ["#1f77b4" if _is_own(row.runner) else "0.7" for row in rows]
             axes.barh([row.runner for row in rows], [row.median for row in rows], color=colours)
             batch = f", batch {panel[2]}" if panel[2] else ""
-            axes.set(title=f"{panel[0]}, {panel[1]} px{batch}", xlabel="milliseconds")
+            axes.set(title=f"{panel[0]}, {format_size(panel[1])} px{batch}", xlabel="milliseconds")
             axes.bar_label(axes.containers[0], fmt="%.1f", padding=3, fontsize=8)
             axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(target, dpi=120)

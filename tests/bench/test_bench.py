@@ -42,6 +42,19 @@ def test_rows_of_all_libraries(tmp_path):
 
 
 @pytest.mark.usefixtures("idle")
+def test_signals_and_clips(register):
+    register("clip", iz.network(one=iz.Conv(8, 3, 2), spatial_dims=3), num_classes=2, input_size=(3, 4, 16, 16))
+    timings = bench(["inception_time", "clip"], batches=[2], size=40, rounds=1, with_peers=True, compiled=False)
+    assert {(row.model, row.size) for row in timings.rows} == {("inception_time", 40), ("clip", (4, 40, 40))}
+    assert {row.runner for row in timings.rows} >= {"inceptionzoo", "fused", "ONNX Runtime"}
+    assert max(row.apart for row in timings.rows) < 1e-4
+    assert "4x40x40" in str(timings)
+    training = bench(["inception_time"], batches=[2], size=40, rounds=1, job="training", compiled=False)
+    assert [row.size for row in training.rows] == [40] * 3
+    assert all(row.memory > 0 for row in training.rows)
+
+
+@pytest.mark.usefixtures("idle")
 def test_bf16(monkeypatch):
     """Weights and images are in bfloat16, and errors are relative to float32."""
     dtypes = {}
@@ -80,9 +93,9 @@ def test_the_command(capsys, tmp_path):
     assert (tmp_path / "bench.png").is_file()
     assert main(["bench", "vgg11_bn_cifar", *options]) == 0
     assert "vgg11_bn_cifar" in capsys.readouterr().out
-    assert main(["bench", "vgg11_bn_cifar", "--train", "--batch", "2", "--rounds", "1", "--json"]) == 0
+    assert main(["bench", "vgg11_bn_cifar", "--train", "--no-compile", "--batch", "2", "--rounds", "1", "--json"]) == 0
     assert {row["runner"] for row in json.loads(capsys.readouterr().out)["rows"]} == {
-        "inceptionzoo", "inceptionzoo, checkpointed"
+        "inceptionzoo", "inceptionzoo, memory saving off", "inceptionzoo, checkpointed"
     }  # fmt: skip
     for arguments, text in (
         (["vgg99"], "did you mean"),
@@ -95,11 +108,15 @@ def test_the_command(capsys, tmp_path):
 @pytest.mark.full
 @pytest.mark.usefixtures("idle")
 def test_training():
-    timings = bench(["googlenet"], batches=[2], size=64, rounds=2, job="training", with_peers=True, precision="bf16")
-    assert [row.runner for row in timings.rows] == ["inceptionzoo", "inceptionzoo, checkpointed", "torchvision"]
+    options = {"batches": [2], "size": 64, "rounds": 2, "job": "training", "with_peers": True, "compiled": False}
+    timings = bench(["googlenet"], precision="bf16", **options)
+    assert [row.runner for row in timings.rows] == [
+        "inceptionzoo", "inceptionzoo, memory saving off", "inceptionzoo, checkpointed", "torchvision",
+        "torchvision, channels_last",
+    ]  # fmt: skip
     assert timings.rows[0].ratio == (1.0, 1.0, 1.0)
     assert all(row.memory > 1 and row.apart is None and row.share is None for row in timings.rows)
-    assert str(timings).count("googlenet") == 3
+    assert str(timings).count("googlenet") == 5
 
 
 @pytest.mark.full
@@ -128,7 +145,7 @@ def test_loading_without_peers_and_training_a_custom_model(register):
     with pytest.warns(
         UserWarning, match="the memory of inceptionzoo.* is unknown: its process failed with .*UnknownModelError"
     ):
-        timings = bench(["mine"], batches=[2], rounds=1, job="training")
+        timings = bench(["mine"], batches=[2], rounds=1, job="training", compiled=False)
     assert {row.memory for row in timings.rows} == {None}
     with pytest.raises(iz.ArgumentError, match="no effect on loading"):
         bench(["googlenet"], job="loading", device="meta")

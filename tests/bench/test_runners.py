@@ -28,8 +28,20 @@ def test_a_training_step_changes_the_weights():
         step = runners.training_step(net, noise(4, 3, 32, 32))
         step()
         assert net.grad_checkpointing == name.endswith("checkpointed")
+        assert net.memory_saving == (not name.endswith("memory saving off"))
         assert not any(value.equal(before[key]) for key, value in net.named_parameters() if key.endswith("weight"))
         assert {parameter.grad for parameter in net.parameters()} == {None}
+
+
+def test_training_networks_of_other_libraries_in_each_form():
+    networks = runners.training_networks(iz.create_model("vgg11_bn", device="meta"), with_peers=True, compiled=True)
+    forms = ["torchvision", "torchvision, channels_last", "timm", "timm, channels_last"]
+    assert [name for name in networks if not name.startswith("inceptionzoo") and not name.endswith("compiled")] == forms
+    compiled = ["inceptionzoo, compiled", *(f"{form}, compiled" for form in forms[1::2])]
+    assert [name for name in networks if name.endswith("compiled")] == compiled
+    with torch.device("meta"):
+        is_last = [networks[name]().features[0].weight.is_contiguous(memory_format=torch.channels_last) for name in forms]
+    assert is_last == [False, True, False, True]
 
 
 def test_models_that_the_bridge_added_to_timm_are_no_peers():
