@@ -1,0 +1,17 @@
+"""cd-fvd: the distance of our I3D is that of its own network with the same weights."""
+
+import pytest
+from cdfvd.fvd import cdfvd
+
+import inceptionzoo as iz
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
+def test_fvd_equals_cdfvds(page, tmp_path):
+    names = page("FVD")
+    iz.export_weights(names["model"], tmp_path / "i3d.pt", layout="pytorch-i3d")
+    metric = cdfvd("i3d", ckpt_path=str(tmp_path / "i3d.pt"), n_fake="full", device="cpu")
+    theirs = metric.compute_fvd(names["real"], names["fake"])
+    assert theirs > 0
+    assert names["fvd"] == pytest.approx(theirs, rel=1e-3)
+    assert names["frechet_distance"](names["features"](names["real"]), names["features"](names["real"])) < 1e-3 * theirs
