@@ -148,6 +148,14 @@ def test_fashion(tmp_path):
 
 
 @pytest.mark.full
+def test_clips(tmp_path):
+    """I3D learns in which direction a digit moves; a single frame does not show it."""
+    text = run(tmp_path, "clips.py", "--clips", 256, "--epochs", 3)
+    assert float(re.search(r"accuracy: (\S+)", text)[1]) > 0.5  # chance is 0.25
+    assert "left" in text
+
+
+@pytest.mark.full
 def test_signals(tmp_path):
     """Two networks learn GunPoint's gestures, which sktime holds, and their ensemble is evaluated."""
     lines = run(tmp_path, "signals.py", "--epochs", 10, "--members", 2).splitlines()
