@@ -7,47 +7,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from ._autotune import Autotuner, Implementation
 from ._capabilities import has_jit, has_onednn
 from ._fingerprint import conv_version, tensor_version
-from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d
+from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d, run_on_map
 from .cpu._onednn import OneDNNConv
 
 if TYPE_CHECKING:
     from .cpu._kernel import KernelOp
 
 
-def convolution_autotuner(module: nn.Module, relu: int) -> Autotuner:
+def convolution_autotuner(module: Any, relu: int) -> Autotuner:
     """Return the autotuner of a tunable convolution followed by ReLU of its first `relu` channels."""
     conv, version = as_conv2d(module), (conv_version(module), relu)
 
     def torch_implementation(x: Tensor) -> Tensor:
-        y: Tensor = conv(x)
+        y = run_on_map(module, x, module.weight.ndim - 2)
         if relu:
             y[:, :relu].relu_()
         return y
 
-    factories = _kernel_factories(conv, relu, torch_implementation) if has_jit() else {}
-    if has_onednn():
+    has_zeros = conv.kernel_size[1:] != module.kernel_size[-1:]  # in the kernel, which would turn inf into nan
+    factories = _kernel_factories(conv, relu, torch_implementation, has_zeros=has_zeros) if has_jit() else {}
+    if has_onednn() and not has_zeros:
         factories["onednn"] = partial(OneDNNConv, conv, relu)
-    kind = conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, relu
+    settings = module.kernel_size, module.stride, module.padding, module.dilation, module.groups
+    kind = (type(module), module.out_channels), *settings, relu
     return Autotuner(kind, version, torch_implementation, factories)
 
 
 def _kernel_factories(
-    conv: nn.Conv2d, relu: int, fallback: Implementation
+    conv: nn.Conv2d, relu: int, fallback: Implementation, *, has_zeros: bool
 ) -> dict[str, Callable[[Sequence[int]], Implementation]]:
-    """Return the factories of generated kernels by name; all input shapes share one copy of the packed weights.
+    """Return the factories of generated kernels by name.
 
-    All but im2col carry nan and inf to pixels that torch's do not, so they compute maps that are not finite by `fallback`.
+    Winograd's method carries nan and inf to all pixels of a tile, and zeros in a kernel to pixels that it does not see. All
+    implementations but im2col therefore compute maps that are not finite by `fallback`.
     """
+    from .cpu import _row_convolution as rows
+
+    factories = {} if has_zeros else _window_factories(conv, relu)
+    if rows.supports(conv):
+        weight = cache(partial(rows.packed_weight, conv))
+        factories["rows"] = lambda shape: rows.RowConv(conv, relu, weight(), shape)
+    return {name: build if name == "im2col" else _with_fallback(build, fallback) for name, build in factories.items()}
+
+
+def _window_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequence[int]], KernelOp]]:
+    """Return the factories of im2col and Winograd's method; all input shapes share one copy of the packed weights."""
     from .cpu import _channel_padding as channel_padding
     from .cpu import _im2col as im2col
-    from .cpu import _row_convolution as rows
     from .cpu import _winograd as winograd
 
     padded = channel_padding.pad_channels(conv) if channel_padding.supports(conv) else conv
@@ -60,10 +73,7 @@ def _kernel_factories(
         factories[f"winograd_{tile}"] = partial(_winograd, padded, relu, tile, weight)
     if padded is not conv:
         factories = {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
-    if rows.supports(conv):
-        row_weight = cache(partial(rows.packed_weight, conv))
-        factories["rows"] = lambda shape: rows.RowConv(conv, relu, row_weight(), shape)
-    return {name: build if name == "im2col" else _with_fallback(build, fallback) for name, build in factories.items()}
+    return factories
 
 
 def _winograd(conv: nn.Conv2d, relu: int, tile: int, weight: Callable[[], Tensor], shape: Sequence[int]) -> KernelOp:

@@ -216,7 +216,8 @@ def to_pixels(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
 
 def pixels_first(x: Tensor) -> Tensor:
     """Return a copy of x, (n, c, ...), whose memory holds the channels of one pixel after the other."""
-    return x.movedim(1, -1).contiguous().clone().movedim(-1, 1)
+    n, c, *sides = x.shape
+    return x.new_empty(x.numel()).view(n, *sides, c).movedim(-1, 1).copy_(x)
 
 
 def copied(model: iz.Net) -> iz.Net:

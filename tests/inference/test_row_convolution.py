@@ -39,14 +39,20 @@ def test_rows_without_padding():
     assert distance(y, expected(layer, x, False)) < PACKED
 
 
-def test_an_earlier_map_that_is_not_finite_leaves_nothing_behind():
-    """The last windows read memory behind the padded map, where the weight is 0: nan there would stay nan."""
-    layer = conv(kernel=(1, 3), into=3)
-    for length in (9, 7):
-        x = maps(1, 3, 1, length)
-        op = RowConv(layer, 0, packed_weight(layer), x.shape)
-        assert distance(op(x), expected(layer, x, False)) < PACKED
-        op(torch.full_like(x, float("nan")))
+@pytest.mark.parametrize("padding", [0, (0, 1)])
+def test_nan_stays_in_its_row(padding):
+    """The depth of 3 * 3 is padded to 12: the last windows of a row must not read the next row or an earlier map."""
+    layer, x = conv(kernel=(1, 3), into=3, padding=padding), maps(2, 3, 4, 9)
+    RowConv(layer, 0, packed_weight(layer), x.shape)(torch.full_like(x, float("nan")))
+    x = x[..., :7].clone(memory_format=torch.channels_last)
+    op = RowConv(layer, 0, packed_weight(layer), x.shape)
+    finite = op(x)
+    x[0, :, 2], x[1, :, 0] = float("-inf"), float("nan")
+    y = op(x)
+    broken = torch.tensor([[False, False, True, False], [True, False, False, False]])
+    assert finite.isfinite().all()
+    assert not y.movedim(1, -1)[broken].isfinite().any()
+    assert y.movedim(1, -1)[~broken].equal(finite.movedim(1, -1)[~broken])
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,23 @@ def test_signals_that_are_not_finite():
 
 
 @torch.no_grad()
+def test_an_even_kernel_does_not_see_the_zero_before_it(monkeypatch):
+    """0 * inf is nan: a map that is not finite is computed by torch, whose kernel has no zero."""
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))
+    operation = ConvAct(same(4).requires_grad_(False), nn.Identity())
+    x = noise(2, 8, 20)
+    x[0, 0, 7] = float("inf")
+    expected = operation.run_modules(x)
+    operation.tuned = True
+    y = operation(x)
+    assert list(operation._autotuner.factories) == ["rows"]
+    assert y.isinf().equal(expected.isinf())
+    assert not y.isnan().any()
+    assert distance(y[1], expected[1]) < 1e-5
+
+
+@torch.no_grad()
 def test_kept_activation_between_normalisations():
     """What cannot be folded stays: local response normalisation, and layers behind an activation."""
     layers = iz.Conv(8, 3, act=False), iz.Norm(), iz.Act(), iz.Norm(), iz.Norm("lrn"), iz.Act()

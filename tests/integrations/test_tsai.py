@@ -3,14 +3,17 @@
 import pytest
 import torch
 from helpers import distance, fill, noise, outputs
-from tsai.models.InceptionTime import InceptionTime
 
 import inceptionzoo as iz
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # tsai's import calls it
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(1, 2), (3, 5)])
 @torch.no_grad()
 def test_equals_tsai(channels, classes):
+    from tsai.models.InceptionTime import InceptionTime
+
     reference = fill(InceptionTime(channels, classes))
     model = iz.create_model(
         "inception_time", in_chans=channels, num_classes=classes, kernels=(39, 19, 9), eps=1e-5, shortcut="norm"

@@ -44,16 +44,18 @@ class RowConv(ConvOp):
 
     def __init__(self, conv: nn.Conv2d, relu_channels: int, weight: Tensor, shape: Sequence[int]) -> None:
         super().__init__(conv, relu_channels)
-        self.weight = weight
+        self.weight, missing = weight, weight.shape[2] - conv.kernel_size[1] * conv.in_channels
+        self.extra = -(
+            -missing // conv.in_channels
+        )  # pixels of zeros at the end of a row, for the zeros at the end of the weight
         self.pad = MaxPoolOp(nn.MaxPool2d(1, padding=(0, self.padding[1])), shape)  # a 1x1 max pool copies
         self.pad.padding_pixel = self.padding_pixel
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
         count, channels, height, width = self.pad.output_shape(x)
-        size, (rows, pitch) = count * height * width * channels, (y.shape[3], y.stride(3))
-        # windows of the last pixels may end behind the map, where the weight is 0: nothing else writes to this memory
-        memory = scratch.zeros(f"{size} floats of rows", size + DEPTH_UNROLL)
-        padded = memory[:size].view(count, height, width, channels).permute(0, 3, 1, 2)
+        width, (rows, pitch) = width + self.extra, (y.shape[3], y.stride(3))
+        memory = scratch.zeros("rows", count * height * width * channels)
+        padded = memory.view(count, height, width, channels).permute(0, 3, 1, 2)
         yield from self.pad.launches(x, padded, scratch)
         gemm = Gemm(self.weight, self.out_channels, rows, self.stride[1] * channels, pitch)
         yield gemm.make_launch(
