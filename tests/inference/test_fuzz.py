@@ -16,9 +16,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=1800)
 
 
-def test_random_networks():
-    """The kernels of both vector widths run on every processor: LLVM splits the vectors that it does not have."""
-    seeds = {0: "8", 500: "16", 1000: "8", 1500: "16"}  # first number and vector width
+@pytest.mark.parametrize("seeds", [{0: "8", 500: "16"}, pytest.param({1000: "8", 1500: "16"}, marks=pytest.mark.full)], ids=str)
+def test_random_networks(seeds):
+    """The kernels of both vector widths run on every processor: LLVM splits the vectors that it does not have.
+
+    `seeds` is the vector width by the number of the first network.
+    """
     with ThreadPoolExecutor(2) as pool:
         commands = [("fuzz.py", "--seed", str(first), "--count", str(NETWORKS), "--width", seeds[first]) for first in seeds]
         results = list(pool.map(lambda command: run(*command), commands))
