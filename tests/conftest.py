@@ -12,6 +12,7 @@ from inceptionzoo.weights.download._retry import RetryPolicy
 from inceptionzoo.zoo._registry import REGISTRY
 
 os.environ["KERAS_BACKEND"] = "torch"  # before the first import of keras
+os.environ["INCEPTIONZOO_TUNING_CACHE"] = "0"  # tests do not depend on what earlier runs have measured
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..bench import bench
 from ..errors import FileError, MismatchError, check_choice
+from ..inference import clear_tuning_cache, tuning_cache_bytes, tuning_cache_folder
 from ..nn import Net
 from ..train import estimate_memory
 from ..weights import WeightSource, find_invalid_values, read_weights
@@ -190,3 +191,11 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
     if options.plot:
         timings.plot(options.plot)
     return timings.to_json()
+
+
+def run_cache(options: argparse.Namespace) -> dict[str, Any]:
+    """Show where `fuse` keeps results of tuning and compiled kernels, and how many bytes they take; --clear removes them."""
+    folder, size = tuning_cache_folder(), clear_tuning_cache() if options.clear else tuning_cache_bytes()
+    if not options.json:
+        print(f"{folder}: {size:,} bytes{' removed' if options.clear else ''}")
+    return {"folder": str(folder), "bytes": size, "cleared": options.clear}

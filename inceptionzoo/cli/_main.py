@@ -1,4 +1,4 @@
-"""The command line: inceptionzoo list | info | predict | evaluate | train | draw | convert | verify | bench."""
+"""The command line: inceptionzoo list | info | predict | evaluate | train | draw | convert | verify | bench | cache."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..bench import PRECISIONS
 from ..zoo import list_models
 from ._checks import positive_int
-from ._commands import run_bench, run_convert, run_draw, run_info, run_list, run_verify
+from ._commands import run_bench, run_cache, run_convert, run_draw, run_info, run_list, run_verify
 from ._evaluate import run_evaluate
 from ._predict import SHOWN, run_predict
 from ._train import run_train
@@ -44,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert_arguments(add_command("convert", "convert weights to a file of this library", run_convert))
     _add_verify_arguments(add_command("verify", "check a weight file", run_verify))
     _add_bench_arguments(add_command("bench", "time models and other libraries", run_bench))
+    cache = add_command("cache", "show or clear what `fuse` keeps of its tuning", run_cache)
+    cache.add_argument("--clear", action="store_true", help="remove it")
     return parser
 
 

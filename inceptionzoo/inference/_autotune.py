@@ -9,6 +9,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
+from . import _tuning_cache
 from ._capabilities import has_jit
 from .cpu._buffers import row_strides
 
@@ -38,26 +39,38 @@ class Autotuner:
         self.kind, self.version, self.torch_implementation, self.factories = kind, version, torch_implementation, factories
         self.chosen: dict[torch.Size, Implementation] = {}
 
-    def implementation(self, x: Tensor) -> Implementation:
-        """Return the implementation for inputs of x's shape, tuned at the first call with this shape."""
+    def implementation(self, x: Tensor, *, cached: bool) -> Implementation:
+        """Return the implementation for inputs of x's shape, tuned at the first call with this shape.
+
+        With `cached`, the results of other processes are used, and new ones are kept for them.
+        """
         implementation = self.chosen.get(x.shape)
         if implementation is None:
             implementation = self.torch_implementation
             if len(self.chosen) < MAX_INPUT_SIZES:
-                implementation = self.chosen[x.shape] = self._choose(random_like(x))
+                implementation = self.chosen[x.shape] = self._choose(random_like(x), cached=cached)
         return implementation
 
-    def _choose(self, x: Tensor) -> Implementation:
+    def _choose(self, x: Tensor, *, cached: bool) -> Implementation:
         """Return the fastest implementation whose outputs agree with torch's."""
         key = self.kind, tuple(x.shape), torch.get_num_threads()
-        fastest = _FASTEST.get(key)
+        fastest = _FASTEST.get(key) or self._find_stored(key, cached=cached)
         expected = self.torch_implementation(x)
         max_error = MAX_RELATIVE_ERROR * expected.abs().max()
         built = {name: build(x.shape) for name, build in self.factories.items() if fastest in (name, None)}
         accurate = {name: run for name, run in built.items() if (run(x) - expected).abs().max() <= max_error}
         if fastest is None:
             fastest = _FASTEST.setdefault(key, _fastest(accurate | {"torch": self.torch_implementation}, x))
+            if cached:
+                _tuning_cache.add_result(repr(key), fastest)
         return accurate.get(fastest, self.torch_implementation)
+
+    def _find_stored(self, key: Hashable, *, cached: bool) -> str | None:
+        """Return the result of another process for this operation, if it names an implementation of this one."""
+        name = _tuning_cache.find_result(repr(key)) if cached else None
+        if name not in ("torch", *self.factories):
+            return None
+        return _FASTEST.setdefault(key, name)
 
 
 def random_like(x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ._conditions import ChangedLayoutError, must_use_torch
 from ._fingerprint import ModelFingerprint
 from ._modules import TunableModule
 from ._signals import as_map, like_input, run_on_map
+from ._tuning_cache import write_results
 from .cpu._buffers import dense, replace_not_finite
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class FusedStages(TunableModule, nn.Sequential):
         key = _program_key(x)
         if key not in self._programs and len(self._programs) + reserved < MAX_INPUT_SIZES:
             self._programs[key] = self._record(random_like(x), reserved) if has_jit() else None
+            write_results()
         return self._programs.get(key)
 
     def _record(self, x: Tensor, reserved: int) -> Program | SplitBatchProgram | None:

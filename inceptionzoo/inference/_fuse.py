@@ -57,7 +57,7 @@ def _fused_stages(net: Backbone[Any], changed: Collection[str]) -> FusedStages:
     return FusedStages(stages, net.network.spatial_dims)
 
 
-def tuned(model: M, enable: bool = True) -> M:
+def tuned(model: M, enable: bool = True, *, cache: bool = True) -> M:
     """Enable or disable tuning of a fused model, in place, and return the model.
 
     Tuning is enabled in a fused model that was loaded from a file. Without tuning, outputs are the same on every run.
@@ -65,10 +65,11 @@ def tuned(model: M, enable: bool = True) -> M:
     Args:
         model: a model of `fuse`, or one loaded from its file.
         enable: whether each operation runs by its fastest implementation (see `tune` of `fuse`) or by torch's own.
+        cache: whether results of tuning are read from the user's cache and kept there; see `fuse`.
     """
     for module in model.modules():
         if isinstance(module, TunableModule):
-            module.tuned = enable
+            module.tuned, module.cached = enable, cache
     return model
 
 
@@ -91,7 +92,7 @@ def _compile(model: nn.Module) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
+def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = True) -> M:
     """Return a copy of the model for fast inference, with the same outputs up to rounding.
 
     Batch normalisation is folded into the convolutions before it, in float64. 1x1 convolutions of the same input are joined
@@ -108,6 +109,9 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
             The first call with a new input size measures the implementations, which takes seconds. This is done for four
             sizes; inputs of other sizes run by torch. The choice can differ between processes, and the outputs with it by about
             1e-5 of the largest. With `tune=False` outputs are the same on every run.
+        cache: keep the results of tuning in the user's cache (XDG_CACHE_HOME, or INCEPTIONZOO_CACHE), and use those of earlier
+            processes on this machine, with which outputs are the same. The environment variable INCEPTIONZOO_TUNING_CACHE=0
+            turns the cache off for all models, also that of compiled kernels.
 
     Returns:
         The fused copy, in evaluation mode and with frozen parameters.
@@ -125,7 +129,9 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True) -> M:
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
     changes = changes_to_keep(nets)
     with explain_copy_errors(changes), torch.inference_mode(False), torch.no_grad():
-        fused = tuned(_fused_copy(model, changes), tune)  # tensors made in inference mode would not count their changes
+        fused = tuned(
+            _fused_copy(model, changes), tune, cache=cache
+        )  # tensors made in inference mode would not count their changes
     if tune and not compile:
         _warn_if_slow()
     if compile:

@@ -28,12 +28,13 @@ is_patched = private_torch.is_patched
 class TunableModule(nn.Module):
     """A module that, if `tuned`, uses its fastest implementation for float32 inputs on the CPU.
 
-    Its maps have `dims` spatial dimensions. Those of three have no other implementation than torch's.
+    If `cached`, it reads and keeps the results of tuning in the user's cache. Its maps have `dims` spatial dimensions; those of
+    three have no other implementation than torch's.
     """
 
     def __init__(self, dims: int) -> None:
         super().__init__()
-        self.dims, self.tuned = dims, False
+        self.dims, self.tuned, self.cached = dims, False, True
         self._autotuner: Autotuner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class ConvAct(TunedOp):
         relu = self.active if is_relu(self.act) else 0
         if self._autotuner is None or self._autotuner.version != (conv_version(self.conv), relu):
             self._autotuner = convolution_autotuner(self.conv, relu)
-        convolve = self._autotuner.implementation(x)
+        convolve = self._autotuner.implementation(x, cached=self.cached)
         return convolve if relu == self.active or type(self.act) is nn.Identity else lambda x: self.activate(convolve(x))
 
 
@@ -110,7 +111,7 @@ class TunedMaxPool(TunedOp):
             return None
         if self._autotuner is None or self._autotuner.version != max_pool_version(self.pool):
             self._autotuner = max_pool_autotuner(self.pool)
-        return self._autotuner.implementation(x)
+        return self._autotuner.implementation(x, cached=self.cached)
 
 
 class PoolBiasAct(TunedOp):
@@ -135,7 +136,7 @@ class PoolBiasAct(TunedOp):
         version = average_pool_version(self.pool, self.bias, is_relu(self.act))
         if self._autotuner is None or self._autotuner.version != version:
             self._autotuner = average_pool_autotuner(self.pool, self.bias, is_relu(self.act))
-        return self._autotuner.implementation(x)
+        return self._autotuner.implementation(x, cached=self.cached)
 
 
 class JoinedBranches(PreActModule):

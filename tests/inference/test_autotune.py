@@ -21,7 +21,6 @@ from inceptionzoo.inference import _implementations as implementations
 from inceptionzoo.inference._fuse import tuned
 from inceptionzoo.inference._modules import ConvAct, TunedMaxPool
 from inceptionzoo.inference.cpu import _jit as jit
-from inceptionzoo.inference.cpu import _max_pool as max_pool
 from inceptionzoo.inference.cpu._im2col import Im2colConv
 from inceptionzoo.inference.cpu._max_pool import max_pool_kernel
 from inceptionzoo.inference.cpu._onednn import OneDNNConv
@@ -254,7 +253,7 @@ def test_without_llvmlite(monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "function", "error"),
-    [(jit, "openmp", OSError("no such library")), (max_pool, "compile_kernel", RuntimeError("parsing"))],
+    [(jit, "openmp", OSError("no such library")), (jit, "compile_module", RuntimeError("parsing"))],
 )
 def test_without_torchs_openmp_or_with_an_old_llvmlite(monkeypatch, module, function, error):
     def fail(*args):

@@ -11,8 +11,8 @@ from inceptionzoo.inference.cpu._jit import (
     POINTER,
     VOID,
     choose_vector_width,
-    compile_kernel,
     emit_loop,
+    kernel,
     launch,
     load_arg,
 )
@@ -38,13 +38,13 @@ def emit_count(module: ir.Module) -> ir.Function:
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_each_item_is_processed_once(threads):
-    kernel = compile_kernel(CountArgs, emit_count)
+    address = kernel(CountArgs)(lambda: emit_count)()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for start, stop in ((0, 0), (0, 1), (3, 7), (2, 32)):
             counts = torch.zeros(32, dtype=torch.int64)
-            launch(kernel, CountArgs(counts=counts.data_ptr(), start=start, stop=stop))
+            launch(address, CountArgs(counts=counts.data_ptr(), start=start, stop=stop))
             assert counts.tolist() == [6 if start <= item < stop else 0 for item in range(32)]
     finally:
         torch.set_num_threads(threads_before)

@@ -146,7 +146,9 @@ def combine(first: iz.Net, second: iz.Net, batches: Pairs, x: Tensor) -> iz.Ense
     assert_type(both.fit_weights(batches), list[float])
     both.save("both.safetensors")
     assert_type(iz.fuse(first), iz.Net)
-    assert_type(iz.inference.fuse(both, tune=False), iz.Ensemble)
+    assert_type(iz.inference.fuse(both, tune=False, cache=False), iz.Ensemble)
+    assert_type(iz.inference.tuning_cache_folder(), Path)
+    assert_type(iz.inference.clear_tuning_cache(), int)
     return iz.Ensemble.load("both.safetensors")
 
 

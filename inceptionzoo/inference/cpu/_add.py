@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from llvmlite import ir
 from torch import Tensor
 
 from ._codegen import FAST_MATH, KernelBuilder, TileArgs, relu_emitter
-from ._jit import choose_vector_width, compile_kernel
+from ._jit import EmitBody, choose_vector_width, kernel
 from ._kernel import KernelLaunch
 
 
-@cache
-def add_kernel(vector_width: int) -> int:
-    """Compile the kernel that replaces `target` by `relu(target + source)`, and return its address. A tile is one pixel."""
+@kernel(TileArgs)
+def add_kernel(vector_width: int) -> EmitBody:
+    """Return what emits the kernel that replaces `target` by `relu(target + source)`. A tile is one pixel."""
 
     def emit_body(module: ir.Module) -> ir.Function:
         kernel = KernelBuilder(module, (1, 1), (1, 1), vector_width)
@@ -30,7 +28,7 @@ def add_kernel(vector_width: int) -> int:
         builder.ret_void()
         return kernel.function
 
-    return compile_kernel(TileArgs, emit_body)
+    return emit_body
 
 
 def add_launch(x: Tensor, y: Tensor, *, relu: bool) -> KernelLaunch:

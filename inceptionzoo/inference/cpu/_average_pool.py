@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache, partial, reduce
+from functools import partial, reduce
 
 import torch
 from llvmlite import ir
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from ._buffers import ScratchArena
 from ._codegen import FAST_MATH, FLOAT, KernelBuilder, Pair, TileArgs, element_pointer, relu_emitter, splat
-from ._jit import choose_vector_width, compile_kernel
+from ._jit import EmitBody, choose_vector_width, kernel
 from ._kernel import KernelLaunch
 from ._pooling import PoolOp, supports_window
 
 
-@cache
-def average_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> int:
-    """Compile the kernel that writes `relu(sum of the window * scale[window] + bias)`, and return its address."""
+@kernel(TileArgs)
+def average_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> EmitBody:
+    """Return what emits the kernel that writes `relu(sum of the window * scale[window] + bias)`."""
 
     def emit_body(module: ir.Module) -> ir.Function:
         kernel = KernelBuilder(module, kernel_size, stride, vector_width)
@@ -40,7 +40,7 @@ def average_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> i
         builder.ret_void()
         return kernel.function
 
-    return compile_kernel(TileArgs, emit_body)
+    return emit_body
 
 
 def supports(pool: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from llvmlite import ir
 from torch import Tensor
 
 from ._codegen import FLOAT, element_pointer, relu_emitter, splat
-from ._jit import INT64, POINTER, VOID, compile_kernel, emit_loop, load_arg, max_vector_width
+from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg, max_vector_width
 from ._kernel import KernelLaunch
 
 DEPTH_UNROLL = 4  # the depth must be a multiple of it
@@ -105,9 +105,9 @@ class Gemm:
         return KernelLaunch(self.kernel, args)
 
 
-@cache
-def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> int:
-    """Compile the GEMM kernel and return its address."""
+@kernel(GemmArgs)
+def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> EmitBody:
+    """Return what emits the GEMM kernel."""
 
     def emit_body(module: ir.Module) -> ir.Function:
         body = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
@@ -134,7 +134,7 @@ def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> i
         builder.ret_void()
         return body
 
-    return compile_kernel(GemmArgs, emit_body)
+    return emit_body
 
 
 def _block_count(builder: ir.IRBuilder, length: ir.Value, size: int) -> ir.Value:

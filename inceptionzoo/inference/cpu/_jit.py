@@ -1,7 +1,7 @@
 """Compile LLVM IR for this processor with llvmlite, and run the machine code on torch's OpenMP threads.
 
 A kernel works on numbered items (tiles or matrix blocks). Its body is an LLVM function `body(args, start, stop)` that processes
-the items from `start` up to, but not including, `stop`. `compile_kernel` adds the entry point `entry(args)`, which runs once on
+the items from `start` up to, but not including, `stop`. `kernel` adds the entry point `entry(args)`, which runs once on
 each thread: it splits the items evenly among the threads and calls the body with this thread's range. `args` points to a
 ctypes structure whose fields are all 64-bit integers (addresses, sizes, strides); its fields `start` and `stop` give the range
 of all items.
@@ -10,17 +10,25 @@ of all items.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any, ParamSpec, cast
 
 import torch
 from llvmlite import binding, ir
 
 from ...nn import private_torch
+from .._tuning_cache import machine_code
 
 INT32, INT64, POINTER, VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
+P = ParamSpec("P")
+EmitBody = Callable[[ir.Module], ir.Function]
+OPENMP_FUNCTIONS = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"  # of torch's library, without parameters
+SYMBOL = "inceptionzoo_{}"  # their names in modules
 ENTRY_POINT = "entry"  # name of the function whose address compile_module returns
 openmp = private_torch.openmp
 
@@ -71,14 +79,25 @@ def emit_loop(
     builder.position_at_end(exit_block)
 
 
-def compile_kernel(args_type: type[ctypes.Structure], emit_body: Callable[[ir.Module], ir.Function]) -> int:
-    """Compile a kernel and return the address of its entry point, for `launch`.
+def kernel(args_type: type[ctypes.Structure]) -> Callable[[Callable[P, EmitBody]], Callable[P, int]]:
+    """Return a decorator that turns a function of a kernel's parameters into one that compiles the kernel.
 
-    `emit_body` adds the function `body(args, start, stop)` to a module and returns it.
+    The function returns `emit_body`, which adds `body(args, start, stop)` to a module and returns it. The result of the
+    decorator returns the address of the entry point, for `launch`. It compiles once for equal arguments, which are positional
+    and name the machine code in the tuning cache: the kernel must depend on nothing else.
     """
-    module = ir.Module()
-    _emit_entry_point(module, emit_body(module), args_type)
-    return compile_module(module)
+
+    def decorate(make: Callable[P, EmitBody]) -> Callable[P, int]:
+        @cache
+        def compiled(*parameters: Any) -> int:
+            def emit(module: ir.Module) -> None:
+                _emit_entry_point(module, make(*parameters)(module), args_type)  # type: ignore[call-arg]  # they are those of P
+
+            return compile_module(f"{make.__name__}{parameters}", emit)
+
+        return cast("Callable[P, int]", wraps(make)(compiled))
+
+    return decorate
 
 
 def _emit_entry_point(module: ir.Module, body: ir.Function, args_type: type[ctypes.Structure]) -> None:
@@ -98,25 +117,42 @@ def _emit_entry_point(module: ir.Module, body: ir.Function, args_type: type[ctyp
 
 
 def declare_openmp_function(module: ir.Module, name: str, return_type: ir.Type = INT32) -> ir.Function:
-    """Declare a parameterless function of torch's OpenMP in the module, and return the declaration."""
-    symbol = f"inceptionzoo_{name}"
-    binding.add_symbol(symbol, ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value)
-    return module.globals.get(symbol) or ir.Function(module, ir.FunctionType(return_type, []), symbol)
+    """Declare one of `OPENMP_FUNCTIONS` in the module, and return the declaration."""
+    return ir.Function(module, ir.FunctionType(return_type, []), SYMBOL.format(name))
 
 
-def compile_module(module: ir.Module) -> int:
-    """Compile the module and return the address of its entry point. The machine code is never freed."""
+def compile_module(name: str, emit: Callable[[ir.Module], None]) -> int:
+    """Compile the module that `emit` fills, and return the address of its entry point. The machine code is never freed.
+
+    Modules of the same name are equal. Their machine code is kept in the tuning cache.
+    """
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
     machine = binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
-    parsed = binding.parse_assembly(str(module))
-    parsed.verify()
-    engine = binding.create_mcjit_compiler(parsed, machine)
+
+    def compile_source() -> bytes:
+        module = ir.Module()
+        emit(module)
+        parsed = binding.parse_assembly(str(module))
+        parsed.verify()
+        code: bytes = machine.emit_object(parsed)
+        return code
+
+    for function in OPENMP_FUNCTIONS:
+        binding.add_symbol(SYMBOL.format(function), ctypes.cast(getattr(openmp(), function), ctypes.c_void_p).value)
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    engine.add_object_file(binding.ObjectFileRef.from_data(machine_code(f"{_source_digest()} {name}", compile_source)))
     engine.finalize_object()
     _ENGINES.append(engine)
     address: int = engine.get_function_address(ENTRY_POINT)
     return address
+
+
+@cache
+def _source_digest() -> str:
+    """Return a hash of the source of all kernels, so that an edited kernel is compiled again."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
 _ENGINES: list[Any] = []  # each owns its machine code

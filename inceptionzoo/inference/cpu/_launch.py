@@ -63,7 +63,10 @@ def sequence_kernel() -> int:
 
     The table holds 64-bit integers: the number of launches, then an entry point and the address of its arguments for each.
     """
-    module = ir.Module()
+    return compile_module("sequence_kernel", _emit_sequence)
+
+
+def _emit_sequence(module: ir.Module) -> None:
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), ENTRY_POINT)
     builder, (table,) = ir.IRBuilder(function.append_basic_block()), function.args
     entry_type, barrier = ir.FunctionType(VOID, [POINTER]), declare_openmp_function(module, "GOMP_barrier", VOID)
@@ -77,4 +80,3 @@ def sequence_kernel() -> int:
         builder.call(builder.inttoptr(address, entry_type.as_pointer()), [builder.inttoptr(args, POINTER)])
         builder.call(barrier, [])
     builder.ret_void()
-    return compile_module(module)

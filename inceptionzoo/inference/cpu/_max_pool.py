@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, reduce
+from functools import reduce
 
 import torch
 from llvmlite import ir
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ...spec import as_tuple, window_positions
 from ._codegen import KernelBuilder, Pair, TileArgs
-from ._jit import choose_vector_width, compile_kernel
+from ._jit import EmitBody, choose_vector_width, kernel
 from ._pooling import PoolOp, supports_window
 
 
-@cache
-def max_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> int:
-    """Compile the kernel that writes the maximum of each window, and return its address."""
+@kernel(TileArgs)
+def max_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> EmitBody:
+    """Return what emits the kernel that writes the maximum of each window."""
 
     def emit_body(module: ir.Module) -> ir.Function:
         kernel = KernelBuilder(module, kernel_size, stride, vector_width)
@@ -32,7 +32,7 @@ def max_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> int:
         kernel.builder.ret_void()
         return kernel.function
 
-    return compile_kernel(TileArgs, emit_body)
+    return emit_body
 
 
 def supports(pool: nn.MaxPool2d) -> bool:

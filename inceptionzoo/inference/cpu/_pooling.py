@@ -7,9 +7,9 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ...spec import as_tuple
+from ...spec import Size, as_tuple
 from ._buffers import ScratchArena
-from ._codegen import TileArgs
+from ._codegen import Pair, TileArgs
 from ._kernel import KernelLaunch, KernelOp
 
 MAX_WINDOW = 25  # pixels; the kernel loads all pixels of a window at once
@@ -28,7 +28,7 @@ class PoolOp(KernelOp):
 
     def __init__(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
         assert pool.stride is not None
-        self.kernel_size, self.stride, self.padding = (as_tuple(x, 2) for x in (pool.kernel_size, pool.stride, pool.padding))
+        self.kernel_size, self.stride, self.padding = map(_as_pair, (pool.kernel_size, pool.stride, pool.padding))
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:  # noqa: ARG002  # pools need none
         count, _, *grid = y.shape  # a window is a tile, and y a tile buffer with tiles of one element
@@ -36,3 +36,8 @@ class PoolOp(KernelOp):
         yield KernelLaunch(self.kernel, TileArgs.for_input(
             x, self.padding, self.padding_pixel, grid=grid, tiles=tiles, target=y.data_ptr(), tile_pitch=y.stride(3)
         ))  # fmt: skip
+
+
+def _as_pair(size: Size) -> Pair:
+    height, width = as_tuple(size, 2)
+    return height, width

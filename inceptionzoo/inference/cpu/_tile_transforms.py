@@ -5,18 +5,16 @@ Each transforms the tiles on the way, by one matrix per axis. Tile buffers are (
 
 from __future__ import annotations
 
-from functools import cache
-
 from llvmlite import ir
 
 from ._codegen import FLOAT, KernelBuilder, Pair, TileArgs, relu_emitter
-from ._jit import compile_kernel
+from ._jit import EmitBody, kernel
 from ._winograd_matrices import Matrix
 
 
-@cache
-def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: int) -> int:
-    """Compile the kernel that writes `down @ tile @ across.T` of each input tile to a tile buffer, and return its address.
+@kernel(TileArgs)
+def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: int) -> EmitBody:
+    """Return what emits the kernel that writes `down @ tile @ across.T` of each input tile to a tile buffer.
 
     `down` is (rows, rows) of an input tile, `across` (columns, columns). Tiles start `tile_step` pixels apart.
     """
@@ -33,12 +31,12 @@ def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: i
         kernel.builder.ret_void()
         return kernel.function
 
-    return compile_kernel(TileArgs, emit_body)
+    return emit_body
 
 
-@cache
-def scatter_kernel(down: Matrix, across: Matrix, vector_width: int) -> int:
-    """Compile the kernel that writes `relu(down @ tile @ across.T + bias)` of each tile to a map, and return its address.
+@kernel(TileArgs)
+def scatter_kernel(down: Matrix, across: Matrix, vector_width: int) -> EmitBody:
+    """Return what emits the kernel that writes `relu(down @ tile @ across.T + bias)` of each tile to a map.
 
     `down` is (rows of an output tile, rows of a tile), `across` the same for columns. Output tiles do not overlap.
     """
@@ -62,4 +60,4 @@ def scatter_kernel(down: Matrix, across: Matrix, vector_width: int) -> int:
         builder.ret_void()
         return kernel.function
 
-    return compile_kernel(TileArgs, emit_body)
+    return emit_body
