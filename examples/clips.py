@@ -41,8 +41,8 @@ def make_clips(digits: Tensor, count: int, seed: int) -> TensorDataset:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=512, help="number of clips to train on")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--clips", type=int, default=256, help="number of clips to train on")
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     images = torch.tensor(load_digits().images / 8 - 1, dtype=torch.float32)

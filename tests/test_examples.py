@@ -151,8 +151,7 @@ def test_fashion(tmp_path):
 def test_clips(tmp_path):
     """I3D learns in which direction a digit moves; a single frame does not show it."""
     text = run(tmp_path, "clips.py", "--clips", 256, "--epochs", 3)
-    assert float(re.search(r"accuracy: (\S+)", text)[1]) > 0.5  # chance is 0.25
-    assert "left" in text
+    assert float(re.search(r"accuracy (\d\.\d+)", text)[1]) > 0.5  # chance is 0.25
 
 
 @pytest.mark.full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -69,18 +70,21 @@ def layer_module_pairs(layer: Layer, module: nn.Module) -> Iterator[tuple[Layer,
 
 
 def _chain(layer: Chain, module: nn.Module, style: Style) -> Steps:
-    """Return the fused steps; a normalisation and an activation are folded into the convolutions that end the step before."""
-    steps: list[nn.Module] = []
-    for step, part in layer_module_pairs(layer, module):
-        tails = _linear_tails(steps[-1]) if steps else []
+    """Return the fused steps, with the names of the others.
+
+    A normalisation and an activation are folded into the convolutions that end the step before, and left out.
+    """
+    steps = OrderedDict[str, nn.Module]()
+    for index, (step, part) in enumerate(layer_module_pairs(layer, module)):
+        tails = _linear_tails(next(reversed(steps.values()))) if steps else []
         if tails and isinstance(step, Norm) and is_affine(part):
             _fold_norm(tails, part)
         elif tails and isinstance(step, Act) and not callable(style.act):
             for tail in tails:
                 tail.act = copy.deepcopy(part)
         else:
-            steps.append(fused_layer(step, part, style))
-    return Steps(*steps)
+            steps[str(index)] = fused_layer(step, part, style)
+    return Steps(steps)
 
 
 def _linear_tails(module: nn.Module) -> list[ConvAct]:

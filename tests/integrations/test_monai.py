@@ -1,6 +1,9 @@
 """MONAI: its transforms, data set and sliding window around a network for volumes."""
 
+import pytest
 import torch
+
+pytestmark = pytest.mark.integration
 
 
 def test_a_ball_is_found(page):

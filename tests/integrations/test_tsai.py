@@ -6,7 +6,10 @@ from helpers import distance, fill, noise, outputs
 
 import inceptionzoo as iz
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # tsai's import calls it
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),  # tsai's import calls it
+]
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(1, 2), (3, 5)])

@@ -74,8 +74,8 @@ SLOW_GUARDS = [
     (load, "adapt_tensor", adapt_and_copy, files.transactional, (200,), "half-modified model"),
     (load, "find_invalid_values", lambda values: [], files.transactional, (200,), "fault accepted"),
     (pth, "_check_archive", lambda stream, path: None, files.malformed_pth, (1000,), "silent wrong load"),
-    (safetensors, "atomic_write", write_in_place, files.killed_saves, (6,), "old file lost"),
-    (atomic, "_remove_orphans", lambda target: None, files.killed_saves, (6,), "temporary file left after the next save"),
+    (safetensors, "atomic_write", write_in_place, files.killed_saves, (20,), "old file lost"),
+    (atomic, "_remove_orphans", lambda target: None, files.killed_saves, (20,), "temporary file left after the next save"),
 ]
 GUARDS = [*QUICK_GUARDS, *(pytest.param(*guard, marks=pytest.mark.full) for guard in SLOW_GUARDS)]
 
