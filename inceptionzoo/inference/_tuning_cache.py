@@ -22,8 +22,6 @@ from pathlib import Path
 
 import torch
 
-from ..weights import atomic_write
-
 VARIABLE = "INCEPTIONZOO_TUNING_CACHE"  # an environment variable; "0" turns the cache off
 RESULTS = "results.json"
 MAX_BYTES = 16 << 20  # of a file that is read
@@ -160,9 +158,11 @@ def _is_own(status: os.stat_result) -> bool:
 
 
 def _write(name: str, content: bytes) -> None:
+    """Replace a file of this machine. What is lost in a power failure is found again, so nothing is flushed to the disk."""
     try:
         _machine_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        with atomic_write(_machine_folder() / name) as stream:
-            stream.write(content)
+        temporary = _machine_folder() / f".{name}.{os.getpid()}.tmp"
+        temporary.write_bytes(content)
+        os.replace(temporary, temporary.with_name(name))
     except (OSError, RuntimeError) as error:
         LOG.info("the tuning cache cannot be written: %s", error)
