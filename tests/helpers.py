@@ -135,3 +135,17 @@ def distance(ours: Tensor, theirs: Tensor) -> float:
     assert ours.shape == theirs.shape
     assert theirs.std() > 0
     return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def sktime_network(channels: int, classes: int) -> nn.Module:
+    """Return sktime's InceptionTime with random weights and the paper's activations, which sktime's class takes as modules.
+
+    Its input is (n, length, channels).
+    """
+    from sktime.networks.inceptiontime._inceptiontime_torch import InceptionTimeNetworkTorch
+
+    relu = nn.ReLU()
+    network = InceptionTimeNetworkTorch(channels, classes, activation_hidden=relu)
+    for shortcut in network.shortcut_layers:
+        shortcut.activation = relu  # the constructor's `activation` would be applied to the logits too
+    return fill(network)

@@ -1,11 +1,10 @@
-"""Folding of batch normalisation into the convolutions before it."""
+"""Folding of batch normalisation into the convolutions before it, and the frozen convolutions that result."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any, TypeGuard
 
-import torch
 from torch import Tensor, nn
 
 from ..nn import BATCH_NORMS, ConvNormAct
@@ -23,10 +22,7 @@ def is_foldable(module: nn.Module) -> TypeGuard[ConvNormAct]:
 
 def fold_batch_norm(module: ConvNormAct) -> tuple[Tensor, Tensor]:
     """Return the weight and bias, in float64, of the convolution that includes its batch normalisation."""
-    if module.bn is not None:
-        return scaled(module.conv, *norm_affine(module.bn))
-    one = module.conv.weight.new_ones(module.conv.out_channels).double()
-    return scaled(module.conv, one, torch.zeros_like(one))
+    return _values(module.conv) if module.bn is None else scaled(module.conv, *norm_affine(module.bn))
 
 
 def norm_affine(norm: Any) -> tuple[Tensor, Tensor]:
@@ -39,9 +35,14 @@ def norm_affine(norm: Any) -> tuple[Tensor, Tensor]:
 
 def scaled(conv: nn.Conv2d, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weight and bias, in float64, of the convolution followed by y = gain * x + shift."""
-    weight = conv.weight.detach().double()
-    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().double()
+    weight, bias = _values(conv)
     return weight * gain.view(-1, *(1,) * (weight.ndim - 1)), bias * gain + shift
+
+
+def _values(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias in float64; a missing bias is 0."""
+    weight = conv.weight.detach().double()
+    return weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().double()
 
 
 def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
@@ -50,3 +51,11 @@ def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     result = copy.deepcopy(conv, {id(conv.weight): frozen[0]})
     result.bias, result.out_channels = frozen[1], len(weight)
     return result
+
+
+def make_conv2d(weight: Tensor, bias: Tensor | None, *, groups: int = 1, **window: Any) -> nn.Conv2d:
+    """Return a frozen convolution with this weight and bias; it shares their memory."""
+    conv = nn.Conv2d(groups * weight.shape[1], len(weight), tuple(weight.shape[2:]), groups=groups, device="meta", **window)  # type: ignore[arg-type]  # two numbers
+    conv.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    conv.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+    return conv

@@ -45,8 +45,11 @@ class TunedOp(TunableModule, PreActModule):
     """An operation with several implementations; if none can be used, its own modules run."""
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
-        if pre_act is None and not must_use_torch(x, self.dims) and (run := self.implementation(as_map(x))) is not None:
-            return like_input(run(as_map(x)), x)
+        if pre_act is None and not must_use_torch(x, self.dims):
+            image = as_map(x)
+            implementation = self.implementation(image)
+            if implementation is not None:
+                return like_input(implementation(image), x)
         x = self.run_modules(x, pre_act)
         return x
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..nn import SameConv1d
 from ..spec import as_tuple, is_one
+from ._fold import make_conv2d
 
 
 def is_tunable_conv(module: nn.Module) -> bool:
@@ -62,14 +63,6 @@ def as_conv2d(conv: Any) -> nn.Conv2d:
 def _same_padding(conv: SameConv1d) -> int:
     """Return the pixels that a convolution of stride 1 pads, at both ends together."""
     return (conv.kernel_size[0] - 1) * conv.dilation[0]
-
-
-def make_conv2d(weight: Tensor, bias: Tensor | None, *, groups: int = 1, **window: Any) -> nn.Conv2d:
-    """Return a frozen convolution with this weight and bias; it shares their memory."""
-    conv = nn.Conv2d(groups * weight.shape[1], len(weight), tuple(weight.shape[2:]), groups=groups, device="meta", **window)  # type: ignore[arg-type]  # two numbers
-    conv.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    conv.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-    return conv
 
 
 def as_max_pool2d(pool: Any) -> nn.MaxPool2d:

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import torch
 
+from ..weights.download import cache_folder
+
 VARIABLE = "INCEPTIONZOO_TUNING_CACHE"  # an environment variable; "0" turns the cache off
 RESULTS = "results.json"
 MAX_BYTES = 16 << 20  # of a file that is read
@@ -33,8 +35,7 @@ _NEW: dict[str, str] = {}  # results of this process that are not written yet
 
 def tuning_cache_folder() -> Path:
     """Return the folder where results of tuning are kept: in INCEPTIONZOO_CACHE, else in the user's cache (XDG_CACHE_HOME)."""
-    own = os.environ.get("INCEPTIONZOO_CACHE")
-    return (Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "inceptionzoo")).expanduser() / "tuning"
+    return cache_folder() / "tuning"
 
 
 def clear_tuning_cache() -> int:

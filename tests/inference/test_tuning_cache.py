@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from convolutions import conv, maps
+from llvmlite import ir
 from torch import nn
 
 import inceptionzoo as iz
@@ -17,6 +18,7 @@ from inceptionzoo.inference import _tuning_cache as cache
 from inceptionzoo.inference import tuned
 from inceptionzoo.inference._modules import ConvAct
 from inceptionzoo.inference.cpu import _jit as jit
+from inceptionzoo.inference.cpu._codegen import TileArgs
 
 
 @pytest.fixture
@@ -163,22 +165,13 @@ def test_an_edited_kernel_is_compiled_again(measured, monkeypatch):
     keys = []
     code = cache.machine_code
     monkeypatch.setattr(jit, "machine_code", lambda key, compile_source: keys.append(key) or code(key, compile_source))
-    emit = jit.kernel(jit_args())(lambda: emit_nothing)
-    emit()
+    jit.kernel(TileArgs)(lambda: emit_nothing)()
     monkeypatch.setattr(jit, "_source_digest", lambda: "edited")
-    jit.kernel(jit_args())(lambda: emit_nothing)()
+    jit.kernel(TileArgs)(lambda: emit_nothing)()
     assert len(keys) == len(set(keys)) == 2
 
 
-def jit_args() -> type:
-    from inceptionzoo.inference.cpu._codegen import TileArgs
-
-    return TileArgs
-
-
 def emit_nothing(module):
-    from llvmlite import ir
-
     body = ir.Function(module, ir.FunctionType(jit.VOID, [jit.POINTER, jit.INT64, jit.INT64]), "body")
     ir.IRBuilder(body.append_basic_block()).ret_void()
     return body

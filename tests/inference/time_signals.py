@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers.py
 
 import torch
-from helpers import distance, fill
+from helpers import distance, fill, sktime_network
 from torch import Tensor, nn
 
 import inceptionzoo as iz
@@ -29,11 +29,7 @@ Call = Callable[[Tensor], Tensor]
 
 def sktimes(channels: int) -> tuple[nn.Module, Call]:
     """Return sktime's network, whose input is (n, length, channels), and the same as a function of (n, channels, length)."""
-    from sktime.networks.inceptiontime._inceptiontime_torch import InceptionTimeNetworkTorch
-
-    network = fill(InceptionTimeNetworkTorch(channels, 5, activation_hidden=(relu := nn.ReLU())))
-    for shortcut in network.shortcut_layers:
-        shortcut.activation = relu
+    network = sktime_network(channels, 5)
     return network, lambda x: network(x.transpose(1, 2))
 
 

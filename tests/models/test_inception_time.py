@@ -2,22 +2,12 @@
 
 import pytest
 import torch
-from helpers import distance, fill, noise, one_thread, outputs
-from sktime.networks.inceptiontime._inceptiontime_torch import InceptionTimeNetworkTorch
+from helpers import distance, noise, one_thread, outputs, sktime_network
 from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.models.inception_time import module
 from inceptionzoo.spec import layer_cost, leaves
-
-
-def sktimes(channels: int, classes: int) -> nn.Module:
-    """Return sktime's network with the paper's activations, which sktime's class takes as modules."""
-    relu = nn.ReLU()
-    network = InceptionTimeNetworkTorch(channels, classes, activation_hidden=relu)
-    for shortcut in network.shortcut_layers:
-        shortcut.activation = relu  # the constructor's `activation` would be applied to the logits too
-    return fill(network)
 
 
 def test_parameters_are_those_of_the_paper():
@@ -32,7 +22,7 @@ def test_parameters_are_those_of_the_paper():
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("length", [24, 151])
 def test_equals_sktime_after_every_module(channels, length):
-    theirs = sktimes(channels, 5)
+    theirs = sktime_network(channels, 5)
     ours = iz.create_model("inception_time", weights=theirs.state_dict()).eval()
     assert (ours.report.layout, ours.in_chans, ours.num_classes, ours.arguments) == ("sktime", channels, 5, {"eps": 1e-5})
     x = noise(2, channels, length)
@@ -49,7 +39,7 @@ def test_equals_sktime_after_every_module(channels, length):
 
 
 def test_weights_return_to_sktime():
-    theirs = sktimes(2, 3)
+    theirs = sktime_network(2, 3)
     ours = iz.create_model("inception_time", weights=theirs.state_dict())
     state = iz.weights.exported_state_dict(ours, layout="sktime")
     assert state.keys() == theirs.state_dict().keys()
@@ -58,7 +48,7 @@ def test_weights_return_to_sktime():
 
 def test_weights_of_sktime_need_its_epsilon():
     with pytest.raises(iz.MismatchError, match=r"create_model\('inception_time', eps=1e-05\) fits"):
-        iz.load_weights(iz.create_model("inception_time"), sktimes(1, 2).state_dict())
+        iz.load_weights(iz.create_model("inception_time"), sktime_network(1, 2).state_dict())
 
 
 def test_names_of_tsai():

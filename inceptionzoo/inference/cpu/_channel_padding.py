@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._fold import make_conv2d
 from ._buffers import ScratchArena
 from ._gemm import DEPTH_UNROLL
 from ._kernel import KernelLaunch, KernelOp
-from ._max_pool import MaxPoolOp
+from ._max_pool import CopyOp
 
 
 def supports(conv: nn.Conv2d) -> bool:
@@ -28,14 +29,8 @@ def _missing_channels(conv: nn.Conv2d) -> int:
 
 def pad_channels(conv: nn.Conv2d) -> nn.Conv2d:
     """Return the convolution with zero weights for additional input channels, up to a multiple of `DEPTH_UNROLL`."""
-    missing = _missing_channels(conv)
-    padded = nn.Conv2d(conv.in_channels + missing, conv.out_channels, 1, device="meta")
-    padded.kernel_size, padded.stride, padded.padding, padded.dilation = (
-        conv.kernel_size, conv.stride, conv.padding, conv.dilation
-    )  # fmt: skip
-    padded.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 0, 0, 0, 0, missing)), requires_grad=False)
-    padded.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach(), requires_grad=False)
-    return padded
+    weight = F.pad(conv.weight.detach(), (0, 0, 0, 0, 0, _missing_channels(conv)))
+    return make_conv2d(weight, conv.bias, stride=conv.stride, padding=conv.padding, dilation=conv.dilation)
 
 
 class ChannelPaddedConv(KernelOp):
@@ -46,7 +41,7 @@ class ChannelPaddedConv(KernelOp):
 
     def __init__(self, conv: nn.Conv2d, make_op: Callable[[Sequence[int]], KernelOp], shape: Sequence[int]) -> None:
         self.channels = conv.in_channels + _missing_channels(conv)
-        self.copy = MaxPoolOp(nn.MaxPool2d(1), shape)  # a 1x1 max pool copies
+        self.copy = CopyOp(shape)
         self.inner = make_op((shape[0], self.channels, *shape[2:]))
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:

@@ -53,3 +53,14 @@ class MaxPoolOp(PoolOp):
         axes = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         height, width = (window_positions(*axis, ceil=self.ceil_mode) for axis in axes)
         return x.shape[0], x.shape[1], height, width
+
+
+class CopyOp(MaxPoolOp):
+    """Copy of maps of c = `shape[1]` channels, with zeros around them: (n, c, h, w) -> (n, c, h + 2 * top, w + 2 * left).
+
+    `padding` is (top, left).
+    """
+
+    def __init__(self, shape: Sequence[int], padding: Pair = (0, 0)) -> None:
+        super().__init__(nn.MaxPool2d(1, padding=padding), shape)  # the maximum of one pixel is the pixel
+        self.padding_pixel = torch.zeros(shape[1], dtype=torch.float32, device="cpu")

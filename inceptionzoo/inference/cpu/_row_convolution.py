@@ -15,7 +15,7 @@ from ._buffers import ScratchArena
 from ._convolution import ConvOp
 from ._gemm import DEPTH_UNROLL, Gemm, pack_weight
 from ._kernel import KernelLaunch
-from ._max_pool import MaxPoolOp
+from ._max_pool import CopyOp
 
 MAX_TAPS = 128
 
@@ -45,11 +45,8 @@ class RowConv(ConvOp):
     def __init__(self, conv: nn.Conv2d, relu_channels: int, weight: Tensor, shape: Sequence[int]) -> None:
         super().__init__(conv, relu_channels)
         self.weight, missing = weight, weight.shape[2] - conv.kernel_size[1] * conv.in_channels
-        self.extra = -(
-            -missing // conv.in_channels
-        )  # pixels of zeros at the end of a row, for the zeros at the end of the weight
-        self.pad = MaxPoolOp(nn.MaxPool2d(1, padding=(0, self.padding[1])), shape)  # a 1x1 max pool copies
-        self.pad.padding_pixel = self.padding_pixel
+        self.extra = -(-missing // conv.in_channels)  # pixels behind a row, for the zeros at the end of the weight
+        self.pad = CopyOp(shape, (0, self.padding[1]))
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
         count, channels, height, width = self.pad.output_shape(x)

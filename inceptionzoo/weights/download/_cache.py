@@ -18,10 +18,14 @@ Folder = str | os.PathLike[str] | None
 Reader = Callable[[Path, Checksum | None], T]  # reads a file and raises FileError if it has another checksum
 
 
+def cache_folder() -> Path:
+    """Return this library's cache: the folder INCEPTIONZOO_CACHE, else ~/.cache/inceptionzoo."""
+    return Path(os.environ.get("INCEPTIONZOO_CACHE") or _user_cache() / "inceptionzoo").expanduser()
+
+
 def checkpoint_folder(cache_dir: Folder) -> Path:
-    """Return this library's checkpoint folder: in `cache_dir`, else in INCEPTIONZOO_CACHE, else in ~/.cache/inceptionzoo."""
-    base = _checked(cache_dir) or os.environ.get("INCEPTIONZOO_CACHE") or _user_cache() / "inceptionzoo"
-    return Path(base).expanduser() / "checkpoints"
+    """Return the folder of checkpoints: in `cache_dir`, else in this library's cache."""
+    return Path(_checked(cache_dir) or cache_folder()).expanduser() / "checkpoints"
 
 
 def torch_checkpoint_folder() -> Path:
