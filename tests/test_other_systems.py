@@ -37,7 +37,7 @@ from PIL import Image
 import inceptionzoo as iz
 from inceptionzoo.bench import _machine, memory
 from inceptionzoo.cli import main
-from inceptionzoo.inference import _capabilities
+from inceptionzoo.kernels import _capabilities
 
 with mock.patch.object(ctypes, "CDLL", hiding(ctypes.CDLL, "libtorch_cpu")):
     assert not _capabilities.has_jit()

@@ -9,9 +9,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from . import _tuning_cache
-from ._capabilities import has_jit
-from .cpu._buffers import row_strides
+from ..kernels import add_result, find_result, has_jit, row_strides
 
 Implementation = Callable[[Tensor], Tensor]
 Factories = Mapping[str, Callable[[Sequence[int]], Implementation]]  # by name; each takes the input's shape
@@ -62,12 +60,12 @@ class Autotuner:
         if fastest is None:
             fastest = _FASTEST.setdefault(key, _fastest(accurate | {"torch": self.torch_implementation}, x))
             if cached:
-                _tuning_cache.add_result(repr(key), fastest)
+                add_result(repr(key), fastest)
         return accurate.get(fastest, self.torch_implementation)
 
     def _find_stored(self, key: Hashable, *, cached: bool) -> str | None:
         """Return the result of another process for this operation, if it names an implementation of this one."""
-        name = _tuning_cache.find_result(repr(key)) if cached else None
+        name = find_result(repr(key)) if cached else None
         if name not in ("torch", *self.factories):
             return None
         return _FASTEST.setdefault(key, name)
@@ -101,7 +99,7 @@ def _prepare(implementation: Implementation, x: Tensor) -> Callable[[], object]:
     """Return the function to measure; of an operation with generated kernels it runs only these, as a program does."""
     if not has_jit():
         return partial(implementation, x)
-    from .cpu._launch import prepare
+    from ..kernels._launch import prepare
 
     return prepare(implementation, x)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..nn import is_tracing, private_torch
+from ..kernels import is_kernel_input
 
 
 class ChangedLayoutError(Exception):  # the executor catches it
@@ -13,26 +13,11 @@ class ChangedLayoutError(Exception):  # the executor catches it
 
 
 def must_use_torch(x: Tensor, dims: int = 2) -> bool:
-    """Return whether operations on x must run by torch.
+    """Return whether operations on x, (n, c, h, w), or with `dims=1` (n, c, length), must run by torch.
 
-    This is the case if x is anything but a plain float32 tensor on the CPU, (n, c, h, w), or with `dims=1` (n, c, length), or
-    if operations are traced, transformed, observed, autocast or recorded for a gradient.
+    This is the case if kernels cannot read x, or if operations on it are observed or recorded for a gradient.
     """
-    return bool(
-        type(x) is not Tensor
-        or x.dtype != torch.float32
-        or x.device.type != "cpu"
-        or x.layout != torch.strided
-        or dims > 2
-        or x.ndim != dims + 2
-        or not x.numel()
-        or x.is_neg()  # its memory holds the negated values
-        or is_tracing()
-        or not torch.backends.mkldnn.enabled
-        or torch.is_autocast_enabled("cpu")
-        or private_torch.observation_check()()
-        or (x.requires_grad and torch.is_grad_enabled())
-    )
+    return not is_kernel_input(x, dims) or (x.requires_grad and torch.is_grad_enabled())
 
 
 def is_frozen(tensor: Tensor) -> bool:

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..kernels import dense, has_jit, replace_not_finite, write_results
 from ._autotune import MAX_INPUT_SIZES, MAX_RELATIVE_ERROR, random_like
-from ._capabilities import has_jit
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._fingerprint import ModelFingerprint
 from ._modules import TunableModule
 from ._signals import as_map, like_input, run_on_map
-from ._tuning_cache import write_results
-from .cpu._buffers import dense, replace_not_finite
 
 if TYPE_CHECKING:
     from ._recording import Program

@@ -51,11 +51,3 @@ def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     result = copy.deepcopy(conv, {id(conv.weight): frozen[0]})
     result.bias, result.out_channels = frozen[1], len(weight)
     return result
-
-
-def make_conv2d(weight: Tensor, bias: Tensor | None, *, groups: int = 1, **window: Any) -> nn.Conv2d:
-    """Return a frozen convolution with this weight and bias; it shares their memory."""
-    conv = nn.Conv2d(groups * weight.shape[1], len(weight), tuple(weight.shape[2:]), groups=groups, device="meta", **window)  # type: ignore[arg-type]  # two numbers
-    conv.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    conv.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-    return conv

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from ..errors import ArgumentError
+from ..kernels import has_jit
 from ..nn import Backbone, Change, FusedRecord, parts, private_torch, to_channels_last
 from ..spec import Network
-from ._capabilities import has_jit
 from ._changed import changed_stages, changes_to_keep, explain_copy_errors, networks
 from ._executor import FusedStages
 from ._fused_layers import fused_layer

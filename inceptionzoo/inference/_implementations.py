@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ..kernels import OneDNNConv, has_jit, has_onednn
 from ._autotune import Autotuner, Implementation
-from ._capabilities import has_jit, has_onednn
 from ._fingerprint import conv_version, tensor_version
 from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d, run_on_map
-from .cpu._onednn import OneDNNConv
 
 if TYPE_CHECKING:
-    from .cpu._kernel import KernelOp
+    from ..kernels._kernel import KernelOp
 
 
 def convolution_autotuner(module: Any, relu: int) -> Autotuner:
@@ -48,7 +47,7 @@ def _kernel_factories(
     Winograd's method carries nan and inf to all pixels of a tile, and zeros in a kernel to pixels that it does not see. All
     implementations but im2col therefore compute maps that are not finite by `fallback`.
     """
-    from .cpu import _row_convolution as rows
+    from ..kernels import _row_convolution as rows
 
     factories = {} if has_zeros else _window_factories(conv, relu)
     if rows.supports(conv):
@@ -59,9 +58,9 @@ def _kernel_factories(
 
 def _window_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequence[int]], KernelOp]]:
     """Return the factories of im2col and Winograd's method; all input shapes share one copy of the packed weights."""
-    from .cpu import _channel_padding as channel_padding
-    from .cpu import _im2col as im2col
-    from .cpu import _winograd as winograd
+    from ..kernels import _channel_padding as channel_padding
+    from ..kernels import _im2col as im2col
+    from ..kernels import _winograd as winograd
 
     padded = channel_padding.pad_channels(conv) if channel_padding.supports(conv) else conv
     factories: dict[str, Callable[[Sequence[int]], KernelOp]] = {}
@@ -77,7 +76,7 @@ def _window_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequenc
 
 
 def _winograd(conv: nn.Conv2d, relu: int, tile: int, weight: Callable[[], Tensor], shape: Sequence[int]) -> KernelOp:
-    from .cpu._winograd import WinogradConv
+    from ..kernels._winograd import WinogradConv
 
     return WinogradConv(conv, relu, tile, weight(), shape)
 
@@ -98,7 +97,7 @@ def max_pool_autotuner(module: nn.MaxPool1d | nn.MaxPool2d) -> Autotuner:
     pool = as_max_pool2d(module)
     factories: dict[str, Callable[[Sequence[int]], Implementation]] = {}
     if has_jit():
-        from .cpu._max_pool import MaxPoolOp, supports
+        from ..kernels._max_pool import MaxPoolOp, supports
 
         if supports(pool):
             factories["kernel"] = partial(MaxPoolOp, pool)
@@ -120,7 +119,7 @@ def average_pool_autotuner(module: nn.Module, bias: Tensor, relu: bool) -> Autot
 
     factories: dict[str, Callable[[Sequence[int]], Implementation]] = {}
     if has_jit():
-        from .cpu._average_pool import AveragePoolOp, supports
+        from ..kernels._average_pool import AveragePoolOp, supports
 
         if supports(pool):
             factories["kernel"] = partial(AveragePoolOp, pool, bias, relu)

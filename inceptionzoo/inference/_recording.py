@@ -16,17 +16,17 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..kernels._add import add_launch
+from ..kernels._buffers import ScratchArena, channels_last_rows
+from ..kernels._jit import launch
+from ..kernels._kernel import KernelLaunch, KernelOp
+from ..kernels._launch import AddressFixup, LaunchSequence
+from ..kernels._max_pool import CopyOp
 from ..nn import Branches, ResidualBlock, is_relu
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._modules import JoinedBranches, TunedOp
 from ._shapes import CHAINS, output_shape
 from ._signals import run_on_map
-from .cpu._add import add_launch
-from .cpu._buffers import ScratchArena, channels_last_rows
-from .cpu._jit import launch
-from .cpu._kernel import KernelLaunch, KernelOp
-from .cpu._launch import AddressFixup, LaunchSequence
-from .cpu._max_pool import CopyOp
 
 
 class ProgramTooLargeError(Exception):  # the executor catches it

@@ -8,9 +8,9 @@ from typing import Any, TypeGuard
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..kernels import make_conv2d
 from ..nn import SameConv1d
 from ..spec import as_tuple, is_one
-from ._fold import make_conv2d
 
 
 def is_tunable_conv(module: nn.Module) -> bool:

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference import tuned
-from inceptionzoo.inference.cpu import _buffers as buffers
-from inceptionzoo.inference.cpu import _gemm, _jit
+from inceptionzoo.kernels import _buffers as buffers
+from inceptionzoo.kernels import _gemm, _jit
 from inceptionzoo.nn import build_network
 
 T = TypeVar("T")

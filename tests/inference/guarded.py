@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import inceptionzoo.inference.cpu as cpu
+import inceptionzoo.kernels as cpu
 from inceptionzoo.inference import _autotune, _recording
 
 PAGE = mmap.PAGESIZE

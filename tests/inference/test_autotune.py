@@ -16,15 +16,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as autotune
-from inceptionzoo.inference import _capabilities as capabilities
 from inceptionzoo.inference import _implementations as implementations
 from inceptionzoo.inference._fuse import tuned
 from inceptionzoo.inference._modules import ConvAct, TunedMaxPool
-from inceptionzoo.inference.cpu import _jit as jit
-from inceptionzoo.inference.cpu._im2col import Im2colConv
-from inceptionzoo.inference.cpu._max_pool import max_pool_kernel
-from inceptionzoo.inference.cpu._onednn import OneDNNConv
-from inceptionzoo.inference.cpu._winograd import WinogradConv
+from inceptionzoo.kernels import _capabilities as capabilities
+from inceptionzoo.kernels import _jit as jit
+from inceptionzoo.kernels._im2col import Im2colConv
+from inceptionzoo.kernels._max_pool import max_pool_kernel
+from inceptionzoo.kernels._onednn import OneDNNConv
+from inceptionzoo.kernels._winograd import WinogradConv
 
 
 @pytest.fixture(autouse=True)

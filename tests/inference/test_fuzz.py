@@ -51,7 +51,7 @@ def test_a_float_beyond_guarded_memory_ends_the_process(at_end, index):
 
 BROKEN_PITCH = """
 import sys
-from inceptionzoo.inference.cpu import _buffers
+from inceptionzoo.kernels import _buffers
 _buffers.row_strides.__code__ = (lambda x: x.stride() if x.stride(1) == 1 else None).__code__
 import fuzz
 sys.exit(bool(fuzz.main(0, 60, None)))

@@ -13,7 +13,7 @@ from inceptionzoo.inference import _signals as signals
 from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct, PoolBiasAct, TunedMaxPool, TunedOp
 from inceptionzoo.inference._recording import Program, TorchCall
-from inceptionzoo.inference.cpu._launch import LaunchSequence
+from inceptionzoo.kernels._launch import LaunchSequence
 from inceptionzoo.nn import BATCH_NORMS, SameConv1d
 
 

@@ -5,7 +5,7 @@ import torch
 from convolutions import maps
 from helpers import noise
 
-from inceptionzoo.inference.cpu import _buffers as buffers
+from inceptionzoo.kernels import _buffers as buffers
 
 
 def test_scratch_memory_is_shared_by_name():

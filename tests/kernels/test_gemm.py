@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import distance, noise
 
-from inceptionzoo.inference.cpu._gemm import Gemm, choose_block, pack_weight
-from inceptionzoo.inference.cpu._jit import launch
+from inceptionzoo.kernels._gemm import Gemm, choose_block, pack_weight
+from inceptionzoo.kernels._jit import launch
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

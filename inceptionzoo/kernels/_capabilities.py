@@ -19,8 +19,8 @@ def has_jit() -> bool:
     """Return whether kernels can be compiled and run: this needs oneDNN, a recent llvmlite and torch's OpenMP library."""
     if not has_onednn() or find_spec("llvmlite") is None:
         return False
-    from .cpu._jit import openmp
-    from .cpu._max_pool import max_pool_kernel
+    from ._jit import openmp
+    from ._max_pool import max_pool_kernel
 
     try:
         openmp()

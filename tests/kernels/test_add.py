@@ -4,8 +4,8 @@ import pytest
 import torch
 from convolutions import maps
 
-from inceptionzoo.inference.cpu._add import add_launch
-from inceptionzoo.inference.cpu._jit import launch
+from inceptionzoo.kernels._add import add_launch
+from inceptionzoo.kernels._jit import launch
 
 
 @pytest.mark.parametrize("relu", [True, False])

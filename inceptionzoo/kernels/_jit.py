@@ -21,8 +21,8 @@ from typing import Any, ParamSpec, cast
 import torch
 from llvmlite import binding, ir
 
-from ...nn import private_torch
-from .._tuning_cache import machine_code
+from ..nn import private_torch
+from ._tuning_cache import machine_code
 
 INT32, INT64, POINTER, VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
 P = ParamSpec("P")
@@ -158,6 +158,7 @@ def _source_digest() -> str:
 _ENGINES: list[Any] = []  # each owns its machine code
 
 
+@cache
 def max_vector_width() -> int:
     """Return the largest vector to use on this processor, in floats: 16 with AVX-512, else 8."""
     return 16 if binding.get_host_cpu_features().get("avx512f") else 8

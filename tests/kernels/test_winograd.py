@@ -8,8 +8,8 @@ from convolutions import WINOGRAD, conv, expected, maps, relu_channels
 from helpers import distance
 from torch import nn
 
-from inceptionzoo.inference.cpu import _buffers as buffers
-from inceptionzoo.inference.cpu._winograd import WinogradConv, accurate_tiles, supports, transform_weight
+from inceptionzoo.kernels import _buffers as buffers
+from inceptionzoo.kernels._winograd import WinogradConv, accurate_tiles, supports, transform_weight
 
 
 def winograd_op(layer: nn.Conv2d, relu: bool | int, x: torch.Tensor, m: int = 4) -> WinogradConv:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._fold import make_conv2d
 from ._buffers import ScratchArena
+from ._frozen_convolution import make_conv2d
 from ._gemm import DEPTH_UNROLL
 from ._kernel import KernelLaunch, KernelOp
 from ._max_pool import CopyOp

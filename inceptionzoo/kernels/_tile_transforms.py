@@ -16,11 +16,11 @@ from ._winograd_matrices import Matrix
 def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: int) -> EmitBody:
     """Return what emits the kernel that writes `down @ tile @ across.T` of each input tile to a tile buffer.
 
-    `down` is (rows, rows) of an input tile, `across` (columns, columns). Tiles start `tile_step` pixels apart.
+    `down` is (rows of a result, rows of a tile), `across` the same for columns. Tiles start `tile_step` pixels apart.
     """
 
     def emit_body(module: ir.Module) -> ir.Function:
-        kernel = KernelBuilder(module, (len(down), len(across)), tile_step, vector_width)
+        kernel = KernelBuilder(module, (len(down[0]), len(across[0])), tile_step, vector_width)
         source, target, padding_pixel = map(kernel.pointer, ("source", "target", "padding_pixel"))
         with kernel.tile_loop() as tile:
             kernel.locate_pixels(tile, source, padding_pixel)

@@ -4,9 +4,9 @@ import torch
 from helpers import noise
 from torch import nn
 
-from inceptionzoo.inference.cpu._buffers import ScratchArena
-from inceptionzoo.inference.cpu._launch import AddressFixup, LaunchSequence
-from inceptionzoo.inference.cpu._max_pool import MaxPoolOp
+from inceptionzoo.kernels._buffers import ScratchArena
+from inceptionzoo.kernels._launch import AddressFixup, LaunchSequence
+from inceptionzoo.kernels._max_pool import MaxPoolOp
 
 
 def test_launch_sequence_follows_its_tensors():

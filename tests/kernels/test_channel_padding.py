@@ -7,9 +7,9 @@ import torch
 from convolutions import PACKED, WINOGRAD, conv, expected, maps, relu_channels
 from helpers import distance
 
-from inceptionzoo.inference.cpu._channel_padding import ChannelPaddedConv, pad_channels, supports
-from inceptionzoo.inference.cpu._im2col import Im2colConv, packed_weight
-from inceptionzoo.inference.cpu._winograd import WinogradConv, transform_weight
+from inceptionzoo.kernels._channel_padding import ChannelPaddedConv, pad_channels, supports
+from inceptionzoo.kernels._im2col import Im2colConv, packed_weight
+from inceptionzoo.kernels._winograd import WinogradConv, transform_weight
 
 
 @pytest.mark.parametrize("relu", [True, False, 5])

@@ -9,7 +9,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor, nn
 
-from ...spec import as_tuple, window_positions
+from ..spec import as_tuple, window_positions
 from ._codegen import KernelBuilder, Pair, TileArgs
 from ._jit import EmitBody, choose_vector_width, kernel
 from ._pooling import PoolOp, supports_window

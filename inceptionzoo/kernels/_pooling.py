@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ...spec import Size, as_tuple
+from ..spec import Size, as_tuple
 from ._buffers import ScratchArena
 from ._codegen import Pair, TileArgs
 from ._kernel import KernelLaunch, KernelOp

@@ -4,8 +4,8 @@ import pytest
 from convolutions import PACKED, conv, expected, maps, relu_channels
 from helpers import distance
 
-from inceptionzoo.inference.cpu import _buffers as buffers
-from inceptionzoo.inference.cpu._im2col import Im2colConv, packed_weight, supports
+from inceptionzoo.kernels import _buffers as buffers
+from inceptionzoo.kernels._im2col import Im2colConv, packed_weight, supports
 
 
 @pytest.mark.parametrize("relu", [True, False, 5])

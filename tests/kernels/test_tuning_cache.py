@@ -14,11 +14,11 @@ from torch import nn
 import inceptionzoo as iz
 from inceptionzoo.cli import main
 from inceptionzoo.inference import _autotune as autotune
-from inceptionzoo.inference import _tuning_cache as cache
 from inceptionzoo.inference import tuned
 from inceptionzoo.inference._modules import ConvAct
-from inceptionzoo.inference.cpu import _jit as jit
-from inceptionzoo.inference.cpu._codegen import TileArgs
+from inceptionzoo.kernels import _jit as jit
+from inceptionzoo.kernels import _tuning_cache as cache
+from inceptionzoo.kernels._codegen import TileArgs
 
 
 @pytest.fixture

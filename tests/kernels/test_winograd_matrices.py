@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inceptionzoo.inference.cpu._winograd_matrices import POINTS, winograd_matrices
+from inceptionzoo.kernels._winograd_matrices import POINTS, winograd_matrices
 
 
 @pytest.mark.parametrize(("m", "r"), [(1, 1), (2, 3), (4, 3), (6, 3), (2, 5), (4, 5), (2, 7), (4, 7)])

@@ -6,7 +6,7 @@ from convolutions import maps
 from torch import nn
 
 from inceptionzoo.inference._modules import TunedMaxPool
-from inceptionzoo.inference.cpu._max_pool import MaxPoolOp, supports
+from inceptionzoo.kernels._max_pool import MaxPoolOp, supports
 
 
 @pytest.mark.parametrize("ceil_mode", [True, False])

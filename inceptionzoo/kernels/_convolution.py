@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...spec import window_positions
+from ..spec import window_positions
 from ._kernel import KernelOp
 
 

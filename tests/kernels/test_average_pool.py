@@ -6,7 +6,7 @@ from convolutions import PACKED, maps
 from helpers import distance, noise
 from torch import nn
 
-from inceptionzoo.inference.cpu._average_pool import AveragePoolOp, supports
+from inceptionzoo.kernels._average_pool import AveragePoolOp, supports
 
 
 @pytest.mark.parametrize("relu", [True, False])

@@ -4,7 +4,7 @@ import pytest
 from convolutions import PACKED, conv, expected, maps, relu_channels
 from helpers import distance
 
-from inceptionzoo.inference.cpu._onednn import OneDNNConv
+from inceptionzoo.kernels._onednn import OneDNNConv
 
 
 @pytest.mark.parametrize("relu", [True, False, 5])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from llvmlite import ir
 
-from inceptionzoo.inference.cpu._jit import (
+from inceptionzoo.kernels._jit import (
     INT64,
     POINTER,
     VOID,

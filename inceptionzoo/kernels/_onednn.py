@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ...nn import private_torch
+from ..nn import private_torch
 
 
 class OneDNNConv:

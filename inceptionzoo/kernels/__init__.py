@@ -15,5 +15,37 @@ The modules build on each other in this order:
 calls oneDNN through torch and needs no llvmlite. All feature maps are (n, c, h, w) tensors in channels_last (NHWC) memory;
 strides and offsets are in floats, addresses in bytes.
 
-llvmlite is an optional dependency: import modules that need it only after `has_jit()` has returned True.
+llvmlite is an optional dependency. What this package exports needs none; import the other modules only after `has_jit()` has
+returned True.
 """
+
+from ._buffers import dense, replace_not_finite, row_strides
+from ._capabilities import has_jit, has_onednn
+from ._conditions import is_kernel_input
+from ._frozen_convolution import make_conv2d
+from ._onednn import OneDNNConv
+from ._tuning_cache import (
+    add_result,
+    clear_tuning_cache,
+    find_result,
+    tuning_cache_bytes,
+    tuning_cache_folder,
+    write_results,
+)
+
+__all__ = [
+    "OneDNNConv",
+    "add_result",
+    "clear_tuning_cache",
+    "dense",
+    "find_result",
+    "has_jit",
+    "has_onednn",
+    "is_kernel_input",
+    "make_conv2d",
+    "replace_not_finite",
+    "row_strides",
+    "tuning_cache_bytes",
+    "tuning_cache_folder",
+    "write_results",
+]

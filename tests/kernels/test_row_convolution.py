@@ -5,7 +5,7 @@ import torch
 from convolutions import PACKED, conv, expected, maps, relu_channels
 from helpers import distance
 
-from inceptionzoo.inference.cpu._row_convolution import RowConv, packed_weight, supports
+from inceptionzoo.kernels._row_convolution import RowConv, packed_weight, supports
 
 
 @pytest.mark.parametrize("relu", [True, False, 5])
