@@ -24,6 +24,7 @@ from ._capabilities import has_jit, has_onednn
 from ._conditions import is_kernel_input
 from ._frozen_convolution import make_conv2d
 from ._onednn import OneDNNConv
+from ._training import KernelOps
 from ._tuning_cache import (
     add_result,
     clear_tuning_cache,
@@ -34,6 +35,7 @@ from ._tuning_cache import (
 )
 
 __all__ = [
+    "KernelOps",
     "OneDNNConv",
     "add_result",
     "clear_tuning_cache",

@@ -16,6 +16,7 @@ from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
 from ._report import Report
 from ._task import CLASS_TASKS, TASKS, check_class_names, check_task, default_task
+from ._training_ops import TrainingOps, set_training_ops
 
 __all__ = [
     "BATCH_NORMS",
@@ -36,6 +37,7 @@ __all__ = [
     "ResidualBlock",
     "SameConv1d",
     "Steps",
+    "TrainingOps",
     "activate",
     "apply_activation",
     "build",
@@ -56,6 +58,7 @@ __all__ = [
     "private_torch",
     "require_net",
     "run_module",
+    "set_training_ops",
     "to_channels_last",
     "training_batch_norms",
     "warn_if_emulated",

@@ -16,6 +16,7 @@ from ._checkpoint import checkpoint
 from ._input_check import InputCheck
 from ._memory import run_module
 from ._parts import FusedRecord
+from ._training_ops import TrainingOps
 
 Out = TypeVar("Out")
 
@@ -27,6 +28,8 @@ class Backbone(nn.Module, Generic[Out]):
     the factor by which the map is smaller than the image. `fused` is True for a model that `fuse` made. `removed` are the
     state-dict keys of stages that were removed after the model was built.
     """
+
+    training_ops: TrainingOps | None = None
 
     def __init__(self, network: Network, features: nn.Sequential, *, in_chans: int, aux: bool = False) -> None:
         super().__init__()

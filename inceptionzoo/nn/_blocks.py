@@ -30,6 +30,7 @@ from ._padding import (
     TimePaddedPool,
 )
 from ._pre_activation import PreActModule, apply_activation
+from ._training_ops import TrainingOps
 
 ACTS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -63,6 +64,7 @@ class ConvNormAct(PreActModule):
 
     bn: nn.Module | None
     act: nn.Module | None
+    training_ops: TrainingOps | None = None
 
     def __init__(self, in_channels: int, conv: Conv, style: Style) -> None:
         super().__init__()
@@ -78,7 +80,8 @@ class ConvNormAct(PreActModule):
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         conv, bn, act = self.conv, self.bn, self.act
-        x = conv(x)
+        operations = self.training_ops if self.training else None
+        x = conv(x) if operations is None else operations.convolve(conv, x)
         if bn is not None:
             x = bn(x)
         if pre_act is not None:

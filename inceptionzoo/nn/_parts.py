@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-FREE_SETTINGS = "training", "inplace", "momentum", "memory_saving", "masked", "tuned"  # they change no output of evaluation
+FREE_SETTINGS = "training", "inplace", "momentum", "memory_saving", "masked", "training_ops", "tuned"  # change no evaluation
 LIBRARIES = "torch.nn.", "inceptionzoo."
 
 

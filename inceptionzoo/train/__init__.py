@@ -6,8 +6,9 @@
 from ._callbacks import tensorboard
 from ._fit import fit
 from ._history import History
+from ._kernels import use_kernels
 from ._losses import Losses
 from ._memory import MemoryEstimate, estimate_memory
 from ._recipe import recipe
 
-__all__ = ["History", "Losses", "MemoryEstimate", "estimate_memory", "fit", "recipe", "tensorboard"]
+__all__ = ["History", "Losses", "MemoryEstimate", "estimate_memory", "fit", "recipe", "tensorboard", "use_kernels"]

@@ -88,6 +88,7 @@ class FitConfig:
     precision: Literal["fp32", "bf16", "fp16"] = field(metadata=rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
     checkpoint: bool = field(metadata=rules(check_flag, fingerprint=None))
     channels_last: bool = field(metadata=rules(check_flag))
+    kernels: bool = field(metadata=rules(check_flag, default=True))
     ema: float | None = field(metadata=rules(unless_none(check_rate)))
     label_smoothing: float = field(metadata=rules(check_rate))
     class_weights: ClassWeights | None = field(metadata=rules(fingerprint=unless_none(Tensor.tolist)))

@@ -47,6 +47,7 @@ def fit(
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
     checkpoint: bool = False,
     channels_last: bool = True,
+    kernels: bool = True,
     ema: float | None = None,
     label_smoothing: float = 0.0,
     class_weights: ClassWeights | None = None,
@@ -121,6 +122,8 @@ def fit(
       keeping them. The results are the same.
     - `channels_last`: whether to convert the model and the images to torch's channels_last memory format. Default True.
       The parameters have their own format again after the call.
+    - `kernels`: whether to train by the library's CPU kernels, in fp32 and channels_last, where they are faster than torch's
+      operations; see `use_kernels`. Default True.
     - `device`: device to train on. By default the accelerator if there is one, otherwise the device of the model.
 
     Records:

@@ -19,6 +19,7 @@ from ..weights import save_weights
 from ._config import FitConfig
 from ._generators import loader_generators
 from ._history import History, Row, describe_nan
+from ._kernels import training_kernels
 from ._metrics import compute_metric
 from ._preparation import set_epoch, training_mode, try_first_batch
 from ._progress import Progress, print_line
@@ -125,7 +126,8 @@ class Trainer:
         show, start = (self.config.progress if self.context.is_main else False), time.monotonic()
         optimizer = self.stepper.optimizer
         print_line(describe_optimizer(self.model, optimizer), show)
-        with gradient_checkpointing(self.model, self.config.checkpoint):
+        checkpointing = gradient_checkpointing(self.model, self.config.checkpoint)
+        with checkpointing, training_kernels(self.model, self.config.kernels):
             if self.val is not None and not self.is_complete:
                 model, task = self.evaluated_model, self.stepper.task
                 self.val_tried = try_first_batch(model, self.val, task, self.device)

@@ -117,6 +117,7 @@ def train(model: iz.Net, folder: Path) -> float:
     assert_type(history, iz.History)
     iz.fit(model, loader, epochs=2, precision="bf16", out=folder, callbacks=[iz.train.tensorboard(folder)])
     iz.train.Losses(model, nn.functional.cross_entropy)
+    assert_type(iz.train.use_kernels(model), iz.Net)
     history.to_csv(folder / "history.csv")
     assert_type(history.epochs, list[dict[str, float]])
     return history.best["val_auc"]

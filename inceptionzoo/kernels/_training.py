@@ -1,0 +1,78 @@
+"""Operations of a training step by kernels, where these are faster than torch's.
+
+The choice depends on shapes and settings alone, not on measurements, so that a training gives the same values on every run.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..nn import private_torch
+from ._capabilities import has_jit
+from ._conditions import is_kernel_input
+
+MIN_PRODUCTS = 200_000_000  # multiplications from which on Winograd's algorithm takes less time than a direct convolution
+MIN_PIXELS = 1024  # of the output maps: with fewer, the transforms of the weight take longer than the rest
+CHANNEL_MULTIPLE = 8  # a vector of channels, without which the transforms are slow
+MAX_TAPS = 5  # along an axis: with more, F(4, r) rounds too much
+
+
+class KernelOps:
+    """The operations of `nn.TrainingOps`. Each calls the module if a kernel cannot replace it or would be slower."""
+
+    def convolve(self, conv: nn.Module, x: Tensor) -> Tensor:
+        """Return `conv(x)`, (n, c, h, w) -> (n, k, h', w')."""
+        y: Tensor
+        if type(conv) is not nn.Conv2d or not _is_replaceable(conv, x):
+            y = conv(x)
+        elif max(conv.kernel_size) == 1:  # torch multiplies matrices faster than it convolves
+            y = F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+        elif _prefers_winograd(conv, x):
+            from ._winograd_training import WinogradConvFunction
+
+            y = WinogradConvFunction.apply(x, conv.weight, conv.bias, conv.padding)
+        else:
+            y = conv(x)
+        return y
+
+
+def _is_replaceable(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Return whether a convolution in training mode has stride 1, and its operands are in channels_last memory."""
+    return (
+        conv.training
+        and (conv.stride, conv.dilation, conv.groups, conv.padding_mode) == ((1, 1), (1, 1), 1, "zeros")
+        and not isinstance(conv.padding, str)
+        and all(0 <= side < taps for side, taps in zip(conv.padding, conv.kernel_size, strict=True))
+        and is_kernel_input(x)
+        and x.shape[1] == conv.in_channels
+        and _is_channels_last(x)
+        and _is_channels_last(conv.weight)
+        and all(_is_plain_parameter(values) for values in (conv.weight, conv.bias) if values is not None)
+        and not private_torch.is_hooked(conv)
+    )
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _is_plain_parameter(values: Tensor) -> bool:
+    return type(values) is nn.Parameter and values.dtype == torch.float32 and values.device.type == "cpu"
+
+
+def _prefers_winograd(conv: nn.Conv2d, x: Tensor) -> bool:
+    padding = [int(side) for side in conv.padding]
+    sizes = zip(x.shape[2:], padding, conv.kernel_size, strict=True)
+    pixels = len(x) * prod(size + 2 * side - taps + 1 for size, side, taps in sizes)
+    return (
+        pixels >= MIN_PIXELS
+        and pixels * conv.weight.numel() >= MIN_PRODUCTS
+        and not conv.in_channels % CHANNEL_MULTIPLE
+        and not conv.out_channels % CHANNEL_MULTIPLE
+        and max(conv.kernel_size) <= MAX_TAPS
+        and has_jit()
+    )
