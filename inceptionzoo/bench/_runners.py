@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..inference import fuse
 from ..nn import Net, to_channels_last
+from ..train import use_kernels
 from ..weights import exported_state_dict, save_weights
 from ..zoo import create_model
 from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, runtimes
@@ -55,12 +56,14 @@ def _peer_runners(model: Net, images: Tensor, *, compiled: bool) -> Iterator[tup
 def training_networks(model: Net, *, with_peers: bool, compiled: bool = False) -> dict[str, Callable[[], Any]]:
     """Return functions that build a network to train, of the model's architecture, with random weights.
 
-    The networks of this library are in channels_last, as in `fit`. Those of others are in each form that a user would choose.
+    The networks of this library are in channels_last and use its kernels, as in `fit`. Those of others are in each form that a
+    user would choose.
     """
     own = partial(_own_network, model)
     networks: dict[str, Callable[[], Any]] = {
         "inceptionzoo": own,
         "inceptionzoo, memory saving off": partial(own, memory_saving=False),
+        "inceptionzoo, kernels off": partial(own, kernels=False),
         "inceptionzoo, checkpointed": partial(own, checkpoint=True),
     }
     forms = {"inceptionzoo": networks["inceptionzoo"]}  # that are also compiled
@@ -74,11 +77,11 @@ def training_networks(model: Net, *, with_peers: bool, compiled: bool = False) -
     return networks
 
 
-def _own_network(model: Net, *, checkpoint: bool = False, memory_saving: bool = True) -> nn.Module:
+def _own_network(model: Net, *, checkpoint: bool = False, memory_saving: bool = True, kernels: bool = True) -> nn.Module:
     net = create_model(entry_name(model), num_classes=model.num_classes)
     net.set_grad_checkpointing(checkpoint)
     net.set_memory_saving(memory_saving)
-    return to_channels_last(net)
+    return use_kernels(to_channels_last(net), kernels)
 
 
 def _in_channels_last(build: Callable[[], Any], dims: int) -> Any:

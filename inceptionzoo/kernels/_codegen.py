@@ -35,6 +35,7 @@ class TileArgs(ctypes.Structure):
         "source", "target",  # addresses of the input and of the output; one may be a tile buffer
         "bias",  # address of a float per channel
         "padding_pixel",  # address of the channels to read for any pixel outside the map
+        "positions",  # address of a byte per tile and channel, which takes the positions of maxima
         "scale",  # address of a float per tile of an image
         "height", "width", "pad_top", "pad_left",  # of the map
         "grid_rows", "grid_columns",  # tiles of an image

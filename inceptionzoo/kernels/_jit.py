@@ -24,7 +24,7 @@ from llvmlite import binding, ir
 from ..nn import private_torch
 from ._tuning_cache import machine_code
 
-INT32, INT64, POINTER, VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
+INT8, INT32, INT64, POINTER, VOID = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
 P = ParamSpec("P")
 EmitBody = Callable[[ir.Module], ir.Function]
 OPENMP_FUNCTIONS = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"  # of torch's library, without parameters

@@ -28,7 +28,7 @@ class PoolOp(KernelOp):
 
     def __init__(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> None:
         assert pool.stride is not None
-        self.kernel_size, self.stride, self.padding = map(_as_pair, (pool.kernel_size, pool.stride, pool.padding))
+        self.kernel_size, self.stride, self.padding = map(as_pair, (pool.kernel_size, pool.stride, pool.padding))
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:  # noqa: ARG002  # pools need none
         count, _, *grid = y.shape  # a window is a tile, and y a tile buffer with tiles of one element
@@ -38,6 +38,7 @@ class PoolOp(KernelOp):
         ))  # fmt: skip
 
 
-def _as_pair(size: Size) -> Pair:
+def as_pair(size: Size) -> Pair:
+    """Return (height, width) of a size that may be one number."""
     height, width = as_tuple(size, 2)
     return height, width

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import private_torch
+from ..nn import compact_max_pool, private_torch, window
 from ._capabilities import has_jit
 from ._conditions import is_kernel_input
 
@@ -38,6 +38,41 @@ class KernelOps:
         else:
             y = conv(x)
         return y
+
+    def normalizes(self, bn: nn.Module | None, act: nn.Module | None, x: Tensor) -> bool:
+        """Return whether `normalize_relu` can replace `act(bn(x))`."""
+        return (
+            type(bn) is nn.BatchNorm2d
+            and type(act) is nn.ReLU
+            and bn.training
+            and bn.affine
+            and is_kernel_input(x)
+            and x.shape[1] == bn.num_features
+            and x.shape[1] % CHANNEL_MULTIPLE == 0
+            and x.numel() > x.shape[1]
+            and _is_channels_last(x)
+            and all(map(_is_plain_parameter, (bn.weight, bn.bias)))
+            and not private_torch.is_hooked(bn)
+            and not private_torch.is_hooked(act)
+            and has_jit()
+        )
+
+    def normalize_relu(self, bn: nn.Module | None, x: Tensor) -> Tensor:
+        """Return relu(bn(x)), (n, c, h, w)."""
+        from ._batch_norm import normalize_relu
+
+        assert isinstance(bn, nn.BatchNorm2d)
+        return normalize_relu(bn, x)
+
+    def max_pool(self, pool: nn.MaxPool2d, x: Tensor) -> Tensor:
+        """Return the max pool of x, (n, c, h, w), of which a backward pass keeps as little as possible."""
+        if is_kernel_input(x) and x.shape[1] % CHANNEL_MULTIPLE == 0 and _is_channels_last(x) and has_jit():
+            from ._max_pool import supports
+            from ._max_pool_training import max_pool
+
+            if supports(pool):
+                return max_pool(pool, x)
+        return compact_max_pool(x, window(pool))
 
 
 def _is_replaceable(conv: nn.Conv2d, x: Tensor) -> bool:

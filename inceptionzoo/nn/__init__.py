@@ -8,7 +8,7 @@ from ._changes import check_unchanged, describe_changes, list_changes, warn_of_h
 from ._device import check_device, default_accelerator, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
-from ._memory import activate, is_relu, is_tracing, run_module
+from ._memory import activate, compact_max_pool, is_relu, is_tracing, run_module, window
 from ._memory_format import to_channels_last
 from ._net import Net, require_net
 from ._padding import SameConv1d
@@ -48,6 +48,7 @@ __all__ = [
     "check_head",
     "check_task",
     "check_unchanged",
+    "compact_max_pool",
     "default_accelerator",
     "default_task",
     "describe_changes",
@@ -63,5 +64,6 @@ __all__ = [
     "training_batch_norms",
     "warn_if_emulated",
     "warn_of_hooks",
+    "window",
     "with_aux",
 ]

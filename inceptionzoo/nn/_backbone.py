@@ -131,7 +131,7 @@ class Backbone(nn.Module, Generic[Out]):
         """
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpoint(stage, x, pre_act)
-        return run_module(stage, x, pre_act, compact=self.memory_saving)
+        return run_module(stage, x, pre_act, compact=self.memory_saving, operations=self.training_ops)
 
     def tap_names(self, indices: Indices, *, argument: str = "indices") -> list[str]:
         """Return the names of the maps that `indices` selects, in the network's order: stages, or "STAGE:pre".
@@ -175,6 +175,7 @@ class Backbone(nn.Module, Generic[Out]):
         self.removed += tuple(f"features.{key}" for key in self.features[end:].state_dict())
         self.features = self.features[:end]
         self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
+        self.features.training_ops = self.training_ops  # type: ignore[assignment]
         self.feature_info = self._feature_levels()
         self._input_check = InputCheck(self.network, in_chans=self.in_chans)
         self.min_input_size = self._input_check.min_input_size
@@ -230,5 +231,5 @@ class Backbone(nn.Module, Generic[Out]):
 
     def _steps(self, stages: list[nn.Module]) -> Steps:
         steps = Steps(*stages)
-        steps.memory_saving = self.memory_saving
+        steps.memory_saving, steps.training_ops = self.memory_saving, self.training_ops
         return steps

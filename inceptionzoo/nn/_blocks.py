@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..spec import Conv, Pool, Style, Window, make_window
 from ._init import allocate, init_weights
-from ._memory import activate, run_module
+from ._memory import activate, is_tracing, run_module
 from ._padding import (
     CeilMaxPool1d,
     CeilMaxPool2d,
@@ -80,8 +80,10 @@ class ConvNormAct(PreActModule):
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         conv, bn, act = self.conv, self.bn, self.act
-        operations = self.training_ops if self.training else None
+        operations = self.training_ops if self.training and not is_tracing() else None
         x = conv(x) if operations is None else operations.convolve(conv, x)
+        if operations is not None and self.memory_saving and pre_act is None and operations.normalizes(bn, act, x):
+            return operations.normalize_relu(bn, x)
         if bn is not None:
             x = bn(x)
         if pre_act is not None:
@@ -153,10 +155,12 @@ class Steps(PreActModule, nn.Sequential):
     """Modules that run one after the other; their max pools save less for the backward pass (`memory_saving`)."""
 
     memory_saving = True
+    training_ops: TrainingOps | None = None
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         for index, module in enumerate(self, 1):
-            x = run_module(module, x, pre_act if index == len(self) else None, compact=self.memory_saving)
+            before = pre_act if index == len(self) else None
+            x = run_module(module, x, before, compact=self.memory_saving, operations=self.training_ops)
         return x
 
 
@@ -164,11 +168,13 @@ class Branches(PreActModule, nn.ModuleDict):
     """Branches on the same input, concatenated along channels: (n, c, h, w) -> (n, sum of channels, h', w')."""
 
     memory_saving = True
+    training_ops: TrainingOps | None = None
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
         maps: list[Tensor] = []
         branch_maps = None if pre_act is None else maps
-        y = torch.cat([run_module(branch, x, branch_maps, compact=self.memory_saving) for branch in self.values()], 1)
+        options: dict[str, Any] = dict(compact=self.memory_saving, operations=self.training_ops)
+        y = torch.cat([run_module(branch, x, branch_maps, **options) for branch in self.values()], 1)
         if pre_act is not None:
             pre_act.append(torch.cat(maps, 1))
         return y
@@ -176,6 +182,8 @@ class Branches(PreActModule, nn.ModuleDict):
 
 class ResidualBlock(PreActModule):
     """act(shortcut(x) + drop_path(scale * project(body(x)))): (n, c, h, w) -> the shape of the shortcut."""
+
+    training_ops: TrainingOps | None = None
 
     def __init__(
         self,
@@ -199,9 +207,10 @@ class ResidualBlock(PreActModule):
         return self.scale == 1 and type(self.drop_path) is nn.Identity
 
     def forward(self, x: Tensor, pre_act: list[Tensor] | None = None) -> Tensor:
-        body = self.project(run_module(self.body, x, compact=self.memory_saving))
+        options: dict[str, Any] = dict(compact=self.memory_saving, operations=self.training_ops)
+        body = self.project(run_module(self.body, x, **options))
         body = body if self.scale == 1 else self.scale * body
-        x = run_module(self.shortcut, x, compact=self.memory_saving) + self.drop_path(body)
+        x = run_module(self.shortcut, x, **options) + self.drop_path(body)
         if pre_act is not None:
             return apply_activation(self.act, x, pre_act)
         x = activate(self.act, x, masked=self.masked) if self.memory_saving else self.act(x)

@@ -35,6 +35,7 @@ from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, make_act, make
 from ._heads import AuxHead, ClassifierHead, check_head
 from ._net import Net, require_net
 from ._private_torch import uncompiled
+from ._training_ops import set_training_ops
 
 
 @overload
@@ -218,6 +219,7 @@ def with_aux(model: Net) -> Net:
     )
     model_with_aux.class_names, model_with_aux._task = model.class_names, model._task
     model_with_aux.set_memory_saving(model.memory_saving)
+    set_training_ops(model_with_aux, model.training_ops)
     model_with_aux.training = model.training  # not `train()`: the parts keep their modes
     return model_with_aux
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ._pre_activation import run_with_pre_act
 from ._private_torch import is_hooked, observation_check
+from ._training_ops import TrainingOps
 
 MAX_INT16_PIXELS = 2**16
 IN_PLACE: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {  # their gradients need the output only
@@ -42,15 +43,22 @@ def activate(act: nn.Module, x: Tensor, sources: tuple[nn.Module | None, ...] = 
     return function(act, x)
 
 
-def run_module(module: nn.Module, x: Tensor, pre_act: list[Tensor] | None = None, *, compact: bool = True) -> Tensor:
-    """Return `module(x)`; with `compact`, a max pool saves less for the backward pass than torch does.
+def run_module(
+    module: nn.Module,
+    x: Tensor,
+    pre_act: list[Tensor] | None = None,
+    *,
+    compact: bool = True,
+    operations: TrainingOps | None = None,
+) -> Tensor:
+    """Return `module(x)`; with `compact`, a max pool saves less for the backward pass than torch does, by `operations` if any.
 
     The map before the module's last activation is appended to `pre_act`, if it is a list.
     """
     if pre_act is not None:
         return run_with_pre_act(module, x, pre_act)
     if compact and type(module) is nn.MaxPool2d and can_compact(module, x) and not is_hooked(module):
-        return compact_max_pool(x, window(module))
+        return compact_max_pool(x, window(module)) if operations is None else operations.max_pool(module, x)
     y: Tensor = module(x)
     return y
 

@@ -14,6 +14,18 @@ class TrainingOps(Protocol):
         """Return `conv(x)`."""
         ...
 
+    def normalizes(self, bn: nn.Module | None, act: nn.Module | None, x: Tensor) -> bool:
+        """Return whether `normalize_relu` can replace `act(bn(x))`."""
+        ...
+
+    def normalize_relu(self, bn: nn.Module | None, x: Tensor) -> Tensor:
+        """Return relu(bn(x))."""
+        ...
+
+    def max_pool(self, pool: nn.MaxPool2d, x: Tensor) -> Tensor:
+        """Return `pool(x)`, for which a backward pass keeps less than torch."""
+        ...
+
 
 def set_training_ops(model: nn.Module, operations: TrainingOps | None) -> None:
     """Let the blocks of a model run in training mode by these operations, or with None by their modules."""

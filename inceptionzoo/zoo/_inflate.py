@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
-from ..nn import Net, build_network, check_unchanged, private_torch, require_net
+from ..nn import Net, build_network, check_unchanged, private_torch, require_net, set_training_ops
 from ..spec import with_spatial_dims
 
 
@@ -65,6 +65,7 @@ def _copy_state(net: Net, inflated: Net) -> None:
     inflated.class_names, inflated._task = net.class_names, net._task
     inflated.set_grad_checkpointing(net.grad_checkpointing)
     inflated.set_memory_saving(net.memory_saving)
+    set_training_ops(inflated, net.training_ops)
 
 
 def _inflate_tensor(value: Tensor, target: Tensor) -> Tensor:

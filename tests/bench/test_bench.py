@@ -50,7 +50,7 @@ def test_signals_and_clips(register):
     assert max(row.apart for row in timings.rows) < 1e-4
     assert "4x40x40" in str(timings)
     training = bench(["inception_time"], batches=[2], size=40, rounds=1, job="training", compiled=False)
-    assert [row.size for row in training.rows] == [40] * 3
+    assert [row.size for row in training.rows] == [40] * 4
     assert all(row.memory > 0 for row in training.rows)
 
 
@@ -95,7 +95,7 @@ def test_the_command(capsys, tmp_path):
     assert "vgg11_bn_cifar" in capsys.readouterr().out
     assert main(["bench", "vgg11_bn_cifar", "--train", "--no-compile", "--batch", "2", "--rounds", "1", "--json"]) == 0
     assert {row["runner"] for row in json.loads(capsys.readouterr().out)["rows"]} == {
-        "inceptionzoo", "inceptionzoo, memory saving off", "inceptionzoo, checkpointed"
+        "inceptionzoo", "inceptionzoo, memory saving off", "inceptionzoo, kernels off", "inceptionzoo, checkpointed"
     }  # fmt: skip
     for arguments, text in (
         (["vgg99"], "did you mean"),
@@ -111,12 +111,12 @@ def test_training():
     options = {"batches": [2], "size": 64, "rounds": 2, "job": "training", "with_peers": True, "compiled": False}
     timings = bench(["googlenet"], precision="bf16", **options)
     assert [row.runner for row in timings.rows] == [
-        "inceptionzoo", "inceptionzoo, memory saving off", "inceptionzoo, checkpointed", "torchvision",
-        "torchvision, channels_last",
+        "inceptionzoo", "inceptionzoo, memory saving off", "inceptionzoo, kernels off", "inceptionzoo, checkpointed",
+        "torchvision", "torchvision, channels_last",
     ]  # fmt: skip
     assert timings.rows[0].ratio == (1.0, 1.0, 1.0)
     assert all(row.memory > 1 and row.apart is None and row.share is None for row in timings.rows)
-    assert str(timings).count("googlenet") == 5
+    assert str(timings).count("googlenet") == 6
 
 
 @pytest.mark.full

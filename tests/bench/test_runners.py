@@ -29,6 +29,7 @@ def test_a_training_step_changes_the_weights():
         step()
         assert net.grad_checkpointing == name.endswith("checkpointed")
         assert net.memory_saving == (not name.endswith("memory saving off"))
+        assert (net.training_ops is None) == name.endswith("kernels off")
         assert not any(value.equal(before[key]) for key, value in net.named_parameters() if key.endswith("weight"))
         assert {parameter.grad for parameter in net.parameters()} == {None}
 

@@ -1,0 +1,131 @@
+"""Batch normalisation with the statistics of the batch, followed by ReLU, with gradients."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ._batch_norm_kernels import CHUNK, RowArgs, gradient_kernel, gradient_sums_kernel, moments_kernel, normalize_kernel
+from ._buffers import channels_last_rows
+from ._jit import choose_vector_width, launch
+
+
+def normalize_relu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Return relu(bn(x)), (n, c, h, w), for a module in training mode; update its running statistics.
+
+    x is in channels_last memory, c a multiple of 8, and there is more than one value for each channel.
+    """
+    y, mean, variance = BatchNormReLUFunction.apply(x, bn.weight, bn.bias, bn.eps)
+    _update_statistics(bn, mean, variance, x.numel() // x.shape[1])
+    result: Tensor = y
+    return result
+
+
+@torch.no_grad()
+def _update_statistics(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Update the running statistics as torch does, with the variance of the sample."""
+    if bn.running_mean is None or bn.running_var is None:
+        return
+    factor = bn.momentum
+    if bn.num_batches_tracked is not None:
+        bn.num_batches_tracked.add_(1)
+        factor = 1.0 / float(bn.num_batches_tracked) if factor is None else factor
+    assert factor is not None
+    bn.running_mean.lerp_(mean, factor)
+    bn.running_var.mul_(1 - factor).add_(variance, alpha=factor * count / (count - 1))
+
+
+class BatchNormReLUFunction(torch.autograd.Function):
+    """relu(batch normalisation of x): `apply(x, weight, bias, eps)` returns it, and the mean and variance of the batch."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        x = channels_last_rows(x)
+        mean, variance = _moments(x)
+        inverse = (variance + eps).rsqrt_()
+        scale = weight * inverse
+        vectors = torch.stack([scale, torch.addcmul(bias.double(), mean, scale, value=-1), mean, inverse, variance]).float()
+        y = torch.empty_like(x)
+        _launch_rows(normalize_kernel, x, target=y, scale=vectors[0], shift=vectors[1])
+        ctx.eps = eps
+        ctx.save_for_backward(x, weight, bias, vectors)
+        statistics = vectors[2], vectors[4]
+        ctx.mark_non_differentiable(*statistics)
+        ctx.set_materialize_grads(False)
+        return y, *statistics
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, weight, bias, vectors = ctx.saved_tensors
+        if gradients[0] is None:
+            return None, None, None, None
+        if torch.is_grad_enabled():  # a backward pass of the backward pass may follow
+            return (*_torch_gradients(x, weight, bias, ctx.eps, gradients[0]), None)
+        scale, shift, mean, inverse, _ = vectors.unbind()
+        gradient = channels_last_rows(gradients[0])
+        masked = {"gradient": gradient, "scale": scale, "shift": shift}
+        total, product = _sums(gradient_sums_kernel, x, slots=2, mean=mean, **masked).sum(0, dtype=torch.float64)
+        weight_gradient, bias_gradient = torch.stack([product * inverse, total]).float()
+        x_gradient = None
+        if ctx.needs_input_grad[0]:
+            factor = scale.double().mul_(-x.shape[1] / x.numel())
+            slope = product * factor * inverse * inverse
+            slope, offset = torch.stack([slope, total * factor - slope * mean]).float()
+            x_gradient = torch.empty_like(x)
+            _launch_rows(gradient_kernel, x, target=x_gradient, slope=slope, offset=offset, **masked)
+        return x_gradient, weight_gradient, bias_gradient, None
+
+
+def _torch_gradients(x: Tensor, weight: Tensor, bias: Tensor, eps: float, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients of x, weight and bias by torch's operations, which themselves have gradients."""
+    operands = [each if each.requires_grad else each.detach().requires_grad_() for each in (x, weight, bias)]
+    y = F.relu(F.batch_norm(operands[0], None, None, operands[1], operands[2], training=True, eps=eps))
+    return torch.autograd.grad(y, operands, gradient, create_graph=True)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the variance of each channel, in float64.
+
+    Chan's formula joins the moments of the chunks, which are about their own means: no digits are lost if the mean is large.
+    """
+    rows = x.numel() // x.shape[1]
+    counts = _chunk_lengths(rows)
+    sums, squares, means = _sums(moments_kernel, x, slots=3).double().unbind(1)
+    shifts = sums / counts
+    means = means + shifts
+    squares = torch.addcmul(squares, sums, shifts, value=-1)
+    mean = (counts * means).sum(0).div_(rows)
+    deviations = (means - mean).square_().mul_(counts)
+    return mean, deviations.add_(squares).sum(0).div_(rows).clamp_min_(0)
+
+
+@lru_cache(maxsize=64)
+def _chunk_lengths(rows: int) -> Tensor:
+    """Return the number of rows of each chunk, (chunks, 1)."""
+    lengths = [min(CHUNK, rows - start) for start in range(0, rows, CHUNK)]
+    with torch.inference_mode(False):  # the tensor is used inside and outside of inference mode
+        return torch.tensor(lengths, dtype=torch.float64, device="cpu")[:, None]
+
+
+def _sums(kernel: Any, x: Tensor, slots: int, **tensors: Tensor) -> Tensor:
+    """Return the sums of a kernel over each chunk of rows, (chunks, slots, c)."""
+    channels = x.shape[1]
+    chunks = -(-x.numel() // channels // CHUNK)
+    sums = torch.empty((chunks, slots, channels), dtype=torch.float32, device="cpu")
+    _launch_rows(kernel, x, sums=sums, items=chunks, **tensors)
+    return sums
+
+
+def _launch_rows(kernel: Any, x: Tensor, *, items: int | None = None, **tensors: Tensor) -> None:
+    """Run a kernel on the rows of x; `tensors` are its other arguments, `items` the number of chunks if it has chunks."""
+    channels = x.shape[1]
+    rows = x.numel() // channels
+    addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+    args = RowArgs(x=x.data_ptr(), rows=rows, channels=channels, stop=rows if items is None else items, **addresses)
+    if "gradient" in tensors:
+        args.gradient_stride = tensors["gradient"].stride(3)
+    launch(kernel(choose_vector_width(channels)), args)

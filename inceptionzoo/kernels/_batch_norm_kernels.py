@@ -1,0 +1,228 @@
+"""Kernels of batch normalisation followed by ReLU, forward and backward, for maps in channels_last memory.
+
+A map is rows of channels, one row for each pixel. With the statistics of the batch, the normalisation is `x * scale + shift`
+for each channel. Whether ReLU passed a value is computed again in the backward pass, so that no mask is kept.
+
+Two kernels sum over rows. They write the sums of each chunk of `CHUNK` rows; the caller adds these in float64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from llvmlite import ir
+
+from ._codegen import FAST_MATH, FLOAT, element_pointer, splat
+from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg
+
+CHUNK = 256  # rows
+UNROLL = 4  # rows that are summed in registers
+
+
+class RowArgs(ctypes.Structure):
+    """Arguments of a kernel on rows. Addresses are in bytes, strides in floats; x and the target have no gaps between rows."""
+
+    NAMES = (
+        "x", "gradient", "target",  # addresses of maps; `gradient` is that of ReLU's output
+        "scale", "shift", "mean", "slope", "offset",  # addresses of a float per channel
+        "sums",  # address of the sums, (chunks, slots, channels)
+        "rows", "channels",
+        "gradient_stride",  # from a row of the gradient to the next
+        "start", "stop",  # range of rows, or of chunks, to process
+    )  # fmt: skip
+    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
+
+
+class _Rows:
+    """Builder of the body of a kernel on rows."""
+
+    def __init__(self, module: ir.Module, vector_width: int) -> None:
+        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
+        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.vector_type, self.width = ir.VectorType(FLOAT, vector_width), vector_width
+        args, _, _ = self.function.args
+        self.args = {name: load_arg(self.builder, args, RowArgs, name) for name in RowArgs.NAMES}
+
+    def load(self, name: str, offset: ir.Value) -> ir.Value:
+        """Emit the load of a vector from the array `name`."""
+        return self.builder.load(self._pointer(name, offset), typ=self.vector_type, align=4)
+
+    def store(self, value: ir.Value, name: str, offset: ir.Value) -> None:
+        self.builder.store(value, self._pointer(name, offset), align=4)
+
+    def _pointer(self, name: str, offset: ir.Value) -> ir.Value:
+        return element_pointer(self.builder, self.builder.inttoptr(self.args[name], POINTER), offset)
+
+    def row_offset(self, row: ir.Value, channel: ir.Value, stride: str = "channels") -> ir.Value:
+        """Emit the offset of a channel in a row of a map."""
+        return self.builder.add(self.builder.mul(row, self.args[stride]), channel)
+
+    def load_map(self, name: str, row: ir.Value, channel: ir.Value) -> ir.Value:
+        """Emit the load of a vector of a row of the map `name`."""
+        return self.load(name, self.row_offset(row, channel, "gradient_stride" if name == "gradient" else "channels"))
+
+    def constant(self, value: float) -> ir.Constant:
+        return ir.Constant(self.vector_type, [value] * self.width)
+
+    def normalized(self, x: ir.Value, channel: ir.Value) -> ir.Value:
+        """Emit `x * scale + shift`, rounded once: both passes must agree on its sign."""
+        name = f"llvm.fma.v{self.width}f32"
+        fma = self.function.module.globals.get(name) or ir.Function(
+            self.function.module, ir.FunctionType(self.vector_type, [self.vector_type] * 3), name
+        )
+        return self.builder.call(fma, [x, self.load("scale", channel), self.load("shift", channel)])
+
+    def relu_gradient(self, x: ir.Value, row: ir.Value, channel: ir.Value) -> ir.Value:
+        """Emit the gradient of ReLU's input; that of nan is passed, as in torch."""
+        passed = self.builder.fcmp_unordered(">", self.normalized(x, channel), self.constant(0.0))
+        return self.builder.select(passed, self.load_map("gradient", row, channel), self.constant(0.0))
+
+    def emit_map(self, compute: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Function:
+        """Emit `target = compute(row, channel)` for each vector of the rows, and return the function."""
+        _, start, stop = self.function.args
+        with (
+            emit_loop(self.builder, start, stop) as row,
+            emit_loop(self.builder, INT64(0), self.args["channels"], self.width) as channel,
+        ):
+            value = compute(row.index, channel.index)
+            self.store(value, "target", self.row_offset(row.index, channel.index))
+        self.builder.ret_void()
+        return self.function
+
+    def emit_chunks(self, slots: int, emit_chunk: Callable[[_Chunk], None]) -> ir.Function:
+        """Emit a loop over chunks, each with `slots` sums per channel, which are 0 at first; return the function."""
+        builder, (_, start, stop) = self.builder, self.function.args
+        with emit_loop(builder, start, stop) as loop:
+            first = builder.mul(loop.index, INT64(CHUNK))
+            end = builder.add(first, INT64(CHUNK))
+            last = builder.select(builder.icmp_signed("<", end, self.args["rows"]), end, self.args["rows"])
+            length = builder.mul(self.args["channels"], INT64(slots))
+            chunk = _Chunk(self, first, last, builder.mul(loop.index, length))
+            with emit_loop(builder, INT64(0), length, self.width) as value:
+                self.store(self.constant(0.0), "sums", builder.add(chunk.sums, value.index))
+            emit_chunk(chunk)
+        builder.ret_void()
+        return self.function
+
+
+@dataclass
+class _Chunk:
+    """A chunk of rows from `first` to before `last`; `sums` is the offset of its sums, (slots, channels)."""
+
+    rows: _Rows
+    first: ir.Value
+    last: ir.Value
+    sums: ir.Value
+
+    def slot(self, slot: int, channel: ir.Value) -> ir.Value:
+        """Emit the offset of a sum of this channel."""
+        builder = self.rows.builder
+        return builder.add(builder.add(self.sums, builder.mul(INT64(slot), self.rows.args["channels"])), channel)
+
+    def emit_sums(self, slots: Sequence[int], terms: Callable[[ir.Value, ir.Value], Sequence[ir.Value]]) -> None:
+        """Emit the addition of `terms(row, channel)` of each row to the sums in `slots`."""
+        builder = self.rows.builder
+        whole = builder.sub(self.last, builder.srem(builder.sub(self.last, self.first), INT64(UNROLL)))
+        for first, last, unroll in ((self.first, whole, UNROLL), (whole, self.last, 1)):
+            with emit_loop(builder, first, last, unroll) as row, self.channel_loop() as channel:
+                offsets = [self.slot(slot, channel) for slot in slots]
+                totals = [self.rows.load("sums", offset) for offset in offsets]
+                for index in range(unroll):
+                    values = terms(builder.add(row.index, INT64(index)), channel)
+                    totals = [builder.fadd(total, value, flags=FAST_MATH) for total, value in zip(totals, values, strict=True)]
+                for total, offset in zip(totals, offsets, strict=True):
+                    self.rows.store(total, "sums", offset)
+
+    @contextmanager
+    def channel_loop(self) -> Iterator[ir.Value]:
+        """Emit a loop over vectors of channels; yield the first channel of the vector."""
+        with emit_loop(self.rows.builder, INT64(0), self.rows.args["channels"], self.rows.width) as loop:
+            yield loop.index
+
+
+@kernel(RowArgs)
+def moments_kernel(vector_width: int) -> EmitBody:
+    """Return what emits the kernel that sums d and d * d, where d = x - m and m is the mean of the chunk, rounded; and m.
+
+    The second pass over a chunk reads it from the cache.
+    """
+
+    def emit_body(module: ir.Module) -> ir.Function:
+        rows = _Rows(module, vector_width)
+        builder = rows.builder
+
+        def emit_chunk(chunk: _Chunk) -> None:
+            chunk.emit_sums([2], lambda row, channel: [rows.load_map("x", row, channel)])
+            count = builder.sitofp(builder.sub(chunk.last, chunk.first), FLOAT)
+            inverse = splat(builder, builder.fdiv(FLOAT(1.0), count), vector_width)
+            with chunk.channel_loop() as channel:
+                offset = chunk.slot(2, channel)
+                rows.store(builder.fmul(rows.load("sums", offset), inverse), "sums", offset)
+
+            def terms(row: ir.Value, channel: ir.Value) -> list[ir.Value]:
+                mean = rows.load("sums", chunk.slot(2, channel))
+                difference = builder.fsub(rows.load_map("x", row, channel), mean)
+                return [difference, builder.fmul(difference, difference, flags=FAST_MATH)]
+
+            chunk.emit_sums([0, 1], terms)
+
+        return rows.emit_chunks(3, emit_chunk)
+
+    return emit_body
+
+
+@kernel(RowArgs)
+def normalize_kernel(vector_width: int) -> EmitBody:
+    """Return what emits the kernel that writes relu(x * scale + shift); nan stays nan."""
+
+    def emit_body(module: ir.Module) -> ir.Function:
+        rows = _Rows(module, vector_width)
+
+        def compute(row: ir.Value, channel: ir.Value) -> ir.Value:
+            value, zero = rows.normalized(rows.load_map("x", row, channel), channel), rows.constant(0.0)
+            return rows.builder.select(rows.builder.fcmp_ordered("<", value, zero), zero, value)
+
+        return rows.emit_map(compute)
+
+    return emit_body
+
+
+@kernel(RowArgs)
+def gradient_sums_kernel(vector_width: int) -> EmitBody:
+    """Return what emits the kernel that sums g and g * (x - mean), where g is the gradient of ReLU's input."""
+
+    def emit_body(module: ir.Module) -> ir.Function:
+        rows = _Rows(module, vector_width)
+
+        def terms(row: ir.Value, channel: ir.Value) -> list[ir.Value]:
+            x = rows.load_map("x", row, channel)
+            gradient = rows.relu_gradient(x, row, channel)
+            difference = rows.builder.fsub(x, rows.load("mean", channel))
+            return [gradient, rows.builder.fmul(gradient, difference, flags=FAST_MATH)]
+
+        return rows.emit_chunks(2, lambda chunk: chunk.emit_sums([0, 1], terms))
+
+    return emit_body
+
+
+@kernel(RowArgs)
+def gradient_kernel(vector_width: int) -> EmitBody:
+    """Return what emits the kernel that writes g * scale + x * slope + offset, where g is the gradient of ReLU's input."""
+
+    def emit_body(module: ir.Module) -> ir.Function:
+        rows = _Rows(module, vector_width)
+        multiply, add = (partial(getattr(rows.builder, name), flags=FAST_MATH) for name in ("fmul", "fadd"))
+
+        def compute(row: ir.Value, channel: ir.Value) -> ir.Value:
+            x = rows.load_map("x", row, channel)
+            gradient = rows.relu_gradient(x, row, channel)
+            linear = add(multiply(x, rows.load("slope", channel)), rows.load("offset", channel))
+            return add(multiply(gradient, rows.load("scale", channel)), linear)
+
+        return rows.emit_map(compute)
+
+    return emit_body
