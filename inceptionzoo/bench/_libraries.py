@@ -50,12 +50,17 @@ def build_torchvision(model: Net, *, random: bool = False) -> Any:
     import torchvision
 
     name = entry_name(model)
-    has_aux = name in ("googlenet", "inception_v3")
-    options = {"init_weights": random, "aux_logits": False, "transform_input": False} if has_aux else {}
-    network = torchvision.models.get_model(name, weights=None, num_classes=model.num_classes, **options)
+    network = torchvision.models.get_model(name, weights=None, **torchvision_options(model, random=random))
     if not random:
         network.load_state_dict(exported_state_dict(model, "torchvision"))
     return network
+
+
+def torchvision_options(model: Net, *, random: bool = False) -> dict[str, Any]:
+    """Return the keyword arguments of torchvision's builder for a network like the model, without auxiliary heads."""
+    has_aux = entry_name(model) in ("googlenet", "inception_v3")
+    options = {"init_weights": random, "aux_logits": False, "transform_input": False} if has_aux else {}
+    return {"num_classes": model.num_classes, **options}
 
 
 def build_timm(model: Net, *, random: bool = False) -> Any:
@@ -93,7 +98,7 @@ def runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:
     installed = [name for name in ("onnxruntime", "openvino") if find_spec(name)]
     if not installed or not find_spec("onnxscript"):
         return
-    data = _export_onnx(model, images)
+    data = export_onnx(model, images)
     if "onnxruntime" in installed:
         yield "ONNX Runtime", _onnxruntime(data)
     if "openvino" in installed:
@@ -119,7 +124,8 @@ def _openvino(data: bytes) -> Call:
     return lambda x: torch.from_numpy(network(x.numpy())[0])
 
 
-def _export_onnx(model: nn.Module, images: Tensor) -> bytes:
+def export_onnx(model: nn.Module, images: Tensor) -> bytes:
+    """Return the model as an ONNX file, for inputs of the images' shape."""
     with warnings.catch_warnings(action="ignore"):
         program: Any = torch.onnx.export(model, (images,), dynamo=True, verbose=False)
     data: bytes = program.model_proto.SerializeToString()

@@ -19,6 +19,7 @@ from ..zoo import create_model, find_entry
 from ._libraries import entry_name
 from ._machine import background_load, describe_machine
 from ._runners import OWN_RUNNERS, PRECISIONS, inference_runners, loading_runners, training_networks, training_step
+from ._start import run_script, start_scripts
 from ._timing import gemm_peak, quartiles, relative_error, time_interleaved, time_ratio
 from ._timings import Row, Timings
 from .memory import measure_in_subprocess
@@ -45,9 +46,9 @@ def bench(
 
     - `names`: the models. `batches`: the batch sizes. `size`: the side of the images in pixels, the length of signals, or the
       height and width of clips; by default the model's own.
-    - `job`: "inference"; "training", a step of SGD without auxiliary heads; or "loading", the creation of a model with
-      random weights and from files. Training and loading also measure peak memory, each candidate in a subprocess, except
-      those that are compiled.
+    - `job`: "inference"; "training", a step of SGD without auxiliary heads; "loading", the creation of a model with
+      random weights and from files; or "start", a whole process that imports a library, loads a file and predicts one image.
+      Training and loading also measure peak memory, each candidate in a subprocess, except those that are compiled.
     - `compiled`: also time `torch.compile`.
     - `precision` "bf16": bfloat16 weights and images in inference, with errors relative to float32; autocast in training.
       ONNX Runtime and OpenVINO are left out. A processor without bf16 instructions emulates them; a warning says so.
@@ -67,13 +68,15 @@ def bench(
     for entry in entries:
         model = create_model(entry.name).eval().to(target)
         sides = _sides(model, size)
-        for batch in batches if job != "loading" else (0,):
+        for batch in {"loading": (0,), "start": (1,)}.get(job, tuple(batches)):
             if job == "inference":
                 rows += _inference(model, sides, batch, gemm, rounds, precision, with_peers=with_peers, compiled=compiled)
             elif job == "training":
                 rows += _training(model, sides, batch, rounds, precision, with_peers=with_peers, compiled=compiled)
-            else:
+            elif job == "loading":
                 rows += _loading(model, sides, rounds, with_peers=with_peers)
+            else:
+                rows += _start(model, sides, rounds, with_peers=with_peers)
             loads.append(background_load())
     machine = describe_machine(target, max(loads))
     if machine.busy:
@@ -85,7 +88,7 @@ def _check(
     batches: Sequence[int], size: int | None, rounds: int, job: str, precision: str, device: str | torch.device | None
 ) -> torch.device:
     """Check the arguments of `bench` and return the device."""
-    check_choice("job", job, ("inference", "training", "loading"))
+    check_choice("job", job, ("inference", "training", "loading", "start"))
     check_choice("precision", precision, PRECISIONS)
     check_int("rounds", rounds, 1)
     if size is not None:
@@ -93,10 +96,10 @@ def _check(
     for batch in batches:
         check_int("batches", batch, 1)
     target = check_device(device) or torch.device("cpu")
-    if job == "loading" and target.type != "cpu":
-        raise ArgumentError(f"device={device!r} has no effect on loading, which is to the CPU; leave it out")
-    if job == "loading" and precision != "fp32":
-        raise ArgumentError(f"precision={precision!r} has no effect on loading, which is in float32; leave it out")
+    if job in ("loading", "start") and target.type != "cpu":
+        raise ArgumentError(f"device={device!r} has no effect on {job}, which is on the CPU; leave it out")
+    if job in ("loading", "start") and precision != "fp32":
+        raise ArgumentError(f"precision={precision!r} has no effect on {job}, which is in float32; leave it out")
     return target
 
 
@@ -157,6 +160,21 @@ def _loading(model: Net, sides: Sides, rounds: int, *, with_peers: bool) -> Iter
             reference = times[_loading_reference(name, times)]
             memory = _memory(model, name, with_peers=with_peers, folder=folder)
             yield replace(_row(model, sides, 0, name, seconds, reference), apart=errors[name], memory=memory)
+
+
+def _start(model: Net, sides: Sides, rounds: int, *, with_peers: bool) -> Iterator[Row]:
+    """Yield a row for a process of each library. Each runs once before it is timed, so that its files are in memory."""
+    images = torch.randn(1, model.in_chans, *sides)
+    with torch.inference_mode():
+        expected = model(images)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scripts = start_scripts(model, images, folder, with_peers=with_peers)
+        errors = {name: relative_error(run_script(script, folder)[1], expected) for name, script in scripts.items()}
+        timed = [[run_script(script, folder)[0] for script in scripts.values()] for _ in range(rounds)]
+    times = dict(zip(scripts, map(list, zip(*timed, strict=True)), strict=True))
+    for name, seconds in times.items():
+        yield replace(_row(model, sides, 1, name, seconds, times["inceptionzoo"]), apart=errors[name])
 
 
 def _loading_reference(name: str, runners: dict[str, list[float]]) -> str:

@@ -167,7 +167,7 @@ def _load(architecture: str | None, path: str, source: WeightSource) -> Net | No
 def run_bench(options: argparse.Namespace) -> dict[str, Any]:
     """Time the inference of models: plain, fused and compiled. --peers adds other libraries that are installed.
 
-    --train times a training step and --load the creation of a model. Both also measure memory.
+    --train times a training step and --load the creation of a model. Both also measure memory. --start times whole processes.
 
     The candidates are timed in turn, once in each round, and their outputs are compared. If the machine is busy, no ratios
     are reported.

@@ -135,6 +135,8 @@ def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
     job = command.add_mutually_exclusive_group()
     job.add_argument("--train", action="store_const", const="training", dest="job", help="time a training step")
     job.add_argument("--load", action="store_const", const="loading", dest="job", help="time the creation of a model")
+    text = "time a process from its start to its first prediction"
+    job.add_argument("--start", action="store_const", const="start", dest="job", help=text)
     command.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images in a batch (default: 1 8)")
     command.add_argument("--size", type=int, help="side of the images in pixels (default: the model's own)")
     command.add_argument("--rounds", type=int, default=9, help="number of timings; the median is shown (default: 9)")

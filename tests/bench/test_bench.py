@@ -12,13 +12,6 @@ from inceptionzoo.bench import bench
 from inceptionzoo.cli import main
 
 
-@pytest.fixture
-def idle(monkeypatch):
-    """A machine without other load."""
-    monkeypatch.setattr(run, "background_load", lambda: 0.0)
-    monkeypatch.setattr(run, "gemm_peak", lambda device: 1e11)
-
-
 @pytest.mark.usefixtures("idle")
 def test_rows_of_all_libraries(tmp_path):
     timings = bench(["vgg11_bn_cifar", "googlenet"], batches=[2], size=40, rounds=2, with_peers=True, compiled=False)
