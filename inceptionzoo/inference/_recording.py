@@ -82,25 +82,26 @@ class TorchCall:
 class Program:
     """The recorded stages of a network of `dims` dimensions, for inputs of x's size and strides and the number of threads.
 
+    It returns the maps of the stages with the indices `outputs`, and runs no stage behind the last of them.
+
     Raises:
         ProgramTooLargeError: the feature maps need more than `limit` bytes.
         ChangedLayoutError: a torch function returns something else than a float32 map.
     """
 
-    def __init__(self, stages: nn.Sequential, x: Tensor, limit: int, dims: int) -> None:
+    def __init__(self, stages: Sequence[nn.Module], x: Tensor, outputs: Sequence[int], limit: int, dims: int) -> None:
         recorder = Recorder(x, limit, dims)
         with torch.inference_mode(False), torch.no_grad():
-            y = recorder.add_chain(list(stages), x)
-        self._result, self._steps = recorder.locate(y), recorder.steps()
+            maps = recorder.add_stages(stages, x, outputs)
+        self._results, self._steps = list(map(recorder.locate, maps)), recorder.steps()
         self._owners = recorder.scratch, recorder.buffers, recorder.operations  # of the memory that launches point to
         self.size = recorder.size
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> list[Tensor]:
         values = [x]
         for step in self._steps:
             step(values)
-        y = self._result.resolve(values)
-        return y if self._result.planned is None else y.clone()
+        return [result.resolve(values) if result.planned is None else result.planned.clone() for result in self._results]
 
 
 class Recorder:
@@ -166,6 +167,14 @@ class Recorder:
                 if 0 <= number - value.data_ptr() < _byte_extent(value):
                     yield AddressFixup(arguments, name, index, number - value.data_ptr())
                     break
+
+    def add_stages(self, stages: Sequence[nn.Module], x: Tensor, outputs: Sequence[int]) -> list[Tensor]:
+        """Run and record stages one after the other; return the maps of those with the indices `outputs`."""
+        maps, start = dict[int, Tensor](), 0
+        for index in sorted(set(outputs)):
+            maps[index] = x = self.add_chain(stages[start : index + 1], x)
+            start = index + 1
+        return [maps[index] for index in outputs]
 
     def add_chain(self, modules: Sequence[nn.Module], x: Tensor, out: Tensor | None = None) -> Tensor:
         """Run and record modules one after the other; return the last output, which is `out` if given."""

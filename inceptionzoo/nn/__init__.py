@@ -2,7 +2,7 @@
 
 from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
-from ._blocks import BATCH_NORMS, Branches, ConvNormAct, ResidualBlock, Steps, training_batch_norms
+from ._blocks import BATCH_NORMS, Branches, ConvNormAct, MapStages, ResidualBlock, Steps, training_batch_norms
 from ._build import build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, default_accelerator, warn_if_emulated
@@ -31,6 +31,7 @@ __all__ = [
     "FeatureNet",
     "FusedRecord",
     "Indices",
+    "MapStages",
     "Net",
     "PreActModule",
     "Report",

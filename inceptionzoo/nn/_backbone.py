@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, check_flag
 from ..spec import PRE, Conv, Network, Norm, Pool, feature_levels, resolve_taps, stage_levels
 from ..spec import Indices as Indices
-from ._blocks import Steps
+from ._blocks import MapStages, Steps
 from ._checkpoint import checkpoint
 from ._input_check import InputCheck
 from ._memory import run_module
@@ -116,6 +116,10 @@ class Backbone(nn.Module, Generic[Out]):
     def forward_stages(self, x: Tensor, names: list[str], *, stop_early: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Return the last map, and the maps of `names`, as `tap_names` gives them, in the network's order."""
         maps: list[Tensor] = []
+        if isinstance(self.features, MapStages):
+            last = self.network.stages[-1][0]
+            if found := self.features.forward_maps(x, names if stop_early or last in names else [*names, last]):
+                return found[-1], found[: len(names)]
         for name, stage in self.features.named_children():
             x = self.run_stage(stage, x, maps if name + PRE in names else None)
             if name in names:

@@ -6,7 +6,7 @@ Shapes: n images, c channels, h x w pixels. In one dimension a map is (n, c, len
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -162,6 +162,17 @@ class Steps(PreActModule, nn.Sequential):
             before = pre_act if index == len(self) else None
             x = run_module(module, x, before, compact=self.memory_saving, operations=self.training_ops)
         return x
+
+
+class MapStages(nn.Sequential):
+    """Stages of which several can return their maps in one call."""
+
+    def forward_maps(self, x: Tensor, names: Sequence[str]) -> list[Tensor] | None:
+        """Return the maps of the stages `names`, in their order; None if the stages must be called one by one.
+
+        Stages behind the last of them are not run.
+        """
+        raise NotImplementedError
 
 
 class Branches(PreActModule, nn.ModuleDict):
