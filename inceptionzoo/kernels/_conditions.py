@@ -14,7 +14,8 @@ def is_kernel_input(x: Tensor, dims: int = 2) -> bool:
     They read plain float32 tensors on the CPU, unless the operations are traced, transformed, observed or autocast.
     """
     return not (
-        type(x) is not Tensor
+        is_tracing()  # first, because torch.compile cannot trace all of the others
+        or type(x) is not Tensor
         or x.dtype != torch.float32
         or x.device.type != "cpu"
         or x.layout != torch.strided
@@ -22,7 +23,6 @@ def is_kernel_input(x: Tensor, dims: int = 2) -> bool:
         or x.ndim != dims + 2
         or not x.numel()
         or x.is_neg()  # its memory holds the negated values
-        or is_tracing()
         or not torch.backends.mkldnn.enabled
         or torch.is_autocast_enabled("cpu")
         or private_torch.observation_check()()
