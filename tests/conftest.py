@@ -46,3 +46,14 @@ def tiny(register):
     for key, buffer in model.named_buffers():
         buffer.add_(3 if "tracked" in key else torch.rand(buffer.shape))
     return model
+
+
+@pytest.fixture
+def without_tf32():
+    """Float32 is computed in float32 on a GPU too."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]

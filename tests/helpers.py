@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import inceptionzoo as iz
 
 WARNINGS = os.environ.get("SUBPROCESS_WARNINGS", "error")  # the option -W of processes that tests start
+GPU = torch.device(os.environ.get("INCEPTIONZOO_TEST_DEVICE", "cuda"))  # the device of the tests marked `gpu`
 
 
 IMAGE_MODELS = [name for name in iz.list_models() if len(iz.model_info(name).input_size) == 3]
