@@ -225,7 +225,7 @@ def test_a_text_block_belongs_to_the_python_block_directly_above():
 
 
 def test_no_file_names_a_path_of_one_machine():
-    pages = [path for folder in ("docs", "examples", "tests", "inceptionzoo") for path in (ROOT / folder).rglob("*.*")]
+    pages = [path for folder in ("docs", "examples", "tests", "tools", "inceptionzoo") for path in (ROOT / folder).rglob("*.*")]
     for path in [*pages, *ROOT.glob("*.md"), ROOT / "Makefile"]:
-        if path.suffix in (".py", ".md", ".toml", ".yml", ""):
+        if path.suffix in (".py", ".sh", ".md", ".toml", ".yml", ""):
             assert not re.search(r"/(wor[k]|roo[t]|hom[e])/", path.read_text()), path

@@ -14,7 +14,7 @@ from commands import ROOT, output, run
 from packaging.requirements import Requirement
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-FOLDERS = ("inceptionzoo", "tests", "docs", "examples")
+FOLDERS = ("inceptionzoo", "tests", "docs", "examples", "tools")
 TOP = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "mkdocs.yml", "pyproject.toml")
 METADATA = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
 
