@@ -28,13 +28,12 @@ def normalize_relu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
 @torch.no_grad()
 def _update_statistics(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
     """Update the running statistics as torch does, with the variance of the sample."""
-    if bn.running_mean is None or bn.running_var is None:
+    if not bn.track_running_stats or bn.running_mean is None or bn.running_var is None:
         return
-    factor = bn.momentum
+    factor = 0.0 if bn.momentum is None else bn.momentum
     if bn.num_batches_tracked is not None:
         bn.num_batches_tracked.add_(1)
-        factor = 1.0 / float(bn.num_batches_tracked) if factor is None else factor
-    assert factor is not None
+        factor = 1.0 / float(bn.num_batches_tracked) if bn.momentum is None else factor
     bn.running_mean.lerp_(mean, factor)
     bn.running_var.mul_(1 - factor).add_(variance, alpha=factor * count / (count - 1))
 

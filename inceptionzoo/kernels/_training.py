@@ -30,7 +30,8 @@ class KernelOps:
         if type(conv) is not nn.Conv2d or not _is_replaceable(conv, x):
             y = conv(x)
         elif max(conv.kernel_size) == 1:  # torch multiplies matrices faster than it convolves
-            y = F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+            weight = conv.weight.permute(0, 2, 3, 1).flatten(0, 2)  # so that its gradient has the weight's strides
+            y = F.linear(x.permute(0, 2, 3, 1), weight, conv.bias).permute(0, 3, 1, 2)
         elif _prefers_winograd(conv, x):
             from ._winograd_training import WinogradConvFunction
 

@@ -57,6 +57,17 @@ def test_settings(options):
             assert torch.allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("setting", [("track_running_stats", False), ("num_batches_tracked", None)], ids=str)
+@pytest.mark.parametrize("momentum", [None, 0.2])
+def test_statistics_that_torch_does_not_update(setting, momentum):
+    bn = make_norm(momentum=momentum)
+    setattr(bn, *setting)
+    ours, x = copy.deepcopy(bn), maps(2, 16, 6, 6)
+    normalize_relu(ours, x), bn(x)
+    for mine, other in zip(ours.buffers(), bn.buffers(), strict=True):
+        assert torch.allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
 def test_a_frozen_momentum_keeps_the_statistics():
     """Gradient checkpointing runs a stage again with momentum 0 and no counter."""
     bn = make_norm()

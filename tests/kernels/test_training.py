@@ -114,6 +114,7 @@ def test_a_convolution_of_one_pixel_is_a_product_of_matrices(functions):
     layer, x = make_conv(kernel=1), maps(2, 16, 9, 8)
     found = gradients(KernelOps().convolve, layer, x)
     assert found[0].is_contiguous(memory_format=torch.channels_last)
+    assert found[2].stride() == layer.weight.stride()
     assert not functions
     for ours, theirs in zip(found, expected(layer, x), strict=True):
         assert distance(ours, theirs) < 5e-6
