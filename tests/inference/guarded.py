@@ -17,7 +17,7 @@ import inceptionzoo.kernels as cpu
 from inceptionzoo.inference import _autotune, _recording
 
 PAGE = mmap.PAGESIZE
-FACTORIES = "empty", "zeros", "ones", "full", "stack", "empty_strided"
+FACTORIES = "empty", "empty_like", "zeros", "ones", "full", "stack", "empty_strided"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -68,6 +68,8 @@ class GuardedTorch:
     def guarded(self, factory: Callable[..., Tensor], uninitialised: bool) -> Callable[..., Tensor]:
         def make(*args: Any, **options: Any) -> Tensor:
             x = factory(*args, **options)
+            if x.dtype == torch.uint8 and uninitialised:
+                return self.guard.floats(-(-x.numel() // 4)).view(torch.uint8)[: x.numel()].view(x.shape)
             if x.dtype != torch.float32 or x.is_meta or not x.numel():
                 return x
             with torch.inference_mode(False):

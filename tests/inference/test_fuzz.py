@@ -30,6 +30,13 @@ def test_random_networks(seeds):
         assert result.stdout.splitlines()[-1] == f"{NETWORKS} networks, 0 with faults"
 
 
+@pytest.mark.parametrize("width", ["8", "16"])
+def test_random_operations_of_training(width):
+    result = run("fuzz_training.py", "--count", "100", "--width", width)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    assert result.stdout.splitlines()[-1] == "100 operations, 0 with faults"
+
+
 ONE_FLOAT = """
 import ctypes, guarded
 guard = guarded.Guard()
