@@ -68,6 +68,29 @@ class TileArgs(ctypes.Structure):
             channels=channels, pixel_stride=x.stride(3), tile_pitch=tile_pitch,
         )  # fmt: skip
 
+    @classmethod
+    def for_output(
+        cls,
+        y: Tensor,
+        bias: Tensor,
+        *,
+        source: int,
+        grid: Sequence[int],
+        tiles: tuple[int, int],
+        tile_pitch: int,
+        relu_channels: int = 0,
+    ) -> TileArgs:
+        """Return the arguments of a kernel that reads the tile buffer at `source` and writes tiles of y, (n, c, h, w).
+
+        `grid` and `tiles` are those of `for_input`.
+        """
+        _, channels, height, width = y.shape
+        return cls(
+            source=source, target=y.data_ptr(), bias=bias.data_ptr(), height=height, width=width, grid_rows=grid[0],
+            grid_columns=grid[1], start=tiles[0], stop=tiles[1], channels=channels, pixel_stride=y.stride(3),
+            tile_pitch=tile_pitch, relu_channels=relu_channels,
+        )  # fmt: skip
+
 
 class KernelBuilder:
     """Builder of the body of a kernel with the arguments `TileArgs`.

@@ -103,10 +103,9 @@ class WinogradConv(ConvOp):
                 x, self.padding, self.padding_pixel, grid=grid, tiles=(start, stop), target=tiles, tile_pitch=self.x_pitch
             ))  # fmt: skip
             yield self.gemm.make_launch(tiles, products, self.zero_bias.data_ptr(), rows, (in_channels, out_channels))
-            yield KernelLaunch(self.scatter, TileArgs(
-                source=products, target=y.data_ptr(), bias=self.bias.data_ptr(), height=height, width=width,
-                grid_rows=grid[0], grid_columns=grid[1], start=start, stop=stop, channels=out_channels,
-                pixel_stride=y.stride(3), tile_pitch=self.y_pitch, relu_channels=self.relu_channels,
+            yield KernelLaunch(self.scatter, TileArgs.for_output(
+                y, self.bias, source=products, grid=grid, tiles=(start, stop), tile_pitch=self.y_pitch,
+                relu_channels=self.relu_channels,
             ))  # fmt: skip
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:

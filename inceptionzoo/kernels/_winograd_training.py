@@ -157,13 +157,8 @@ def _gather(name: str, x: Tensor, transform: _Transform, padding: Pair, step: Pa
 
 def _scatter(tiles: Tensor, y: Tensor, transform: _Transform, bias: Tensor, grid: Pair, interval: Pair) -> None:
     """Write the transformed tiles, (elements, tiles, channels), and the bias to y; they are those of this interval."""
-    _, channels, height, width = y.shape
-    args = TileArgs(
-        source=tiles.data_ptr(), target=y.data_ptr(), bias=bias.data_ptr(), height=height, width=width, grid_rows=grid[0],
-        grid_columns=grid[1], start=interval[0], stop=interval[1], channels=channels, pixel_stride=channels,
-        tile_pitch=tiles.stride(1),
-    )  # fmt: skip
-    launch(scatter_kernel(transform.down, transform.across, choose_vector_width(channels)), args)
+    args = TileArgs.for_output(y, bias, source=tiles.data_ptr(), grid=grid, tiles=interval, tile_pitch=tiles.stride(1))
+    launch(scatter_kernel(transform.down, transform.across, choose_vector_width(y.shape[1])), args)
 
 
 class WinogradConvFunction(torch.autograd.Function):
