@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..nn import Net
@@ -93,10 +93,20 @@ BUILDERS = {"torchvision": build_torchvision, "timm": build_timm}
 LOADERS = {"torchvision": load_torchvision, "timm": load_timm}
 
 
+def save_in_layout(model: Net, layout: str, file: Path) -> None:
+    """Write the model's weights to a file, with the names of another library."""
+    save_file({key: value.contiguous() for key, value in exported_state_dict(model, layout).items()}, file)
+
+
+def installed_runtimes() -> list[str]:
+    """Return the names of the installed packages that can run an ONNX file; none if torch cannot export one."""
+    return [name for name in ("onnxruntime", "openvino") if find_spec(name)] if find_spec("onnxscript") else []
+
+
 def runtimes(model: Net, images: Tensor) -> Iterator[tuple[str, Call]]:
     """Yield the name of each installed ONNX runtime, and a function that runs the model in it."""
-    installed = [name for name in ("onnxruntime", "openvino") if find_spec(name)]
-    if not installed or not find_spec("onnxscript"):
+    installed = installed_runtimes()
+    if not installed:
         return
     data = export_onnx(model, images)
     if "onnxruntime" in installed:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..inference import fuse
 from ..nn import Net, to_channels_last
 from ..train import use_kernels
-from ..weights import exported_state_dict, save_weights
+from ..weights import save_weights
 from ..zoo import create_model
-from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, runtimes
+from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, runtimes, save_in_layout
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the dimensions of the inputs
@@ -130,7 +129,7 @@ def loading_runners(model: Net, folder: Path, *, with_peers: bool) -> dict[str, 
             continue
         file = folder / f"{library}.safetensors"
         if not file.exists():
-            save_file({key: value.contiguous() for key, value in exported_state_dict(model, layout).items()}, file)
+            save_in_layout(model, layout, file)
         runners[f"{library}, random"] = partial(build, model, random=True)
         runners[f"inceptionzoo, {library}'s file"] = partial(create, weights=file)
         runners[f"{library}, its file"] = partial(LOADERS[library], model, file)

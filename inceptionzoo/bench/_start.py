@@ -5,19 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import ZooError
 from ..nn import Net
-from ..weights import exported_state_dict, save_weights
-from ._libraries import entry_name, export_onnx, layout_in, torchvision_options
+from ..weights import save_weights
+from ._libraries import entry_name, export_onnx, installed_runtimes, layout_in, save_in_layout, torchvision_options
 
 OWN_FILE, TORCHVISION_FILE, ONNX_FILE = "inceptionzoo.safetensors", "torchvision.safetensors", "model.onnx"
 IMAGES, OUTPUTS = "images.npy", "outputs.npy"
@@ -71,12 +69,9 @@ def start_scripts(model: Net, images: Tensor, folder: Path, *, with_peers: bool)
         "fused": OWN.format(**values, prepare="model = iz.fuse(model)\n"),
     }
     if with_peers and layout_in("torchvision", model):
-        state = {key: value.contiguous() for key, value in exported_state_dict(model, "torchvision").items()}
-        save_file(state, folder / TORCHVISION_FILE)
+        save_in_layout(model, "torchvision", folder / TORCHVISION_FILE)
         scripts["torchvision"] = TORCHVISION.format(**values, options=torchvision_options(model))
-    runtimes = (
-        [name for name in ("onnxruntime", "openvino") if find_spec(name)] if with_peers and find_spec("onnxscript") else []
-    )
+    runtimes = installed_runtimes() if with_peers else []
     if runtimes:
         (folder / ONNX_FILE).write_bytes(export_onnx(model, images))
     if "onnxruntime" in runtimes:
