@@ -91,7 +91,9 @@ class FusedStages(TunableModule, MapStages):
     def _run_maps(self, x: Tensor, outputs: Outputs) -> list[Tensor]:
         maps: dict[int, Tensor] = {}
         for index, stage in enumerate(list(self)[: max(outputs) + 1]):
-            maps[index] = x = stage(x)
+            x = stage(x)
+            if index in outputs:
+                maps[index] = x
         return [maps[index] for index in outputs]
 
     def _program(self, x: Tensor, outputs: Outputs) -> Program | SplitBatchProgram | None:
