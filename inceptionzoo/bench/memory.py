@@ -49,7 +49,7 @@ def measure(
     """Return the peak memory of a runner in this process, in MiB.
 
     With `folder`, the runner loads a model from the files in it. Otherwise it does two training steps on images of `shape`
-    (n, c, h, w).
+    (n, c, h, w), and the second is measured: the first loads libraries, compiles code, and allocates the optimizer's state.
     """
     torch.set_num_threads(threads)
     meta_model = create_model(model, device="meta")
@@ -58,7 +58,8 @@ def measure(
     assert shape is not None
     net = training_networks(meta_model, with_peers=with_peers)[runner]()
     step = training_step(net, torch.randn(shape), precision)
-    return peak(lambda: (step(), step()))
+    step()
+    return peak(step)
 
 
 def peak(call: Callable[[], object]) -> float:

@@ -60,7 +60,8 @@ def test_the_estimate_is_near_what_a_step_takes(name):
     estimate = iz.train.estimate_memory(model, batch_size)
     shape = [batch_size, 3, size, size]
     measured = measure_in_subprocess(model=name, runner="inceptionzoo", threads=1, with_peers=False, shape=shape)
-    assert measured == pytest.approx((estimate.total - estimate.weights) / 2**20, rel=0.2)
+    needed = estimate.total - estimate.weights - estimate.optimizer  # which exists when the second step starts
+    assert 0.75 < measured * 2**20 / needed < 1.1  # while gradients are made, maps are freed
 
 
 def test_arguments(tiny):
