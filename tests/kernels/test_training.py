@@ -215,7 +215,7 @@ def test_only_needed_gradients_are_computed(functions):
 
 @pytest.mark.parametrize("name", ["googlenet", "vgg11"])
 def test_models_train_by_kernels(functions, name):
-    """The gradients of a model differ from those in float64 as much as torch's own do: a few ReLUs switch, as with torch."""
+    """The gradients differ from those in float64 less than those of images with noise: rounding too switches a few ReLUs."""
     model = fill(iz.create_model(name, num_classes=3)).to(memory_format=torch.channels_last).train()
     x, targets = maps(4, 3, 64, 64), torch.tensor([0, 1, 2, 0])
     state = copy.deepcopy(model.state_dict())
@@ -227,14 +227,17 @@ def test_models_train_by_kernels(functions, name):
         nn.functional.cross_entropy(model(x), targets).backward()
         return {key: parameter.grad.double() for key, parameter in model.named_parameters()}
 
-    def error(found: dict[str, torch.Tensor]) -> float:
-        return max(float((found[key] - exact[key]).norm() / exact[key].norm()) for key in exact)
+    def errors(found: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.stack([(found[key] - exact[key]).norm() / exact[key].norm() for key in exact])
 
-    exact, theirs = step(copy.deepcopy(model).double(), x.double()), step(model, x)
+    double = copy.deepcopy(model).double()
+    exact = step(double, x.double())
+    noisy = errors(step(double, x.double() * (1 + 3e-5 * torch.randn(x.shape, dtype=torch.float64))))
     assert not functions
     ours = step(iz.train.use_kernels(model), x)
     assert len(functions) > 5
-    assert error(ours) < 5 * error(theirs) + 1e-4
+    assert errors(ours).median() < noisy.median()
+    assert errors(ours).max() < 0.2
     assert all(map(torch.equal, ours.values(), step(model, x).values()))
     count = len(functions)
     step(iz.train.use_kernels(model, False), x)
