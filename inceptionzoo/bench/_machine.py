@@ -64,12 +64,22 @@ def _cpu_ticks() -> int | None:
     return sum(map(int, fields[1:4]))
 
 
+def has_vnni() -> bool:
+    """Return whether the processor multiplies 8-bit numbers and adds the products in 32 bits; False if that is unknown."""
+    return bool({"avx512_vnni", "avx_vnni"} & set(_cpu_info("flags").split()))
+
+
 def _processor() -> str:
+    return _cpu_info("model name") or platform.processor()
+
+
+def _cpu_info(field: str) -> str:
+    """Return what Linux says about the first processor, or "" if it says nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
 def _version(package: str) -> str | None:

@@ -17,7 +17,7 @@ NO_RATIOS = "the machine is busy: no ratios are shown; stop other programs and m
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The timing of one runner, for example "fused" or "timm", with one model and batch size.
+    """The timing of one runner, for example "fused" or "timm", or of one layer, with one model and batch size.
 
     - `size`: the side of the images in pixels, or all sides if they differ. `batch`: the batch size, 0 for loading.
     - `median`, `low`, `high`: median and quartiles of the time in milliseconds.
@@ -25,8 +25,9 @@ class Row:
     - `apart`: the largest difference of the outputs, relative to the largest output.
     - `share`: multiply-adds per second, counted as for direct convolutions, divided by those of a matrix product.
     - `memory`: the peak memory in MiB, beyond what the process used before.
+    - `labels`: the share of images whose label is that of the float32 model.
 
-    The last three are None if they were not measured.
+    The last four are None if they were not measured.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Row:
     apart: float | None = None
     share: float | None = None
     memory: float | None = None
+    labels: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,14 @@ class Timings:
         return "\n".join([conditions, versions, NO_RATIOS if machine.busy else "", *self._lines()])
 
     def _lines(self) -> Iterator[str]:
-        line = "{:20} {:>10} {:>5} {:27} {:>8} {:>15} {:>18} {:>6} {:>5} {:>6}".format
-        yield line("model", "px", "batch", "runner", "ms", "quartiles", "time ratio", "error", "peak", "MiB")
+        width = max(27, *(len(row.runner) for row in self.rows))
+        line = f"{{:20}} {{:>10}} {{:>5}} {{:{width}}} {{:>8}} {{:>15}} {{:>18}} {{:>6}} {{:>5}} {{:>6}} {{:>6}}".format
+        yield line("model", "px", "batch", "runner", "ms", "quartiles", "time ratio", "error", "peak", "MiB", "labels")
         for row in self.rows:
             ratio = "-" if row.ratio is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.ratio)
-            times = f"{row.median:.1f}", f"{row.low:.1f}-{row.high:.1f}", ratio
-            optional = ((row.apart, ".0e"), (row.share, ".0%"), (row.memory, ".0f"))
+            digits = ".1f" if row.median >= 10 else ".2f"
+            times = f"{row.median:{digits}}", f"{row.low:{digits}}-{row.high:{digits}}", ratio
+            optional = ((row.apart, ".0e"), (row.share, ".0%"), (row.memory, ".0f"), (row.labels, ".1%"))
             cells = ("-" if value is None else format(value, spec) for value, spec in optional)
             yield line(row.model, format_size(row.size), row.batch or "-", row.runner, *times, *cells)
 

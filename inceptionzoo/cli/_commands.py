@@ -167,7 +167,8 @@ def _load(architecture: str | None, path: str, source: WeightSource) -> Net | No
 def run_bench(options: argparse.Namespace) -> dict[str, Any]:
     """Time the inference of models: plain, fused and compiled. --peers adds other libraries that are installed.
 
-    --train times a training step and --load the creation of a model. Both also measure memory. --start times whole processes.
+    --train times a training step and --load the creation of a model. Both also measure memory. --start times whole processes,
+    --layers each layer of the fused model.
 
     The candidates are timed in turn, once in each round, and their outputs are compared. If the machine is busy, no ratios
     are reported.
@@ -185,6 +186,7 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
         compiled=not options.no_compile,
         precision=options.precision,
         device=options.device,
+        int8=options.int8,
     )
     if not options.json:
         print(timings)

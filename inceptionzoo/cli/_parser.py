@@ -137,6 +137,8 @@ def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
     job.add_argument("--load", action="store_const", const="loading", dest="job", help="time the creation of a model")
     text = "time a process from its start to its first prediction"
     job.add_argument("--start", action="store_const", const="start", dest="job", help=text)
+    text = "time each layer of the fused network"
+    job.add_argument("--layers", action="store_const", const="layers", dest="job", help=text)
     command.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images in a batch (default: 1 8)")
     command.add_argument("--size", type=int, help="side of the images in pixels (default: the model's own)")
     command.add_argument("--rounds", type=int, default=9, help="number of timings; the median is shown (default: 9)")
@@ -144,6 +146,8 @@ def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--precision", choices=tuple(PRECISIONS), default="fp32", help="data type of the computation (default: fp32)"
     )
+    text = "with --peers: also time int8 forms, calibrated on the images of this folder, and compare their labels"
+    command.add_argument("--int8", metavar="FOLDER", help=text)
     command.add_argument("--device", help="cpu, cuda, ... (default: cpu)")
     command.add_argument("--plot", metavar="FILE", help="also plot the timings to a .png, .pdf or .svg file")
     command.set_defaults(job="inference")

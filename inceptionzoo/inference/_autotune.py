@@ -49,9 +49,18 @@ class Autotuner:
                 implementation = self.chosen[x.shape] = self._choose(random_like(x), cached=cached)
         return implementation
 
+    def name(self, x: Tensor) -> str:
+        """Return the name of the implementation for inputs of x's shape."""
+        if self.chosen.get(x.shape, self.torch_implementation) is self.torch_implementation:
+            return "torch"
+        return _FASTEST[self._key(x.shape)]
+
+    def _key(self, shape: torch.Size) -> Hashable:
+        return self.kind, tuple(shape), torch.get_num_threads()
+
     def _choose(self, x: Tensor, *, cached: bool) -> Implementation:
         """Return the fastest implementation whose outputs agree with torch's."""
-        key = self.kind, tuple(x.shape), torch.get_num_threads()
+        key = self._key(x.shape)
         fastest = _FASTEST.get(key) or self._find_stored(key, cached=cached)
         expected = self.torch_implementation(x)
         max_error = MAX_RELATIVE_ERROR * expected.abs().max()

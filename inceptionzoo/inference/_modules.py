@@ -61,6 +61,11 @@ class TunedOp(TunableModule, PreActModule):
     def implementation(self, x: Tensor) -> Implementation | None:
         """Return the fastest implementation for x's shape, (n, c, h, w), or None if the modules must run."""
 
+    def implementation_name(self, x: Tensor) -> str:
+        """Return the name of the implementation that runs for x's shape, (n, c, h, w)."""
+        chosen = self.implementation(x)
+        return "torch" if chosen is None or self._autotuner is None else self._autotuner.name(x)
+
 
 class ConvAct(TunedOp):
     """A convolution, then an activation of its first `active` channels: (n, c, h, w) -> (n, out, h', w')."""

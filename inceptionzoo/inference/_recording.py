@@ -24,9 +24,9 @@ from ..kernels._launch import AddressFixup, LaunchSequence
 from ..kernels._max_pool import CopyOp
 from ..nn import Branches, ResidualBlock, is_relu
 from ._conditions import ChangedLayoutError, must_use_torch
-from ._modules import JoinedBranches, TunedOp
+from ._modules import ConvAct, JoinedBranches, TunedOp
 from ._shapes import CHAINS, output_shape
-from ._signals import run_on_map
+from ._signals import is_tunable_conv, run_on_map
 
 
 class ProgramTooLargeError(Exception):  # the executor catches it
@@ -111,7 +111,7 @@ class Recorder:
         self.values, self.limit, self.dims = [x], limit, dims
         self.scratch, self.operations = ScratchArena(), list[KernelOp]()
         self.buffers, self._free_buffers = list[Tensor](), list[Tensor]()
-        self._recorded = list[KernelLaunch | TorchCall]()
+        self.recorded = list[KernelLaunch | TorchCall]()
         self._copied = list[tuple[Tensor, Tensor]]()  # maps and their copies of `_rows`; no operation writes to these maps
         self._allocated: dict[int, tuple[Tensor, Tensor]] = {}  # map and its buffer, by the map's id
 
@@ -144,11 +144,11 @@ class Recorder:
                 return MapLocation(None, index, (x.size(), x.stride(), (x.data_ptr() - value.data_ptr()) // 4))
         return MapLocation(x)
 
-    def steps(self) -> list[LaunchSequence | TorchCall]:
-        """Return what was recorded, with the launches between two torch calls as one sequence."""
+    def steps(self, start: int = 0, stop: int | None = None) -> list[LaunchSequence | TorchCall]:
+        """Return the recorded items of this range, with the launches between two torch calls as one sequence."""
         steps: list[LaunchSequence | TorchCall] = []
         launches: list[KernelLaunch] = []
-        for item in [*self._recorded, None]:
+        for item in [*self.recorded[start:stop], None]:
             if isinstance(item, KernelLaunch):
                 launches.append(item)
                 continue
@@ -209,7 +209,7 @@ class Recorder:
         return output_shape(body, x, self.dims) == output_shape(module.shortcut, x, self.dims)
 
     def _add_residual(self, module: ResidualBlock, x: Tensor, out: Tensor | None) -> Tensor:
-        y = self.add_chain([module.body, module.project], x, out)
+        y = self.add_chain([module.body, _tuned_projection(module)], x, out)
         if y is not out and not self._is_own_map(y, x):
             y = self._copy(y, None)
         shortcut = x if type(module.shortcut) is nn.Identity else self.add(module.shortcut, x)
@@ -247,7 +247,7 @@ class Recorder:
     def _launch(self, launches: Iterable[KernelLaunch]) -> None:
         for kernel_launch in launches:
             launch(*kernel_launch)
-            self._recorded.append(kernel_launch)
+            self.recorded.append(kernel_launch)
 
     def _add_torch_call(self, function: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None) -> Tensor:
         location, y = self.locate(x), function(x)
@@ -255,7 +255,7 @@ class Recorder:
             raise ChangedLayoutError
         if out is None and self._is_planned(y):  # x itself or a view of it
             out = y
-        self._recorded.append(TorchCall(function, location, out, (y.shape, y.stride(), y.dtype)))
+        self.recorded.append(TorchCall(function, location, out, (y.shape, y.stride(), y.dtype)))
         if out is None:
             self.values.append(y)
             return y
@@ -288,6 +288,16 @@ class Recorder:
     def _release(self, x: Tensor) -> None:
         if id(x) in self._allocated:
             self._free_buffers.append(self._allocated.pop(id(x))[1])
+
+
+def _tuned_projection(block: ResidualBlock) -> nn.Module:
+    """Return the projection of a block as an operation that is tuned like those of its body, if it is a convolution."""
+    tuned = next((op for op in block.body.modules() if isinstance(op, ConvAct) and op.tuned), None)
+    if tuned is None or not is_tunable_conv(block.project):
+        return block.project
+    projection = ConvAct(block.project, nn.Identity())
+    projection.tuned, projection.cached = True, tuned.cached
+    return projection
 
 
 def _byte_extent(x: Tensor) -> int:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import inceptionzoo as iz
+from inceptionzoo.bench import _rows as rows
 from inceptionzoo.bench import _run as run
 from inceptionzoo.bench import bench
 from inceptionzoo.cli import main
@@ -56,7 +57,7 @@ def test_bf16(monkeypatch):
         dtypes.update({name: call.args[0].dtype for name, call in calls.items()})
         return {name: [float(rounds)] for name in calls}
 
-    monkeypatch.setattr(run, "time_interleaved", record)
+    monkeypatch.setattr(rows, "time_interleaved", record)
     options = {"batches": [2], "size": 64, "rounds": 1, "with_peers": True, "compiled": False, "precision": "bf16"}
     timings = bench(["googlenet"], **options)
     runners = [row.runner for row in timings.rows]

@@ -26,6 +26,15 @@ def test_u_nets_train_at_odd_sizes(page):
         assert loss < names["losses"][name]
 
 
+def test_a_fused_encoder(page):
+    names = page("segmentation_models_pytorch")
+    encoder = names["trained"].encoder.model.model
+    assert encoder.fused
+    assert encoder.features._programs  # the maps come from a program
+    expected = names["expected"]
+    assert (names["fused_logits"] - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
 def test_deeplab_keeps_a_sixteenth_of_the_image(page):
     names = page("segmentation_models_pytorch")
     assert names["logits"].shape == (1, 2, 128, 96)
