@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..nn import Branches, ConvNormAct, ResidualBlock, Steps
 from ..spec import Act, Chain, Concat, Conv, Depthwise, Layer, Norm, Pool, Residual, Style, is_one
 from ._fold import conv_like, fold_batch_norm, is_affine, is_foldable, norm_affine, scaled
-from ._modules import ConvAct, JoinedBranches, PoolBiasAct, TunedMaxPool
+from ._modules import ConvAct, FusedResidual, JoinedBranches, PoolBiasAct, TunedMaxPool
 from ._signals import is_max_pool
 
 
@@ -158,4 +158,4 @@ def _residual(layer: Residual, module: ResidualBlock, style: Style) -> nn.Module
         project, scale = conv_like(module.project.conv, weight * scale, bias * scale), 1.0
     shortcut = nn.Identity() if layer.shortcut is None else fused_layer(layer.shortcut, module.shortcut, style)
     body, act = fused_layer(layer.body, module.body, style), copy.deepcopy(module.act)
-    return ResidualBlock(body, project, shortcut, act, scale=scale)
+    return FusedResidual(body, project, shortcut, act, scale=scale)

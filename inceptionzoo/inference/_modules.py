@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import PreActModule, Steps, activate, apply_activation, is_relu, private_torch, run_module
+from ..nn import PreActModule, ResidualBlock, Steps, activate, apply_activation, is_relu, private_torch, run_module
 from ._autotune import Autotuner, Implementation
 from ._conditions import is_frozen, must_use_torch
 from ._fingerprint import conv_version
@@ -145,6 +145,29 @@ class PoolBiasAct(TunedOp):
         if self._autotuner is None or self._autotuner.version != version:
             self._autotuner = average_pool_autotuner(self.pool, self.bias, is_relu(self.act))
         return self._autotuner.implementation(x, cached=self.cached)
+
+
+class FusedResidual(ResidualBlock):
+    """A residual block whose projection, if it is a convolution, is tuned in programs like the convolutions of its body."""
+
+    _tuned_project: ConvAct | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tuned_project": None}  # measurements hold for this process alone
+
+    def tuned_project(self) -> nn.Module:
+        """Return the projection as a tuned operation, or as it is."""
+        project: Any = self.project
+        like = next((op for op in self.body.modules() if isinstance(op, ConvAct) and op.tuned), None)
+        if like is None or not is_tunable_conv(project):
+            return self.project
+        if self._tuned_project is None or self._tuned_project.conv is not project:
+            self.__dict__["_tuned_project"] = ConvAct(
+                project, nn.Identity()
+            )  # no submodule, so that no name of a weight changes
+        assert self._tuned_project is not None
+        self._tuned_project.tuned, self._tuned_project.cached = like.tuned, like.cached
+        return self._tuned_project
 
 
 class JoinedBranches(PreActModule):

@@ -22,11 +22,11 @@ from ..kernels._jit import launch
 from ..kernels._kernel import KernelLaunch, KernelOp
 from ..kernels._launch import AddressFixup, LaunchSequence
 from ..kernels._max_pool import CopyOp
-from ..nn import Branches, ResidualBlock, is_relu
+from ..nn import Branches, is_relu
 from ._conditions import ChangedLayoutError, must_use_torch
-from ._modules import ConvAct, JoinedBranches, TunedOp
+from ._modules import FusedResidual, JoinedBranches, TunedOp
 from ._shapes import CHAINS, output_shape
-from ._signals import is_tunable_conv, run_on_map
+from ._signals import run_on_map
 
 
 class ProgramTooLargeError(Exception):  # the executor catches it
@@ -130,7 +130,7 @@ class Recorder:
             return self._add_joined(module, x, out)
         if type(module) is Branches:
             return self._add_branches([(branch, x) for branch in module.values()], out)
-        if type(module) is ResidualBlock and self._is_sum_of_maps(module, x):
+        if type(module) is FusedResidual and self._is_sum_of_maps(module, x):
             return self._add_residual(module, x, out)
         function = module if self.dims == 2 else partial(run_on_map, module, dims=self.dims)
         return self._add_torch_call(function, x, out)
@@ -201,15 +201,15 @@ class Recorder:
             self.add(branch, x, part)
         return y
 
-    def _is_sum_of_maps(self, module: ResidualBlock, x: Tensor) -> bool:
+    def _is_sum_of_maps(self, module: FusedResidual, x: Tensor) -> bool:
         """Return whether the block is act(shortcut(x) + project(body(x))), of maps of one shape, and the kernel has `act`."""
         if not module.is_plain_sum or not (is_relu(module.act) or type(module.act) is nn.Identity):
             return False
         body = nn.Sequential(module.body, module.project)
         return output_shape(body, x, self.dims) == output_shape(module.shortcut, x, self.dims)
 
-    def _add_residual(self, module: ResidualBlock, x: Tensor, out: Tensor | None) -> Tensor:
-        y = self.add_chain([module.body, _tuned_projection(module)], x, out)
+    def _add_residual(self, module: FusedResidual, x: Tensor, out: Tensor | None) -> Tensor:
+        y = self.add_chain([module.body, module.tuned_project()], x, out)
         if y is not out and not self._is_own_map(y, x):
             y = self._copy(y, None)
         shortcut = x if type(module.shortcut) is nn.Identity else self.add(module.shortcut, x)
@@ -288,16 +288,6 @@ class Recorder:
     def _release(self, x: Tensor) -> None:
         if id(x) in self._allocated:
             self._free_buffers.append(self._allocated.pop(id(x))[1])
-
-
-def _tuned_projection(block: ResidualBlock) -> nn.Module:
-    """Return the projection of a block as an operation that is tuned like those of its body, if it is a convolution."""
-    tuned = next((op for op in block.body.modules() if isinstance(op, ConvAct) and op.tuned), None)
-    if tuned is None or not is_tunable_conv(block.project):
-        return block.project
-    projection = ConvAct(block.project, nn.Identity())
-    projection.tuned, projection.cached = True, tuned.cached
-    return projection
 
 
 def _byte_extent(x: Tensor) -> int:

@@ -55,7 +55,7 @@ def test_rows(monkeypatch, capsys):
         runs.append(script)
         return float(len(runs)), torch.ones(1, 10)
 
-    monkeypatch.setattr("inceptionzoo.bench._run.run_script", run)
+    monkeypatch.setattr("inceptionzoo.bench._rows.run_script", run)
     timings = bench(["vgg11_bn_cifar"], job="start", rounds=2, size=32)
     assert [(row.runner, row.batch) for row in timings.rows] == [("inceptionzoo", 1), ("fused", 1)]
     assert len(runs) == 2 + 2 * 2

@@ -317,3 +317,25 @@ def test_subclasses_of_sequential_run_their_own_forward(register, place):
     fast, x = iz.fuse(iz.create_model("doubled").eval()), noise(1, 3, 9, 9)
     assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert all(programs(fast))
+
+
+@torch.no_grad()
+def test_projections_of_residual_blocks_are_tuned(register):
+    """They run as kernels, also in copies; a replaced projection is found, and the names of weights are those of the blocks."""
+    block = iz.Residual(iz.chain(iz.Conv(16, 3), iz.Conv(16, 3)))
+    register("residual", iz.network(stem=iz.Conv(64), block=block, last=block), num_classes=2, input_size=(3, 24, 24))
+    model, x = iz.create_model("residual").eval(), noise(1, 3, 24, 24)
+    fused = iz.fuse(model)
+    for net in (fused, copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
+        assert distance(net(x), model(x)) < 1e-4
+        (program,) = programs(net)
+        assert not [step for step in program._steps if isinstance(step, TorchCall) and type(step.function) is nn.Conv2d]
+        tuned = [block.tuned_project() for block in (net.features.block, net.features.last)]
+        assert [op.conv for op in tuned] == [net.features.block.project, net.features.last.project]
+    assert set(fused.state_dict()) == {key for key in fused.state_dict() if "_tuned" not in key and "project.conv" not in key}
+    fused.features.block.project = copy.deepcopy(fused.features.block.project)
+    fused.features.block.project.weight.mul_(2)
+    changed = fused(x)
+    iz.inference.tuned(fused, False)
+    assert distance(changed, fused(x)) < 1e-4 < distance(changed, model(x))
+    assert fused.features.block.tuned_project() is fused.features.block.project
