@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, wraps
+from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, cast
 
@@ -126,27 +127,37 @@ def compile_module(name: str, emit: Callable[[ir.Module], None]) -> int:
 
     Modules of the same name are equal. Their machine code is kept in the tuning cache.
     """
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
-    machine = binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
 
     def compile_source() -> bytes:
         module = ir.Module()
         emit(module)
         parsed = binding.parse_assembly(str(module))
         parsed.verify()
-        code: bytes = machine.emit_object(parsed)
+        code: bytes = _target_machine().emit_object(parsed)
         return code
 
+    library = binding.JITLibraryBuilder().add_object_img(machine_code(f"{_source_digest()} {name}", compile_source))
     for function in OPENMP_FUNCTIONS:
-        binding.add_symbol(SYMBOL.format(function), ctypes.cast(getattr(openmp(), function), ctypes.c_void_p).value)
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
-    engine.add_object_file(binding.ObjectFileRef.from_data(machine_code(f"{_source_digest()} {name}", compile_source)))
-    engine.finalize_object()
-    _ENGINES.append(engine)
-    address: int = engine.get_function_address(ENTRY_POINT)
+        library.import_symbol(SYMBOL.format(function), ctypes.cast(getattr(openmp(), function), ctypes.c_void_p).value)
+    library.add_current_process().export_symbol(ENTRY_POINT)  # the process has memset and its like
+    linked = library.link(_linker(), f"kernel {next(_NUMBERS)}")
+    _LIBRARIES.append(linked)
+    address: int = linked[ENTRY_POINT]
     return address
+
+
+def _target_machine() -> Any:
+    """Return LLVM's description of this processor."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    return binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+
+
+@cache
+def _linker() -> Any:
+    """Return what loads machine code into this process."""
+    return binding.create_lljit_compiler(_target_machine())
 
 
 @cache
@@ -155,7 +166,8 @@ def _source_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
-_ENGINES: list[Any] = []  # each owns its machine code
+_LIBRARIES: list[Any] = []  # each owns its machine code
+_NUMBERS = count()  # two threads never get the same one
 
 
 @cache
