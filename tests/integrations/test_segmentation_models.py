@@ -28,7 +28,7 @@ def test_u_nets_train_at_odd_sizes(page):
 
 def test_a_fused_encoder(page):
     names = page("segmentation_models_pytorch")
-    encoder = names["trained"].encoder.model.model
+    encoder = names["fast"].encoder.model.model
     assert encoder.fused
     assert encoder.features._programs  # the maps come from a program
     expected = names["expected"]
