@@ -6,6 +6,9 @@ weight is packed in advance into panels as wide as a register block, so that the
 
 The kernel computes y one register block at a time: the sums of the block stay in registers while the microkernel goes through
 the depth once. If rows or columns are not a multiple of the block, the last block is moved back to overlap the one before it.
+
+The rows can be divided into groups, of which one after the other is computed: then x is read from memory once, and the weight
+once for each group. With a group for each thread, a thread computes the rows that it wrote before.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg, m
 from ._kernel import KernelLaunch
 
 DEPTH_UNROLL = 4  # the depth must be a multiple of it
+CORE_CACHE_BYTES = 512 << 10  # of the second level, of which some processors have more
+GROUP_BYTES = 256 << 10  # of the rows of x in a group
 
 
 class GemmArgs(ctypes.Structure):
@@ -32,6 +37,7 @@ class GemmArgs(ctypes.Structure):
         "x", "weight", "bias", "y",  # addresses; the weight is packed
         "rows", "depth", "columns", "x_batch_stride", "weight_batch_stride", "y_batch_stride",
         "start", "stop",  # range of register blocks to compute
+        "groups", "panels",  # groups of rows, and panels of all matrices
         "relu_columns",  # ReLU applies to this number of leading columns
     )  # fmt: skip
     _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
@@ -72,6 +78,19 @@ def pack_weight(weight: Tensor) -> Tensor:
     return torch.stack([weight[:, :, start : start + size] for start in starts], 1).contiguous()
 
 
+def choose_groups(rows: int, x_bytes: int, weight: Tensor, block: RegisterBlock) -> int:
+    """Return the number of groups of rows for which a product moves fewer bytes than with one group.
+
+    x of `x_bytes` is read for every panel of the weight, unless a group of it stays in the cache of a core.
+    """
+    threads = torch.get_num_threads()
+    groups = threads * -(-x_bytes // (threads * GROUP_BYTES))
+    if rows // groups < block.rows or x_bytes <= CORE_CACHE_BYTES:
+        return 1
+    weight_reads = threads if weight.nbytes <= CORE_CACHE_BYTES // 2 else groups
+    return groups if x_bytes + weight_reads * weight.nbytes < weight.shape[1] * x_bytes + weight.nbytes else 1
+
+
 class Gemm:
     """A GEMM with a weight from `pack_weight`, of `columns` columns, for at least `rows` rows and fixed row strides."""
 
@@ -89,18 +108,23 @@ class Gemm:
         *,
         sharing: int = 1,
         relu_columns: int = 0,
+        groups: int = 1,
     ) -> KernelLaunch:
         """Return the launch that computes y. x, y and bias are addresses; `batch_strides` are those of x and of y.
 
-        `sharing` is the number of matrices that share a weight of one matrix.
+        `sharing` is the number of matrices that share a weight of one matrix. Each of the `groups` needs the rows of a block.
         """
         weights, panels, depth, width = self.weight.shape
         assert sharing == 1 or weights == 1
+        assert groups == 1 or rows // groups >= self.block.rows
+        most_rows = -(-rows // groups)
+        row_blocks = -(-most_rows // self.block.rows)
         args = GemmArgs(
             x=x, y=y, bias=bias, weight=self.weight.data_ptr(), rows=rows, depth=depth, columns=self.columns,
             x_batch_stride=batch_strides[0], y_batch_stride=batch_strides[1],
             weight_batch_stride=panels * depth * width if sharing == 1 else 0,
-            stop=sharing * weights * panels * -(-rows // self.block.rows), relu_columns=relu_columns,
+            stop=groups * sharing * weights * panels * row_blocks, groups=groups, panels=sharing * weights * panels,
+            relu_columns=relu_columns,
         )  # fmt: skip
         return KernelLaunch(self.kernel, args)
 
@@ -114,11 +138,16 @@ def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> E
         builder, (args_pointer, start, stop) = ir.IRBuilder(body.append_basic_block()), body.args
         args = {name: load_arg(builder, args_pointer, GemmArgs, name) for name in GemmArgs.NAMES}
         x, weight, bias, y = (builder.inttoptr(args[name], POINTER) for name in ("x", "weight", "bias", "y"))
-        row_blocks = _block_count(builder, args["rows"], block.rows)
+        rows, groups = args["rows"], args["groups"]
+        row_blocks = _block_count(builder, _divide_up(builder, rows, groups), block.rows)  # of the largest group
         panels = _block_count(builder, args["columns"], block.columns)
-        with emit_loop(builder, start, stop) as loop:  # down the rows first: consecutive blocks use the same panel
-            panel = builder.sdiv(loop.index, row_blocks)  # of all matrices
-            row = _block_start(builder, builder.srem(loop.index, row_blocks), args["rows"], block.rows)
+        with emit_loop(builder, start, stop) as loop:  # down the rows of a group first: consecutive blocks use the same panel
+            panel, row_block = builder.sdiv(loop.index, row_blocks), builder.srem(loop.index, row_blocks)
+            group, panel = builder.sdiv(panel, args["panels"]), builder.srem(panel, args["panels"])
+            first_row, next_row = (
+                builder.sdiv(builder.mul(rows, index), groups) for index in (group, builder.add(group, INT64(1)))
+            )
+            row = builder.add(first_row, _block_start(builder, row_block, builder.sub(next_row, first_row), block.rows))
             matrix, panel = builder.sdiv(panel, panels), builder.srem(panel, panels)
             column = _block_start(builder, panel, args["columns"], block.columns)
             x_offset = builder.add(builder.mul(matrix, args["x_batch_stride"]), builder.mul(row, INT64(x_row_stride)))
@@ -139,7 +168,12 @@ def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> E
 
 def _block_count(builder: ir.IRBuilder, length: ir.Value, size: int) -> ir.Value:
     """Emit the number of blocks of `size` that cover `length`."""
-    return builder.sdiv(builder.add(length, INT64(size - 1)), INT64(size))
+    return _divide_up(builder, length, INT64(size))
+
+
+def _divide_up(builder: ir.IRBuilder, value: ir.Value, divisor: ir.Value) -> ir.Value:
+    """Emit value / divisor, rounded up."""
+    return builder.sdiv(builder.add(value, builder.sub(divisor, INT64(1))), divisor)
 
 
 def _block_start(builder: ir.IRBuilder, index: ir.Value, length: ir.Value, size: int) -> ir.Value:

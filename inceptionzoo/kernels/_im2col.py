@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ._buffers import ScratchArena, cache_blocks
 from ._codegen import TileArgs
 from ._convolution import ConvOp
-from ._gemm import DEPTH_UNROLL, Gemm, pack_weight
+from ._gemm import DEPTH_UNROLL, Gemm, choose_groups, pack_weight
 from ._jit import choose_vector_width
 from ._kernel import KernelLaunch
 from ._tile_transforms import gather_kernel
@@ -64,4 +64,6 @@ class Im2colConv(ConvOp):
         key = rows, x_row_stride, y_row_stride
         if key not in self._gemms:
             self._gemms[key] = Gemm(self.weight, self.out_channels, *key)
-        return self._gemms[key].make_launch(x, y, self.bias.data_ptr(), rows, relu_columns=self.relu_channels)
+        gemm = self._gemms[key]
+        groups = choose_groups(rows, 4 * rows * self.depth, self.weight, gemm.block)
+        return gemm.make_launch(x, y, self.bias.data_ptr(), rows, relu_columns=self.relu_channels, groups=groups)

@@ -102,11 +102,19 @@ class WinogradConv(ConvOp):
             yield KernelLaunch(self.gather, TileArgs.for_input(
                 x, self.padding, self.padding_pixel, grid=grid, tiles=(start, stop), target=tiles, tile_pitch=self.x_pitch
             ))  # fmt: skip
-            yield self.gemm.make_launch(tiles, products, self.zero_bias.data_ptr(), rows, (in_channels, out_channels))
+            yield self.gemm.make_launch(
+                tiles, products, self.zero_bias.data_ptr(), rows, (in_channels, out_channels), groups=self._groups(rows)
+            )
             yield KernelLaunch(self.scatter, TileArgs.for_output(
                 y, self.bias, source=products, grid=grid, tiles=(start, stop), tile_pitch=self.y_pitch,
                 relu_channels=self.relu_channels,
             ))  # fmt: skip
+
+    def _groups(self, rows: int) -> int:
+        """Return a group of tiles for each thread, if the tiles that threads would exchange are more than the weight."""
+        threads = torch.get_num_threads()
+        exchanged = 4 * rows * (self.x_pitch + self.y_pitch) // 2
+        return threads if rows // threads >= self.gemm.block.rows and self.gemm.weight.nbytes < exchanged else 1
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         """Return the rows and columns of tiles that cover an output of this size."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import distance, noise
 
-from inceptionzoo.kernels._gemm import Gemm, choose_block, pack_weight
+from inceptionzoo.kernels._gemm import GROUP_BYTES, Gemm, choose_block, choose_groups, pack_weight
 from inceptionzoo.kernels._jit import launch
 
 
@@ -26,6 +26,37 @@ def test_gemm_agrees_with_torch(columns, threads):
                 assert distance(y, expected) < 1e-5
     finally:
         torch.set_num_threads(threads_before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("columns", [8, 33, 64])
+def test_groups_of_rows_change_no_bit(columns, threads):
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for rows in (42, 43, 59, 100):
+            x, weight, bias = noise(rows, 2, 12), noise(2, 12, columns), noise(columns)
+            gemm = Gemm(pack_weight(weight), columns, rows, 24, 2 * columns)
+            results = []
+            for groups in (1, 2, 3):
+                y = torch.full((rows, 2, columns), float("nan"))
+                launch(*gemm.make_launch(x.data_ptr(), y.data_ptr(), bias.data_ptr(), rows, (12, columns), groups=groups))
+                results.append(y)
+            assert not results[0].isnan().any()
+            assert all(map(results[0].equal, results))
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def test_rows_are_divided_if_fewer_bytes_move():
+    threads = torch.get_num_threads()
+    weight = torch.zeros(1, 11, 256, 32)  # 360 kB: stays in the cache of a core
+    block = choose_block(6272, 352)
+    groups = choose_groups(6272, 4 * 6272 * 256, weight, block)
+    assert groups % threads == 0
+    assert 4 * 6272 * 256 / groups <= GROUP_BYTES
+    assert choose_groups(49, 4 * 49 * 832, weight, block) == 1  # x stays in the cache
+    assert choose_groups(200, 4 * 200 * 4096, torch.zeros(1, 2, 4096, 32), block) == 1  # few panels: x is read twice
 
 
 @pytest.mark.parametrize("columns", [8, 33, 64])
