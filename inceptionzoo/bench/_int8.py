@@ -22,10 +22,13 @@ Batches = list[Tensor]
 MAX_IMAGES = 256  # of the folder, half of them to calibrate with
 
 
-def check_int8() -> None:
-    """Check that a library is installed that can quantise the network."""
+def check_int8(folder: str | os.PathLike[str], batch: int) -> None:
+    """Check that a library is installed that can quantise a network, and that the folder has the images of two batches."""
     if not quantizers():
         raise ArgumentError("bench: int8 needs onnxruntime and onnxscript, or also openvino and nncf; install them with pip")
+    count = len(image_paths(Path(folder)))
+    if count < 2 * batch:
+        raise ArgumentError(f"int8={os.fspath(folder)!r} has {count} images; a batch of {batch} needs {2 * batch} or more")
 
 
 def quantizers() -> list[str]:
@@ -39,12 +42,9 @@ def read_batches(model: Net, folder: str | os.PathLike[str], batch: int, sides: 
     The images have these sides. Every other one is in the first list. Those that fill no batch are left out.
 
     Raises:
-        ArgumentError: the folder has too few images.
         ImageError: a file is not an image, or is damaged.
     """
     paths, transform = image_paths(Path(folder)), transforms(model, input_size=(model.in_chans, *sides))
-    if len(paths) < 2 * batch:
-        raise ArgumentError(f"int8={str(folder)!r} has {len(paths)} images; a batch of {batch} needs {2 * batch} or more")
     step = -(-len(paths) // MAX_IMAGES)  # images of all classes, whose folders come one after the other
     images = [transform(path) for path in paths[::step]]
     halves = ([half[start : start + batch] for start in range(0, len(half), batch)] for half in (images[::2], images[1::2]))

@@ -60,18 +60,24 @@ def bench(
     Raises:
         UnknownModelError: no model has one of the names.
         ArgumentError: another argument is invalid.
+        ZooError: a file of weights or an image cannot be read.
     """
     target = _check(batches, size, rounds, job, precision, device)
-    _check_extras(job, precision, with_peers=with_peers, int8=int8)
+    if job == "layers" and with_peers:
+        raise ArgumentError("with_peers=True has no effect on layers, which are those of the fused model; leave it out")
+    if int8 is not None:
+        if (job, precision, with_peers) != ("inference", "fp32", True):
+            raise ArgumentError(f"int8={os.fspath(int8)!r} needs with_peers=True, job='inference' and precision='fp32'")
+        check_int8(int8, max(batches))
     warn_if_emulated(precision, target, stacklevel=3)  # the call of bench
-    models = [_build(name) for name in names]
-    if job == "layers":
-        for model in models:
+    for name in names:  # before minutes of measurements
+        model = _build(name)
+        if job == "layers":
             check_layers(model)
     rows: list[Row] = []
     gemm, loads = gemm_peak(target), [background_load()]
-    for model in models:
-        model.eval().to(target)
+    for name in names:
+        model = _build(name).eval().to(target)
         for batch in OWN_BATCH.get(job, tuple(batches)):
             case = Case(model, _sides(model, size), batch, rounds, gemm, precision, with_peers, compiled, int8)
             rows += ROWS[job](case)
@@ -106,16 +112,6 @@ def _check(
     if job in CPU_JOBS and precision != "fp32":
         raise ArgumentError(f"precision={precision!r} has no effect on {job}, which is in float32; leave it out")
     return target
-
-
-def _check_extras(job: str, precision: str, *, with_peers: bool, int8: object) -> None:
-    """Check the arguments that some jobs do not take."""
-    if job == "layers" and with_peers:
-        raise ArgumentError("with_peers=True has no effect on layers, which are those of the fused model; leave it out")
-    if int8 is not None:
-        if (job, precision, with_peers) != ("inference", "fp32", True):
-            raise ArgumentError(f"int8={int8!r} needs with_peers=True, job='inference' and precision='fp32'")
-        check_int8()
 
 
 def _sides(model: Net, size: int | None) -> Sides:

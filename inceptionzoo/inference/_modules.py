@@ -162,9 +162,8 @@ class FusedResidual(ResidualBlock):
         if like is None or not is_tunable_conv(project):
             return self.project
         if self._tuned_project is None or self._tuned_project.conv is not project:
-            self.__dict__["_tuned_project"] = ConvAct(
-                project, nn.Identity()
-            )  # no submodule, so that no name of a weight changes
+            # not as a submodule, which would change names of weights
+            self.__dict__["_tuned_project"] = ConvAct(project, nn.Identity())
         assert self._tuned_project is not None
         self._tuned_project.tuned, self._tuned_project.cached = like.tuned, like.cached
         return self._tuned_project

@@ -75,7 +75,7 @@ def test_refusals(photos, monkeypatch):
         with pytest.raises(iz.ArgumentError, match=r"needs with_peers=True, job='inference' and precision='fp32'"):
             bench(["vgg11_bn_cifar"], int8=photos, **options)
     with pytest.raises(iz.ArgumentError, match="has 14 images; a batch of 8 needs 16 or more"):
-        int8.read_batches(iz.create_model("vgg11_bn_cifar"), photos, 8, (32, 32))
+        bench(["vgg11_bn_cifar"], batches=[1, 8], int8=photos, with_peers=True)
     monkeypatch.setattr(int8, "quantizers", list)
     with pytest.raises(iz.ArgumentError, match="int8 needs onnxruntime and onnxscript"):
         bench(["vgg11_bn_cifar"], int8=photos, with_peers=True)
