@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,15 @@ def int8_runners(model: Net, batches: Sequence[Tensor]) -> Iterator[tuple[str, C
         yield "OpenVINO, int8", openvino_call(_quantize_openvino(data, batches))
 
 
-def label_agreement(run: Call, model: Net, batches: Sequence[Tensor]) -> float:
-    """Return the share of images whose largest output is the same as the model's."""
+def label_agreement(runners: Mapping[str, Call], model: Net, batches: Sequence[Tensor]) -> dict[str, float]:
+    """Return for each runner the share of images whose largest output is the same as the model's."""
+
+    def labels(run: Call) -> Tensor:
+        return torch.cat([run(batch).argmax(1) for batch in batches])
+
     with torch.inference_mode():
-        same = [run(batch).argmax(1) == model(batch).argmax(1) for batch in batches]
-    return float(torch.cat(same).float().mean())
+        expected = labels(model)
+        return {name: float((labels(run) == expected).float().mean()) for name, run in runners.items()}
 
 
 def _quantize_onnx(data: bytes, batches: Sequence[Tensor]) -> bytes:
@@ -78,11 +82,11 @@ def _quantize_onnx(data: bytes, batches: Sequence[Tensor]) -> bytes:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
         def __init__(self) -> None:
-            self.rest = iter(batches)
+            self.name, self.rest = _input_name(data), iter(batches)
 
         def get_next(self) -> dict[str, Any] | None:
             batch = next(self.rest, None)
-            return None if batch is None else {_input_name(data): batch.numpy()}
+            return None if batch is None else {self.name: batch.numpy()}
 
     with tempfile.TemporaryDirectory() as name:
         source, prepared, quantized = (Path(name, f"{step}.onnx") for step in ("source", "prepared", "quantized"))

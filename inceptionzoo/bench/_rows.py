@@ -73,13 +73,14 @@ def inference_rows(case: Case) -> Iterator[Row]:
     labels: dict[str, float] = {}
     if comparison:
         runners |= dict(int8_runners(model, calibration))
-        labels = {name: label_agreement(run, model, comparison) for name, run in runners.items()}
+        labels = label_agreement(runners, model, comparison)
     with torch.inference_mode():
         errors = {name: relative_error(run(images), expected) for name, run in runners.items()}
         times = time_interleaved({name: partial(run, images) for name, run in runners.items()}, case.rounds, case.device)
     fastest = min((name for name in OWN_RUNNERS if name in times), key=lambda name: statistics.median(times[name]))
+    macs = case.macs
     for name, seconds in times.items():
-        share = case.macs / statistics.median(seconds) / case.gemm
+        share = macs / statistics.median(seconds) / case.gemm
         yield replace(case.row(name, seconds, times[fastest]), apart=errors[name], share=share, labels=labels.get(name))
 
 
