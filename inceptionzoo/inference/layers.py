@@ -48,10 +48,9 @@ class _LayerRecorder(Recorder):
         self.calls = list[_Call]()  # of each recorded item
 
     def add(self, module: nn.Module, x: Tensor, out: Tensor | None = None) -> Tensor:
-        y, call = super().add(module, x, out), None
-        while len(self.calls) < len(self.recorded):  # what its parts recorded has their calls
-            call = call or _Call(module, x, y)
-            self.calls.append(call)
+        y = super().add(module, x, out)
+        own = len(self.recorded) - len(self.calls)  # what its parts recorded has their calls
+        self.calls += [_Call(module, x, y)] * own
         return y
 
 
