@@ -19,6 +19,8 @@ from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d, run_on_map
 if TYPE_CHECKING:
     from ..kernels._kernel import KernelOp
 
+    OpFactories = dict[str, Callable[[Sequence[int]], KernelOp]]  # by name; each takes the input's shape
+
 
 def convolution_autotuner(module: Any, relu: int) -> Autotuner:
     """Return the autotuner of a tunable convolution followed by ReLU of its first `relu` channels."""
@@ -56,29 +58,35 @@ def _kernel_factories(
     return {name: build if name == "im2col" else _with_fallback(build, fallback) for name, build in factories.items()}
 
 
-def _window_factories(conv: nn.Conv2d, relu: int) -> dict[str, Callable[[Sequence[int]], KernelOp]]:
+def _window_factories(conv: nn.Conv2d, relu: int) -> OpFactories:
     """Return the factories of im2col and Winograd's method; all input shapes share one copy of the packed weights."""
     from ..kernels import _channel_padding as channel_padding
     from ..kernels import _im2col as im2col
-    from ..kernels import _winograd as winograd
+    from ..kernels import _space_to_depth as space_to_depth
 
     padded = channel_padding.pad_channels(conv) if channel_padding.supports(conv) else conv
-    factories: dict[str, Callable[[Sequence[int]], KernelOp]] = {}
+    factories: OpFactories = {}
     if im2col.supports(padded):
         shared = cache(lambda: im2col.Im2colConv(padded, relu, im2col.packed_weight(padded)))
         factories["im2col"] = lambda _: shared()
-    for tile in winograd.accurate_tiles(padded):
-        weight = cache(partial(winograd.transform_weight, padded, tile))
-        factories[f"winograd_{tile}"] = partial(_winograd, padded, relu, tile, weight)
+    factories |= _winograd_factories(padded, relu)
     if padded is not conv:
         factories = {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
+    if space_to_depth.supports(conv):
+        folded = _winograd_factories(space_to_depth.fold_stride(conv), relu)
+        factories |= {name: partial(space_to_depth.SpaceToDepthConv, conv, build) for name, build in folded.items()}
     return factories
 
 
-def _winograd(conv: nn.Conv2d, relu: int, tile: int, weight: Callable[[], Tensor], shape: Sequence[int]) -> KernelOp:
-    from ..kernels._winograd import WinogradConv
+def _winograd_factories(conv: nn.Conv2d, relu: int) -> OpFactories:
+    """Return the factories of Winograd's method with each accurate size of tiles; there are none for most convolutions."""
+    from ..kernels import _winograd as winograd
 
-    return WinogradConv(conv, relu, tile, weight(), shape)
+    def make_factory(tile: int) -> Callable[[Sequence[int]], KernelOp]:
+        weight = cache(lambda: winograd.transform_weight(conv, tile))
+        return lambda shape: winograd.WinogradConv(conv, relu, tile, weight(), shape)
+
+    return {f"winograd_{tile}": make_factory(tile) for tile in winograd.accurate_tiles(conv)}
 
 
 def _with_fallback(build: Callable[[Sequence[int]], KernelOp], fallback: Implementation) -> Callable[[Sequence[int]], KernelOp]:

@@ -29,6 +29,7 @@ def winograd_op(layer: nn.Conv2d, relu: bool | int, x: torch.Tensor, m: int = 4)
         {"into": 12, "out": 20},
         {"into": 64, "out": 48},
         {"kernel": 5},
+        {"kernel": 4, "into": 12, "padding": 0},
         {"kernel": (1, 7)},
         {"kernel": (7, 1)},
         {"kernel": (1, 3)},
@@ -74,7 +75,6 @@ def test_winograd_of_slices_and_other_layouts():
     "options",
     [
         {"kernel": 1},
-        {"kernel": 2},
         {"kernel": 9},
         {"stride": 2},
         {"dilation": 2},
@@ -99,7 +99,7 @@ def test_winograd_keeps_nan_and_infinity():
     assert not winograd_op(layer, False, y)(y).isfinite().any()
 
 
-@pytest.mark.parametrize("kernel", [(a, b) for a in (1, 3, 5, 7) for b in (1, 3, 5, 7) if max(a, b) > 1], ids=str)
+@pytest.mark.parametrize("kernel", [(a, b) for a in range(1, 8) for b in range(1, 8) if max(a, b) > 1], ids=str)
 @torch.no_grad()
 def test_every_offered_tile_is_accurate(kernel):
     layer = nn.Conv2d(8, 16, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
