@@ -87,6 +87,7 @@ def test_outputs_are_the_same_by_winograd(name, monkeypatch):
     assert kinds <= {
         "WinogradConv",
         "ChannelPaddedConv",
+        "SpaceToDepthConv",
         "Im2colConv",
         "OneDNNConv",
         "MaxPoolOp",
