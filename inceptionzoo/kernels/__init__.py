@@ -7,8 +7,8 @@ The modules build on each other in this order:
 - The kernel functions emit and compile one kernel each and return the address of its machine code: `gather_kernel` and
   `scatter_kernel` in `_tile_transforms`, `gemm_kernel`, `max_pool_kernel` and `average_pool_kernel`. They cache their results.
 - Ops (`_kernel.KernelOp`) replace a torch module by one or several kernels: `Im2colConv`, `WinogradConv`, `MaxPoolOp`,
-  `AveragePoolOp`, and `ChannelPaddedConv` and `SpaceToDepthConv`, which wrap another op. `op.launches(x, y, scratch)` yields `KernelLaunch` pairs:
-  the address of a kernel, and a ctypes structure with its arguments.
+  `AveragePoolOp`, and `ChannelPaddedConv` and `SpaceToDepthConv`, which wrap another op. `op.launches(x, y, scratch)` yields
+  `KernelLaunch` pairs: the address of a kernel, and a ctypes structure with its arguments.
 - `_launch` runs a list of launches in a single OpenMP parallel region.
 - `_training` (`KernelOps`) decides which operations of a training step run by kernels. `_winograd_training`, `_batch_norm` and
   `_max_pool_training` hold their functions for autograd, `_batch_norm_kernels` and `_max_pool_gradient` the kernels of these.
