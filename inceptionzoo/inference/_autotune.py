@@ -15,7 +15,7 @@ Implementation = Callable[[Tensor], Tensor]
 Factories = Mapping[str, Callable[[Sequence[int]], Implementation]]  # by name; each takes the input's shape
 
 MAX_INPUT_SIZES = 4  # input sizes that an operation is tuned for; it runs by torch on others
-ROUNDS = 3
+ROUNDS = 5
 EVICTED_BYTES = 16 << 20  # bytes written between two measurements, to empty the caches as other layers would
 MIN_SPEEDUP = 1.03  # an implementation must be faster than those before it by this factor
 MAX_RELATIVE_ERROR = 1e-4  # largest difference from torch's outputs, relative to the largest output
