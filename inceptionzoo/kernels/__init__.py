@@ -11,7 +11,8 @@ The modules build on each other in this order:
   `KernelLaunch` pairs: the address of a kernel, and a ctypes structure with its arguments.
 - `_launch` runs a list of launches in a single OpenMP parallel region.
 - `_training` (`KernelOps`) decides which operations of a training step run by kernels. `_winograd_training`, `_batch_norm` and
-  `_max_pool_training` hold their functions for autograd, `_batch_norm_kernels` and `_max_pool_gradient` the kernels of these.
+  `_max_pool_training` hold their functions for autograd; `_batch_norm_kernels`, `_batch_norm_channels` and
+  `_max_pool_gradient` the kernels of these.
 
 `_buffers` holds the memory helpers and `_winograd_matrices` the coefficients of Winograd's algorithm. `_onednn` is apart: it
 calls oneDNN through torch and needs no llvmlite. All feature maps are (n, c, h, w) tensors in channels_last (NHWC) memory;

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._batch_norm_channels import WIDTH, ChannelArgs, gradients_kernel, statistics_kernel
 from ._batch_norm_kernels import CHUNK, RowArgs, gradient_kernel, gradient_sums_kernel, moments_kernel, normalize_kernel
 from ._buffers import channels_last_rows
 from ._jit import choose_vector_width, launch
@@ -44,10 +45,8 @@ class BatchNormReLUFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         x = channels_last_rows(x)
-        mean, variance = _moments(x)
-        inverse = (variance + eps).rsqrt_()
-        scale = weight * inverse
-        vectors = torch.stack([scale, torch.addcmul(bias.double(), mean, scale, value=-1), mean, inverse, variance]).float()
+        sums = _sums(moments_kernel, x, slots=3)
+        vectors = _channel_vectors(statistics_kernel(), x, sums, 5, eps=eps, weight=weight, bias=bias)
         y = torch.empty_like(x)
         _launch_rows(normalize_kernel, x, target=y, scale=vectors[0], shift=vectors[1])
         ctx.eps = eps
@@ -67,13 +66,11 @@ class BatchNormReLUFunction(torch.autograd.Function):
         scale, shift, mean, inverse, _ = vectors.unbind()
         gradient = channels_last_rows(gradients[0])
         masked = {"gradient": gradient, "scale": scale, "shift": shift}
-        total, product = _sums(gradient_sums_kernel, x, slots=2, mean=mean, **masked).sum(0, dtype=torch.float64)
-        weight_gradient, bias_gradient = torch.stack([product * inverse, total]).float()
+        sums = _sums(gradient_sums_kernel, x, slots=2, mean=mean, **masked)
+        results = _channel_vectors(gradients_kernel(), x, sums, 4, scale=scale, mean=mean, inverse=inverse)
+        weight_gradient, bias_gradient, slope, offset = results.unbind()
         x_gradient = None
         if ctx.needs_input_grad[0]:
-            factor = scale.double().mul_(-x.shape[1] / x.numel())
-            slope = product * factor * inverse * inverse
-            slope, offset = torch.stack([slope, total * factor - slope * mean]).float()
             x_gradient = torch.empty_like(x)
             _launch_rows(gradient_kernel, x, target=x_gradient, slope=slope, offset=offset, **masked)
         return x_gradient, weight_gradient, bias_gradient, None
@@ -86,28 +83,18 @@ def _torch_gradients(x: Tensor, weight: Tensor, bias: Tensor, eps: float, gradie
     return torch.autograd.grad(y, operands, gradient, create_graph=True)
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the variance of each channel, in float64.
-
-    Chan's formula joins the moments of the chunks, which are about their own means: no digits are lost if the mean is large.
-    """
-    rows = x.numel() // x.shape[1]
-    counts = _chunk_lengths(rows)
-    sums, squares, means = _sums(moments_kernel, x, slots=3).double().unbind(1)
-    shifts = sums / counts
-    means = means + shifts
-    squares = torch.addcmul(squares, sums, shifts, value=-1)
-    mean = (counts * means).sum(0).div_(rows)
-    deviations = (means - mean).square_().mul_(counts)
-    return mean, deviations.add_(squares).sum(0).div_(rows).clamp_min_(0)
-
-
-@lru_cache(maxsize=64)
-def _chunk_lengths(rows: int) -> Tensor:
-    """Return the number of rows of each chunk, (chunks, 1)."""
-    lengths = [min(CHUNK, rows - start) for start in range(0, rows, CHUNK)]
-    with torch.inference_mode(False):  # the tensor is used inside and outside of inference mode
-        return torch.tensor(lengths, dtype=torch.float64, device="cpu")[:, None]
+def _channel_vectors(kernel: int, x: Tensor, sums: Tensor, count: int, *, eps: float = 0.0, **tensors: Tensor) -> Tensor:
+    """Return the `count` results of a kernel on the sums of x, (count, c); `tensors` are its other arguments, of (c,)."""
+    channels = x.shape[1]
+    results, epsilon = torch.empty((count, channels), dtype=torch.float32, device="cpu"), ctypes.c_double(eps)
+    vectors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    args = ChannelArgs(
+        sums=sums.data_ptr(), results=results.data_ptr(), epsilon=ctypes.addressof(epsilon), rows=x.numel() // channels,
+        channels=channels, chunks=len(sums), stop=channels // WIDTH,
+        **{name: vector.data_ptr() for name, vector in vectors.items()},
+    )  # fmt: skip
+    launch(kernel, args)
+    return results
 
 
 def _sums(kernel: Any, x: Tensor, slots: int, **tensors: Tensor) -> Tensor:
