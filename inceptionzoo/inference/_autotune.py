@@ -20,7 +20,7 @@ EVICTED_BYTES = 16 << 20  # bytes written between two measurements, to empty the
 MIN_SPEEDUP = 1.03  # an implementation must be faster than those before it by this factor
 MAX_RELATIVE_ERROR = 1e-4  # largest difference from torch's outputs, relative to the largest output
 
-_FASTEST: dict[Hashable, str] = {}  # results of this process: implementation by operation, input shape and threads
+_FASTEST: dict[Hashable, str] = {}  # results of this process: implementation by operation, candidates, input shape and threads
 
 
 class Autotuner:
@@ -56,7 +56,7 @@ class Autotuner:
         return _FASTEST[self._key(x.shape)]
 
     def _key(self, shape: torch.Size) -> Hashable:
-        return self.kind, tuple(shape), torch.get_num_threads()
+        return self.kind, tuple(self.factories), tuple(shape), torch.get_num_threads()
 
     def _choose(self, x: Tensor, *, cached: bool) -> Implementation:
         """Return the fastest implementation whose outputs agree with torch's."""

@@ -91,6 +91,18 @@ def test_copies_run_the_same_implementation(monkeypatch):
     assert len(measured) > count
 
 
+def test_other_candidates_are_measured_again(monkeypatch):
+    """A result holds for the implementations that were compared, and not after a package or a new version adds one."""
+    measured = []
+    monkeypatch.setattr(autotune, "_prepare", lambda implementation, x: implementation)
+    monkeypatch.setattr(autotune, "_seconds", lambda run: measured.append(run) or len(measured))
+    tuned_conv()(maps(1, 8, 9, 11))
+    count = len(measured)
+    monkeypatch.setattr("inceptionzoo.kernels._im2col.supports", lambda _: False)
+    tuned_conv()(maps(1, 8, 9, 11))
+    assert len(measured) > count
+
+
 def test_further_input_sizes_run_by_torch():
     block = tuned_conv()
     for side in range(5, 15):
