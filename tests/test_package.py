@@ -132,8 +132,8 @@ def test_the_home_page_shows_the_figures_of_the_benchmark():
         candidate = re.sub("<.*?>", "", name).removeprefix("inceptionzoo, ")
         assert length == number
         assert [row for row in rows if row.startswith((f"| {candidate} | {number} |", f"| {candidate} | {number} ("))]
-    assert "AMD EPYC (2026-11-26)" in home
-    assert "2026-11-26, two cores of an AMD EPYC" in page
+    assert "AMD EPYC (2026-11-30)" in home
+    assert "2026-11-30, two cores of an AMD EPYC" in page
 
 
 def test_every_page_is_in_the_navigation():
