@@ -22,11 +22,13 @@ from ._kernel import KernelLaunch, KernelOp
 from ._tile_transforms import gather_kernel
 from ._winograd_matrices import identity_matrix
 
+MAX_BLOCK = 16  # pixels; the kernel of the copy loads all pixels of a block at once
+
 
 def supports(conv: nn.Conv2d) -> bool:
     """Return whether the convolution has a stride, and windows so large that few of the taps of `fold_stride` are zeros."""
     is_large = all(side > 2 * step for side, step in zip(conv.kernel_size, conv.stride, strict=True))
-    return conv.stride != (1, 1) and is_large and conv.groups == 1 and conv.dilation == (1, 1)
+    return 1 < prod(conv.stride) <= MAX_BLOCK and is_large and conv.groups == 1 and conv.dilation == (1, 1)
 
 
 def fold_stride(conv: nn.Conv2d) -> nn.Conv2d:

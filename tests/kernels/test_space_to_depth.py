@@ -79,6 +79,7 @@ def test_nan_does_not_reach_the_next_call():
         {"kernel": (1, 7), "stride": 2},
         {"kernel": 7, "stride": 2, "groups": 2},
         {"kernel": 7, "stride": 2, "dilation": 2},
+        {"kernel": 11, "stride": 5},
     ],
     ids=str,
 )
