@@ -6,7 +6,8 @@ numbered by image, row and column. A kernel loops over tiles, and for each tile 
 all pixels of the tile are held in registers. Pixels of a tile that lie outside the map get the address of another pixel, for
 example one of zeros, so that loads and stores need no branch.
 
-A tile buffer holds tiles outside a map, as (tile, element of the tile, channel); its tiles are `tile_pitch` floats apart.
+A tile buffer holds tiles outside a map. Its tiles are `tile_pitch` floats apart, the elements of a tile `element_pitch`, and
+the channels of an element are contiguous.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class TileArgs(ctypes.Structure):
         "height", "width", "pad_top", "pad_left",  # of the map
         "grid_rows", "grid_columns",  # tiles of an image
         "start", "stop",  # range of tiles to process
-        "channels", "pixel_stride", "tile_pitch",
+        "channels", "pixel_stride", "tile_pitch", "element_pitch",
         "relu_channels",  # ReLU applies to this number of leading channels
     )  # fmt: skip
     _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
@@ -65,7 +66,7 @@ class TileArgs(ctypes.Structure):
         return cls(
             source=x.data_ptr(), target=target, padding_pixel=padding_pixel.data_ptr(), height=height, width=width,
             pad_top=padding[0], pad_left=padding[1], grid_rows=grid[0], grid_columns=grid[1], start=tiles[0], stop=tiles[1],
-            channels=channels, pixel_stride=x.stride(3), tile_pitch=tile_pitch,
+            channels=channels, pixel_stride=x.stride(3), tile_pitch=tile_pitch, element_pitch=channels,
         )  # fmt: skip
 
     @classmethod
@@ -78,17 +79,18 @@ class TileArgs(ctypes.Structure):
         grid: Sequence[int],
         tiles: tuple[int, int],
         tile_pitch: int,
+        element_pitch: int | None = None,
         relu_channels: int = 0,
     ) -> TileArgs:
         """Return the arguments of a kernel that reads the tile buffer at `source` and writes tiles of y, (n, c, h, w).
 
-        `grid` and `tiles` are those of `for_input`.
+        `grid` and `tiles` are those of `for_input`. `element_pitch` is by default the number of channels.
         """
         _, channels, height, width = y.shape
         return cls(
             source=source, target=y.data_ptr(), bias=bias.data_ptr(), height=height, width=width, grid_rows=grid[0],
             grid_columns=grid[1], start=tiles[0], stop=tiles[1], channels=channels, pixel_stride=y.stride(3),
-            tile_pitch=tile_pitch, relu_channels=relu_channels,
+            tile_pitch=tile_pitch, element_pitch=element_pitch or channels, relu_channels=relu_channels,
         )  # fmt: skip
 
 
@@ -133,7 +135,7 @@ class KernelBuilder:
         """Emit the offset of an element of a tile in the tile buffer, which begins with tile `start` of the arguments."""
         builder, args = self.builder, self.args
         tile = builder.sub(tile, args["start"])
-        return builder.add(builder.mul(tile, args["tile_pitch"]), builder.mul(INT64(element), args["channels"]))
+        return builder.add(builder.mul(tile, args["tile_pitch"]), builder.mul(INT64(element), args["element_pitch"]))
 
     def locate_pixels(self, tile: ir.Value, base: ir.Value, outside: ir.Value) -> None:
         """Emit the computation of the addresses of a tile's pixels.

@@ -38,10 +38,21 @@ class _Memory(threading.local):
     def tiles(self, name: str, elements: int, count: int, channels: int) -> Tensor:
         """Return an uninitialised tile buffer as (elements, count, channels); calls with the same name share the memory."""
         pitch = elements * channels + TILE_PADDING
+        return self._buffer(name, count * pitch).as_strided((elements, count, channels), (channels, pitch, 1))
+
+    def products(self, name: str, elements: int, count: int, channels: int) -> Tensor:
+        """Return an uninitialised contiguous tensor (elements, count, channels), for a result of torch.bmm.
+
+        With other strides of the result, torch computes one matrix after the other.
+        """
+        size = elements * count * channels
+        return self._buffer(name, size)[:size].view(elements, count, channels)
+
+    def _buffer(self, name: str, size: int) -> Tensor:
         buffer = self.buffers.get(name)
-        if buffer is None or len(buffer) < count * pitch:
-            buffer = self.buffers[name] = torch.empty(count * pitch, dtype=torch.float32, device="cpu")
-        return buffer.as_strided((elements, count, channels), (channels, pitch, 1))
+        if buffer is None or len(buffer) < size:
+            buffer = self.buffers[name] = torch.empty(size, dtype=torch.float32, device="cpu")
+        return buffer
 
 
 _MEMORY = _Memory()
@@ -114,7 +125,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, *, t
     grid = algorithm.grid(height, width)
     for start, stop in algorithm.blocks(grid, x, y):
         tiles = _gather("input", x, algorithm.input, padding, algorithm.step, grid, (start, stop))
-        products = _MEMORY.tiles("output", algorithm.input.elements, stop - start, y.shape[1])
+        products = _MEMORY.products("output", algorithm.input.elements, stop - start, y.shape[1])
         torch.bmm(tiles, filters, out=products)
         _scatter(products, y, algorithm.output, bias, grid, (start, stop))
     return y
@@ -124,14 +135,14 @@ def weight_gradient(x: Tensor, y_gradient: Tensor, weight: Tensor, padding: Pair
     """Return the gradient of the weight, (k, c, kh, kw), from x, (n, c, h, w), and the output's gradient, (n, k, h', w')."""
     algorithm = _Algorithm.of((weight.shape[2], weight.shape[3]))
     grid = algorithm.grid(y_gradient.shape[2], y_gradient.shape[3])
-    gradient = _MEMORY.tiles("filters", algorithm.filter.elements, len(weight), weight.shape[1])
+    gradient = _MEMORY.products("filters", algorithm.filter.elements, len(weight), weight.shape[1])
     for start, stop in algorithm.blocks(grid, x, y_gradient):
         tiles = _gather("input", x, algorithm.input, padding, algorithm.step, grid, (start, stop))
         errors = _gather("output", y_gradient, algorithm.output.transposed, (0, 0), algorithm.step, grid, (start, stop))
         if start == 0:
             torch.bmm(errors.transpose(1, 2), tiles, out=gradient)
         else:
-            part = _MEMORY.tiles("part", *gradient.shape)
+            part = _MEMORY.products("part", *gradient.shape)
             gradient += torch.bmm(errors.transpose(1, 2), tiles, out=part)
     result = torch.empty(weight.shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
     _scatter(gradient, result, algorithm.filter.transposed, x.new_zeros(x.shape[1]), (1, 1), (0, len(weight)))
@@ -157,7 +168,9 @@ def _gather(name: str, x: Tensor, transform: _Transform, padding: Pair, step: Pa
 
 def _scatter(tiles: Tensor, y: Tensor, transform: _Transform, bias: Tensor, grid: Pair, interval: Pair) -> None:
     """Write the transformed tiles, (elements, tiles, channels), and the bias to y; they are those of this interval."""
-    args = TileArgs.for_output(y, bias, source=tiles.data_ptr(), grid=grid, tiles=interval, tile_pitch=tiles.stride(1))
+    args = TileArgs.for_output(
+        y, bias, source=tiles.data_ptr(), grid=grid, tiles=interval, tile_pitch=tiles.stride(1), element_pitch=tiles.stride(0)
+    )
     launch(scatter_kernel(transform.down, transform.across, choose_vector_width(y.shape[1])), args)
 
 
