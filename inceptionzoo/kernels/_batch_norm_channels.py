@@ -14,7 +14,7 @@ from ._batch_norm_kernels import CHUNK
 from ._codegen import FLOAT, element_pointer, splat
 from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg
 
-WIDTH = 8  # channels that are computed at a time
+WIDTH = 8  # channels that are computed at a time; a divisor of `_training.CHANNEL_MULTIPLE`
 DOUBLE = ir.DoubleType()
 VECTOR = ir.VectorType(DOUBLE, WIDTH)
 
