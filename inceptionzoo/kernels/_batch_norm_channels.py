@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from ._batch_norm_kernels import CHUNK
 from ._codegen import FLOAT, element_pointer, splat
-from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg
+from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 
 WIDTH = 8  # channels that are computed at a time; a divisor of `_training.CHANNEL_MULTIPLE`
 DOUBLE = ir.DoubleType()
@@ -37,9 +37,8 @@ class _Channels:
     """Builder of the body of a kernel on channels."""
 
     def __init__(self, module: ir.Module, slots: int) -> None:
-        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
-        self.builder, self.slots = ir.IRBuilder(self.function.append_basic_block()), slots
-        self.args = {name: load_arg(self.builder, self.function.args[0], ChannelArgs, name) for name in ChannelArgs.NAMES}
+        self.function, self.builder, self.args = declare_body(module, ChannelArgs)
+        self.slots = slots
         self.rows = self.splat(self.builder.sitofp(self.args["rows"], DOUBLE))
         self.channel: ir.Value = INT64(0)
 

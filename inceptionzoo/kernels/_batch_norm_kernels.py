@@ -17,7 +17,7 @@ from functools import partial
 from llvmlite import ir
 
 from ._codegen import FAST_MATH, FLOAT, element_pointer, splat
-from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg
+from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 
 CHUNK = 256  # rows
 UNROLL = 4  # rows that are summed in registers
@@ -41,11 +41,8 @@ class _Rows:
     """Builder of the body of a kernel on rows."""
 
     def __init__(self, module: ir.Module, vector_width: int) -> None:
-        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
-        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.function, self.builder, self.args = declare_body(module, RowArgs)
         self.vector_type, self.width = ir.VectorType(FLOAT, vector_width), vector_width
-        args, _, _ = self.function.args
-        self.args = {name: load_arg(self.builder, args, RowArgs, name) for name in RowArgs.NAMES}
 
     def load(self, name: str, offset: ir.Value) -> ir.Value:
         """Emit the load of a vector from the array `name`."""

@@ -21,7 +21,7 @@ from itertools import product
 from llvmlite import ir
 from torch import Tensor
 
-from ._jit import INT32, INT64, POINTER, VOID, emit_loop, load_arg
+from ._jit import INT32, INT64, POINTER, declare_body, emit_loop
 from ._winograd_matrices import Matrix
 
 FLOAT = ir.FloatType()
@@ -102,10 +102,8 @@ class KernelBuilder:
 
     def __init__(self, module: ir.Module, tile_size: Pair, tile_step: Pair, vector_width: int) -> None:
         self.tile_size, self.tile_step = tile_size, tile_step
-        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
-        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.function, self.builder, self.args = declare_body(module, TileArgs)
         self.vector_type = ir.VectorType(FLOAT, vector_width)
-        self.args = {name: load_arg(self.builder, self.function.args[0], TileArgs, name) for name in TileArgs.NAMES}
         self.pixel_pointers = self.builder.alloca(POINTER, size=tile_size[0] * tile_size[1])
 
     def pointer(self, name: str) -> ir.Value:

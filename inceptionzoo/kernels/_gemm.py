@@ -22,7 +22,7 @@ from llvmlite import ir
 from torch import Tensor
 
 from ._codegen import FLOAT, element_pointer, relu_emitter, splat
-from ._jit import INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg, max_vector_width
+from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel, max_vector_width
 from ._kernel import KernelLaunch
 
 DEPTH_UNROLL = 4  # the depth must be a multiple of it
@@ -134,9 +134,8 @@ def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> E
     """Return what emits the GEMM kernel."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        body = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
-        builder, (args_pointer, start, stop) = ir.IRBuilder(body.append_basic_block()), body.args
-        args = {name: load_arg(builder, args_pointer, GemmArgs, name) for name in GemmArgs.NAMES}
+        body, builder, args = declare_body(module, GemmArgs)
+        _, start, stop = body.args
         x, weight, bias, y = (builder.inttoptr(args[name], POINTER) for name in ("x", "weight", "bias", "y"))
         rows, groups = args["rows"], args["groups"]
         row_blocks = _block_count(builder, _divide_up(builder, rows, groups), block.rows)  # of the largest group

@@ -45,6 +45,14 @@ def load_arg(builder: ir.IRBuilder, args: ir.Value, args_type: type[ctypes.Struc
     return builder.load(builder.gep(args, [INT64(names.index(name))], source_etype=INT64), typ=INT64)
 
 
+def declare_body(module: ir.Module, args_type: type[ctypes.Structure]) -> tuple[ir.Function, ir.IRBuilder, dict[str, ir.Value]]:
+    """Add the body of a kernel to the module; return it, a builder at its start, and the values of its arguments by name."""
+    body = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
+    builder = ir.IRBuilder(body.append_basic_block())
+    names = [field[0] for field in args_type._fields_]
+    return body, builder, {name: load_arg(builder, body.args[0], args_type, name) for name in names}
+
+
 @dataclass
 class LoopBody:
     """The body of a loop: its index, the loop-carried values, and the values they take in the next iteration."""

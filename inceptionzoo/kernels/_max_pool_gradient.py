@@ -12,7 +12,7 @@ from itertools import product
 from llvmlite import ir
 
 from ._codegen import FLOAT, KernelBuilder, Pair, TileArgs, element_pointer
-from ._jit import INT8, INT32, INT64, POINTER, VOID, EmitBody, emit_loop, kernel, load_arg
+from ._jit import INT8, INT32, INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 
 
 @kernel(TileArgs)
@@ -80,11 +80,8 @@ class _GradientBuilder:
 
     def __init__(self, module: ir.Module, kernel_size: Pair, stride: Pair, padding: Pair, vector_width: int) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.function = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT64, INT64]), "body")
-        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.function, self.builder, self.args = declare_body(module, MaxPoolGradientArgs)
         self.width, self.vector_type = vector_width, ir.VectorType(FLOAT, vector_width)
-        args = self.function.args[0]
-        self.args = {name: load_arg(self.builder, args, MaxPoolGradientArgs, name) for name in MaxPoolGradientArgs.NAMES}
         reach = [range(-(-taps // step)) for taps, step in zip(kernel_size, stride, strict=True)]
         self.windows, self.pixels = list(product(*reach)), list(product(*map(range, stride)))
         slots = self.windows, self.windows, self.pixels
