@@ -83,7 +83,11 @@ class ScratchArena:
 
     def address(self, name: str, size: int) -> int:
         """Return the address of `size` uninitialised floats. Calls with the same name share the memory."""
-        return self._buffer(name, size, torch.empty).data_ptr()
+        return self.empty(name, size).data_ptr()
+
+    def empty(self, name: str, size: int) -> Tensor:
+        """Return `size` uninitialised floats. Calls with the same name share the memory."""
+        return self._buffer(name, size, torch.empty)[:size]
 
     def zeros(self, name: str, size: int) -> Tensor:
         """Return `size` floats, which are 0 when first allocated. Calls with the same name share the memory."""

@@ -64,7 +64,7 @@ class SpaceToDepthConv(ConvOp):
         grid = self._blocks(y.shape[2:])
         size = prod(grid) * self.channels
         for start, stop in cache_blocks(len(x), size):
-            blocks = scratch.zeros("space to depth", (stop - start) * size).view(-1, *grid, self.channels).permute(0, 3, 1, 2)
+            blocks = scratch.empty("space to depth", (stop - start) * size).view(-1, *grid, self.channels).permute(0, 3, 1, 2)
             yield KernelLaunch(self.gather, TileArgs.for_input(
                 x[start:stop], self.padding, self.padding_pixel, grid=grid, tiles=(0, (stop - start) * prod(grid)),
                 target=blocks.data_ptr(), tile_pitch=self.channels,
