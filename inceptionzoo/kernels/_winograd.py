@@ -63,8 +63,10 @@ def axis_matrices(conv: nn.Conv2d, m: int) -> list[WinogradMatrices]:
 def transform_weight(conv: nn.Conv2d, m: int) -> Tensor:
     """Return the weight (elements of a tile, in_channels, out_channels), packed for `Gemm`. It is computed in float64."""
     down, across = (torch.tensor(axis.filter, dtype=torch.float64, device="cpu") for axis in axis_matrices(conv, m))
-    weight = torch.einsum("ai,kcij,bj->abck", down, conv.weight.detach().double(), across).flatten(0, 1)
-    return pack_weight(weight.float())
+    transform = torch.kron(down, across)  # (elements of a tile, taps)
+    taps = pack_weight(conv.weight.detach().permute(2, 3, 1, 0).flatten(0, 1))
+    panels = [(transform @ panel.double().flatten(1)).float() for panel in taps.unbind(1)]
+    return torch.stack(panels, 1).unflatten(2, taps.shape[2:])
 
 
 class WinogradConv(ConvOp):
