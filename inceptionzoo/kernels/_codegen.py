@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
+from math import prod
 
 from llvmlite import ir
 from torch import Tensor
@@ -104,7 +105,13 @@ class KernelBuilder:
         self.tile_size, self.tile_step = tile_size, tile_step
         self.function, self.builder, self.args = declare_body(module, TileArgs)
         self.vector_type = ir.VectorType(FLOAT, vector_width)
-        self.pixel_pointers = self.builder.alloca(POINTER, size=tile_size[0] * tile_size[1])
+        self.pixels = prod(tile_size)
+        self._steps = [  # down and across, from the first pixel of a tile to each of its pixels
+            ir.Constant(ir.VectorType(INT32, self.pixels), list(steps))
+            for steps in zip(*product(*map(range, tile_size)), strict=True)
+        ]
+        self._pixel_offsets = self._emit_pixel_offsets()
+        self._pixel_addresses = self.builder.alloca(self._pixel_offsets.type)
 
     def pointer(self, name: str) -> ir.Value:
         """Emit the conversion of an argument to a pointer."""
@@ -135,8 +142,16 @@ class KernelBuilder:
         tile = builder.sub(tile, args["start"])
         return builder.add(builder.mul(tile, args["tile_pitch"]), builder.mul(INT64(element), args["element_pitch"]))
 
+    def _emit_pixel_offsets(self) -> ir.Value:
+        """Emit the distances in bytes from the first pixel of a tile to each of its pixels."""
+        builder = self.builder
+        down, across = (builder.zext(steps, ir.VectorType(INT64, self.pixels)) for steps in self._steps)
+        width, pixel_stride = (splat(builder, self.args[name], self.pixels) for name in ("width", "pixel_stride"))
+        floats = builder.mul(builder.add(builder.mul(down, width), across), pixel_stride)
+        return builder.mul(floats, splat(builder, INT64(4), self.pixels))
+
     def locate_pixels(self, tile: ir.Value, base: ir.Value, outside: ir.Value) -> None:
-        """Emit the computation of the addresses of a tile's pixels.
+        """Emit the computation of the addresses of a tile's pixels, of all at once: of one after the other it takes long.
 
         `base` is the address of the feature maps, `outside` the address to use for pixels outside the map.
         """
@@ -145,25 +160,29 @@ class KernelBuilder:
         first_row = builder.mul(builder.sdiv(row, args["grid_rows"]), args["height"])  # rows of pixels of the images before
         top = builder.sub(builder.mul(builder.srem(row, args["grid_rows"]), INT64(step[0])), args["pad_top"])
         left = builder.sub(builder.mul(builder.srem(tile, args["grid_columns"]), INT64(step[1])), args["pad_left"])
-        for pixel, (down, across) in enumerate(product(*map(range, self.tile_size))):
-            y, x = builder.add(top, INT64(down)), builder.add(left, INT64(across))
-            inside = builder.and_(  # unsigned comparisons: a negative coordinate is outside, too
-                builder.icmp_unsigned("<", y, args["height"]), builder.icmp_unsigned("<", x, args["width"])
-            )
-            pixels = builder.add(builder.mul(builder.add(first_row, y), args["width"]), x)
-            pointer = element_pointer(builder, base, builder.mul(pixels, args["pixel_stride"]))
-            builder.store(builder.select(inside, pointer, outside), self._pointer_slot(pixel))
+        first = builder.add(builder.mul(builder.add(first_row, top), args["width"]), left)
+        first_pixel = element_pointer(builder, base, builder.mul(first, args["pixel_stride"]))
+        first_address, outside_address = (
+            splat(builder, builder.ptrtoint(pointer, INT64), self.pixels) for pointer in (first_pixel, outside)
+        )
+        inside = builder.and_(self._emit_inside(0, top, args["height"]), self._emit_inside(1, left, args["width"]))
+        addresses = builder.select(inside, builder.add(first_address, self._pixel_offsets), outside_address)
+        builder.store(addresses, self._pixel_addresses, align=8)
+
+    def _emit_inside(self, axis: int, start: ir.Value, side: ir.Value) -> ir.Value:
+        """Emit whether each pixel of a tile that begins at `start` lies inside a map with this side."""
+        start, side = (splat(self.builder, self.builder.trunc(value, INT32), self.pixels) for value in (start, side))
+        position = self.builder.add(start, self._steps[axis])
+        return self.builder.icmp_unsigned("<", position, side)  # unsigned: a negative position is outside, too
 
     def pixel_pointer(self, pixel: int) -> ir.Value:
         """Emit the load of a pixel's address, as stored by the last `locate_pixels`."""
-        return self.builder.load(self._pointer_slot(pixel), typ=POINTER)
+        slot = self.builder.gep(self._pixel_addresses, [INT64(pixel)], source_etype=POINTER)
+        return self.builder.load(slot, typ=POINTER)
 
     def load_pixels(self, channel: ir.Value) -> list[ir.Value]:
         """Emit loads of all pixels of the tile of the last `locate_pixels`; return a vector of channels per pixel."""
-        return [self.load(self.pixel_pointer(pixel), channel) for pixel in range(self.tile_size[0] * self.tile_size[1])]
-
-    def _pointer_slot(self, pixel: int) -> ir.Value:
-        return self.builder.gep(self.pixel_pointers, [INT64(pixel)], source_etype=POINTER)
+        return [self.load(self.pixel_pointer(pixel), channel) for pixel in range(self.pixels)]
 
     def separable_transform(self, down: Matrix, across: Matrix, values: list[ir.Value]) -> list[ir.Value]:
         """Emit `down @ values @ across.T` for a tile of values; values and result are listed row by row."""
