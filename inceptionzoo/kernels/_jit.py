@@ -184,6 +184,10 @@ def max_vector_width() -> int:
     return 16 if binding.get_host_cpu_features().get("avx512f") else 8
 
 
-def choose_vector_width(*channels: int) -> int:
-    """Return the largest supported vector width, in floats, that divides each number of channels."""
-    return next(width for width in (max_vector_width(), 8, 4, 1) if not any(count % width for count in channels))
+def choose_vector_width(channels: int) -> int:
+    """Return the vector width, in floats, for maps with this number of channels: all, if one vector can hold them.
+
+    Else it is the largest supported width that divides the number.
+    """
+    widths = channels, max_vector_width(), 8, 4, 1
+    return next(width for width in widths if width <= max_vector_width() and channels % width == 0)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from llvmlite import ir
 
+from inceptionzoo.kernels import _jit
 from inceptionzoo.kernels._jit import (
     INT64,
     POINTER,
@@ -50,8 +51,8 @@ def test_each_item_is_processed_once(threads):
         torch.set_num_threads(threads_before)
 
 
-def test_vector_width_divides_the_channels():
-    assert choose_vector_width(3) == 1
-    assert choose_vector_width(12) == 4
-    assert choose_vector_width(64, 24) == 8
-    assert choose_vector_width(64) in (8, 16)
+def test_vector_width_is_the_number_of_channels_or_divides_it(monkeypatch):
+    monkeypatch.setattr(_jit, "max_vector_width", lambda: 16)
+    assert [choose_vector_width(channels) for channels in (1, 3, 12, 16, 24, 20, 18, 64)] == [1, 3, 12, 16, 8, 4, 1, 16]
+    monkeypatch.setattr(_jit, "max_vector_width", lambda: 8)
+    assert [choose_vector_width(channels) for channels in (1, 3, 12, 16, 24, 20, 18, 64)] == [1, 3, 4, 8, 8, 4, 1, 8]
