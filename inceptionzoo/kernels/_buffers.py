@@ -9,7 +9,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-CACHE_BYTES = 4 << 20  # size of the scratch memory that one part of an op's work uses
+CACHE_BYTES = 2 << 20  # size of the scratch memory that one part of an op's work uses; the caches of two cores hold it
 
 
 def row_strides(x: Tensor) -> tuple[int, int, int, int] | None:
@@ -67,10 +67,13 @@ def replace_not_finite(y: Tensor, compute: Callable[[], Tensor]) -> Tensor:
     return y
 
 
-def cache_blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Divide `count` items of `size` floats each into about equal parts that fit the cache; yield (start, stop) of each."""
-    parts = max(1, round(count * size * 4 / CACHE_BYTES))
-    step = -(-count // parts)
+def cache_blocks(count: int, size: int, weight_bytes: int = 0) -> Iterator[tuple[int, int]]:
+    """Divide `count` items of `size` floats each into about equal parts that fit the cache; yield (start, stop) of each.
+
+    Each part reads `weight_bytes` again. If they are many, parts are up to twice as large.
+    """
+    part_bytes = min(max(CACHE_BYTES, weight_bytes), 2 * CACHE_BYTES)
+    step = -(-count // max(1, round(count * size * 4 / part_bytes)))
     for start in range(0, count, step):
         yield start, min(start + step, count)
 

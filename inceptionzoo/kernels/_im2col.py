@@ -53,7 +53,7 @@ class Im2colConv(ConvOp):
         if not self.needs_gather:
             yield self._multiply(x.data_ptr(), x.stride(3), y.data_ptr(), y_stride, rows)
             return
-        for start, stop in cache_blocks(rows, self.depth):
+        for start, stop in cache_blocks(rows, self.depth, self.weight.nbytes):
             windows = scratch.address("tiles", (stop - start) * self.depth)
             yield KernelLaunch(self.gather, TileArgs.for_input(
                 x, self.padding, self.padding_pixel, grid=grid, tiles=(start, stop), target=windows, tile_pitch=self.depth

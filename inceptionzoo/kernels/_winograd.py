@@ -66,7 +66,7 @@ def transform_weight(conv: nn.Conv2d, m: int) -> Tensor:
     transform = torch.kron(down, across)  # (elements of a tile, taps)
     taps = pack_weight(conv.weight.detach().permute(2, 3, 1, 0).flatten(0, 1))
     panels = [(transform @ panel.double().flatten(1)).float() for panel in taps.unbind(1)]
-    return torch.stack(panels, 1).unflatten(2, taps.shape[2:])
+    return torch.stack(panels, 1).view(len(transform), *taps.shape[1:])
 
 
 class WinogradConv(ConvOp):
@@ -88,14 +88,14 @@ class WinogradConv(ConvOp):
         self.tile_floats = self.elements * max(conv.in_channels, conv.out_channels)  # of its larger buffer
         self.x_pitch, self.y_pitch = (self.elements * count + TILE_PADDING for count in (conv.in_channels, conv.out_channels))
         tiles = shape[0] * prod(self._grid(*self.output_size(shape[2], shape[3])))
-        start, stop = next(cache_blocks(tiles, self.tile_floats))
+        start, stop = next(cache_blocks(tiles, self.tile_floats, weight.nbytes))
         self.gemm = Gemm(weight, conv.out_channels, stop - start, self.x_pitch, self.y_pitch)
 
     def launches(self, x: Tensor, y: Tensor, scratch: ScratchArena) -> Iterator[KernelLaunch]:
         in_channels = x.shape[1]
         count, out_channels, height, width = y.shape
         grid = self._grid(height, width)
-        for start, stop in cache_blocks(count * prod(grid), self.tile_floats):
+        for start, stop in cache_blocks(count * prod(grid), self.tile_floats, self.gemm.weight.nbytes):
             rows = max(stop - start, self.gemm.block.rows)  # with few tiles, unused rows fill the register block
             tiles = scratch.address("tiles", rows * self.x_pitch)
             products = scratch.address("products", rows * self.y_pitch)

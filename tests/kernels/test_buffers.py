@@ -35,6 +35,12 @@ def test_parts_cover_all_items(count, size, monkeypatch):
     assert all((stop - start - 1) * size * 4 <= 1.5 * buffers.CACHE_BYTES for start, stop in parts)
 
 
+@pytest.mark.parametrize(("weight_bytes", "parts"), [(0, 24), (1 << 12, 24), (6 << 10, 16), (1 << 13, 12), (1 << 20, 12)])
+def test_parts_are_larger_if_each_reads_a_large_weight(weight_bytes, parts, monkeypatch):
+    monkeypatch.setattr(buffers, "CACHE_BYTES", 1 << 12)
+    assert len(list(buffers.cache_blocks(96, 1 << 8, weight_bytes))) == parts
+
+
 def test_only_uneven_layouts_are_copied():
     wide = maps(2, 16, 5, 6)
     for even in (wide, wide[:, 8:], wide[:1, :8]):
