@@ -5,9 +5,11 @@ from __future__ import annotations
 from llvmlite import ir
 from torch import Tensor
 
-from ._codegen import FAST_MATH, KernelBuilder, TileArgs, relu_emitter
+from ._codegen import FAST_MATH, relu_emitter
 from ._jit import EmitBody, choose_vector_width, kernel
 from ._kernel import KernelLaunch
+from ._tile_args import TileArgs
+from ._tile_kernels import KernelBuilder
 
 
 @kernel(TileArgs)

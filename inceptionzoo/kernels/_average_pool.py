@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._buffers import ScratchArena
-from ._codegen import FAST_MATH, FLOAT, KernelBuilder, Pair, TileArgs, element_pointer, relu_emitter, splat
+from ._codegen import FAST_MATH, FLOAT, element_pointer, relu_emitter, splat
 from ._jit import EmitBody, choose_vector_width, kernel
 from ._kernel import KernelLaunch
 from ._pooling import PoolOp, supports_window
+from ._tile_args import Pair, TileArgs
+from ._tile_kernels import KernelBuilder
 
 
 @kernel(TileArgs)

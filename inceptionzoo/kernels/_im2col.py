@@ -13,11 +13,11 @@ from math import prod
 from torch import Tensor, nn
 
 from ._buffers import ScratchArena, cache_blocks
-from ._codegen import TileArgs
 from ._convolution import ConvOp
 from ._gemm import DEPTH_UNROLL, Gemm, choose_groups, pack_weight
 from ._jit import choose_vector_width
 from ._kernel import KernelLaunch
+from ._tile_args import TileArgs
 from ._tile_transforms import gather_kernel
 from ._winograd_matrices import identity_matrix
 

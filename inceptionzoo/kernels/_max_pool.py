@@ -10,9 +10,10 @@ from llvmlite import ir
 from torch import Tensor, nn
 
 from ..spec import as_tuple, window_positions
-from ._codegen import KernelBuilder, Pair, TileArgs
 from ._jit import EmitBody, choose_vector_width, kernel
 from ._pooling import PoolOp, supports_window
+from ._tile_args import Pair, TileArgs
+from ._tile_kernels import KernelBuilder
 
 
 @kernel(TileArgs)

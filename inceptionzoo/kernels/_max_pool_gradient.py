@@ -11,8 +11,10 @@ from itertools import product
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, KernelBuilder, Pair, TileArgs, element_pointer
+from ._codegen import FLOAT, element_pointer
 from ._jit import INT8, INT32, INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
+from ._tile_args import Pair, TileArgs
+from ._tile_kernels import KernelBuilder
 
 
 @kernel(TileArgs)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ..spec import window_positions
 from ._buffers import channels_last_rows, empty_channels_last
-from ._codegen import Pair, TileArgs
 from ._jit import choose_vector_width, launch
 from ._max_pool_gradient import MaxPoolGradientArgs, max_pool_gradient_kernel, max_position_kernel
 from ._pooling import as_pair
+from ._tile_args import Pair, TileArgs
 
 
 class MaxPoolFunction(torch.autograd.Function):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..spec import Size, as_tuple
 from ._buffers import ScratchArena
-from ._codegen import Pair, TileArgs
 from ._kernel import KernelLaunch, KernelOp
+from ._tile_args import Pair, TileArgs
 
 MAX_WINDOW = 25  # pixels; the kernel loads all pixels of a window at once
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._buffers import ScratchArena, cache_blocks
-from ._codegen import TileArgs
 from ._convolution import ConvOp
 from ._frozen_convolution import make_conv2d
 from ._jit import choose_vector_width
 from ._kernel import KernelLaunch, KernelOp
+from ._tile_args import TileArgs
 from ._tile_transforms import gather_kernel
 from ._winograd_matrices import identity_matrix
 

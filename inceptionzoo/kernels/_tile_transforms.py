@@ -5,10 +5,14 @@ Each transforms the tiles on the way, by one matrix per axis. Tile buffers are (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
-from ._codegen import FLOAT, KernelBuilder, Pair, TileArgs, relu_emitter
+from ._codegen import FAST_MATH, FLOAT, relu_emitter
 from ._jit import EmitBody, kernel
+from ._tile_args import Pair, TileArgs
+from ._tile_kernels import KernelBuilder
 from ._winograd_matrices import Matrix
 
 
@@ -25,7 +29,7 @@ def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: i
         with kernel.tile_loop() as tile:
             kernel.locate_pixels(tile, source, padding_pixel)
             with kernel.channel_loop() as channel:
-                elements = kernel.separable_transform(down, across, kernel.load_pixels(channel))
+                elements = _separable_transform(kernel.builder, down, across, kernel.load_pixels(channel))
                 for element, value in enumerate(elements):
                     kernel.store(value, target, kernel.builder.add(kernel.element_offset(tile, element), channel))
         kernel.builder.ret_void()
@@ -55,9 +59,38 @@ def scatter_kernel(down: Matrix, across: Matrix, vector_width: int) -> EmitBody:
                 values = [kernel.load(source, offset) for offset in offsets]
                 bias_vector = kernel.load(bias, channel)
                 relu = relu_emitter(builder, args["relu_channels"], channel, kernel.vector_type)
-                for pixel, value in enumerate(kernel.separable_transform(down, across, values)):
+                for pixel, value in enumerate(_separable_transform(builder, down, across, values)):
                     kernel.store(relu(builder.fadd(value, bias_vector)), kernel.pixel_pointer(pixel), channel)
         builder.ret_void()
         return kernel.function
 
     return emit_body
+
+
+def _separable_transform(builder: ir.IRBuilder, down: Matrix, across: Matrix, values: Sequence[ir.Value]) -> list[ir.Value]:
+    """Emit `down @ values @ across.T` for a tile of vectors; values and result are listed row by row."""
+    width = len(across[0])
+    rows = [values[start : start + width] for start in range(0, len(values), width)]
+    rows = [[_linear_combination(builder, coefficients, row) for coefficients in across] for row in rows]
+    columns = [
+        [_linear_combination(builder, coefficients, column) for coefficients in down] for column in zip(*rows, strict=True)
+    ]
+    return [value for row in zip(*columns, strict=True) for value in row]
+
+
+def _linear_combination(builder: ir.IRBuilder, coefficients: Sequence[float], values: Sequence[ir.Value]) -> ir.Value:
+    terms = [(factor, value) for factor, value in zip(coefficients, values, strict=True) if factor]
+    terms.sort(key=lambda term: (term[0] != 1, term[0] != -1))  # +1 and -1 first: each later term is a multiply-add
+    (factor, total), *rest = terms
+    total = total if factor == 1 else _multiply(builder, factor, total)
+    for factor, value in rest:
+        if factor == -1:
+            total = builder.fsub(total, value, flags=FAST_MATH)
+        else:
+            value = value if factor == 1 else _multiply(builder, factor, value)
+            total = builder.fadd(total, value, flags=FAST_MATH)
+    return total
+
+
+def _multiply(builder: ir.IRBuilder, factor: float, value: ir.Value) -> ir.Value:
+    return builder.fmul(value, ir.Constant(value.type, [factor] * value.type.count), flags=FAST_MATH)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ._buffers import cache_blocks, channels_last_rows, empty_channels_last
-from ._codegen import Pair, TileArgs
 from ._jit import choose_vector_width, launch
+from ._tile_args import Pair, TileArgs
 from ._tile_transforms import gather_kernel, scatter_kernel
 from ._winograd import TILE_PADDING
 from ._winograd_matrices import Matrix, WinogradMatrices, winograd_matrices

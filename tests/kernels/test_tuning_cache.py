@@ -18,7 +18,7 @@ from inceptionzoo.inference import tuned
 from inceptionzoo.inference._modules import ConvAct
 from inceptionzoo.kernels import _jit as jit
 from inceptionzoo.kernels import _tuning_cache as cache
-from inceptionzoo.kernels._codegen import TileArgs
+from inceptionzoo.kernels._tile_args import TileArgs
 
 
 @pytest.fixture
