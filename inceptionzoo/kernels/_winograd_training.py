@@ -104,7 +104,8 @@ class _Algorithm:
 
     def blocks(self, grid: Pair, x: Tensor, y: Tensor) -> Iterator[Pair]:
         """Yield the ranges of tiles whose buffers fit the cache; x and y are the maps of the convolution."""
-        return cache_blocks(len(x) * prod(grid), self.input.elements * max(x.shape[1], y.shape[1]))
+        elements, channels = self.input.elements, (x.shape[1], y.shape[1])
+        return cache_blocks(len(x) * prod(grid), elements * max(channels), 4 * elements * prod(channels))
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, *, transposed: bool = False) -> Tensor:
