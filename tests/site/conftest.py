@@ -4,10 +4,12 @@ import json
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from browsing import SITE, emulate
 
+BROWSER, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # needed by root in a container
@@ -35,12 +37,14 @@ def base():
 def chrome():
     from selenium import webdriver
 
+    if missing := [path for path in (BROWSER, DRIVER) if not Path(path).exists()]:
+        pytest.fail(f"{missing[0]} is missing; install Debian's packages chromium and chromium-driver")
     options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = BROWSER
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield driver
     driver.quit()
 
