@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 WARM_UP = 3  # rounds before those that are timed
 PAUSE = 0.1  # seconds before each call, in which the threads of the previous one stop spinning: ONNX Runtime spins for 50 ms
 
 
 def time_interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of each call in each round. In a round each call runs twice, and the second run is timed."""
+    """Return the seconds of each call in each round. In a round each call runs twice, and the second run is timed.
+
+    A terminal shows a progress bar.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for index in range(WARM_UP + rounds):
+    for index in tqdm(range(WARM_UP + rounds), "time", unit=" rounds", leave=False, disable=None):
         for name, call in calls.items():
             time.sleep(PAUSE)
             _run(call, device)
