@@ -13,6 +13,7 @@ from ._batch_norm_channels import WIDTH, ChannelArgs, gradients_kernel, statisti
 from ._batch_norm_kernels import CHUNK, RowArgs, gradient_kernel, gradient_sums_kernel, moments_kernel, normalize_kernel
 from ._buffers import channels_last_rows
 from ._jit import choose_vector_width, launch
+from ._normalization_source import NormalizationSource, set_source
 
 
 def normalize_relu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
@@ -20,10 +21,18 @@ def normalize_relu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
     x is in channels_last memory, c a multiple of 8, and there is more than one value for each channel.
     """
-    y, mean, variance = BatchNormReLUFunction.apply(x, bn.weight, bn.bias, bn.eps)
-    _update_statistics(bn, mean, variance, x.numel() // x.shape[1])
-    result: Tensor = y
-    return result
+    y: Tensor
+    y, vectors = BatchNormReLUFunction.apply(x, bn.weight, bn.bias, bn.eps)
+    _update_statistics(bn, vectors[2], vectors[4], x.numel() // x.shape[1])
+    set_source(y, NormalizationSource(x, bn.weight, bn.bias, vectors, bn.eps))
+    return y
+
+
+def scale_relu(x: Tensor, vectors: Tensor) -> Tensor:
+    """Return relu(scale * x + shift), (n, c, h, w); they are the first two of the vectors of `BatchNormReLUFunction`."""
+    y = torch.empty_like(x)
+    _launch_rows(normalize_kernel, x, target=y, scale=vectors[0], shift=vectors[1])
+    return y
 
 
 @torch.no_grad()
@@ -40,21 +49,22 @@ def _update_statistics(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count
 
 
 class BatchNormReLUFunction(torch.autograd.Function):
-    """relu(batch normalisation of x): `apply(x, weight, bias, eps)` returns it, and the mean and variance of the batch."""
+    """relu(batch normalisation of x): `apply(x, weight, bias, eps)` returns it, and five vectors of (c,).
+
+    They are the scale, the shift, the mean, the inverse of the standard deviation, and the variance.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         x = channels_last_rows(x)
         sums = _sums(moments_kernel, x, slots=3)
         vectors = _channel_vectors(statistics_kernel(), x, sums, 5, eps=eps, weight=weight, bias=bias)
-        y = torch.empty_like(x)
-        _launch_rows(normalize_kernel, x, target=y, scale=vectors[0], shift=vectors[1])
+        y = scale_relu(x, vectors)
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias, vectors)
-        statistics = vectors[2], vectors[4]
-        ctx.mark_non_differentiable(*statistics)
+        ctx.mark_non_differentiable(vectors)
         ctx.set_materialize_grads(False)
-        return y, *statistics
+        return y, vectors
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:

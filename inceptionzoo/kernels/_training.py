@@ -6,14 +6,17 @@ The choice depends on shapes and settings alone, not on measurements, so that a 
 from __future__ import annotations
 
 from math import prod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..nn import compact_max_pool, private_torch, window
 from ._capabilities import has_jit
 from ._conditions import is_kernel_input
+from ._convolution_training import ConvSettings, convolve
+from ._normalization_source import find_source
+from ._tile_args import Pair
 
 MIN_PRODUCTS = 200_000_000  # multiplications from which on Winograd's algorithm takes less time than a direct convolution
 MIN_PIXELS = 1024  # of the output maps: with fewer, the transforms of the weight take longer than the rest
@@ -26,19 +29,13 @@ class KernelOps:
 
     def convolve(self, conv: nn.Module, x: Tensor) -> Tensor:
         """Return `conv(x)`, (n, c, h, w) -> (n, k, h', w')."""
-        y: Tensor
         if type(conv) is not nn.Conv2d or not _is_replaceable(conv, x):
-            y = conv(x)
-        elif max(conv.kernel_size) == 1:  # torch multiplies matrices faster than it convolves
-            weight = conv.weight.permute(0, 2, 3, 1).flatten(0, 2)  # so that its gradient has the weight's strides
-            y = F.linear(x.permute(0, 2, 3, 1), weight, conv.bias).permute(0, 3, 1, 2)
-        elif _prefers_winograd(conv, x):
-            from ._winograd_training import WinogradConvFunction
-
-            y = WinogradConvFunction.apply(x, conv.weight, conv.bias, conv.padding)
-        else:
-            y = conv(x)
-        return y
+            y: Tensor = conv(x)
+            return y
+        source = find_source(x) if conv.weight.requires_grad and torch.is_grad_enabled() else None
+        stride, padding, dilation = map(_pair, (conv.stride, conv.padding, conv.dilation))
+        settings = ConvSettings(_method(conv, x), stride, padding, dilation, conv.groups)
+        return convolve(x, conv.weight, conv.bias, settings, source)
 
     def normalizes(self, bn: nn.Module | None, act: nn.Module | None, x: Tensor) -> bool:
         """Return whether `normalize_relu` can replace `act(bn(x))`."""
@@ -77,12 +74,11 @@ class KernelOps:
 
 
 def _is_replaceable(conv: nn.Conv2d, x: Tensor) -> bool:
-    """Return whether a convolution in training mode has stride 1, and its operands are in channels_last memory."""
+    """Return whether a convolution is in training mode, and its operands are in channels_last memory."""
     return (
         conv.training
-        and (conv.stride, conv.dilation, conv.groups, conv.padding_mode) == ((1, 1), (1, 1), 1, "zeros")
+        and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
-        and all(0 <= side < taps for side, taps in zip(conv.padding, conv.kernel_size, strict=True))
         and is_kernel_input(x)
         and x.shape[1] == conv.in_channels
         and _is_channels_last(x)
@@ -90,6 +86,16 @@ def _is_replaceable(conv: nn.Conv2d, x: Tensor) -> bool:
         and all(_is_plain_parameter(values) for values in (conv.weight, conv.bias) if values is not None)
         and not private_torch.is_hooked(conv)
     )
+
+
+def _method(conv: nn.Conv2d, x: Tensor) -> Literal["winograd", "product", "torch"]:
+    """Return the fastest method for the convolution."""
+    has_stride_1 = (conv.stride, conv.dilation, conv.groups) == ((1, 1), (1, 1), 1)
+    if not has_stride_1 or not all(0 <= side < taps for side, taps in zip(_pair(conv.padding), conv.kernel_size, strict=True)):
+        return "torch"
+    if max(conv.kernel_size) == 1:
+        return "product"
+    return "winograd" if _prefers_winograd(conv, x) else "torch"
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -100,9 +106,13 @@ def _is_plain_parameter(values: Tensor) -> bool:
     return type(values) is nn.Parameter and values.dtype == torch.float32 and values.device.type == "cpu"
 
 
+def _pair(values: Any) -> Pair:
+    down, across = values
+    return int(down), int(across)
+
+
 def _prefers_winograd(conv: nn.Conv2d, x: Tensor) -> bool:
-    padding = [int(side) for side in conv.padding]
-    sizes = zip(x.shape[2:], padding, conv.kernel_size, strict=True)
+    sizes = zip(x.shape[2:], _pair(conv.padding), conv.kernel_size, strict=True)
     pixels = len(x) * prod(size + 2 * side - taps + 1 for size, side, taps in sizes)
     return (
         pixels >= MIN_PIXELS

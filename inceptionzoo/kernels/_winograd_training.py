@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -173,34 +172,3 @@ def _scatter(tiles: Tensor, y: Tensor, transform: _Transform, bias: Tensor, grid
         y, bias, source=tiles.data_ptr(), grid=grid, tiles=interval, tile_pitch=tiles.stride(1), element_pitch=tiles.stride(0)
     )
     launch(scatter_kernel(transform.down, transform.across, choose_vector_width(y.shape[1])), args)
-
-
-class WinogradConvFunction(torch.autograd.Function):
-    """Convolution of x, (n, c, h, w), with stride 1: call `apply(x, weight, bias, padding)`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
-        ctx.padding, ctx.bias_sizes = padding, None if bias is None else list(bias.shape)
-        ctx.save_for_backward(x, weight)
-        return convolve(x, weight, bias, padding)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,), needed = gradients, ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled():  # a backward pass of the backward pass may follow
-            return (*_torch_gradients(ctx, gradient, needed), None)
-        x, weight = ctx.saved_tensors
-        gradient = channels_last_rows(gradient)
-        x_gradient = convolve(gradient, weight, None, ctx.padding, transposed=True) if needed[0] else None
-        w_gradient = weight_gradient(x, gradient, weight, ctx.padding) if needed[1] else None
-        return x_gradient, w_gradient, gradient.sum((0, 2, 3)) if needed[2] else None, None
-
-
-def _torch_gradients(ctx: Any, gradient: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
-    """Return the gradients by torch's operation, which itself has gradients."""
-    x, weight = ctx.saved_tensors
-    ones, zeros = (1, 1), (0, 0)
-    found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-        gradient, x, weight, ctx.bias_sizes, ones, ctx.padding, ones, False, zeros, 1, needed
-    )
-    return found

@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 import inceptionzoo as iz
 from inceptionzoo.kernels import KernelOps, _training
 from inceptionzoo.kernels import _buffers as buffers
-from inceptionzoo.kernels._winograd_training import WinogradConvFunction
+from inceptionzoo.kernels._convolution_training import ConvFunction, ConvSettings
 
 TOLERANCE = 2e-5  # relative to the largest value, of Winograd's F(4, r)
 
@@ -47,9 +47,15 @@ def expected(layer: nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
 
 @pytest.fixture
 def functions(monkeypatch) -> list[object]:
-    """The calls of `WinogradConvFunction`."""
-    calls, apply = [], WinogradConvFunction.apply
-    monkeypatch.setattr(WinogradConvFunction, "apply", lambda *args: calls.append(args) or apply(*args))
+    """The convolutions by Winograd's algorithm."""
+    calls, apply = [], ConvFunction.apply
+
+    def record(settings: ConvSettings, *args: object) -> torch.Tensor:
+        if settings.method == "winograd":
+            calls.append(args)
+        return apply(settings, *args)
+
+    monkeypatch.setattr(ConvFunction, "apply", record)
     return calls
 
 
