@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from inceptionzoo.kernels import _gemm, _jit
 from inceptionzoo.kernels._batch_norm import normalize_relu
+from inceptionzoo.kernels._convolution_training import ConvSettings, convolve
 from inceptionzoo.kernels._max_pool import supports
 from inceptionzoo.kernels._max_pool_training import max_pool
-from inceptionzoo.kernels._winograd_training import WinogradConvFunction
 
 TOLERANCE = 5e-5  # relative to the largest value
 Case = tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor], Callable[[nn.Module, Tensor], Tensor], int]
@@ -31,12 +31,8 @@ def convolution(rng: random.Random) -> Case:
     padding = tuple(rng.randrange(side) for side in sides)
     channels = rng.choice([8, 16, 24, 40])
     conv = nn.Conv2d(channels, rng.choice([8, 16, 56]), sides, padding=padding, bias=rng.random() < 0.5)
-    return (
-        conv,
-        lambda conv, x: WinogradConvFunction.apply(x, conv.weight, conv.bias, conv.padding),
-        nn.Module.__call__,
-        channels,
-    )
+    settings = ConvSettings("winograd", (1, 1), padding, (1, 1), 1)
+    return conv, lambda conv, x: convolve(x, conv.weight, conv.bias, settings, None), nn.Module.__call__, channels
 
 
 def normalisation(rng: random.Random) -> Case:
