@@ -23,12 +23,24 @@ def normalize_relu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """
     y: Tensor
     y, vectors = BatchNormReLUFunction.apply(x, bn.weight, bn.bias, bn.eps)
-    _update_statistics(bn, vectors[2], vectors[4], x.numel() // x.shape[1])
+    _, _, mean, _, variance = vectors.unbind()
+    _update_statistics(bn, mean, variance, x.numel() // x.shape[1])
     set_source(y, NormalizationSource(x, bn.weight, bn.bias, vectors, bn.eps))
     return y
 
 
-def scale_relu(x: Tensor, vectors: Tensor) -> Tensor:
+def normalize_again(source: NormalizationSource) -> Tensor:
+    """Return the output of `normalize_relu` that has this source, by torch if torch must record it."""
+    if torch.is_grad_enabled():
+        return _normalize_by_torch(source.x, source.weight, source.bias, source.eps)
+    return _scale_relu(channels_last_rows(source.x), source.vectors)
+
+
+def _normalize_by_torch(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return F.relu(F.batch_norm(x, None, None, weight, bias, training=True, eps=eps))
+
+
+def _scale_relu(x: Tensor, vectors: Tensor) -> Tensor:
     """Return relu(scale * x + shift), (n, c, h, w); they are the first two of the vectors of `BatchNormReLUFunction`."""
     y = torch.empty_like(x)
     _launch_rows(normalize_kernel, x, target=y, scale=vectors[0], shift=vectors[1])
@@ -59,7 +71,7 @@ class BatchNormReLUFunction(torch.autograd.Function):
         x = channels_last_rows(x)
         sums = _sums(moments_kernel, x, slots=3)
         vectors = _channel_vectors(statistics_kernel(), x, sums, 5, eps=eps, weight=weight, bias=bias)
-        y = scale_relu(x, vectors)
+        y = _scale_relu(x, vectors)
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias, vectors)
         ctx.mark_non_differentiable(vectors)
@@ -89,7 +101,7 @@ class BatchNormReLUFunction(torch.autograd.Function):
 def _torch_gradients(x: Tensor, weight: Tensor, bias: Tensor, eps: float, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients of x, weight and bias by torch's operations, which themselves have gradients."""
     operands = [each if each.requires_grad else each.detach().requires_grad_() for each in (x, weight, bias)]
-    y = F.relu(F.batch_norm(operands[0], None, None, operands[1], operands[2], training=True, eps=eps))
+    y = _normalize_by_torch(operands[0], operands[1], operands[2], eps)
     return torch.autograd.grad(y, operands, gradient, create_graph=True)
 
 

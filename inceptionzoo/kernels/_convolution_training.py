@@ -34,12 +34,11 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, source: NormalizationSource | None
 ) -> Tensor:
     """Return the convolution of x, (n, c, h, w), in channels_last memory. `source` is what x was computed from, if known."""
-    operands = () if source is None else (source.x, source.weight, source.bias, source.vectors, source.eps)
     y: Tensor
     if source is None and settings.method != "winograd":
         y = _forward(x, weight, bias, settings)
     else:
-        y = ConvFunction.apply(settings, x, weight, bias, *operands)
+        y = ConvFunction.apply(settings, x, weight, bias, *(source or ()))
     return y
 
 
@@ -74,17 +73,14 @@ class ConvFunction(torch.autograd.Function):
         return None, *found, *[None] * (len(ctx.needs_input_grad) - 4)
 
 
-def _input(kept: Sequence[Tensor], eps: float | None) -> Tensor:
-    """Return the input of the convolution: it was kept, or is computed from its source, by torch if torch must record it."""
-    x, *others = kept
+def _input(kept: Sequence[Any], eps: float | None) -> Tensor:
+    """Return the input of the convolution: it was kept, or is computed from its source."""
     if eps is None:
+        x: Tensor = kept[0]
         return x
-    weight, bias, vectors = others
-    if torch.is_grad_enabled():
-        return F.relu(F.batch_norm(x, None, None, weight, bias, training=True, eps=eps))
-    from ._batch_norm import scale_relu
+    from ._batch_norm import normalize_again
 
-    return scale_relu(channels_last_rows(x), vectors)
+    return normalize_again(NormalizationSource._make((*kept, eps)))
 
 
 def _gradients(

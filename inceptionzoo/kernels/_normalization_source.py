@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -12,8 +11,7 @@ from ..nn import private_torch
 ATTRIBUTE = "_normalization_source"  # of a tensor
 
 
-@dataclass(frozen=True, slots=True)
-class NormalizationSource:
+class NormalizationSource(NamedTuple):
     """The operands of y = relu(batch normalisation of x), and the vectors of `_batch_norm.BatchNormReLUFunction`."""
 
     x: Tensor
