@@ -1,4 +1,4 @@
-"""Convolutions and inputs for the tests of inference, reference outputs in float64, and tolerances."""
+"""Convolutions and inputs for the tests of kernels, reference outputs in float64, gradients, and tolerances."""
 
 import copy
 
@@ -34,3 +34,11 @@ def expected(layer: nn.Conv2d, x: torch.Tensor, relu: bool | int) -> torch.Tenso
     y = copy.deepcopy(layer).double()(x.double())
     y[:, : relu_channels(layer, relu)].relu_()
     return y
+
+
+def gradients(run: object, layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Return the output and the gradients of x and the parameters, for a random gradient of the output."""
+    x, layer = x.detach().requires_grad_(), copy.deepcopy(layer)
+    y = run(layer, x)
+    y.backward(noise(*y.shape, seed=5).to(y))
+    return [y.detach(), x.grad, *(parameter.grad for parameter in layer.parameters() if parameter.requires_grad)]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from convolutions import maps
-from helpers import distance, fill, noise
+from convolutions import gradients, maps
+from helpers import distance, fill
 from torch import nn
 from torch.func import functional_call, vmap
 
@@ -31,14 +31,6 @@ def make_conv(into: int = 16, out: int = 24, kernel: int | tuple[int, int] = 3, 
     sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     layer = nn.Conv2d(into, out, sides, **{"padding": tuple(side // 2 for side in sides), **options})
     return layer.to(memory_format=torch.channels_last)
-
-
-def gradients(run: object, layer: nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
-    """Return the output and the gradients of x and the parameters, for a random gradient of the output."""
-    x, layer = x.detach().requires_grad_(), copy.deepcopy(layer)
-    y = run(layer, x)
-    y.backward(noise(*y.shape, seed=5).to(y))
-    return [y.detach(), x.grad, *(parameter.grad for parameter in layer.parameters())]
 
 
 def expected(layer: nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
