@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ._buffers import ScratchArena
 from ._frozen_convolution import make_conv2d
-from ._gemm import DEPTH_UNROLL
+from ._gemm_kernel import DEPTH_UNROLL
 from ._kernel import KernelLaunch, KernelOp
 from ._max_pool import CopyOp
 

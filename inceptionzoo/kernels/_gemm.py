@@ -4,55 +4,25 @@ For each matrix of the batch, x is (rows, depth), weight is (depth, columns) and
 k and n. All matrices share the bias, (columns), and may share one weight. Row strides and batch strides are in floats. The
 weight is packed in advance into panels as wide as a register block, so that the kernel reads it in sequence.
 
-The kernel computes y one register block at a time: the sums of the block stay in registers while the microkernel goes through
-the depth once. If rows or columns are not a multiple of the block, the last block is moved back to overlap the one before it.
-
 The rows can be divided into groups, of which one after the other is computed: then x is read from memory once, and the weight
-once for each group. With a group for each thread, a thread computes the rows that it wrote before.
+once for each group. With a group for each thread, a thread computes the rows that it wrote before. `_gemm_kernel` emits the
+kernel.
 """
 
 from __future__ import annotations
 
-import ctypes
 from functools import cache
-from typing import NamedTuple
 
 import torch
-from llvmlite import ir
 from torch import Tensor
 
-from ._codegen import FLOAT, element_pointer, relu_emitter, splat
-from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel, max_vector_width
+from ._gemm_kernel import CACHE_LINE, GemmArgs, RegisterBlock, gemm_kernel, step_bytes
+from ._jit import max_vector_width
 from ._kernel import KernelLaunch
 
-DEPTH_UNROLL = 4  # the depth must be a multiple of it
 CORE_CACHE_BYTES = 512 << 10  # of the second level, of which some processors have more
 GROUP_BYTES = 256 << 10  # of the rows of x in a group
-
-
-class GemmArgs(ctypes.Structure):
-    """Arguments of a GEMM kernel. Addresses are in bytes, strides in floats."""
-
-    NAMES = (
-        "x", "weight", "bias", "y",  # addresses; the weight is packed
-        "rows", "depth", "columns", "x_batch_stride", "weight_batch_stride", "y_batch_stride",
-        "start", "stop",  # range of register blocks to compute
-        "groups", "panels",  # groups of rows, and panels of all matrices
-        "relu_columns",  # ReLU applies to this number of leading columns
-    )  # fmt: skip
-    _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
-
-
-class RegisterBlock(NamedTuple):
-    """The block of y that is computed at a time: each of its rows is `vectors` vectors of `vector_width` floats."""
-
-    rows: int
-    vectors: int
-    vector_width: int
-
-    @property
-    def columns(self) -> int:
-        return self.vectors * self.vector_width
+LONG_STRIP = 32  # register blocks
 
 
 @cache
@@ -91,12 +61,21 @@ def choose_groups(rows: int, x_bytes: int, weight: Tensor, block: RegisterBlock)
     return groups if x_bytes + weight_reads * weight.nbytes < weight.shape[1] * x_bytes + weight.nbytes else 1
 
 
+def choose_fetches(rows: int, block: RegisterBlock) -> int:
+    """Return how many cache lines each step of a kernel fetches, so that a strip of these rows fetches the panel of the next.
+
+    A long strip fetches nothing: it reads its panel from memory once, and from the cache many times.
+    """
+    blocks = -(-rows // block.rows)
+    return -(-step_bytes(block) // (CACHE_LINE * blocks)) if blocks <= LONG_STRIP else 0
+
+
 class Gemm:
     """A GEMM with a weight from `pack_weight`, of `columns` columns, for at least `rows` rows and fixed row strides."""
 
     def __init__(self, weight: Tensor, columns: int, rows: int, x_row_stride: int, y_row_stride: int) -> None:
         self.weight, self.columns, self.block = weight, columns, choose_block(rows, columns)
-        self.kernel = gemm_kernel(self.block, x_row_stride, y_row_stride)
+        self.kernel = gemm_kernel(self.block, x_row_stride, y_row_stride, choose_fetches(rows, self.block))
 
     def make_launch(
         self,
@@ -127,110 +106,3 @@ class Gemm:
             relu_columns=relu_columns,
         )  # fmt: skip
         return KernelLaunch(self.kernel, args)
-
-
-@kernel(GemmArgs)
-def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int) -> EmitBody:
-    """Return what emits the GEMM kernel."""
-
-    def emit_body(module: ir.Module) -> ir.Function:
-        body, builder, args = declare_body(module, GemmArgs)
-        _, start, stop = body.args
-        x, weight, bias, y = (builder.inttoptr(args[name], POINTER) for name in ("x", "weight", "bias", "y"))
-        rows, groups = args["rows"], args["groups"]
-        row_blocks = _block_count(builder, _divide_up(builder, rows, groups), block.rows)  # of the largest group
-        panels = _block_count(builder, args["columns"], block.columns)
-        with emit_loop(builder, start, stop) as loop:  # down the rows of a group first: consecutive blocks use the same panel
-            panel, row_block = builder.sdiv(loop.index, row_blocks), builder.srem(loop.index, row_blocks)
-            group, panel = builder.sdiv(panel, args["panels"]), builder.srem(panel, args["panels"])
-            first_row, next_row = (
-                builder.sdiv(builder.mul(rows, index), groups) for index in (group, builder.add(group, INT64(1)))
-            )
-            row = builder.add(first_row, _block_start(builder, row_block, builder.sub(next_row, first_row), block.rows))
-            matrix, panel = builder.sdiv(panel, panels), builder.srem(panel, panels)
-            column = _block_start(builder, panel, args["columns"], block.columns)
-            x_offset = builder.add(builder.mul(matrix, args["x_batch_stride"]), builder.mul(row, INT64(x_row_stride)))
-            x_block = element_pointer(builder, x, x_offset)
-            panel_offset = builder.mul(panel, builder.mul(args["depth"], INT64(block.columns)))
-            weight_offset = builder.add(builder.mul(matrix, args["weight_batch_stride"]), panel_offset)
-            weight_panel = element_pointer(builder, weight, weight_offset)
-            bias_block = element_pointer(builder, bias, column)
-            sums = _emit_microkernel(builder, block, x_row_stride, args["depth"], x_block, weight_panel, bias_block)
-            y_offset = builder.add(builder.mul(matrix, args["y_batch_stride"]), builder.mul(row, INT64(y_row_stride)))
-            y_block = element_pointer(builder, y, builder.add(y_offset, column))
-            _emit_store(builder, block, y_row_stride, args["relu_columns"], column, sums, y_block)
-        builder.ret_void()
-        return body
-
-    return emit_body
-
-
-def _block_count(builder: ir.IRBuilder, length: ir.Value, size: int) -> ir.Value:
-    """Emit the number of blocks of `size` that cover `length`."""
-    return _divide_up(builder, length, INT64(size))
-
-
-def _divide_up(builder: ir.IRBuilder, value: ir.Value, divisor: ir.Value) -> ir.Value:
-    """Emit value / divisor, rounded up."""
-    return builder.sdiv(builder.add(value, builder.sub(divisor, INT64(1))), divisor)
-
-
-def _block_start(builder: ir.IRBuilder, index: ir.Value, length: ir.Value, size: int) -> ir.Value:
-    """Emit the start of block `index`; the last block is moved back to end at `length`."""
-    start, last_start = builder.mul(index, INT64(size)), builder.sub(length, INT64(size))
-    return builder.select(builder.icmp_signed("<", start, last_start), start, last_start)
-
-
-def _emit_microkernel(
-    builder: ir.IRBuilder,
-    block: RegisterBlock,
-    x_row_stride: int,
-    depth: ir.Value,
-    x: ir.Value,
-    weight: ir.Value,
-    bias: ir.Value,
-) -> list[ir.Value]:
-    """Emit the loop over the depth for one register block; return its vectors of sums, row by row.
-
-    x, weight and bias are the addresses of the block's first row, its panel and its first column.
-    """
-    vector_type = ir.VectorType(FLOAT, block.vector_width)
-    fma = ir.Function(builder.module, ir.FunctionType(vector_type, [vector_type] * 3), f"llvm.fma.v{block.vector_width}f32")
-
-    def load_vectors(pointer: ir.Value) -> list[ir.Value]:
-        pointers = (element_pointer(builder, pointer, INT64(index * block.vector_width)) for index in range(block.vectors))
-        return [builder.load(pointer, typ=vector_type, align=4) for pointer in pointers]
-
-    def load_splat(row: int, k: ir.Value) -> ir.Value:
-        pointer = element_pointer(builder, element_pointer(builder, x, k), INT64(row * x_row_stride))
-        return splat(builder, builder.load(pointer, typ=FLOAT), block.vector_width)
-
-    with emit_loop(builder, INT64(0), depth, DEPTH_UNROLL, load_vectors(bias) * block.rows) as loop:
-        sums = loop.carried
-        for offset in range(DEPTH_UNROLL):
-            k = builder.add(loop.index, INT64(offset))
-            weights = load_vectors(element_pointer(builder, weight, builder.mul(k, INT64(block.columns))))
-            previous, sums = sums, []
-            for row in range(block.rows):  # load x row by row: the values of all rows at once would not fit the registers
-                value, row_sums = load_splat(row, k), previous[row * block.vectors : (row + 1) * block.vectors]
-                sums += [builder.call(fma, [value, factor, total]) for factor, total in zip(weights, row_sums, strict=True)]
-        loop.next_carried = sums
-    return loop.carried
-
-
-def _emit_store(
-    builder: ir.IRBuilder,
-    block: RegisterBlock,
-    y_row_stride: int,
-    relu_columns: ir.Value,
-    first_column: ir.Value,
-    sums: list[ir.Value],
-    y: ir.Value,
-) -> None:
-    """Emit ReLU of a register block's sums, for columns below `relu_columns`, and their stores to the block's address y."""
-    columns = (builder.add(first_column, INT64(index * block.vector_width)) for index in range(block.vectors))
-    relus = [relu_emitter(builder, relu_columns, column, sums[0].type) for column in columns]
-    for index, value in enumerate(sums):
-        row, vector = divmod(index, block.vectors)
-        offset = INT64(row * y_row_stride + vector * block.vector_width)
-        builder.store(relus[vector](value), element_pointer(builder, y, offset), align=4)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ._buffers import ScratchArena, cache_blocks
 from ._convolution import ConvOp
-from ._gemm import DEPTH_UNROLL, Gemm, choose_groups, pack_weight
+from ._gemm import Gemm, choose_groups, pack_weight
+from ._gemm_kernel import DEPTH_UNROLL
 from ._jit import choose_vector_width
 from ._kernel import KernelLaunch
 from ._tile_args import TileArgs

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from ._buffers import ScratchArena
 from ._convolution import ConvOp
-from ._gemm import DEPTH_UNROLL, Gemm, pack_weight
+from ._gemm import Gemm, pack_weight
+from ._gemm_kernel import DEPTH_UNROLL
 from ._kernel import KernelLaunch
 from ._max_pool import CopyOp
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from helpers import distance, noise
 
-from inceptionzoo.kernels._gemm import GROUP_BYTES, Gemm, choose_block, choose_groups, pack_weight
+from inceptionzoo.kernels._gemm import GROUP_BYTES, LONG_STRIP, Gemm, choose_block, choose_fetches, choose_groups, pack_weight
+from inceptionzoo.kernels._gemm_kernel import CACHE_LINE, RegisterBlock, step_bytes
 from inceptionzoo.kernels._jit import launch
 
 
@@ -78,3 +79,12 @@ def test_register_blocks_fit():
             assert block.columns <= columns
             assert block.vectors * (block.rows + 1) < 32  # registers
             assert block[1:] == choose_block(1, columns)[1:]  # one packed weight serves every number of rows
+
+
+@pytest.mark.parametrize("block", [RegisterBlock(6, 2, 8), RegisterBlock(6, 1, 8), RegisterBlock(14, 2, 16)])
+def test_a_strip_fetches_the_panel_of_the_next(block):
+    for blocks in range(1, LONG_STRIP + 1):
+        fetches = blocks * choose_fetches(blocks * block.rows, block)
+        assert step_bytes(block) // fetches <= CACHE_LINE  # the distance between fetches leaves out no line
+        assert (fetches - blocks) * CACHE_LINE < step_bytes(block)  # one fewer for each block would leave out some
+    assert choose_fetches((LONG_STRIP + 1) * block.rows, block) == 0
