@@ -220,18 +220,20 @@ class Backbone(nn.Module, Generic[Out]):
         return set()
 
     def _segments(self) -> list[nn.Module]:
-        """Return the modules to checkpoint: each block, and each sequence of single layers up to a pool."""
-        segments: list[nn.Module] = []
-        pending: list[nn.Module] = []
+        """Return the modules to checkpoint: each block or sequence of single layers, with the pool behind it.
+
+        The map before a pool, which is larger than the one behind it, is therefore not kept.
+        """
+        segments: list[list[nn.Module]] = []
+        single = False  # whether the stage before is a single layer
         for (_, layer), stage in zip(self.network.stages, self.features.children(), strict=True):
-            if isinstance(layer, Conv | Norm | Pool):
-                pending.append(stage)
-            if pending and not isinstance(layer, Conv | Norm):
-                segments.append(self._steps(pending))
-                pending = []
-            if not isinstance(layer, Conv | Norm | Pool):
-                segments.append(stage)
-        return [*segments, self._steps(pending)] if pending else segments
+            joins = isinstance(layer, Pool) or (single and isinstance(layer, Conv | Norm))
+            if segments and joins:
+                segments[-1].append(stage)
+            else:
+                segments.append([stage])
+            single = isinstance(layer, Conv | Norm)
+        return list(map(self._steps, segments))
 
     def _steps(self, stages: list[nn.Module]) -> Steps:
         steps = Steps(*stages)

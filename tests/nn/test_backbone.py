@@ -7,6 +7,7 @@ import torch
 from helpers import outputs, quick
 from timm.models import FeatureInfo as TimmFeatureInfo
 from timm.models._manipulate import group_parameters
+from torch import nn
 
 import inceptionzoo as iz
 
@@ -265,6 +266,14 @@ def test_checkpointing_saves_less_for_intermediate_maps_features_and_auxiliary_h
         assert 0 < saved_values(call) < 0.6 * plain
     with torch.no_grad():
         assert saved_values(lambda: encoder(x)) == 0
+
+
+@pytest.mark.parametrize(("name", "count"), [("googlenet", 11), ("vgg11_bn", 5), ("inception_v3", 13)])
+def test_a_pool_is_checkpointed_with_what_is_before_it(name, count):
+    """Else the map before it, which is larger than the one behind it, would be kept."""
+    segments = iz.create_model(name, device="meta")._segments()
+    assert len(segments) == count
+    assert not any(isinstance(segment[0], nn.MaxPool2d) for segment in segments)
 
 
 def test_a_new_classifier_brings_the_pooling_back():
