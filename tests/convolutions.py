@@ -42,3 +42,12 @@ def gradients(run: object, layer: nn.Module, x: torch.Tensor) -> list[torch.Tens
     y = run(layer, x)
     y.backward(noise(*y.shape, seed=5).to(y))
     return [y.detach(), x.grad, *(parameter.grad for parameter in layer.parameters() if parameter.requires_grad)]
+
+
+def second_gradients(run: object, layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Return the gradients, of x and the parameters, of the squared norm of the first gradients."""
+    x, layer = x.detach().requires_grad_(), copy.deepcopy(layer)
+    inputs = [x, *layer.parameters()]
+    first = torch.autograd.grad(run(layer, x).square().sum(), inputs, create_graph=True)
+    sum(gradient.square().sum() for gradient in first).backward()
+    return [tensor.grad for tensor in inputs]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from convolutions import gradients, maps
+from convolutions import gradients, maps, second_gradients
 from helpers import distance, fill
 from torch import nn
 from torch.func import functional_call, vmap
@@ -187,16 +187,9 @@ def test_torch_computes_under_vmap_and_without_onednn(functions, monkeypatch):
 
 def test_second_derivatives(functions):
     """The gradient of a gradient's norm, as a gradient penalty needs it."""
-
-    def penalty(run: object, layer: nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
-        x, layer = x.detach().requires_grad_(), copy.deepcopy(layer)
-        (gradient,) = torch.autograd.grad(run(layer, x).square().sum(), x, create_graph=True)
-        gradient.square().sum().backward()
-        return [x.grad, layer.weight.grad]
-
     layer, x = make_conv(), maps(2, 16, 12, 12)
-    theirs = penalty(lambda layer, x: layer(x), copy.deepcopy(layer).double(), x.double())
-    for ours, other in zip(penalty(KernelOps().convolve, layer, x), theirs, strict=True):
+    theirs = second_gradients(lambda layer, x: layer(x), copy.deepcopy(layer).double(), x.double())
+    for ours, other in zip(second_gradients(KernelOps().convolve, layer, x), theirs, strict=True):
         assert distance(ours, other) < 1e-4
     assert functions
 
