@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from ._batch_norm_kernels import CHUNK
-from ._codegen import FLOAT, element_pointer, splat
+from ._codegen import FLOAT, element_pointer, minimum, splat
 from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 
 WIDTH = 8  # channels that are computed at a time; a divisor of `_training.CHANNEL_MULTIPLE`
@@ -68,7 +68,7 @@ class _Channels:
         builder = self.builder
         with emit_loop(builder, INT64(0), self.args["chunks"], carried=[self.constant(0.0)] * count) as loop:
             left = builder.sub(self.args["rows"], builder.mul(loop.index, INT64(CHUNK)))
-            length = builder.select(builder.icmp_signed("<", left, INT64(CHUNK)), left, INT64(CHUNK))
+            length = minimum(builder, left, INT64(CHUNK))
             first = builder.mul(loop.index, INT64(self.slots))
             sums = [self.load("sums", builder.add(first, INT64(slot))) for slot in range(self.slots)]
             values = terms(self.splat(builder.sitofp(length, DOUBLE)), sums)

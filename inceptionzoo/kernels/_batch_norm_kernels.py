@@ -16,7 +16,7 @@ from functools import partial
 
 from llvmlite import ir
 
-from ._codegen import FAST_MATH, FLOAT, element_pointer, splat
+from ._codegen import FAST_MATH, FLOAT, element_pointer, minimum, multiply_add, splat
 from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 
 CHUNK = 256  # rows
@@ -67,11 +67,7 @@ class _Rows:
 
     def normalized(self, x: ir.Value, channel: ir.Value) -> ir.Value:
         """Emit `x * scale + shift`, rounded once: both passes must agree on its sign."""
-        name = f"llvm.fma.v{self.width}f32"
-        fma = self.function.module.globals.get(name) or ir.Function(
-            self.function.module, ir.FunctionType(self.vector_type, [self.vector_type] * 3), name
-        )
-        return self.builder.call(fma, [x, self.load("scale", channel), self.load("shift", channel)])
+        return multiply_add(self.builder, x, self.load("scale", channel), self.load("shift", channel))
 
     def relu_gradient(self, x: ir.Value, row: ir.Value, channel: ir.Value) -> ir.Value:
         """Emit the gradient of ReLU's input; that of nan is passed, as in torch."""
@@ -95,8 +91,7 @@ class _Rows:
         builder, (_, start, stop) = self.builder, self.function.args
         with emit_loop(builder, start, stop) as loop:
             first = builder.mul(loop.index, INT64(CHUNK))
-            end = builder.add(first, INT64(CHUNK))
-            last = builder.select(builder.icmp_signed("<", end, self.args["rows"]), end, self.args["rows"])
+            last = minimum(builder, builder.add(first, INT64(CHUNK)), self.args["rows"])
             length = builder.mul(self.args["channels"], INT64(slots))
             chunk = _Chunk(self, first, last, builder.mul(loop.index, length))
             with emit_loop(builder, INT64(0), length, self.width) as value:

@@ -1,4 +1,4 @@
-"""Emit the LLVM IR that several kernels share: addresses, vectors of equal elements, ReLU."""
+"""Emit the LLVM IR that several kernels share: addresses, bounds of integers, vectors of equal elements, multiply-add, ReLU."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ FAST_MATH = ("contract", "nsz")  # allow fused multiply-adds; other fast-math fl
 def element_pointer(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value) -> ir.Value:
     """Emit the address of the float with this index in the array at `pointer`."""
     return builder.gep(pointer, [index], source_etype=FLOAT)
+
+
+def minimum(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Emit the lesser of two signed integers."""
+    return builder.select(builder.icmp_signed("<", x, y), x, y)
+
+
+def maximum(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Emit the greater of two signed integers."""
+    return builder.select(builder.icmp_signed(">", x, y), x, y)
+
+
+def multiply_add(builder: ir.IRBuilder, x: ir.Value, factor: ir.Value, addend: ir.Value) -> ir.Value:
+    """Emit `x * factor + addend` for vectors of floats, rounded once."""
+    name = f"llvm.fma.v{x.type.count}f32"
+    fma = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(x.type, [x.type] * 3), name)
+    return builder.call(fma, [x, factor, addend])
 
 
 def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:

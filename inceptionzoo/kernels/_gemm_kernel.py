@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, element_pointer, relu_emitter, splat
+from ._codegen import FLOAT, element_pointer, maximum, minimum, multiply_add, relu_emitter, splat
 from ._jit import INT8, INT32, INT64, POINTER, VOID, EmitBody, declare_body, emit_loop, kernel
 
 DEPTH_UNROLL = 4  # the depth must be a multiple of it
@@ -87,8 +87,8 @@ def gemm_kernel(block: RegisterBlock, x_row_stride: int, y_row_stride: int, fetc
         with emit_loop(builder, builder.sdiv(start, strip_blocks), _divide_up(builder, stop, strip_blocks)) as strips:
             strip = _emit_strip(builder, block, (x_row_stride, y_row_stride), args, strips.index)
             first_block = builder.mul(strips.index, strip_blocks)
-            first = _select(builder, ">", builder.sub(start, first_block), INT64(0))
-            end = _select(builder, "<", builder.sub(stop, first_block), strip_blocks)
+            first = maximum(builder, builder.sub(start, first_block), INT64(0))
+            end = minimum(builder, builder.sub(stop, first_block), strip_blocks)
             with emit_loop(builder, first, end) as blocks:
                 row = _block_start(builder, blocks.index, strip.rows, block.rows)
                 x = element_pointer(builder, strip.x, builder.mul(row, INT64(x_row_stride)))
@@ -108,14 +108,9 @@ def _divide_up(builder: ir.IRBuilder, value: ir.Value, divisor: ir.Value) -> ir.
     return builder.sdiv(builder.add(value, builder.sub(divisor, INT64(1))), divisor)
 
 
-def _select(builder: ir.IRBuilder, comparison: str, value: ir.Value, other: ir.Value) -> ir.Value:
-    """Emit the selection of the value if it compares so with the other, else of the other: the minimum or maximum."""
-    return builder.select(builder.icmp_signed(comparison, value, other), value, other)
-
-
 def _block_start(builder: ir.IRBuilder, index: ir.Value, length: ir.Value, size: int) -> ir.Value:
     """Emit the start of block `index`; the last block is moved back to end at `length`."""
-    return _select(builder, "<", builder.mul(index, INT64(size)), builder.sub(length, INT64(size)))
+    return minimum(builder, builder.mul(index, INT64(size)), builder.sub(length, INT64(size)))
 
 
 def _emit_strip(
@@ -164,7 +159,6 @@ def _emit_sums(
     x is the address of the block's first row.
     """
     vector_type = ir.VectorType(FLOAT, block.vector_width)
-    fma = ir.Function(builder.module, ir.FunctionType(vector_type, [vector_type] * 3), f"llvm.fma.v{block.vector_width}f32")
     prefetch = ir.Function(builder.module, ir.FunctionType(VOID, [POINTER, INT32, INT32, INT32]), "llvm.prefetch.p0")
 
     def load_vectors(pointer: ir.Value) -> list[ir.Value]:
@@ -186,7 +180,7 @@ def _emit_sums(
             previous, sums = sums, []
             for row in range(block.rows):  # load x row by row: the values of all rows at once would not fit the registers
                 value, row_sums = load_splat(row, k), previous[row * block.vectors : (row + 1) * block.vectors]
-                sums += [builder.call(fma, [value, factor, total]) for factor, total in zip(weights, row_sums, strict=True)]
+                sums += [multiply_add(builder, value, factor, total) for factor, total in zip(weights, row_sums, strict=True)]
         loop.next_carried = [address, *sums]
     return loop.carried[1:]
 
