@@ -1,8 +1,10 @@
 # Every target creates the virtual environment .venv and installs what it needs. PYTHON is Python 3.11 or newer.
 PYTHON ?= python3
 BIN = .venv/bin
-QUICK = -m "not full and not integration and not site and not trained and not gpu"
-ALL = -m "not integration and not site and not trained and not gpu"
+# The others need further libraries, a browser, trained weights or a GPU
+LOCAL = not integration and not site and not trained and not gpu
+QUICK = -m "not full and $(LOCAL)"
+ALL = -m "$(LOCAL)"
 # Two processes run the tests. Each has one thread, except where a test sets more; these wait without a spin loop.
 PYTEST = env OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
