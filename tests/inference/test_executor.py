@@ -132,12 +132,17 @@ def test_in_and_out_of_inference_mode(fast):
     assert len(programs(fast)) == 1
 
 
-@pytest.mark.parametrize("change", ["weight", "bias", "parameter", "data", "module", "hook", "inside hook", "gradient"])
-def test_changes_of_the_model_are_detected(fast, change):
+CHANGED_OUTPUTS = "weight", "bias", "parameter", "data", "module", "setting", "method"
+
+
+@pytest.mark.parametrize("change", [*CHANGED_OUTPUTS, "hook", "inside hook", "gradient"])
+def test_changes_of_the_model_are_detected(fast, change, monkeypatch):
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))  # a generated kernel
     x, seen = noise(1, 3, 20, 20), []
     with torch.no_grad():
         before = fast(x)
-    conv = fast.features.first.first.conv
+    conv, act = fast.features.first.first.conv, fast.features.first.first.act
     match change:
         case "weight":
             with torch.no_grad():
@@ -151,6 +156,10 @@ def test_changes_of_the_model_are_detected(fast, change):
             conv.weight.data = conv.weight * 2
         case "module":
             fast.features.pool = nn.MaxPool2d(5, 2, 2)
+        case "setting":
+            fast.features.pool.pool.stride = 1
+        case "method":
+            act.forward = torch.tanh
         case "hook":
             fast.features.first.register_forward_hook(lambda *of: seen.append(of[2].shape))
         case "inside hook":
@@ -162,7 +171,7 @@ def test_changes_of_the_model_are_detected(fast, change):
     with torch.no_grad():
         after = fast(x)
         assert distance(after, untuned_output(fast, x)) < WINOGRAD
-    if change in ("weight", "bias", "parameter", "data", "module"):
+    if change in CHANGED_OUTPUTS:
         assert distance(after, before) > 1e-3
     assert len(seen) == 2 * ("hook" in change)  # the copy of `untuned_output` has the hook too
 
