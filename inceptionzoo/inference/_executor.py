@@ -50,6 +50,14 @@ class FusedStages(TunableModule, MapStages):
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's own
         self._lock = Lock()
 
+    def __getitem__(self, index: int | slice) -> Any:
+        if not isinstance(index, slice):
+            return super().__getitem__(index)
+        # torch's method passes the stages alone
+        stages = FusedStages(OrderedDict(list(self.named_children())[index]), self.dims)
+        stages.tuned, stages.cached = self.tuned, self.cached
+        return stages
+
     def forward(self, x: Tensor) -> Tensor:
         maps = self._run_recorded(x, (len(self) - 1,))
         if maps is None:

@@ -175,9 +175,10 @@ class Backbone(nn.Module, Generic[Out]):
         levels = [level.name for level in feature_levels(self.network, self.in_chans)]
         # the levels of the whole network, not those that the remaining strides suggest: an index keeps its meaning
         taps = [name for name in levels if name in dict(stages[:end])] or levels
+        features, removed = self.features[:end], self.features[end:]
         self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=tuple(taps))
-        self.removed += tuple(f"features.{key}" for key in self.features[end:].state_dict())
-        self.features = self.features[:end]
+        self.removed += tuple(f"features.{key}" for key in removed.state_dict())
+        self.features = features
         self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
         self.features.training_ops = self.training_ops  # type: ignore[assignment]
         self.feature_info = self._feature_levels()
