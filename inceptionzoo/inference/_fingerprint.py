@@ -13,7 +13,9 @@ from torch import nn
 from ..nn import private_torch
 
 tensor_version, tensor_versions = private_torch.tensor_version, private_torch.tensor_versions
-UNUSED_SETTINGS = "training", "inplace"  # outputs of a fused network do not depend on them
+KNOWN = "torch.nn.", "inceptionzoo."  # modules of the user's own are called in each run of a program
+CONTAINERS = nn.Sequential, nn.ModuleDict, nn.ModuleList  # can be empty, and be filled later
+UNUSED_SETTINGS = "training", "inplace"  # the outputs of a program do not depend on them
 
 
 def conv_version(conv: Any) -> Hashable:
@@ -25,49 +27,54 @@ def conv_version(conv: Any) -> Hashable:
 class ModelFingerprint:
     """The submodules, parameters and buffers of a module, and the versions of their values, at the time of construction.
 
-    It also has the settings of torch's modules, and the number of their attributes: a method that was replaced on one instance
-    is a new attribute. Each call of a model reads all of this again, after the feature maps have displaced it from the
-    processor's caches. So it is read by few calls of C functions, and nothing is read that does not matter.
+    It also has the settings of the layers, and the number of attributes of each module: a method that was replaced on one
+    instance is a new attribute. Each call of a model reads all of this again, after the feature maps have displaced it from the
+    processor's caches. So few calls of C functions read it, and compare it by identity.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        modules = list(module.modules())
-        self.contents = [table for part in modules for table in private_torch.content_tables(part) if table]
-        self.hooks = [table for part in modules for table in private_torch.hook_tables(part)]
-        self.attributes = [vars(part) for part in modules if type(part).__module__.startswith("torch.nn.")]
-        names = [tuple(name for name in table if name[0] != "_" and name not in UNUSED_SETTINGS) for table in self.attributes]
-        self.settings = [(_getter(found), table) for found, table in zip(names, self.attributes, strict=True) if found]
+        self.modules = list(module.modules())
+        known = [part for part in self.modules if type(part).__module__.startswith(KNOWN)]
+        tables = ((part, table) for part in self.modules for table in private_torch.content_tables(part))
+        self.contents = [table for part, table in tables if table or isinstance(part, CONTAINERS)]
+        self.attributes = list(map(vars, known))
+        layers = [vars(part) for part in known if next(part.children(), None) is None]
+        self.settings = [(_getter(names), table) for table in layers if (names := _setting_names(table))]
         self.tensors = [*module.parameters(), *module.buffers()]
         self.has_inference_tensors = any(tensor.is_inference() for tensor in self.tensors)
-        self._kept = list(_values(self.contents))  # so that no other object gets the id of one of them
+        # no other object gets the id of one that is kept, and no other tensor its memory
+        self._kept = list(self._objects()), [tensor.detach() for tensor in self.tensors]
         self._state = self._read()
 
     @property
     def is_recordable(self) -> bool:
         """Whether no hook is registered now, no tensor requires a gradient, and none was made in inference mode."""
-        return not (any(self.hooks) or self.has_inference_tensors or any(map(attrgetter("requires_grad"), self.tensors)))
+        needs_gradient = any(map(attrgetter("requires_grad"), self.tensors))
+        return not (self.has_inference_tensors or needs_gradient or private_torch.any_has_forward_hooks(self.modules))
 
     def is_current(self) -> bool:
         """Return whether nothing has changed; if any tensor was made in inference mode, changed values are not detected."""
         try:
-            return self._read() == self._state  # equal objects are found by their identity first, which is fast
-        except (KeyError, RuntimeError, ValueError):  # an attribute is missing, or became another tensor or array
+            return self._read() == self._state
+        except KeyError:  # an attribute was deleted
             return False
 
-    def _read(self) -> tuple[object, ...]:
-        return (
-            list(map(id, _values(self.contents))),
-            [] if self.has_inference_tensors else tensor_versions(self.tensors),
-            list(map(len, self.attributes)),
-            [get(table) for get, table in self.settings],
-        )
+    def _read(self) -> tuple[list[int], ...]:
+        versions = [] if self.has_inference_tensors else tensor_versions(self.tensors)
+        return list(map(id, self._objects())), list(map(len, self.contents)), list(map(len, self.attributes)), versions
+
+    def _objects(self) -> Iterable[object]:
+        contents = [table.values() for table in self.contents]
+        return chain(chain.from_iterable(contents), chain.from_iterable([get(table) for get, table in self.settings]))
 
 
-def _values(tables: Iterable[Mapping[str, object]]) -> Iterable[object]:
-    return chain.from_iterable([table.values() for table in tables])
+def _setting_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a layer's settings and of its tables of contents; () if it has no settings."""
+    public = tuple(name for name in attributes if name[0] != "_" and name not in UNUSED_SETTINGS)
+    return (*private_torch.CONTENTS, *public) if public else ()
 
 
 @cache
-def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], object]:
+def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[object, ...]]:
     """Return the function that reads these items. Modules with the same names share it."""
     return itemgetter(*names)

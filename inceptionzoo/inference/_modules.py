@@ -150,7 +150,9 @@ class PoolBiasAct(TunedOp):
 class FusedResidual(ResidualBlock):
     """A residual block whose projection, if it is a convolution, is tuned in programs like the convolutions of its body."""
 
-    _tuned_project: ConvAct | None = None
+    def __init__(self, body: nn.Module, project: nn.Module, shortcut: nn.Module, act: nn.Module, *, scale: float) -> None:
+        super().__init__(body, project, shortcut, act, scale=scale)
+        self._tuned_project: ConvAct | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tuned_project": None}  # measurements hold for this process alone

@@ -61,7 +61,7 @@ class TorchCall:
     `layout` is the shape, strides and data type of the result at the recording: the launches after the call rely on them.
 
     Raises:
-        ChangedLayoutError: the result has another layout.
+        ChangedLayoutError: the result has another layout, or lies in planned memory, which it did not at the recording.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -70,13 +70,16 @@ class TorchCall:
     layout: tuple[torch.Size, tuple[int, ...], torch.dtype]
 
     def __call__(self, values: list[Tensor]) -> None:
-        y = self.function(self.x.resolve(values))
+        x = self.x.resolve(values)
+        y = self.function(x)
         if (y.shape, y.stride(), y.dtype) != self.layout:
             raise ChangedLayoutError
-        if self.out is None:
-            values.append(y)
-        else:
+        if self.out is not None:
             self.out.copy_(y)
+            return
+        if self.x.planned is not None and y.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+            raise ChangedLayoutError
+        values.append(y)
 
 
 class Program:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -36,7 +36,8 @@ ONEDNN_NAMES = ONEDNN_CONVOLUTION, ONEDNN_WEIGHT  # only a torch that was built 
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 METHODS = frozenset({"forward", "_conv_forward"})  # that compute the output of a convolution, pool or activation
 COMPILED_MODULE = "_orig_mod"  # the attribute under which `torch.compile(model)` keeps the model
-MODULE_ATTRIBUTES = (*HOOKS, "_modules", "_parameters", "_buffers")
+CONTENTS = "_modules", "_parameters", "_buffers"
+MODULE_ATTRIBUTES = (*HOOKS, *CONTENTS)
 
 
 @cache
@@ -88,9 +89,9 @@ def tensor_versions(tensors: Sequence[Tensor]) -> list[int]:
     return [*map(Tensor.data_ptr, tensors), *map(attrgetter("_version"), tensors)]
 
 
-def hook_tables(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
-    """Return the module's forward hooks and forward pre-hooks. The dicts change when hooks are registered later."""
-    return module._forward_hooks, module._forward_pre_hooks
+def any_has_forward_hooks(modules: Iterable[nn.Module]) -> bool:
+    """Return whether any of the modules has forward hooks or forward pre-hooks."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)
 
 
 def is_patched(module: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -132,10 +133,13 @@ def test_in_and_out_of_inference_mode(fast):
     assert len(programs(fast)) == 1
 
 
-CHANGED_OUTPUTS = "weight", "bias", "parameter", "data", "module", "setting", "method"
+CHANGED_OUTPUTS = (
+    "weight", "bias", "parameter", "data", "data twice", "module", "added module", "state", "setting", "method",
+    "method of a block",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("change", [*CHANGED_OUTPUTS, "hook", "inside hook", "gradient"])
+@pytest.mark.parametrize("change", [*CHANGED_OUTPUTS, "hook", "inside hook", "hook in a new table", "gradient"])
 def test_changes_of_the_model_are_detected(fast, change, monkeypatch):
     monkeypatch.setattr(autotune, "_FASTEST", {})
     monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))  # a generated kernel
@@ -154,6 +158,18 @@ def test_changes_of_the_model_are_detected(fast, change, monkeypatch):
             conv.weight = nn.Parameter(conv.weight * 2, requires_grad=False)
         case "data":
             conv.weight.data = conv.weight * 2
+        case "data twice":  # the second tensor may get the memory of the first
+            for _ in range(2):
+                conv.weight.data = conv.weight * 2
+        case "added module":
+            fast.features.first.joined["0"].append(nn.Tanh())
+        case "state":
+            state = copy.deepcopy(conv).__getstate__()
+            state["_parameters"]["weight"].mul_(2)
+            conv.__setstate__(state)
+        case "method of a block":
+            forward = fast.features.stem.forward
+            fast.features.stem.forward = lambda *arguments: forward(*arguments) * 2
         case "module":
             fast.features.pool = nn.MaxPool2d(5, 2, 2)
         case "setting":
@@ -163,6 +179,9 @@ def test_changes_of_the_model_are_detected(fast, change, monkeypatch):
         case "hook":
             fast.features.first.register_forward_hook(lambda *of: seen.append(of[2].shape))
         case "inside hook":
+            conv.register_forward_hook(lambda *of: seen.append(of[2].shape))
+        case "hook in a new table":
+            conv._forward_hooks = OrderedDict()
             conv.register_forward_hook(lambda *of: seen.append(of[2].shape))
         case "gradient":
             conv.requires_grad_(True)
@@ -348,3 +367,53 @@ def test_projections_of_residual_blocks_are_tuned(register):
     iz.inference.tuned(fused, False)
     assert distance(changed, fused(x)) < 1e-4 < distance(changed, model(x))
     assert fused.features.block.tuned_project() is fused.features.block.project
+
+
+class Doubles(nn.Module):
+    """Returns twice its input, or its input."""
+
+    on = True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if self.on else x
+
+
+@torch.no_grad()
+def test_a_module_that_later_returns_its_input(monkeypatch):
+    """The memory of its input was free for the maps behind it when the program was recorded."""
+    monkeypatch.setattr(autotune, "_FASTEST", {})
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))
+    stages = iz.network(stem=iz.Conv(64, 3), own=iz.Op(lambda _: Doubles(), 64), a=iz.Conv(64), b=iz.Conv(64), c=iz.Conv(64, 3))
+    fast, x = iz.fuse(fill(iz.build(stages), noise(4, 3, 20, 20))), noise(1, 3, 20, 20)
+    fast(x)
+    (own,) = (module for module in fast.modules() if isinstance(module, Doubles))
+    own.on = False
+    for _ in range(2):
+        assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+
+
+@torch.no_grad()
+def test_a_module_moves_to_the_next_branch():
+    """All modules are the same, in the same order."""
+    chains = {name: iz.chain(*(iz.Op(lambda _, act=act: act(), 8) for act in acts)) for name, acts in {
+        "a": (nn.Softplus, nn.Tanh), "b": (nn.Sigmoid, nn.Hardswish),
+    }.items()}  # fmt: skip
+    fast = iz.fuse(fill(iz.build(iz.network(stem=iz.Conv(8, 3), block=iz.concat(**chains))), noise(4, 3, 20, 20)))
+    x, block = noise(1, 3, 20, 20), fast.features.block
+    before = fast(x)
+    moved = block["a"].pop(-1)
+    block["b"].insert(0, moved)
+    assert distance(fast(x), before) > 1e-3
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+
+
+@torch.no_grad()
+def test_a_fused_model_is_truncated(fast):
+    x = noise(1, 3, 20, 20)
+    expected = fast.forward_intermediates(x, indices=["first"], intermediates_only=True)[0]
+    assert list(dict(fast.features[:2].named_children())) == ["stem", "pool"]
+    assert fast.features[:2].tuned
+    assert distance(fast.features[:2](x), fast.features.pool(fast.features.stem(x))) < WINOGRAD
+    fast.prune_intermediate_layers(["first"])
+    assert list(dict(fast.features.named_children())) == ["stem", "pool", "first"]
+    assert distance(fast.forward_features(x), expected) < WINOGRAD
