@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache, partial
 
 import torch
@@ -31,35 +31,43 @@ class Autotuner:
         version: the fingerprint of the weights.
         torch_implementation: the reference; it is used if no other is faster and accurate.
         factories: build the other implementations for an input shape.
+        tensors: those of the version; they are kept, so that no other tensor gets their memory.
     """
 
-    def __init__(self, kind: Hashable, version: Hashable, torch_implementation: Implementation, factories: Factories) -> None:
+    def __init__(
+        self,
+        kind: Hashable,
+        version: Hashable,
+        torch_implementation: Implementation,
+        factories: Factories,
+        tensors: Iterable[Tensor] = (),
+    ) -> None:
         self.kind, self.version, self.torch_implementation, self.factories = kind, version, torch_implementation, factories
-        self.chosen: dict[torch.Size, Implementation] = {}
+        self.chosen: dict[Hashable, tuple[str, Implementation]] = {}  # name and implementation by `_key`
+        self._kept = [tensor.detach() for tensor in tensors]
 
     def implementation(self, x: Tensor, *, cached: bool) -> Implementation:
         """Return the implementation for inputs of x's shape, tuned at the first call with this shape.
 
         With `cached`, the results of other processes are used, and new ones are kept for them.
         """
-        implementation = self.chosen.get(x.shape)
-        if implementation is None:
-            implementation = self.torch_implementation
-            if len(self.chosen) < MAX_INPUT_SIZES:
-                implementation = self.chosen[x.shape] = self._choose(random_like(x), cached=cached)
-        return implementation
+        key = self._key(x.shape)
+        if key not in self.chosen and len(self.chosen) < MAX_INPUT_SIZES:
+            self.chosen[key] = self._choose(random_like(x), cached=cached)
+        return self.chosen.get(key, ("torch", self.torch_implementation))[1]
 
     def name(self, x: Tensor) -> str:
         """Return the name of the implementation for inputs of x's shape."""
-        if self.chosen.get(x.shape, self.torch_implementation) is self.torch_implementation:
-            return "torch"
-        return _FASTEST[self._key(x.shape)]
+        return self.chosen.get(self._key(x.shape), ("torch", self.torch_implementation))[0]
 
     def _key(self, shape: torch.Size) -> Hashable:
         return self.kind, tuple(self.factories), tuple(shape), torch.get_num_threads()
 
-    def _choose(self, x: Tensor, *, cached: bool) -> Implementation:
-        """Return the fastest implementation whose outputs agree with torch's."""
+    def _choose(self, x: Tensor, *, cached: bool) -> tuple[str, Implementation]:
+        """Return the fastest implementation whose outputs agree with torch's, and its name.
+
+        If one does not agree, because of the values of these weights, the result is not for other weights.
+        """
         key = self._key(x.shape)
         fastest = _FASTEST.get(key) or self._find_stored(key, cached=cached)
         expected = self.torch_implementation(x)
@@ -67,10 +75,12 @@ class Autotuner:
         built = {name: build(x.shape) for name, build in self.factories.items() if fastest in (name, None)}
         accurate = {name: run for name, run in built.items() if (run(x) - expected).abs().max() <= max_error}
         if fastest is None:
-            fastest = _FASTEST.setdefault(key, _fastest(accurate | {"torch": self.torch_implementation}, x))
-            if cached:
-                add_result(repr(key), fastest)
-        return accurate.get(fastest, self.torch_implementation)
+            fastest = _fastest(accurate | {"torch": self.torch_implementation}, x)
+            if len(accurate) == len(built):
+                fastest = _FASTEST.setdefault(key, fastest)
+                if cached:
+                    add_result(repr(key), fastest)
+        return (fastest, accurate[fastest]) if fastest in accurate else ("torch", self.torch_implementation)
 
     def _find_stored(self, key: Hashable, *, cached: bool) -> str | None:
         """Return the result of another process for this operation, if it names an implementation of this one."""

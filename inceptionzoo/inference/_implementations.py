@@ -6,8 +6,9 @@ Those of one dimension run as operations of two dimensions on (n, c, 1, length).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from ..kernels import OneDNNConv, has_jit, has_onednn
 from ._autotune import Autotuner, Implementation
 from ._fingerprint import conv_version, tensor_version
 from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d, run_on_map
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from ..kernels._kernel import KernelOp
@@ -38,7 +41,8 @@ def convolution_autotuner(module: Any, relu: int) -> Autotuner:
         factories["onednn"] = partial(OneDNNConv, conv, relu)
     settings = module.kernel_size, module.stride, module.padding, module.dilation, module.groups
     kind = (type(module), module.out_channels), *settings, relu
-    return Autotuner(kind, version, torch_implementation, factories)
+    tensors = [tensor for tensor in (module.weight, module.bias) if tensor is not None]
+    return Autotuner(kind, version, torch_implementation, factories, tensors)
 
 
 def _kernel_factories(
@@ -53,7 +57,7 @@ def _kernel_factories(
 
     factories = {} if has_zeros else _window_factories(conv, relu)
     if rows.supports(conv):
-        weight = cache(partial(rows.packed_weight, conv))
+        weight = shared(partial(rows.packed_weight, conv))
         factories["rows"] = lambda shape: rows.RowConv(conv, relu, weight(), shape)
     return {name: build if name == "im2col" else _with_fallback(build, fallback) for name, build in factories.items()}
 
@@ -67,8 +71,8 @@ def _window_factories(conv: nn.Conv2d, relu: int) -> OpFactories:
     padded = channel_padding.pad_channels(conv) if channel_padding.supports(conv) else conv
     factories: OpFactories = {}
     if im2col.supports(padded):
-        shared = cache(lambda: im2col.Im2colConv(padded, relu, im2col.packed_weight(padded)))
-        factories["im2col"] = lambda _: shared()
+        operation = shared(lambda: im2col.Im2colConv(padded, relu, im2col.packed_weight(padded)))
+        factories["im2col"] = lambda _: operation()
     factories |= _winograd_factories(padded, relu)
     if padded is not conv:
         factories = {name: partial(channel_padding.ChannelPaddedConv, conv, build) for name, build in factories.items()}
@@ -83,10 +87,25 @@ def _winograd_factories(conv: nn.Conv2d, relu: int) -> OpFactories:
     from ..kernels import _winograd as winograd
 
     def make_factory(tile: int) -> Callable[[Sequence[int]], KernelOp]:
-        weight = cache(lambda: winograd.transform_weight(conv, tile))
+        weight = shared(lambda: winograd.transform_weight(conv, tile))
         return lambda shape: winograd.WinogradConv(conv, relu, tile, weight(), shape)
 
     return {f"winograd_{tile}": make_factory(tile) for tile in winograd.accurate_tiles(conv)}
+
+
+def shared(make: Callable[[], T]) -> Callable[[], T]:
+    """Return a function that returns one result of `make`, as long as something else holds it, then another."""
+    result: ref[T] | None = None
+
+    def get() -> T:
+        nonlocal result
+        value = None if result is None else result()
+        if value is None:
+            value = make()
+            result = ref(value)
+        return value
+
+    return get
 
 
 def _with_fallback(build: Callable[[Sequence[int]], KernelOp], fallback: Implementation) -> Callable[[Sequence[int]], KernelOp]:
@@ -131,10 +150,14 @@ def average_pool_autotuner(module: nn.Module, bias: Tensor, relu: bool) -> Autot
 
         if supports(pool):
             factories["kernel"] = partial(AveragePoolOp, pool, bias, relu)
-    kind = type(pool), str(pool), relu
-    return Autotuner(kind, version, torch_implementation, factories)
+    return Autotuner((*_average_pool_settings(pool), relu), version, torch_implementation, factories, [bias])
 
 
 def average_pool_version(pool: nn.Module, bias: Tensor, relu: bool) -> Hashable:
     """Return a value that changes when the pool, the bias or the activation does."""
-    return type(pool), str(pool), getattr(pool, "count_include_pad", None), tensor_version(bias), relu
+    return *_average_pool_settings(pool), tensor_version(bias), relu
+
+
+def _average_pool_settings(pool: Any) -> tuple[Any, ...]:
+    divisor = getattr(pool, "divisor_override", None)  # of two dimensions
+    return type(pool), pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, pool.count_include_pad, divisor

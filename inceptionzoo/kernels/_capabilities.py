@@ -19,10 +19,10 @@ def has_jit() -> bool:
     """Return whether kernels can be compiled and run: this needs oneDNN, a recent llvmlite and torch's OpenMP library."""
     if not has_onednn() or find_spec("llvmlite") is None:
         return False
-    from ._jit import openmp
-    from ._max_pool import max_pool_kernel
-
     try:
+        from ._jit import openmp
+        from ._max_pool import max_pool_kernel
+
         openmp()
         max_pool_kernel((1, 2), (1, 1), 1)  # the smallest kernel; an older llvmlite cannot compile it
     except Exception:

@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import sys
 import threading
 import weakref
 
@@ -18,13 +19,13 @@ import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference import _implementations as implementations
 from inceptionzoo.inference._fuse import tuned
-from inceptionzoo.inference._modules import ConvAct, TunedMaxPool
+from inceptionzoo.inference._modules import ConvAct, PoolBiasAct, TunedMaxPool
 from inceptionzoo.kernels import _capabilities as capabilities
 from inceptionzoo.kernels import _jit as jit
-from inceptionzoo.kernels._im2col import Im2colConv
+from inceptionzoo.kernels._im2col import Im2colConv, packed_weight
 from inceptionzoo.kernels._max_pool import max_pool_kernel
 from inceptionzoo.kernels._onednn import OneDNNConv
-from inceptionzoo.kernels._winograd import WinogradConv
+from inceptionzoo.kernels._winograd import WinogradConv, transform_weight
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def tuned_conv(**options: object) -> ConvAct:
 
 def chosen(block: ConvAct | TunedMaxPool) -> list[str]:
     """Return the type names of the implementations chosen so far, one for each input size."""
-    return [] if block._autotuner is None else [type(chosen).__name__ for chosen in block._autotuner.chosen.values()]
+    return [] if block._autotuner is None else [type(run).__name__ for _, run in block._autotuner.chosen.values()]
 
 
 def test_the_fastest_is_chosen(monkeypatch):
@@ -290,5 +291,69 @@ def test_without_onednn(monkeypatch):
         block, x = tuned_conv(), maps(1, 8, 9, 9)
         assert block(x).equal(F.relu(block.conv(x)))
         assert chosen(block) == ["function"]
+    finally:
+        capabilities.has_jit.cache_clear()
+
+
+def test_the_name_after_another_number_of_threads():
+    block, x, threads = tuned_conv(), maps(1, 8, 9, 9), torch.get_num_threads()
+    block(x)
+    try:
+        torch.set_num_threads(threads + 1)
+        assert block.implementation_name(x) in ("torch", "im2col", "winograd_2", "winograd_4", "onednn")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_weights_that_are_not_finite_decide_nothing_for_others(monkeypatch):
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: next(iter(candidates)))
+    broken, x = tuned_conv(), maps(1, 8, 9, 9)
+    broken.conv.weight[0, 0, 0, 0] = float("nan")
+    assert broken(x).isnan().any()
+    assert broken.implementation_name(x) == "torch"
+    assert tuned_conv().implementation_name(x) == "im2col"
+
+
+def test_packed_weights_of_slower_implementations_are_freed(monkeypatch):
+    packed: list[weakref.ref[torch.Tensor]] = []
+
+    def remember(function):
+        def pack(*arguments):
+            weight = function(*arguments)
+            packed.append(weakref.ref(weight))
+            return weight
+
+        return pack
+
+    monkeypatch.setattr("inceptionzoo.kernels._im2col.packed_weight", remember(packed_weight))
+    monkeypatch.setattr("inceptionzoo.kernels._winograd.transform_weight", remember(transform_weight))
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: "im2col")
+    block = tuned_conv()
+    block(maps(1, 8, 9, 9)), block(maps(1, 8, 11, 9))
+    gc.collect()
+    kept = [weight() for weight in packed if weight() is not None]
+    assert len(packed) > len(kept) == 1
+    assert kept[0] is block._autotuner.implementation(maps(1, 8, 9, 9), cached=False).weight
+
+
+@pytest.mark.parametrize("change", ["ceil_mode", "count_include_pad", "divisor_override"])
+def test_changed_settings_of_an_average_pool_are_detected(change, monkeypatch):
+    monkeypatch.setattr(autotune, "_fastest", lambda candidates, x: "kernel")
+    pool, x = nn.AvgPool2d(3, 2, 1), maps(1, 8, 10, 10)
+    block = tuned(PoolBiasAct(pool, noise(8), nn.ReLU(), 2))
+    before = block(x)
+    setattr(pool, change, {"ceil_mode": True, "count_include_pad": False, "divisor_override": 3}[change])
+    assert block(x).shape != before.shape or distance(block(x), before) > 0.01
+    assert distance(block(x), block.run_modules(x)) < 1e-5
+
+
+def test_a_broken_llvmlite(monkeypatch):
+    """Its import raises an error, for example because it does not find its own shared library."""
+    monkeypatch.delitem(sys.modules, "inceptionzoo.kernels._jit")
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    capabilities.has_jit.cache_clear()
+    try:
+        monkeypatch.setattr(capabilities, "find_spec", lambda name: object())
+        assert not capabilities.has_jit()
     finally:
         capabilities.has_jit.cache_clear()

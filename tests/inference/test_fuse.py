@@ -81,7 +81,7 @@ def test_outputs_are_the_same_by_winograd(name, monkeypatch):
         type(implementation).__name__
         for part in fast.modules()
         if isinstance(part, TunableModule) and part._autotuner
-        for implementation in part._autotuner.chosen.values()
+        for _, implementation in part._autotuner.chosen.values()
     }
     assert "WinogradConv" in kinds
     assert kinds <= {

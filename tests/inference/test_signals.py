@@ -87,7 +87,7 @@ def test_operations_on_signals(name, monkeypatch):
     operation.tuned = True
     for layout in (x, x.transpose(1, 2).contiguous().transpose(1, 2), noise(3, 8, 100)[..., ::2].copy_(x)):
         assert distance(operation(layout), expected) < 1e-5
-    assert [type(chosen).__name__ for chosen in operation._autotuner.chosen.values()] == [kind]
+    assert [type(chosen).__name__ for _, chosen in operation._autotuner.chosen.values()] == [kind]
     autotuner = operation._autotuner
     operation(x)
     assert operation._autotuner is autotuner, "the weights did not change"

@@ -51,8 +51,8 @@ def run(*, keep: bool = True) -> str:
     block = tuned(ConvAct(conv(), nn.ReLU()), cache=keep)
     block(maps(1, 8, 9, 9))
     cache.write_results()
-    (chosen,) = block._autotuner.chosen.values()
-    return type(chosen).__name__
+    ((_, implementation),) = block._autotuner.chosen.values()
+    return type(implementation).__name__
 
 
 def results_file() -> Path:
