@@ -11,7 +11,7 @@ from itertools import product
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, element_pointer
+from ._codegen import FLOAT, element_pointer, maximum, splat
 from ._jit import INT8, INT32, INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 from ._tile_args import Pair, TileArgs
 from ._tile_kernels import KernelBuilder
@@ -21,7 +21,7 @@ from ._tile_kernels import KernelBuilder
 def max_position_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> EmitBody:
     """Return what emits the kernel that writes the maximum of each window and its position.
 
-    As in torch, the first of equal values counts, and nan is larger than all numbers.
+    As in torch, the first of equal values in the map counts, and nan is larger than all numbers.
     """
 
     def emit_body(module: ir.Module) -> ir.Function:
@@ -29,10 +29,12 @@ def max_position_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> E
         builder = kernel.builder
         source, target, positions, padding_pixel = map(kernel.pointer, ("source", "target", "positions", "padding_pixel"))
         with kernel.tile_loop() as tile:
-            kernel.locate_pixels(tile, source, padding_pixel)
+            start = kernel.locate_pixels(tile, source, padding_pixel)
+            top, left = (maximum(builder, builder.neg(side), INT64(0)) for side in start)  # pixels of padding
+            first = builder.trunc(builder.add(builder.mul(top, INT64(kernel_size[1])), left), INT32)  # tap in the map
             with kernel.channel_loop() as channel:
                 largest, *others = kernel.load_pixels(channel)
-                position = _integers(0, vector_width)
+                position = splat(builder, first, vector_width)
                 for tap, value in enumerate(others, 1):
                     larger = builder.fcmp_ordered(">", value, largest)
                     takes = builder.or_(larger, builder.fcmp_unordered("uno", value, value))

@@ -79,8 +79,10 @@ class KernelBuilder:
         floats = builder.mul(builder.add(builder.mul(down, width), across), pixel_stride)
         return builder.mul(floats, splat(builder, INT64(4), self.pixels))
 
-    def locate_pixels(self, tile: ir.Value, base: ir.Value, outside: ir.Value) -> None:
-        """Emit the computation of the addresses of a tile's pixels, with vectors: one pixel at a time, it took long.
+    def locate_pixels(self, tile: ir.Value, base: ir.Value, outside: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Emit the computation of the addresses of a tile's pixels; return the row and the column of its first pixel.
+
+        The addresses are computed with vectors: one pixel at a time, it took long.
 
         `base` is the address of the feature maps, `outside` the address to use for pixels outside the map.
         """
@@ -97,6 +99,7 @@ class KernelBuilder:
         inside = builder.and_(self._emit_inside(0, top, args["height"]), self._emit_inside(1, left, args["width"]))
         addresses = builder.select(inside, builder.add(first_address, self._pixel_offsets), outside_address)
         builder.store(addresses, self._pixel_addresses, align=8)
+        return top, left
 
     def _emit_inside(self, axis: int, start: ir.Value, side: ir.Value) -> ir.Value:
         """Emit whether each pixel of a tile that begins at `start` lies inside a map with this side."""

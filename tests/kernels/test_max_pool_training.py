@@ -106,3 +106,21 @@ def test_other_pools_run_by_torch(pool, x, monkeypatch):
     monkeypatch.setattr(MaxPoolFunction, "apply", None)
     ours, theirs = run(lambda x: KernelOps().max_pool(pool, x), x), run(pool, x)
     assert all(map(torch.equal, ours, theirs))
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_minus_infinity_at_the_border(pool):
+    """The gradient goes to a pixel of the map, not to the padding; neither does that of the gradient."""
+    x = maps(2, 8, 9, 9)
+    x[:, :, :4, :4] = x[1, :, :, -4:] = float("-inf")
+
+    def derivatives(function: object) -> list[torch.Tensor]:
+        inputs = x.detach().requires_grad_()
+        y = function(inputs)
+        output_gradient = torch.ones_like(y).requires_grad_()
+        (gradient,) = torch.autograd.grad(y, inputs, output_gradient, create_graph=True)
+        (second,) = torch.autograd.grad((gradient * maps(2, 8, 9, 9)).sum(), output_gradient)
+        return [run(function, x, lambda y: torch.ones_like(y))[1], gradient.detach(), second]
+
+    for ours, theirs in zip(derivatives(lambda x: max_pool(pool, x)), derivatives(pool), strict=True):
+        assert distance(ours, theirs) < 1e-6
