@@ -68,12 +68,12 @@ class BatchNormReLUFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        x = channels_last_rows(x)
+        original, x = x, channels_last_rows(x)
         sums = _sums(moments_kernel, x, slots=3)
         vectors = _channel_vectors(statistics_kernel(), x, sums, 5, eps=eps, weight=weight, bias=bias)
         y = _scale_relu(x, vectors)
         ctx.eps = eps
-        ctx.save_for_backward(x, weight, bias, vectors)
+        ctx.save_for_backward(original, weight, bias, vectors)  # not a view of it, which has no graph
         ctx.mark_non_differentiable(vectors)
         ctx.set_materialize_grads(False)
         return y, vectors
@@ -85,6 +85,7 @@ class BatchNormReLUFunction(torch.autograd.Function):
             return None, None, None, None
         if torch.is_grad_enabled():  # a backward pass of the backward pass may follow
             return (*_torch_gradients(x, weight, bias, ctx.eps, gradients[0]), None)
+        x = channels_last_rows(x)
         scale, shift, mean, inverse, _ = vectors.unbind()
         gradient = channels_last_rows(gradients[0])
         masked = {"gradient": gradient, "scale": scale, "shift": shift}

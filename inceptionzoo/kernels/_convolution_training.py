@@ -6,13 +6,15 @@ normalisation keeps x anyway, so a chain of convolutions keeps one map for each 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..nn import private_torch
 from ._buffers import channels_last_rows
 from ._normalization_source import NormalizationSource
 from ._tile_args import Pair
@@ -60,17 +62,25 @@ class ConvFunction(torch.autograd.Function):
     def forward(ctx: Any, settings: ConvSettings, x: Tensor, weight: Tensor, bias: Tensor | None, *source: Any) -> Tensor:
         ctx.settings, ctx.bias_sizes = settings, None if bias is None else list(bias.shape)
         *kept, ctx.eps = source or (x, None)
+        ctx.x = (ref(x), private_torch.tensor_version(x)) if source else None
         ctx.save_for_backward(weight, *kept)
         return _forward(x, weight, bias, settings)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, *kept = ctx.saved_tensors
-        settings, x = ctx.settings, _input(kept, ctx.eps)
-        if torch.is_grad_enabled():  # a backward pass of the backward pass may follow
-            settings = settings._replace(method="torch")
+        settings, x = ctx.settings, None
+        if torch.is_grad_enabled():  # a backward pass of the backward pass may follow, and differentiate by x itself
+            settings, x = settings._replace(method="torch"), _unchanged(*ctx.x) if ctx.x else None
+        x = _input(kept, ctx.eps) if x is None else x
         found = _gradients(gradients[0], x, weight, ctx.bias_sizes, settings, ctx.needs_input_grad[1:4])
         return None, *found, *[None] * (len(ctx.needs_input_grad) - 4)
+
+
+def _unchanged(reference: Callable[[], Tensor | None], version: tuple[int, int]) -> Tensor | None:
+    """Return the tensor, if something else holds it and it has this version."""
+    x = reference()
+    return None if x is None or private_torch.tensor_version(x) != version else x
 
 
 def _input(kept: Sequence[Any], eps: float | None) -> Tensor:

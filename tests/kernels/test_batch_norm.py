@@ -162,3 +162,18 @@ def test_what_kernels_replace():
     assert not is_replaced(bn, hooked, x)
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_replaced(bn, act, x)
+
+
+def test_second_derivatives_of_odd_strides():
+    """Torch leaves the strides of a side of one pixel arbitrary."""
+    bn, x = make_norm(), maps(4, 16, 5, 6)[::2][:1]
+    assert x.stride() != maps(1, 16, 5, 6).stride()
+
+    def run_function(function: object) -> list[torch.Tensor]:
+        inputs = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(inputs).pow(3).sum(), inputs, create_graph=True)
+        return [gradient.detach(), *torch.autograd.grad(gradient.square().sum(), inputs)]
+
+    theirs = run_function(lambda x: copy.deepcopy(bn)(x).relu())
+    for ours, other in zip(run_function(lambda x: normalize_relu(copy.deepcopy(bn), x)), theirs, strict=True):
+        assert distance(ours, other) < 1e-4

@@ -124,3 +124,18 @@ def test_a_saved_output_has_no_source():
     loaded = torch.load(file, weights_only=False)
     assert loaded.equal(y)
     assert find_source(loaded) is None
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_second_derivatives_by_the_map_between(options):
+    chain, x = Chain(**{**options, "bias": False}), maps(2, 16, 6, 7)
+
+    def second(chain: Chain, x: torch.Tensor, *, by_kernels: bool) -> torch.Tensor:
+        x = x.detach().requires_grad_()
+        y = OPS.normalize_relu(chain.bn, x) if by_kernels else chain.bn(x).relu()
+        z = OPS.convolve(chain.conv, y) if by_kernels else chain.conv(y)
+        (gradient,) = torch.autograd.grad(z.pow(3).sum(), chain.conv.weight, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), y)[0]
+
+    theirs = second(copy.deepcopy(chain).double(), x.double(), by_kernels=False)
+    assert distance(second(chain, x, by_kernels=True), theirs) < 1e-4
