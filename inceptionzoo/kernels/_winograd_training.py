@@ -50,7 +50,8 @@ class _Memory(threading.local):
     def _buffer(self, name: str, size: int) -> Tensor:
         buffer = self.buffers.get(name)
         if buffer is None or len(buffer) < size:
-            buffer = self.buffers[name] = torch.empty(size, dtype=torch.float32, device="cpu")
+            with torch.inference_mode(False):  # the buffer is used inside and outside of inference mode
+                buffer = self.buffers[name] = torch.empty(size, dtype=torch.float32, device="cpu")
         return buffer
 
 

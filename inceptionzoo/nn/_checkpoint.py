@@ -19,6 +19,7 @@ def checkpoint(stage: nn.Module, x: Tensor, pre_act: list[Tensor] | None = None)
     """
 
     def run(x: Tensor) -> list[Tensor]:
+        x = x.view_as(x)  # which knows nothing of its source: x, which is kept anyway, may lose it before it runs again
         maps: list[Tensor] = []
         y = stage(x) if pre_act is None else run_with_pre_act(stage, x, maps)
         return [y, *maps]

@@ -1,6 +1,8 @@
 """`fit` trains by kernels in fp32 and channels_last, and restores the model's setting."""
 
 import copy
+import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -103,3 +105,38 @@ def test_networks_made_of_a_model_keep_its_setting():
         blocks = [module for module in other.modules() if isinstance(module, ConvNormAct)]
         assert len(blocks) == 7
         assert all(isinstance(block.training_ops, KernelOps) for block in blocks), other
+
+
+def test_a_training_after_a_call_in_inference_mode():
+    """The scratch memory of a thread is first allocated in inference mode."""
+    errors: list[str] = []
+
+    def work() -> None:
+        model = iz.train.use_kernels(make_model()).to(memory_format=torch.channels_last).train()
+        images = BATCHES[0][0].to(memory_format=torch.channels_last)
+        try:
+            with torch.inference_mode():
+                model(images)
+            model(images).sum().backward()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not errors
+
+
+def test_checkpointing_with_tensors_on_the_cpu():
+    """A map that a saved-tensor hook unpacks is another tensor, and does not know what it was computed from."""
+    images, gradients = BATCHES[0][0].to(memory_format=torch.channels_last), []
+    network = iz.network(stem=iz.Conv(16, 3), block=iz.inception(8, 8, 8, 8, 8, 8))
+    for hook in (nullcontext, torch.autograd.graph.save_on_cpu):
+        torch.manual_seed(0)
+        model = iz.train.use_kernels(iz.build(network)).to(memory_format=torch.channels_last).train()
+        model.set_grad_checkpointing()
+        with hook():
+            loss = model(images).square().sum()
+        loss.backward()
+        gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    assert all(map(torch.equal, *gradients))
