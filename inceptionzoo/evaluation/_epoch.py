@@ -27,7 +27,7 @@ class EpochMetrics:
         """Add the first `len(indices)` images of a batch of n: logits (n, outputs), targets, and indices in the epoch."""
         count = len(indices)
         self.logits.append(logits.detach()[:count].float().cpu())
-        self.labels.append(self.task.labels(targets.detach()[:count]).cpu())
+        self.labels.append(self.task.labels(targets.detach()[:count]).cpu().clone())  # a loader may use its memory again
         self.indices.append(indices)
 
     def update_loss(self, loss: float, weight: float) -> None:

@@ -71,11 +71,21 @@ def regression_metrics(values: Tensor, targets: Tensor) -> dict[str, float]:
 
     R2 needs two images, and is nan for one.
     """
-    from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error, r2_score
+    from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
 
     values, targets = values.double().contiguous(), targets.double().contiguous()
     return {
         "mae": float(mean_absolute_error(values, targets)),
         "rmse": float(mean_squared_error(values, targets, squared=False)),
-        "r2": float(r2_score(values, targets)) if len(values) > 1 else math.nan,
+        "r2": _r2(values, targets) if len(values) > 1 else math.nan,
     }
+
+
+def _r2(values: Tensor, targets: Tensor) -> float:
+    """Return the mean of R2 over the outputs. torchmetrics' takes sums of squares below 1e-4 for 0, whatever the unit.
+
+    Of an output whose targets are all equal it is 1 if the values are right, else 0, as in scikit-learn.
+    """
+    residual, total = (values - targets).square().sum(0), (targets - targets.mean(0)).square().sum(0)
+    constant = (targets == targets[0]).all(0)
+    return float(torch.where(constant, (residual == 0).double(), 1 - residual / total).mean())

@@ -72,7 +72,7 @@ class Task:
 
     def metrics(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
         """Return the metrics by column; all are nan if an output is not finite."""
-        outputs = self.outputs(logits)
+        outputs = self.outputs(logits.double())  # in float32 the probabilities of confident answers are all 1
         if not len(logits) or not bool(outputs.isfinite().all()):
             return dict.fromkeys(self.columns, math.nan)
         return self._metrics(outputs, labels)

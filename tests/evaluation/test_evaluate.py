@@ -174,3 +174,8 @@ def test_sensitivity_and_calibration_by_hand():
         result.sensitivity(1.5)
     with pytest.raises(iz.ArgumentError, match="the model has 5 classes and must have two"):
         iz.evaluate(Score(), batches(5, 5)).sensitivity()
+
+
+def test_the_calibration_of_certain_answers():
+    """A confidence of 1 lies in the last of the 15 bins."""
+    assert result_of([1.0, 0.05], [0, 0]).calibration_error == pytest.approx(abs((1.0 + 0.95) / 2 - 0.5))

@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import inceptionzoo as iz
+from inceptionzoo.evaluation._metrics import regression_metrics
+from inceptionzoo.evaluation._task import Binary
 
 INDICES = torch.arange(12) % 3
 SOFT = torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.2, 0.7]]).repeat(6, 1)
@@ -189,3 +191,33 @@ def test_a_model_that_returns_no_logits():
 
     with pytest.raises(iz.ArgumentError, match=r"the model returned a tuple; evaluate needs a Tensor \(n, outputs\)"):
         iz.evaluate(Pair(), batches(noise(4, 3), INDICES[:4]))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_r2_depends_on_no_unit(scale):
+    """It is that of scikit-learn, also for outputs whose targets are all equal."""
+    targets = torch.linspace(0, 1, 8)[:, None].repeat(1, 3)
+    targets[:, 1:] = 0.5
+    values = targets.clone()
+    values[:, 0], values[:, 2] = 0.4, 0.3
+    found = regression_metrics(scale * values, scale * targets)["r2"]
+    assert found == pytest.approx(metrics.r2_score((scale * targets).double(), (scale * values).double()))
+
+
+def test_the_auc_of_confident_answers():
+    """In float32 the sigmoid of all of these logits is 1."""
+    logits, labels = torch.tensor([18.0, 20.0, 17.5, 25.0])[:, None], torch.tensor([0, 1, 0, 1])
+    assert Binary(1).metrics(logits, labels)["auc"] == 1.0
+
+
+def test_batches_whose_memory_is_used_again():
+    class Refilled:
+        def __iter__(self):
+            images, targets = torch.zeros(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64)
+            for value in range(2):
+                targets.fill_(value)
+                yield images, targets
+
+    model = iz.build(iz.network(stem=iz.Conv(8, 3)))
+    model.reset_classifier(2)
+    assert iz.evaluate(model, Refilled()).targets.tolist() == [0] * 4 + [1] * 4
