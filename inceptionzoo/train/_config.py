@@ -84,7 +84,9 @@ class FitConfig:
     task: str | None = field(metadata=rules(unless_none(partial(check_choice, choices=TASKS)), fingerprint=None))
     loss: Loss | None = field(metadata=rules(unless_none(check_loss), fingerprint=loss_name))
     accumulate: int = field(metadata=rules(partial(check_int, minimum=1)))
-    clip_grad_norm: float | None = field(metadata=rules(unless_none(check_positive), default=None))
+    clip_grad_norm: float | None = field(
+        metadata=rules(unless_none(check_positive), fingerprint=unless_none(float), default=None)
+    )
     precision: Literal["fp32", "bf16", "fp16"] = field(metadata=rules(partial(check_choice, choices=AUTOCAST_DTYPES)))
     checkpoint: bool = field(metadata=rules(check_flag, fingerprint=None))
     channels_last: bool = field(metadata=rules(check_flag))

@@ -64,7 +64,8 @@ class History:
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file."""
         with open(check_path("path", path), "w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self.epochs[0] if self.epochs else COLUMNS)
+            names = dict.fromkeys(name for row in self.epochs for name in row)  # a callback may add one in some epochs only
+            writer = csv.DictWriter(stream, names or COLUMNS)
             writer.writeheader()
             writer.writerows(self.epochs)
 

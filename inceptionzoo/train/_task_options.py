@@ -14,6 +14,7 @@ from ..errors import ArgumentError, check_choice, check_number
 from ..evaluation import Batches, Loss, Task, align_classes, check_logits, check_number_of_classes, find_class_names
 from ..nn import Net
 
+ERRORS = "mae", "rmse"  # columns whose smallest value is the best, also those of the caller's metrics
 ClassWeights = Tensor | Sequence[float] | numpy.ndarray[Any, Any]
 
 
@@ -95,7 +96,7 @@ def resolve_monitor(monitor: str | None, metrics: Collection[str], task: Task, *
     else:
         check_choice("monitor", monitor, (*names, *map(_validation_column, names)))
         monitor = _validation_column(monitor) if monitor in names else monitor
-    return f"-{monitor}" if monitor.removeprefix("val_") in task.smaller_is_better else monitor
+    return f"-{monitor}" if monitor.removeprefix("val_") in ERRORS else monitor
 
 
 def _validation_column(name: str) -> str:

@@ -73,7 +73,8 @@ class Trainer:
         """The caller's loss for the validation data. If train has soft labels, class indices are one-hot encoded for it."""
         task, loss, criterion = self.stepper.task, self.config.loss, self.stepper.losses.criterion
         loss = criterion if isinstance(criterion, OwnLoss) else loss  # which has warned already
-        return OneHotTargets(loss, task.num_outputs) if self.stepper.soft_labels and loss is not None else loss
+        takes_indices = loss is None or isinstance(loss, nn.CrossEntropyLoss)
+        return OneHotTargets(loss, task.num_outputs) if self.stepper.soft_labels and not takes_indices else loss
 
     @property
     def device(self) -> torch.device:
@@ -142,6 +143,8 @@ class Trainer:
                 if text := describe_nan(self.history):
                     warnings.warn(text, stacklevel=3)  # the call of fit
                 self.call_back()
+                if self.config.callbacks:
+                    self.save_state()  # again: a callback may have changed the model or the optimizer
         if self.stepper.average is not None:
             self.model.load_state_dict(self.evaluated_model.state_dict())
 
@@ -207,8 +210,14 @@ class Trainer:
                 save_weights(self.evaluated_model, folder / "best.safetensors", metrics=metrics)
             self.history.to_csv(folder / "history.csv")
             self.history.to_json(folder / "history.json")
-            save_state(folder / LAST, self.stateful, self.train.loader, self.history.epochs, self.fingerprint, self.device)
+            self.save_state()
         self.context.all_reduce(0)
+
+    def save_state(self) -> None:
+        """Save what the next epoch depends on."""
+        folder = self.config.folder
+        if folder is not None and self.context.is_main:
+            save_state(folder / LAST, self.stateful, self.train.loader, self.history.epochs, self.fingerprint, self.device)
 
     def call_back(self) -> None:
         """Call the callbacks on rank 0; they do not change the random generators. StopIteration stops every rank."""

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import inceptionzoo as iz
+from inceptionzoo.evaluation import Task
+from inceptionzoo.train._task_options import resolve_monitor
 
 IMAGES = noise(12, 3, 16, 16)
 CLASSES = torch.arange(12) % 2
@@ -321,3 +323,17 @@ def test_images_of_the_models_own_transforms_do_not_warn(make):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         iz.fit(model, [(RANGE.abs(), torch.arange(8) % 2)], epochs=1)
+
+
+@pytest.mark.parametrize("name", ["mae", "rmse"])
+def test_the_smallest_error_of_the_callers_is_the_best(name):
+    assert resolve_monitor(name, {name: len}, Task(3), validates=True) == f"-val_{name}"
+
+
+def test_soft_labels_and_the_weights_of_a_cross_entropy(make):
+    """The validation data has class indices: their loss is the weighted mean, as that of `evaluate`."""
+    loss, images = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0])), noise(4, 3, 8, 8)
+    soft, val = [(images, torch.tensor([[0.8, 0.2]] * 4))], [(images, torch.tensor([0, 0, 0, 1]))]
+    model = make()
+    history = iz.fit(model, soft, val, epochs=1, loss=loss, progress=False)
+    assert history.epochs[0]["val_loss"] == pytest.approx(iz.evaluate(model, val, loss=loss).loss, rel=1e-5)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -450,3 +451,37 @@ def test_a_state_of_version_0_1_does_not_say_what_is_frozen(make, tmp_path):
     write_safetensors(tmp_path / "last.safetensors", tensors, {**metadata, MARKER: json.dumps(header)})
     with pytest.warns(UserWarning, match="it continues to epochs=2"):
         assert len(train(2).epochs) == 2
+
+
+def test_what_the_last_callback_changed_is_resumed(tiny, tmp_path):
+    """The state is saved before the callbacks, so that a callback that fails loses no epoch, and again behind them."""
+
+    def run(out: Path, *, interrupts: bool) -> iz.Net:
+        def unfreeze(model: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == 0:
+                model.features.requires_grad_(True)
+
+        def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            passes.append(len(passes))
+            if interrupts and passes == [0, 1]:
+                raise KeyboardInterrupt
+            yield from loader()
+
+        class Batches:
+            def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+                return batches()
+
+            def __len__(self) -> int:
+                return 2
+
+        torch.manual_seed(3)
+        model, passes = iz.create_model("tiny"), list[int]()
+        model.features.requires_grad_(False)
+        iz.fit(model, Batches(), epochs=3, out=out, callbacks=[unfreeze], progress=False, seed=0)
+        return model
+
+    expected = run(tmp_path / "a", interrupts=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", interrupts=True)
+    resumed = run(tmp_path / "b", interrupts=False)
+    assert all(value.equal(resumed.state_dict()[key]) for key, value in expected.state_dict().items())
