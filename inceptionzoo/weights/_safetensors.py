@@ -106,7 +106,7 @@ def _read(stream: BufferedReader, checksum: Checksum | None) -> tuple[dict[str, 
     if file_hash is not None:
         file_hash.update(struct.pack("<Q", len(header)) + header)
     hashes = [item for item in (digest, file_hash) if item is not None]
-    tensors = {entry.name: torch.empty(entry.shape, dtype=entry.dtype) for entry in entries}
+    tensors = {entry.name: torch.empty(entry.shape, dtype=entry.dtype, device="cpu") for entry in entries}
     with ThreadPoolExecutor(1) as hasher:
         for entry in entries:
             view = _byte_view(tensors[entry.name])

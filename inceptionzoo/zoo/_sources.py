@@ -41,13 +41,13 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
     """
     repository = open_repository(reference, cache_dir)
     config, source = repository.read(CONFIG, read_config), repository.read(WEIGHTS, read_weight_file)
-    config = _without_suffix(config)
     metadata = source.metadata
     if metadata is not None:
         if metadata.architecture != config.architecture:
             difference = f"{CONFIG} says {config.architecture!r}, {WEIGHTS} {metadata.architecture!r}"
             raise FileError(f"{reference}: {difference}; save it again")
         return find_saved_entry(metadata), source, info_from_metadata(metadata)
+    config = _without_suffix(config)
     entry = find_entry(config.architecture)
     common = {item.name for item in fields(ModelOptions)}  # timm lists these among the model's arguments
     arguments = {key: value for key, value in config.arguments.items() if key not in common}

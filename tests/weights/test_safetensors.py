@@ -272,3 +272,11 @@ def test_the_data_begin_at_a_multiple_of_eight_bytes(tmp_path, length):
     """So that a reader can map the file into memory."""
     write_safetensors(tmp_path / "a.safetensors", {"x" * (1 + length): torch.zeros(1)}, {})
     assert int.from_bytes((tmp_path / "a.safetensors").read_bytes()[:8], "little") % 8 == 0
+
+
+def test_a_file_is_read_into_memory_whatever_the_default_device(tmp_path):
+    model = iz.create_model("googlenet_cifar", num_classes=2)
+    iz.save_weights(model, tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        loaded = iz.load_model(tmp_path / "a.safetensors")
+    assert loaded.head.fc.weight.equal(model.head.fc.weight)

@@ -296,3 +296,12 @@ def test_random_edits_of_the_network_in_a_file_load_or_give_our_error(saved):
         loaded += 1
         assert again.state_dict().keys() == model.state_dict().keys()
     assert 5 < loaded < 145
+
+
+def test_a_network_whose_name_ends_like_timms_of_the_same_padding(register, tmp_path, monkeypatch):
+    register("own_same", iz.network(stem=iz.Conv(8, 3)), num_classes=2)
+    model = iz.create_model("own_same")
+    iz.save_pretrained(model, tmp_path / "repository")
+    monkeypatch.delitem(REGISTRY, "own_same")  # as in a process that has not registered it
+    loaded = iz.create_model(f"local-dir:{tmp_path / 'repository'}")
+    assert loaded.head.fc.weight.equal(model.head.fc.weight)

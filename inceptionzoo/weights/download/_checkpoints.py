@@ -55,7 +55,7 @@ def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -
     if cached is not None and cached.is_file():
         if (result := read_cached(cached, checksum, read)) is not None:
             return result[0]
-        cached.unlink()
+        cached.unlink(missing_ok=True)  # another process may have found the damage too
     for path in () if checksum is None else _copies_on_the_hub(name, checksum):
         with suppress(FileError, OSError):
             return read(path, checksum)
