@@ -219,6 +219,7 @@ def with_aux(model: Net) -> Net:
     )
     model_with_aux.class_names, model_with_aux._task = model.class_names, model._task
     model_with_aux.set_memory_saving(model.memory_saving)
+    model_with_aux.grad_checkpointing = model.grad_checkpointing
     set_training_ops(model_with_aux, model.training_ops)
     model_with_aux.training = model.training  # not `train()`: the parts keep their modes
     return model_with_aux

@@ -228,3 +228,12 @@ def test_a_program_for_images_of_any_size():
     program = torch.export.export(model, (noise(2, 3, 32, 40),), dynamic_shapes=({0: free, 2: free, 3: free},)).module()
     images = noise(3, 3, 45, 33)
     assert program(images).equal(model(images))
+
+
+def test_networks_made_of_a_model_keep_its_checkpointing():
+    model = iz.create_model("googlenet_cifar", num_classes=2)
+    model.set_grad_checkpointing()
+    assert iz.FeatureNet(model).grad_checkpointing
+    full = iz.create_model("googlenet", num_classes=2)
+    full.set_grad_checkpointing()
+    assert iz.with_aux(full).grad_checkpointing
