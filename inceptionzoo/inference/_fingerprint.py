@@ -50,7 +50,7 @@ class ModelFingerprint:
     def is_recordable(self) -> bool:
         """Whether no hook is registered now, no tensor requires a gradient, and none was made in inference mode."""
         needs_gradient = any(map(attrgetter("requires_grad"), self.tensors))
-        return not (self.has_inference_tensors or needs_gradient or private_torch.any_has_forward_hooks(self.modules))
+        return not (self.has_inference_tensors or needs_gradient or any(map(private_torch.has_forward_hooks, self.modules)))
 
     def is_current(self) -> bool:
         """Return whether nothing has changed; if any tensor was made in inference mode, changed values are not detected."""

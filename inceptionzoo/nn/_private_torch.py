@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -89,14 +89,14 @@ def tensor_versions(tensors: Sequence[Tensor]) -> list[int]:
     return [*map(Tensor.data_ptr, tensors), *map(attrgetter("_version"), tensors)]
 
 
-def any_has_forward_hooks(modules: Iterable[nn.Module]) -> bool:
-    """Return whether any of the modules has forward hooks or forward pre-hooks."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Return whether the module has forward hooks or forward pre-hooks."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def is_patched(module: nn.Module) -> bool:
     """Return whether the module has forward hooks or forward pre-hooks, or computes its output by a method of its own."""
-    return bool(module._forward_hooks or module._forward_pre_hooks) or not METHODS.isdisjoint(vars(module))
+    return has_forward_hooks(module) or not METHODS.isdisjoint(vars(module))
 
 
 def is_hooked(module: nn.Module | None) -> bool:
@@ -118,7 +118,7 @@ def hook_names(module: nn.Module) -> list[str]:
 
 def content_tables(module: nn.Module) -> tuple[Mapping[str, Any], ...]:
     """Return the module's children, parameters and buffers by name. The dicts change with later assignments."""
-    return module._modules, module._parameters, module._buffers
+    return tuple(vars(module)[name] for name in CONTENTS)
 
 
 def has_onednn_operations() -> bool:
