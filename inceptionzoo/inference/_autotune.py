@@ -43,7 +43,8 @@ class Autotuner:
         tensors: Iterable[Tensor] = (),
     ) -> None:
         self.kind, self.version, self.torch_implementation, self.factories = kind, version, torch_implementation, factories
-        self.chosen: dict[Hashable, tuple[str, Implementation]] = {}  # name and implementation by `_key`
+        self.chosen: dict[tuple[torch.Size, int], tuple[str, Implementation]] = {}  # by input shape and number of threads
+        self._torch = "torch", torch_implementation
         self._kept = [tensor.detach() for tensor in tensors]
 
     def implementation(self, x: Tensor, *, cached: bool) -> Implementation:
@@ -51,14 +52,14 @@ class Autotuner:
 
         With `cached`, the results of other processes are used, and new ones are kept for them.
         """
-        key = self._key(x.shape)
+        key = x.shape, torch.get_num_threads()
         if key not in self.chosen and len(self.chosen) < MAX_INPUT_SIZES:
             self.chosen[key] = self._choose(random_like(x), cached=cached)
-        return self.chosen.get(key, ("torch", self.torch_implementation))[1]
+        return self.chosen.get(key, self._torch)[1]
 
     def name(self, x: Tensor) -> str:
         """Return the name of the implementation for inputs of x's shape."""
-        return self.chosen.get(self._key(x.shape), ("torch", self.torch_implementation))[0]
+        return self.chosen.get((x.shape, torch.get_num_threads()), self._torch)[0]
 
     def _key(self, shape: torch.Size) -> Hashable:
         return self.kind, tuple(self.factories), tuple(shape), torch.get_num_threads()
@@ -80,7 +81,7 @@ class Autotuner:
                 fastest = _FASTEST.setdefault(key, fastest)
                 if cached:
                     add_result(repr(key), fastest)
-        return (fastest, accurate[fastest]) if fastest in accurate else ("torch", self.torch_implementation)
+        return (fastest, accurate[fastest]) if fastest in accurate else self._torch
 
     def _find_stored(self, key: Hashable, *, cached: bool) -> str | None:
         """Return the result of another process for this operation, if it names an implementation of this one."""
