@@ -27,7 +27,6 @@ class Task:
 
     name: ClassVar[str] = "multiclass"
     columns: ClassVar[tuple[str, ...]] = ("accuracy", "auc")  # the metrics
-    smaller_is_better: ClassVar[tuple[str, ...]] = ()
     monitor: ClassVar[str] = "accuracy"  # the column that chooses the best epoch by default
 
     num_outputs: int
@@ -149,7 +148,6 @@ class Regression(Task):
 
     name: ClassVar[str] = "regression"
     columns: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2")
-    smaller_is_better: ClassVar[tuple[str, ...]] = ("mae", "rmse")
     monitor: ClassVar[str] = "loss"
 
     def check(self, targets: Tensor) -> Tensor:

@@ -90,7 +90,8 @@ def resolve_monitor(monitor: str | None, metrics: Collection[str], task: Task, *
     if taken := sorted({"loss", "seconds", *task.columns}.intersection(metrics)):
         raise ArgumentError(f"metrics: {taken[0]!r} is a column of the history already; choose another name")
     monitor = task.monitor if monitor is None else monitor
-    names = ("loss", *task.columns, *metrics, *(f"-{name}" for name in (*metrics, *task.smaller_is_better)))
+    errors = [name for name in task.columns if name in ERRORS]
+    names = ("loss", *task.columns, *metrics, *(f"-{name}" for name in (*metrics, *errors)))
     if not validates:
         check_choice("monitor", monitor, names)
     else:
