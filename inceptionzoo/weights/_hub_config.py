@@ -11,12 +11,12 @@ from typing import Any
 from ..errors import ArgumentError, FileError
 from ..spec import GLOBAL_POOLS, DataConfig, GlobalPool
 from ._checksum import Checksum
+from ._metadata import as_tuples, is_plain
 
 PREFIX = "izoo_"  # of our architectures' names in timm's registry
 MAX_FILE_SIZE = 4 << 20  # bytes
 MAX_NUMBER = 1_000_000
 MAX_NAME_LENGTH = 1000  # characters
-MAX_LIST_LENGTH = 16  # of a list in model_args
 TIMM_NAMES = {"legacy_xception": "xception"}  # timm's name: ours
 
 
@@ -140,7 +140,6 @@ def _parse_class_names(value: object, num_classes: int) -> tuple[str, ...] | Non
 
 def _parse_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
-        items = value if isinstance(value, list) else [value]
-        if len(items) > MAX_LIST_LENGTH or not all(isinstance(item, str | int | float | None) for item in items):
-            raise TypeError(f"model_args: {key}={str(value)[:60]} must be a string, number or bool, or a few of them")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        if not is_plain(value):
+            raise TypeError(f"model_args: {key}={str(value)[:60]} must be a string, number or bool, or a list of them")
+    return {key: as_tuples(value) for key, value in values.items()}

@@ -133,14 +133,14 @@ class ModelMetadata:
             if type(value) is not float or not math.isfinite(value):
                 raise TypeError(f"metrics: {key}={value!r} must be a finite float")
         for key, value in self.arguments.items():
-            if not _is_plain(value, 3):
+            if not is_plain(value):
                 raise TypeError(f"arguments: {key} must be a string, number or bool, or a list of them")
 
 
-def _is_plain(value: object, depth: int) -> bool:
+def is_plain(value: object, depth: int = 3) -> bool:
     """Return whether a value is a JSON scalar, or lists of scalars nested at most `depth` deep."""
     if isinstance(value, list | tuple):
-        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+        return depth > 0 and all(is_plain(item, depth - 1) for item in value)
     return value is None or isinstance(value, str | int | float)
 
 
@@ -156,7 +156,7 @@ def describe_model(
     names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes)
     numbers = _check_metrics(metrics)
     for key, value in model.arguments.items():
-        if not _is_plain(value, 3):
+        if not is_plain(value):
             raise ArgumentError(f"arguments {key}={value!r} must be plain values to be saved: strings, numbers, tuples of them")
     check_unchanged(model, "the model cannot be saved")
     metadata = ModelMetadata(
@@ -213,8 +213,9 @@ def _check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float]:
 
 def model_arguments(metadata: ModelMetadata) -> dict[str, Any]:
     """Return the arguments of the model's network, with lists turned back into tuples."""
-    return {key: _as_tuple(value) for key, value in metadata.arguments.items()}
+    return {key: as_tuples(value) for key, value in metadata.arguments.items()}
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
+def as_tuples(value: Any) -> Any:
+    """Return a value of JSON with tuples in place of lists."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value

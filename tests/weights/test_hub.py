@@ -18,6 +18,7 @@ import inceptionzoo as iz
 from inceptionzoo.weights._hub_config import read_config
 from inceptionzoo.weights.download import open_repository
 from inceptionzoo.weights.download._reference import parse_reference
+from inceptionzoo.zoo._registry import REGISTRY
 
 NAMES = ("a", "b", "c")
 OTHER = "d" * 40
@@ -234,6 +235,21 @@ def test_the_number_of_classes_is_that_of_the_weights(host, tmp_path):
     assert model.head.fc.weight.equal(peer.fc.weight)
 
 
+def test_long_and_nested_arguments_come_back(tmp_path):
+    def network(widths: tuple[tuple[int, ...], ...] = ((4,), (8,))) -> iz.Network:
+        return iz.network(**{f"conv{index}": iz.Conv(width, 1) for index, (width,) in enumerate(widths)})
+
+    iz.register_model("lists", network, num_classes=3)
+    try:
+        model = iz.create_model("lists", widths=tuple((2,) for _ in range(20)))
+        iz.save_pretrained(model, tmp_path / "out")
+        again = iz.create_model(f"local-dir:{tmp_path / 'out'}")
+        assert again.arguments == model.arguments
+        assert same(again, model)
+    finally:
+        del REGISTRY["lists"]
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -247,7 +263,7 @@ def test_the_number_of_classes_is_that_of_the_weights(host, tmp_path):
         ({"label_names": ["a"]}, "1 label_names do not fit num_classes=3"),
         ({"label_names": {"a": 1}}, "label_names must be a list of strings"),
         ({"model_args": {"five": {"a": 1}}}, "model_args: five="),
-        ({"model_args": {"five": [1] * 99}}, "model_args: five="),
+        ({"model_args": {"five": [[[[1]]]]}}, "model_args: five="),
         ({"pretrained_cfg": {"input_size": [3]}}, "input_size=[3] must be 2 or 3 or 4 numbers"),
         ({"pretrained_cfg": {"input_size": [3, 8, 10**12]}}, "must be 2 or 3 or 4 numbers of at most"),
         ({"pretrained_cfg": {"mean": ["0", 0, 0]}}, "mean=['0', 0, 0] must be 3 numbers"),
