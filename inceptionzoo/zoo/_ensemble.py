@@ -36,7 +36,7 @@ from ..weights import (
     read_safetensors_metadata,
     write_safetensors,
 )
-from ._members import check_members, renormalisation, warn_of_other_preprocessing
+from ._members import check_members, normalisation, renormalisation, warn_of_other_preprocessing
 from ._restore import build_from_metadata
 
 KIND = "ensemble"
@@ -71,6 +71,7 @@ class Ensemble(nn.Module):
         parameter = next(first.parameters())
         self.register_buffer("weights", torch.empty(len(nets), device=parameter.device))
         self.set_weights([1.0] * len(nets) if weights is None else weights)
+        self.normalisations = [normalisation(net.data) for net in nets]
         for index, net in enumerate(nets):
             scale, shift = renormalisation(first.data, net.data)
             self.register_buffer(f"scale{index}", scale.to(parameter), persistent=False)
@@ -235,7 +236,11 @@ def holds_ensemble(path: str | os.PathLike[str]) -> bool:
 
 
 def _check_ensemble(ensemble: Ensemble, members: Sequence[Net]) -> None:
-    """Check that the file of an ensemble, which holds the members and their weights, loses nothing of it."""
+    """Check that the file of an ensemble, which holds the members and their weights, loses nothing of it.
+
+    Raises:
+        ArgumentError: it would, or the members do not go together any more.
+    """
     methods = [(name, getattr(getattr(ensemble, name), "__func__", None)) for name in ("forward", "_logits")]
     changed = [name for name, method in methods if method is not vars(Ensemble)[name]]
     changed += [
@@ -243,9 +248,12 @@ def _check_ensemble(ensemble: Ensemble, members: Sequence[Net]) -> None:
     ]
     changed += ["data"] if ensemble.data != members[0].data else []
     changed += ["members"] if not len(members) == len(ensemble.members) == len(ensemble.get_buffer("weights")) else []
+    pairs = enumerate(zip(members, ensemble.normalisations, strict=False))
+    changed += [f"members[{index}].data" for index, (member, known) in pairs if normalisation(member.data) != known]
     if changed:
         remedy = "change the members before they are put into an Ensemble, or save them one by one"
         raise ArgumentError(f"the ensemble cannot be saved: its {changed[0]} was changed, which a file does not hold; {remedy}")
+    check_members(members)
 
 
 def _members_json(text: str) -> list[str]:

@@ -13,11 +13,16 @@ from ..nn import Net, require_net
 from ..spec import DataConfig
 
 
+def normalisation(data: DataConfig) -> tuple[tuple[float, ...], ...]:
+    """Return the mean and the standard deviation with which images are normalised."""
+    return data.mean, data.std
+
+
 def renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Tensor]:
     """Return scale and shift, each (c, 1, 1) for images, from the source's normalisation to the target's: x * scale + shift."""
     mean, std, target_mean, target_std = (
         torch.tensor(values, dtype=torch.float64).view(-1, *(1,) * len(source.size))
-        for values in (source.mean, source.std, target.mean, target.std)
+        for values in (*normalisation(source), *normalisation(target))
     )
     return std / target_std, (mean - target_mean) / target_std
 

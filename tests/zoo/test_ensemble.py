@@ -228,6 +228,10 @@ CHANGES = {
     "a module": (lambda ensemble: setattr(ensemble, "calibration", torch.nn.Linear(3, 3)), "calibration"),
     "a parameter": (lambda ensemble: setattr(ensemble, "temperature", torch.nn.Parameter(torch.ones(1))), "temperature"),
     "data": (lambda ensemble: setattr(ensemble, "data", dataclasses.replace(ensemble.data, crop_pct=0.5)), "data"),
+    "data of a member": (
+        lambda ensemble: setattr(ensemble.members[1], "data", dataclasses.replace(ensemble.members[1].data, mean=(0.1,) * 3)),
+        r"members\[1\].data",
+    ),
     "one more member": (lambda ensemble: ensemble.members.append(ensemble.members[0]), "members"),
 }
 
@@ -238,6 +242,14 @@ def test_a_changed_ensemble_is_not_saved(members, case, tmp_path):
     ensemble = iz.Ensemble(members)
     change(ensemble)
     with pytest.raises(iz.ArgumentError, match=f"the ensemble cannot be saved: its {name} was changed, which a file"):
+        ensemble.save(tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_members_that_no_longer_agree_are_not_saved(members, tmp_path):
+    ensemble = iz.Ensemble(members)
+    members[1].class_names = ["a", "b", "c"]
+    with pytest.raises(iz.ArgumentError, match="members differ in class_names"):
         ensemble.save(tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
 
