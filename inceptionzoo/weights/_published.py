@@ -21,8 +21,8 @@ def recognise_published(entry: Entry, network: Network, source: WeightSource) ->
     """Return the tag of the published weights that a source holds, and its tensors as `as_published` returns them.
 
     The tag is "" if the source is none of the entry's published files. A file is recognised by the checksum that its publisher
-    states; it is read again for it, but only if the layout and the number of classes are the publisher's. Where the publisher
-    states no checksum, the layout and the number of classes decide. Files on the Hub are not recognised.
+    states; it is read again for it, but only if the layout and the numbers of channels and classes are the publisher's. Where
+    the publisher states no checksum, these decide. Files on the Hub are not recognised.
     """
     location = locate_network(network, source, entry.layouts)
     if source.metadata is not None or location is None or location.label:  # publishers' files have no prefixes
@@ -30,7 +30,9 @@ def recognise_published(entry: Entry, network: Network, source: WeightSource) ->
     tensors, stem = location.tensors(), first_convolution(network)[0]
     for tag, row in entry.weights.items():
         layout = _layout_of(entry, row)
-        if layout.theirs(stem) not in tensors or not _has_classifier_of(row, tensors.get(layout.theirs(CLASSIFIER))):
+        if not _has_stem_of(row, tensors.get(layout.theirs(stem))):
+            continue
+        if not _has_classifier_of(row, tensors.get(layout.theirs(CLASSIFIER))):
             continue
         if reason := _reason(row, source):
             return tag, as_published(entry, tag, network, source, reason=reason)
@@ -39,6 +41,11 @@ def recognise_published(entry: Entry, network: Network, source: WeightSource) ->
 
 def _layout_of(entry: Entry, row: Published) -> Layout:
     return next(layout for layout in entry.layouts if layout.name == row.layout)
+
+
+def _has_stem_of(row: Published, stem: Tensor | None) -> bool:
+    """Return whether the first convolution takes as many channels as the row's images have: I3D has files for optical flow."""
+    return stem is not None and require_dense("stem", stem).shape[1:2] == (row.data.input_size[0],)
 
 
 def _has_classifier_of(row: Published, classifier: Tensor | None) -> bool:

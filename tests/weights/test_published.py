@@ -119,3 +119,12 @@ def test_facenets_file(tmp_path):
     assert model.data == iz.model_info("inception_resnet_v1").weights["casia_webface"].data
     assert model.data.input_size == (3, 160, 160)
     assert model.report.published.startswith("inception_resnet_v1.casia_webface (recognised by its layout")
+
+
+def test_i3ds_file_for_optical_flow_is_not_taken_for_that_of_images(tmp_path):
+    """It has the layout and the number of classes of the published one, and two input channels."""
+    for channels, expected in ((3, "i3d.rgb_kinetics400"), (2, "i3d.flow_kinetics400")):
+        iz.export_weights(iz.create_model("i3d", in_chans=channels, num_classes=400), tmp_path / "i3d.pt", layout="pytorch-i3d")
+        model = iz.create_model("i3d", weights=tmp_path / "i3d.pt")
+        assert (model.in_chans, model.report.published.split()[0]) == (channels, expected)
+        assert model.data.input_size[0] == channels
