@@ -15,7 +15,7 @@ from ..spec import AXES, DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices
 from ._heads import AuxHead, ClassifierHead, output_width
 from ._report import Report
-from ._task import check_class_names, check_task, default_task
+from ._task import check_class_names, check_task, default_task, task_fits
 
 
 class Net(Backbone[Tensor]):
@@ -71,9 +71,11 @@ class Net(Backbone[Tensor]):
         """What the outputs are, and so what `fit`, `evaluate` and `predict` do with them.
 
         "multiclass": one class of several. "binary": one logit, the second class against the first. "multilabel": a logit for
-        each label. "regression": values. `fit` sets it; without, it is "binary" for one output and else "multiclass".
+        each label. "regression": values. `fit` sets it. Without, or if the number of outputs does not fit it any more, it is
+        "binary" for one output and else "multiclass".
         """
-        return self._task or default_task(self.num_classes)
+        task, count = self._task, self.num_classes
+        return task if task is not None and task_fits(task, count) else default_task(count)
 
     @task.setter
     def task(self, task: str) -> None:
@@ -212,7 +214,7 @@ class Net(Backbone[Tensor]):
                 del self.aux  # a module, which a dict cannot replace
                 self.aux = {}
             self.network = replace(self.network, head=Head())
-            self.entry, self.arguments, self.class_names = None, {}, None
+            self.entry, self.arguments, self.class_names, self._task = None, {}, None, None
         return kept_indices
 
     def set_input_size(self, img_size: int | tuple[int, ...]) -> None:

@@ -20,11 +20,16 @@ def check_task(task: str, num_classes: int) -> str:
         ArgumentError: it is not, or it cannot.
     """
     check_choice("task", task, TASKS)
-    if task == "binary" and num_classes != 1:
+    if task_fits(task, num_classes):
+        return task
+    if task == "binary":
         raise ArgumentError(f"task='binary' needs one output; the model has num_classes={num_classes}: use 'multiclass'")
-    if task == "multiclass" and num_classes == 1:
-        raise ArgumentError("task='multiclass' needs num_classes of at least 2; the model has num_classes=1: use 'binary'")
-    return task
+    raise ArgumentError("task='multiclass' needs num_classes of at least 2; the model has num_classes=1: use 'binary'")
+
+
+def task_fits(task: str, num_classes: int) -> bool:
+    """Return whether a model with this number of outputs can have the task."""
+    return (num_classes == 1) if task == "binary" else task != "multiclass" or num_classes != 1
 
 
 def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
