@@ -3,9 +3,9 @@
 from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
 from ._blocks import BATCH_NORMS, Branches, ConvNormAct, MapStages, ResidualBlock, Steps, training_batch_norms
-from ._build import build, build_layer, build_network, with_aux
+from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
-from ._device import check_device, default_accelerator, warn_if_emulated
+from ._device import check_device, default_accelerator, placeholder_device, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, check_head
 from ._memory import activate, compact_max_pool, is_relu, is_tracing, run_module, window
@@ -41,6 +41,7 @@ __all__ = [
     "TrainingOps",
     "activate",
     "apply_activation",
+    "attach_aux_heads",
     "build",
     "build_layer",
     "build_network",
@@ -57,6 +58,7 @@ __all__ = [
     "is_tracing",
     "list_changes",
     "parts",
+    "placeholder_device",
     "private_torch",
     "require_net",
     "run_module",

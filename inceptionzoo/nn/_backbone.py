@@ -16,7 +16,7 @@ from ._checkpoint import checkpoint
 from ._input_check import InputCheck
 from ._memory import run_module
 from ._parts import FusedRecord
-from ._training_ops import TrainingOps
+from ._training_ops import TrainingOps, set_training_ops
 
 Out = TypeVar("Out")
 
@@ -174,7 +174,7 @@ class Backbone(nn.Module, Generic[Out]):
             return False
         levels = [level.name for level in feature_levels(self.network, self.in_chans)]
         # the levels of the whole network, not those that the remaining strides suggest: an index keeps its meaning
-        taps = [name for name in levels if name in dict(stages[:end])] or levels
+        taps = [name for name in levels if name in dict(stages[:end])] or [stages[end - 1][0]]
         features, removed = self.features[:end], self.features[end:]
         self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=tuple(taps))
         self.removed += tuple(f"features.{key}" for key in removed.state_dict())
@@ -205,6 +205,12 @@ class Backbone(nn.Module, Generic[Out]):
         for module in self.modules():
             if hasattr(module, "memory_saving"):
                 module.memory_saving = enable  # type: ignore[assignment]  # torch expects a tensor or module
+
+    def copy_settings(self, model: Backbone[Any]) -> None:
+        """Set gradient checkpointing, memory saving and the operations of a training step as they are in another model."""
+        self.grad_checkpointing = model.grad_checkpointing
+        self.set_memory_saving(model.memory_saving)
+        set_training_ops(self, model.training_ops)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return timm's patterns of parameter groups from input to output: one per stage, or per resolution if `coarse`."""

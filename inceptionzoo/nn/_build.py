@@ -35,7 +35,6 @@ from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, make_act, make
 from ._heads import AuxHead, ClassifierHead, check_head
 from ._net import Net, require_net
 from ._private_torch import uncompiled
-from ._training_ops import set_training_ops
 
 
 @overload
@@ -194,15 +193,24 @@ def with_aux(model: Net) -> Net:
         ArgumentError: the network has no auxiliary heads, the model is fused, or it has no classes.
     """
     require_net(uncompiled(model), "with_aux")
+    if model.network.aux and not model.num_classes:
+        raise ArgumentError(
+            "with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier(num_classes) first"
+        )
+    return attach_aux_heads(model)
+
+
+def attach_aux_heads(model: Net) -> Net:
+    """Return what `with_aux` does. A model without classes gets auxiliary heads without classes.
+
+    Raises:
+        ArgumentError: the network has no auxiliary heads, or the model is fused.
+    """
     name = model.entry.name if model.entry else "this network"
     if not model.network.aux:
         raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it without them")
     if model.fused:
         raise ArgumentError("with_aux: a fused model cannot be trained; use the model from which it was fused")
-    if not model.num_classes:
-        raise ArgumentError(
-            "with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier(num_classes) first"
-        )
     reference = next(model.features.parameters())
     with torch.device(reference.device):
         heads = nn.ModuleDict({aux.tap: build_aux_head(aux, model) for aux in model.network.aux})
@@ -218,9 +226,8 @@ def with_aux(model: Net) -> Net:
         data=model.data,
     )
     model_with_aux.class_names, model_with_aux._task = model.class_names, model._task
-    model_with_aux.set_memory_saving(model.memory_saving)
-    model_with_aux.grad_checkpointing = model.grad_checkpointing
-    set_training_ops(model_with_aux, model.training_ops)
+    model_with_aux.report, model_with_aux._timm_cfg = model.report, model._timm_cfg
+    model_with_aux.copy_settings(model)
     model_with_aux.training = model.training  # not `train()`: the parts keep their modes
     return model_with_aux
 

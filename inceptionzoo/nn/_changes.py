@@ -11,10 +11,11 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ..errors import ArgumentError
-from ..spec import Layer, Op, Style, leaves, out_channels
+from ..spec import out_channels
 from ._backbone import Backbone
 from ._blocks import Steps
 from ._build import build_aux_head, build_layer
+from ._device import placeholder_device
 from ._feature_net import FeatureNet
 from ._heads import ClassifierHead
 from ._net import Net
@@ -154,14 +155,15 @@ def _reference(model: Backbone[Any]) -> nn.ModuleDict:
     network, features, channels = model.network, Steps(), model.in_chans
     with torch.random.fork_rng(devices=[]):  # modules of the user's own may draw random weights
         for name, layer in network.stages:
-            with torch.device("cpu" if _has_own_modules(layer, network.style) else "meta"):
+            with placeholder_device(network.style, layer):
                 features.add_module(name, build_layer(layer, channels, network.style))
             channels = out_channels(layer, channels)
         reference = nn.ModuleDict({"features": features})
         if isinstance(model, Net):
             with torch.device("meta"):
                 reference["head"] = _reference_head(model)
-                if isinstance(model.aux, nn.ModuleDict):
+            if isinstance(model.aux, nn.ModuleDict):
+                with placeholder_device(network.style, *(aux.layers for aux in network.aux)):
                     heads = {aux.tap: build_aux_head(aux, model) for aux in network.aux if aux.tap in model.aux}
                     reference["aux"] = nn.ModuleDict(heads)
     return reference
@@ -174,8 +176,3 @@ def _reference_head(model: Net) -> ClassifierHead:
         return ClassifierHead(head.spec, head.in_channels, classes, head.global_pool, head.drop_rate, head.dims)
     spec, dims = model.network.head, model.network.spatial_dims
     return ClassifierHead(spec, model.num_features, classes, "avg", spec.drop_rate, dims)
-
-
-def _has_own_modules(layer: Layer, style: Style) -> bool:
-    """Return whether a layer contains modules of the user's own, which may not work on the meta device."""
-    return callable(style.norm) or callable(style.act) or any(isinstance(leaf, Op) for leaf in leaves(layer))

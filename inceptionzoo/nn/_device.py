@@ -1,4 +1,4 @@
-"""Check a device argument, find the default accelerator, and warn of dtypes that a device only emulates."""
+"""Check a device argument, find the device for a task, and warn of dtypes that a device only emulates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 import torch
 
 from ..errors import ArgumentError
+from ..spec import Layer, Op, Style, leaves
 from . import _private_torch as private_torch
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,6 +43,16 @@ def default_accelerator() -> torch.device | None:
     if device is None or rank is None:
         return device
     return torch.device(device.type, int(rank) % torch.accelerator.device_count())
+
+
+def placeholder_device(style: Style, *layers: Layer) -> torch.device:
+    """Return the device on which to build layers whose values are not needed, or are copied from elsewhere: "meta" if possible.
+
+    It is the CPU for a user's own modules: they may not work on the meta device, or have a buffer that no state dict holds.
+    """
+    own_style = callable(style.norm) or callable(style.act)
+    has_own_modules = own_style or any(isinstance(leaf, Op) for layer in layers for leaf in leaves(layer))
+    return torch.device("cpu" if has_own_modules else "meta")
 
 
 def warn_if_emulated(precision: str, device: torch.device, *, stacklevel: int) -> None:

@@ -78,8 +78,8 @@ class FeatureNet(Backbone[list[Tensor]]):
 
     def __init__(self, model: Net, out_indices: Indices = None) -> None:
         super().__init__(model.network, model.features, in_chans=model.in_chans)
-        self.fused, self.memory_saving, self.training_ops = model.fused, model.memory_saving, model.training_ops
-        self.grad_checkpointing = model.grad_checkpointing
+        self.fused = model.fused
+        self.copy_settings(model)
         self.training = not model.fused  # not `self.train()`: it would change the mode of the model's stages
         self.taps = self.tap_names(out_indices, argument="out_indices")
         indices = self.level_indices(self.taps)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, check_int
-from ..nn import Net, build_network, check_unchanged, private_torch, require_net, set_training_ops
+from ..nn import Net, build_network, check_unchanged, placeholder_device, private_torch, require_net
 from ..spec import with_spatial_dims
 
 
@@ -37,7 +36,7 @@ def inflate(model: Net, *, length: int) -> Net:
         raise ArgumentError(f"inflate: norm={net.network.style.norm!r} is your own module, whose form for videos is unknown")
     check_unchanged(net, "inflate")
     network = with_spatial_dims(net.network, 3)
-    with torch.device("meta"):  # every value is copied from the model
+    with placeholder_device(network.style):  # every value is copied from the model
         inflated = build_network(
             replace(network, style=replace(network.style, time_padding="replicate")),
             in_chans=net.in_chans,
@@ -63,9 +62,7 @@ def _copy_state(net: Net, inflated: Net) -> None:
     for name, module in inflated.named_modules():
         module.training = modules.get(name, net).training  # the pools in a `TimePaddedPool` have no counterpart
     inflated.class_names, inflated._task = net.class_names, net._task
-    inflated.set_grad_checkpointing(net.grad_checkpointing)
-    inflated.set_memory_saving(net.memory_saving)
-    set_training_ops(inflated, net.training_ops)
+    inflated.copy_settings(net)
 
 
 def _inflate_tensor(value: Tensor, target: Tensor) -> Tensor:

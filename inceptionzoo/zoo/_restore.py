@@ -9,17 +9,15 @@ import torch
 
 from ..errors import MismatchError
 from ..inference import folded_network, fuse
-from ..nn import Net, Report, build_network, to_channels_last, with_aux
+from ..nn import Net, Report, attach_aux_heads, build_network, placeholder_device, to_channels_last
 from ..spec import (
     NATIVE,
     DataConfig,
     Entry,
     GlobalPool,
     Network,
-    Op,
     Shape,
     first_difference,
-    leaves,
     min_input_size,
     network_cost,
     stage_costs,
@@ -56,7 +54,8 @@ def build_from_weights(
     fused = source.metadata is not None and source.metadata.fused
     _check_embedding(network, entry, source)
     sizes = info.options or options_from_shapes(network, entry, source)
-    if info.options or _has_op(network):  # in other cases, nothing is allocated before the shapes are compared
+    device = placeholder_device(network.style, *(layer for _, layer in network.stages), *(aux.layers for aux in network.aux))
+    if info.options or device.type != "meta":  # in other cases, nothing is allocated before the shapes are compared
         _check_size(folded_network(network) if fused else network, sizes, source)
     merged = options.merged(entry, sizes)
     final = merged["num_classes"], merged["global_pool"]
@@ -68,9 +67,9 @@ def build_from_weights(
     if info.data is not None:
         _check_dimensions(network, info.data, source)
         merged["data"] = info.data.sized(merged["in_chans"], *info.data.size)
-    with torch.device("cpu" if _has_op(network) else "meta"):  # a user's own module may not work on the meta device
+    with device:
         model = build_network(network, **merged, entry=entry if entry.name else None, arguments=arguments)
-    model = (with_aux(model) if aux else model).to(dtype=dtype)
+    model = (attach_aux_heads(model) if aux else model).to(dtype=dtype)
     model = fuse(model) if fused else model
     report = load_source(model, source)
     if final != (model.num_classes, model.global_pool):
@@ -82,8 +81,8 @@ def build_from_weights(
     return to_channels_last(model) if info.channels_last else model
 
 
-def build_from_metadata(source: WeightSource) -> Net:
-    """Return the model that a file of this library describes in its header.
+def build_from_metadata(source: WeightSource, *, dtype: torch.dtype | None = None) -> Net:
+    """Return the model that a file of this library describes in its header, cast to `dtype`.
 
     Raises:
         UnknownModelError: the header's architecture is not registered, and the header does not hold its network.
@@ -93,7 +92,7 @@ def build_from_metadata(source: WeightSource) -> Net:
     metadata = source.metadata
     assert metadata is not None
     entry = find_saved_entry(metadata)
-    return build_from_weights(entry, source, info_from_metadata(metadata), ModelOptions(), {}, aux=metadata.aux)
+    return build_from_weights(entry, source, info_from_metadata(metadata), ModelOptions(), {}, aux=metadata.aux, dtype=dtype)
 
 
 def find_saved_entry(metadata: ModelMetadata) -> Entry:
@@ -177,8 +176,3 @@ def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> 
 def _pooled_width(pool: GlobalPool | None) -> int:
     """Return the width of the pooled vector as a multiple of the map's channels; 0 without pooling."""
     return 0 if pool == "" else 2 if pool == "catavgmax" else 1
-
-
-def _has_op(network: Network) -> bool:
-    """Return whether a stage contains a module of the user's own."""
-    return any(isinstance(leaf, Op) for _, layer in network.stages for leaf in leaves(layer))

@@ -192,6 +192,32 @@ def test_with_aux_refuses_models_without_auxiliary_heads_or_classes():
         iz.with_aux(iz.create_model("googlenet", num_classes=0, device="meta"))
 
 
+def test_the_task_follows_the_number_of_outputs():
+    model = iz.build(tiny_network())
+    model.reset_classifier(1)
+    model.task = "binary"
+    model.head.fc = torch.nn.Linear(model.head_hidden_size, 4)
+    assert (model.num_classes, model.task) == (4, "multiclass")
+    model.task = "multilabel"
+    model.head.fc = torch.nn.Linear(model.head_hidden_size, 1)
+    assert model.task == "multilabel"
+    model.prune_intermediate_layers(1)
+    model.reset_classifier(1)
+    assert model.task == "binary"
+
+
+def test_with_aux_keeps_what_was_set():
+    model = iz.build(tiny_network())
+    model.set_grad_checkpointing()
+    model.set_memory_saving(False)
+    iz.load_weights(model, model.state_dict())
+    model.pretrained_cfg = {"architecture": "mine"}
+    again = iz.with_aux(model)
+    assert (again.grad_checkpointing, again.memory_saving, again.features.stem.memory_saving) == (True, False, False)
+    assert again.report is model.report is not None
+    assert again.pretrained_cfg == {"architecture": "mine"}
+
+
 def test_reset_classifier_keeps_hidden_layers_of_the_same_shape():
     style = iz.Head("mlp", hidden=(8, 8), size=2, drop_rate=0.5)
     model = iz.build(iz.network(conv1=iz.Conv(4, 3, 2), head=style))

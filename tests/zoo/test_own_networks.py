@@ -1,6 +1,7 @@
 """A network of one's own: saved with its weights, loaded by a process that never registered it."""
 
 import copy
+import dataclasses
 import json
 import random
 import resource
@@ -64,6 +65,53 @@ def test_a_new_process_loads_it(tmp_path):
         [sys.executable, "-c", code, str(tmp_path / "a.safetensors")], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == pytest.approx(model(x)[0].tolist(), rel=1e-4, abs=1e-6)
+
+
+def test_auxiliary_heads_without_classes_are_saved_and_loaded(tmp_path):
+    model, x = iz.with_aux(built()), noise(1, 3, 9, 9)
+    model.reset_classifier(0)
+    iz.save_weights(model, tmp_path / "a.safetensors")
+    again = iz.load_model(tmp_path / "a.safetensors")
+    assert again(x).equal(model(x))
+    assert again.forward_aux(x)[1]["stem"].equal(model.forward_aux(x)[1]["stem"])
+    again.reset_classifier(5)
+    assert again.forward_aux(x)[1]["stem"].shape == (1, 5)
+
+
+def test_a_model_pruned_before_its_first_level_is_saved_and_loaded(tmp_path):
+    network = iz.network(conv1=iz.Conv(4, 3), conv2=iz.Conv(4, 3), conv3=iz.Conv(8, 3, 2), conv4=iz.Conv(8, 3, 2))
+    model, x = iz.build(network).eval(), noise(1, 3, 16, 16)
+    model.prune_intermediate_layers(["conv1"])
+    assert [info["module"] for info in model.feature_info] == ["features.conv1"]
+    iz.save_weights(model, tmp_path / "a.safetensors")
+    assert iz.load_model(tmp_path / "a.safetensors")(x).equal(model(x))
+
+
+class Scaled(nn.Module):
+    """An activation with a buffer that no state dict holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.full((), 0.5), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu() * self.factor
+
+
+def test_buffers_outside_the_state_dict_of_ones_own_modules(tmp_path):
+    def network(in_channels: int = 3) -> iz.Network:
+        style = dataclasses.replace(tiny_network().style, act=Scaled)
+        return dataclasses.replace(tiny_network(), style=style)
+
+    iz.register_model("scaled", network, num_classes=3)
+    try:
+        model, x = iz.create_model("scaled").eval(), noise(1, 3, 9, 9)
+        iz.save_weights(model, tmp_path / "a.safetensors")
+        assert iz.load_model(tmp_path / "a.safetensors")(x).equal(model(x))
+        clip = x[:, :, None].expand(-1, -1, 4, -1, -1)
+        torch.testing.assert_close(iz.inflate(model, length=4)(clip), model(x))
+    finally:
+        del REGISTRY["scaled"]
 
 
 def test_auxiliary_heads_fused_weights_and_features(tmp_path):
