@@ -101,7 +101,7 @@ def create_model(
         model = _build_random(entry, tag, options, arguments, target)
     else:
         model = build_from_weights(entry, *loaded, options, arguments, dtype=dtype)
-    model.to(device=target, dtype=dtype)
+    model.to(device=target or torch.get_default_device(), dtype=dtype)
     if not features_only:
         return model
     maps = FeatureNet(model, out_indices)
@@ -158,21 +158,25 @@ def _build_random(
         return build_network(network, **merged, entry=entry, arguments=arguments)
 
 
-def load_model(path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Net:
-    """Return the model that `save_weights` wrote to `path`, in evaluation mode, on `device` (by default the CPU).
+def load_model(
+    path: str | os.PathLike[str], *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+) -> Net:
+    """Return the model that `save_weights` wrote to `path`, in evaluation mode.
 
-    `path` can also be a repository with such a file, "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH".
+    `path` can also be a repository with such a file, "hf-hub:OWNER/NAME@REVISION" or "local-dir:PATH". `device` and `dtype` are
+    those of `create_model`: the weights of a model in torch.float64 keep their values with dtype=torch.float64 only.
 
     Raises:
+        ArgumentError: `device` is not available, or `dtype` is no floating-point dtype.
         FileError: `save_weights` did not write the file, or it is damaged.
         UnknownModelError: its model is not registered, and the file does not hold its network.
         MismatchError: the weights do not fit the model, or another network is registered under its name.
     """
-    target = check_device(device)
+    target = _check_target(device, dtype)
     source = read_weights(path if is_reference(path) else check_path("path", path))
     if source.metadata is None:
         raise FileError(f"{path} does not say which model it holds; use create_model(NAME, weights={str(path)!r})")
-    return build_from_metadata(source).to(device=target).eval()
+    return build_from_metadata(source, dtype=dtype).to(device=target or torch.get_default_device()).eval()
 
 
 def _check_target(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.device | None:

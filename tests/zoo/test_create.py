@@ -210,3 +210,24 @@ def test_published_weights_that_are_too_few(tmp_path):
     assert re.search(
         r"is for a model of 6,624,904 parameters and holds [\d,]+ values; use weights of this model", str(error.value)
     )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_dtype_of_a_loaded_model(tmp_path):
+    model, path = iz.create_model("tiny", dtype=torch.float64).eval(), tmp_path / "a.safetensors"
+    x = torch.randn(1, 3, 16, 16, dtype=torch.float64)
+    iz.save_weights(model, path)
+    assert iz.load_model(path, dtype=torch.float64)(x).equal(model(x))
+    assert next(iz.load_model(path).parameters()).dtype == torch.float32
+    with pytest.raises(iz.ArgumentError, match="dtype=torch.int8 must be a floating-point"):
+        iz.load_model(path, dtype=torch.int8)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_torchs_default_device_holds_with_weights_too(tmp_path):
+    iz.save_weights(iz.create_model("tiny"), tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        assert next(iz.create_model("tiny").parameters()).is_meta
+        assert next(iz.create_model("tiny", weights=tmp_path / "a.safetensors").parameters()).is_meta
+        assert next(iz.load_model(tmp_path / "a.safetensors").parameters()).is_meta
+        assert not next(iz.load_model(tmp_path / "a.safetensors", device="cpu").parameters()).is_meta
