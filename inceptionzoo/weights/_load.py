@@ -105,7 +105,7 @@ def _check_same_model(model: Net | FeatureNet, source: WeightSource) -> None:
     if model.fused != (source.metadata is not None and source.metadata.fused):
         raise MismatchError(
             f"{source.name}: either it or the model is fused, but not both; load unfused weights into an unfused model, "
-            "then fuse it"
+            "then fuse it; save_weights and load_model save and load a fused one"
         )
 
 
