@@ -50,7 +50,8 @@ def recipe(
     if layer_decay is not None:
         from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # exported, but not in timm's __all__
 
-        groups = param_groups_layer_decay(model, decay, layer_decay=layer_decay)
+        with _all_trainable(model):  # timm leaves frozen parameters out, and a callback may unfreeze them later
+            groups = param_groups_layer_decay(model, decay, layer_decay=layer_decay)
         groups = [{"lr": rate * group.pop("lr_scale"), **group} for group in groups]
     made: Optimizer
     if optimizer == "adamw":
@@ -64,6 +65,19 @@ def recipe(
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
 
     return made, LambdaLR(made, factor)
+
+
+@contextmanager
+def _all_trainable(model: nn.Module) -> Iterator[None]:
+    """Let every parameter require a gradient inside the block."""
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def learning_rate(optimizer: Optimizer) -> float:

@@ -315,6 +315,21 @@ def test_warmup_and_layer_decay(tiny):
         assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.01}
 
 
+def test_layer_decay_keeps_frozen_weights_which_a_callback_may_unfreeze(tiny):
+    tiny.features.requires_grad_(False)
+
+    def unfreeze(model: iz.Net, _: dict[str, float]) -> None:
+        model.requires_grad_(True)
+
+    before = tiny.features.conv1.conv.weight.detach().clone()
+    iz.fit(tiny, batches(1), epochs=2, layer_decay=0.5, callbacks=[unfreeze])
+    assert not tiny.features.conv1.conv.weight.equal(before)
+    tiny.features.requires_grad_(False)
+    optimizer, _ = recipe(tiny, 2, layer_decay=0.5)
+    assert not any(parameter.requires_grad for parameter in tiny.features.parameters())
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(tiny.parameters()))
+
+
 @one_thread()
 def test_adamw_by_name(make):
     """It is torch's AdamW with the cosine, and it takes the other arguments of the recipe."""
