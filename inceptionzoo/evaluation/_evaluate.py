@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_choice
-from ..nn import TASKS, Net, check_device, check_task
+from ..nn import TASKS, check_device, check_task
 from ..spec import DataConfig
 from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, move_batch
 from ._classes import Alignment, align_classes, find_class_names
@@ -151,7 +151,7 @@ def evaluate_shards(
     return current.result(model, loader.context)
 
 
-def made_up_result(model: Net, task: Task) -> Result:
+def made_up_result(task: Task, class_names: Sequence[str] | None) -> Result:
     """Return a result of random logits and valid targets for a few images, to try functions of a `Result` on."""
     count, outputs = 2 * max(2, task.num_outputs), task.num_outputs
     generator = torch.Generator().manual_seed(0)

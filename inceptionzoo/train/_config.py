@@ -37,8 +37,8 @@ from ._recipe import check_recipe, stages_up_to
 from ._rules import check_positive, rules, unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length
-from ._state import LAST, check_state_dicts, stateful_objects
-from ._task_options import ClassWeights, check_classes, check_loss_options, resolve_monitor
+from ._state import LAST, VAL, check_state_dicts, stateful_objects
+from ._task_options import ClassWeights, check_classes, check_loss_options, resolve_monitor, trained_class_names
 
 
 def _check_model(name: str, model: object) -> None:
@@ -122,7 +122,7 @@ class FitConfig:
         monitor = resolve_monitor(self.monitor, self.metrics or {}, task, validates=self.val is not None)
         object.__setattr__(self, "monitor", monitor)
         self._check_schedule(monitor)
-        try_metrics(self.metrics or {}, self.model, task)
+        try_metrics(self.metrics or {}, task, trained_class_names(self.model, self.train, task))
         object.__setattr__(self, "callbacks", self._resolve_callbacks())
         self._check_out()
         self._check_values()  # last, because the other checks read no tensor
@@ -143,6 +143,11 @@ class FitConfig:
         """The task: `task`, else that of the loss, else the model's own."""
         model = self.model
         return make_task(self.task, self.loss, own=model.task, num_outputs=model.num_classes)
+
+    @property
+    def loaders(self) -> dict[str, Batches]:
+        """The loaders, by the beginning of their names in a saved state."""
+        return {"": self.train} if self.val is None else {"": self.train, VAL: self.val}
 
     @property
     def folder(self) -> Path | None:
@@ -250,4 +255,4 @@ class FitConfig:
             raise ArgumentError(
                 "train has persistent_workers=True, whose random state is not saved; pass a loader without them"
             )
-        check_state_dicts(stateful_objects(self.own_optimizer, self.scheduler, self.train, self.loss))
+        check_state_dicts(stateful_objects(self.own_optimizer, self.scheduler, self.loaders, self.loss))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ArgumentError, ZooError
 from ..evaluation import Result, Task, made_up_result
-from ..nn import Net
 
 Metrics = Mapping[str, Callable[[Result], float]]
 
@@ -21,14 +20,14 @@ def check_metrics(name: str, metrics: object) -> None:
         raise ArgumentError(f"{name}={metrics!r} must be a dict of functions of a Result, such as {{'error': lambda r: ...}}")
 
 
-def try_metrics(metrics: Metrics, model: Net, task: Task) -> None:
-    """Compute each metric on a made-up result of the model, with every class, so that an error comes before the first epoch.
+def try_metrics(metrics: Metrics, task: Task, class_names: Sequence[str] | None) -> None:
+    """Compute each metric on a made-up result of the task, with every class, so that an error comes before the first epoch.
 
     Raises:
         ArgumentError: a metric raises an error, or does not return a number.
     """
     for name, metric in metrics.items():
-        compute_metric(name, metric, made_up_result(model, task), ArgumentError)
+        compute_metric(name, metric, made_up_result(task, class_names), ArgumentError)
 
 
 def compute_metric(name: str, metric: Callable[[Result], float], result: Result, error: type[ZooError]) -> float:

@@ -24,6 +24,9 @@ from ._schedule import Schedule, Scheduler
 
 LAST = "last.safetensors"
 KIND = "training"
+FIRST = ("model", "optimizer", "scheduler", "scaler", "average", "loader")  # states in the files of version 0.1
+VAL = "val."  # begins the names of what belongs to the validation data
+Loaders = Mapping[str, Iterable[Any]]  # the loaders by the beginning of their names in the file: "" and `VAL`
 ADDED = ("classes", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
@@ -51,22 +54,34 @@ def check_state_dicts(objects: Mapping[str, Any]) -> None:
 
 
 def stateful_objects(
-    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loader: Iterable[Any], loss: object
+    optimizer: Optimizer | None, scheduler: Scheduler | Schedule | None, loaders: Loaders, loss: object
 ) -> dict[str, Any]:
     """Return, by name, the objects that have a state dict. torchdata's StatefulDataLoader has one; a DataLoader has none.
 
     A loss has one if it is a module with parameters or buffers; a generator of the data has one too.
     """
     stateful_loss = loss if isinstance(loss, nn.Module) and loss.state_dict() else None
-    stateful_loader = loader if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") else None
-    objects = {"optimizer": optimizer, "scheduler": scheduler, "loader": stateful_loader, "loss": stateful_loss}
-    return {name: owner for name, owner in objects.items() if owner is not None} | other_generators(loader)
+    objects: dict[str, Any] = {"optimizer": optimizer, "scheduler": scheduler, "loss": stateful_loss}
+    for prefix, loader in loaders.items():
+        is_stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+        objects[f"{prefix}loader"] = loader if is_stateful else None
+        objects |= {f"{prefix}{name}": generator for name, generator in other_generators(loader).items()}
+    return {name: owner for name, owner in objects.items() if owner is not None}
+
+
+def _torch_generators(loaders: Loaders) -> dict[str, torch.Generator]:
+    """Return the generators of torch in the loaders, by the name of their tensor in the file."""
+    return {
+        f"{prefix}generator.{index}": generator
+        for prefix, loader in loaders.items()
+        for index, generator in enumerate(loader_generators(loader))
+    }
 
 
 def save_state(
     path: Path,
     objects: Mapping[str, Any],
-    loader: Iterable[Any],
+    loaders: Loaders,
     rows: list[Row],
     fingerprint: Mapping[str, Any],
     device: torch.device,
@@ -78,8 +93,7 @@ def save_state(
     """
     tensors: dict[str, Tensor] = {}
     states = {name: _split_tensors(owner.state_dict(), name, tensors) for name, owner in objects.items()}
-    for index, generator in enumerate(loader_generators(loader)):
-        tensors[f"generator.{index}"] = generator.get_state()
+    tensors |= {name: generator.get_state() for name, generator in _torch_generators(loaders).items()}
     tensors["random.torch"] = torch.get_rng_state()
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
@@ -116,15 +130,14 @@ class State:
         rows: list[Row] = self.header["rows"]
         return rows
 
-    def restore(self, objects: Mapping[str, Any], loader: Iterable[Any], device: torch.device) -> None:
+    def restore(self, objects: Mapping[str, Any], loaders: Loaders, device: torch.device) -> None:
         """Load the state dicts of the objects, that of the model last, and set all random generators.
 
         Raises:
             ArgumentError: an object does not take its state. The weights of the model are unchanged then.
         """
-        added = ("loss", *other_generators(loader))
         for name in sorted(objects, key=lambda name: name == "model"):
-            if name not in self.header["states"] and name in added:
+            if name not in self.header["states"] and name not in FIRST:
                 continue  # version 0.1 did not save it
             try:
                 objects[name].load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
@@ -135,8 +148,9 @@ class State:
         if "frozen" in self.header:  # a callback may have changed it
             for name, parameter in objects["model"].named_parameters():
                 parameter.requires_grad_(name not in self.header["frozen"])
-        for index, generator in enumerate(loader_generators(loader)):
-            generator.set_state(self.tensors[f"generator.{index}"])
+        for name, generator in _torch_generators(loaders).items():
+            if name in self.tensors or not name.startswith(VAL):  # version 0.1 did not save those of the validation data
+                generator.set_state(self.tensors[name])
         torch.set_rng_state(self.tensors["random.torch"])
         if device.type == "cuda" and "random.cuda" in self.tensors:
             torch.cuda.set_rng_state(self.tensors["random.cuda"], device)

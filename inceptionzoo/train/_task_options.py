@@ -63,12 +63,18 @@ def check_classes(model: Net, train: Batches, val: Batches | None, task: Task) -
     align_classes(find_class_names(val), names or model.class_names, task, "val")
 
 
+def trained_class_names(model: Net, train: Batches, task: Task) -> tuple[str, ...] | None:
+    """Return the names of the outputs after training: those of the training data, or the model's own if it has none."""
+    names = None if task.name == "regression" else find_class_names(train)
+    return model.class_names if names is None else names
+
+
 def copy_class_names(model: Net, train: Batches, task: Task) -> None:
     """Give the model the class names of the training data, if it has any: they are what the outputs mean from now on."""
-    names = find_class_names(train)
-    if names is None or task.name == "regression":
+    names = trained_class_names(model, train, task)
+    if names is None or names == model.class_names:
         return
-    if model.class_names is not None and model.class_names != names and set(model.class_names) == set(names):
+    if model.class_names is not None and set(model.class_names) == set(names):
         warnings.warn(
             f"the model's classes were {list(model.class_names)}, those of train are {list(names)}: fit trains the outputs in "
             "the order of train, and names them so",

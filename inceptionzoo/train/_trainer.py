@@ -86,7 +86,7 @@ class Trainer:
         """The objects that the next step depends on and that have a state dict, by name."""
         average = self.stepper.average
         objects = {"model": self.model, "scaler": self.stepper.scaler, **({} if average is None else {"average": average})}
-        return objects | stateful_objects(self.stepper.optimizer, self.stepper.schedule, self.train.loader, self.config.loss)
+        return objects | stateful_objects(self.stepper.optimizer, self.stepper.schedule, self.config.loaders, self.config.loss)
 
     @property
     def is_complete(self) -> bool:
@@ -105,7 +105,7 @@ class Trainer:
             raise ArgumentError(f"out={str(self.config.out)!r} must be a folder that all ranks share, and it is not")
         if state is None:
             return
-        state.restore(self.stateful, self.train.loader, self.device)
+        state.restore(self.stateful, self.config.loaders, self.device)
         self.history.epochs = state.rows
         if state.epochs != self.config.epochs and not self.is_complete:
             self._change_epochs(state.epochs)
@@ -217,7 +217,7 @@ class Trainer:
         """Save what the next epoch depends on."""
         folder = self.config.folder
         if folder is not None and self.context.is_main:
-            save_state(folder / LAST, self.stateful, self.train.loader, self.history.epochs, self.fingerprint, self.device)
+            save_state(folder / LAST, self.stateful, self.config.loaders, self.history.epochs, self.fingerprint, self.device)
 
     def call_back(self) -> None:
         """Call the callbacks on rank 0; they do not change the random generators. StopIteration stops every rank."""

@@ -383,6 +383,20 @@ def test_early_stopping(tiny, tmp_path):
         assert iz.fit(tiny, batches(1), batches(1), epochs=9, **options).epochs == history.epochs
 
 
+def test_custom_metrics_know_the_class_names_of_train(tiny):
+    images, targets = batches(1)[0]
+    data = TensorDataset(images, targets)
+    data.classes = ["benign", "malignant"]
+    names = []
+
+    def metric(result: iz.Result) -> float:
+        names.append(result.class_names)
+        return result.class_names.index("malignant")
+
+    iz.fit(tiny, DataLoader(data, 4), DataLoader(data, 4), epochs=1, metrics={"own": metric})
+    assert names == [("benign", "malignant")] * 2
+
+
 def test_custom_metrics(tiny, tmp_path):
     val = batches(seed=1)
     metrics = {"sensitivity": lambda result: result.sensitivity(0.75), "calibration": lambda result: result.calibration_error}

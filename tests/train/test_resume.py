@@ -14,7 +14,7 @@ from helpers import one_thread
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import BatchSampler, DataLoader, Sampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train._fingerprint import loss_name
@@ -332,6 +332,31 @@ def test_generators_of_numpy_and_python_go_on(tiny, tmp_path, kind, place):
 
         iz.fit(model, train, train, epochs=3, out=tmp_path / out, callbacks=[stop])
         return model.head.fc.weight.flatten().tolist()
+
+    whole = run("a", 9)
+    run("b", 0)
+    assert run("b", 9) == whole
+
+
+@one_thread()
+@pytest.mark.parametrize("kind", ["of torch", *GENERATORS])
+def test_the_generators_of_the_validation_data_go_on(tiny, tmp_path, kind):
+    def run(out: str, last: int) -> list[float]:
+        torch.manual_seed(3)
+        images = loader().dataset
+        if kind == "of torch":
+            val = DataLoader(images, 4, sampler=RandomSampler(images, replacement=True, generator=torch.Generator()))
+        else:
+            images = Noisy(*images.tensors)
+            images.source = GENERATORS[kind]()
+            val = DataLoader(images, 4)
+
+        def stop(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == last:
+                raise StopIteration
+
+        history = iz.fit(iz.create_model("tiny"), loader(), val, epochs=3, out=tmp_path / out, callbacks=[stop])
+        return [row["val_loss"] for row in history.epochs]
 
     whole = run("a", 9)
     run("b", 0)
