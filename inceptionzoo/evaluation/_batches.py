@@ -160,7 +160,10 @@ def check_images(images: Tensor, targets: Tensor) -> None:
         )
 
 
-def move_batch(images: Tensor, targets: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the batch on the device of `parameter`. Images, and targets in floating point, get its dtype."""
-    dtype = parameter.dtype if targets.is_floating_point() else targets.dtype
-    return images.to(parameter.device, parameter.dtype), targets.to(parameter.device, dtype)
+def move_batch(images: Tensor, targets: Tensor, parameter: Tensor, *, copy: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the batch on the device of `parameter`, always in other memory if `copy`.
+
+    Images get its dtype, and targets in floating point too, but at least torch.float32.
+    """
+    dtype = torch.promote_types(parameter.dtype, torch.float32) if targets.is_floating_point() else targets.dtype
+    return images.to(parameter.device, parameter.dtype, copy=copy), targets.to(parameter.device, dtype, copy=copy)

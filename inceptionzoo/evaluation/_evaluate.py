@@ -164,8 +164,8 @@ def made_up_result(task: Task, class_names: Sequence[str] | None) -> Result:
         "regression": torch.randn(count, outputs, generator=generator),
     }
     labels = task.labels(made_up[task.name])
-    names = task.names(model.class_names)
-    return Result(task.outputs(logits), labels, 0.0, task.metrics(logits, labels), class_names=names, task=task.name)
+    metrics = task.metrics(logits, labels)
+    return Result(task.outputs(logits), labels, 0.0, metrics, class_names=task.names(class_names), task=task.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class _Pass:
         targets = task.check(targets if self.alignment is None else self.alignment.apply(targets, task))
         self.metrics.update(logits, targets, indices)
         if weight := weight_in_mean(task, self.class_weights, targets[:count]):
-            numbers = logits[:count].float() if logits.dtype in (torch.half, torch.bfloat16) else logits[:count]
+            numbers = logits[:count].to(torch.promote_types(logits.dtype, torch.float32))
             self.metrics.update_loss(check_loss_value(self.loss(numbers, targets[:count])).item(), weight)
 
     def result(self, model: nn.Module, context: DistributedContext) -> Result:

@@ -20,8 +20,8 @@ class Losses(nn.Module):
     """A model and its loss: images (n, c, h, w) and targets (n, ...) -> logits (n, num_classes) and a mean loss ().
 
     `criterion(logits, targets)` returns the mean loss; the weighted losses of auxiliary heads are added. `amp` is the
-    autocast dtype (None: no autocast); under autocast the loss is computed in float32. With `counted=False` the loss and all
-    its gradients are 0. `compiled` is called instead of the model: `torch.compile(model)`.
+    autocast dtype (None: no autocast). The loss is computed in float32, or in float64 for a model of float64. With
+    `counted=False` the loss and all its gradients are 0. `compiled` is called instead of the model: `torch.compile(model)`.
     """
 
     def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None, compiled: nn.Module | None = None) -> None:
@@ -42,7 +42,7 @@ class Losses(nn.Module):
         return logits, loss
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
-        loss = check_loss_value(self.criterion(logits.float() if self.amp else logits, targets))
+        loss = check_loss_value(self.criterion(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets))
         if logits.requires_grad and not loss.requires_grad:
             raise ArgumentError(
                 "loss returned a Tensor without a gradient: compute it from the logits without detach, argmax or a threshold"

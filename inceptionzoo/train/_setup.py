@@ -59,10 +59,13 @@ def make_stepper(config: FitConfig, compiled: Any) -> Stepper:
     model, task, optimizer, scheduler = config.model, config.resolved_task, config.own_optimizer, config.scheduler
     if optimizer is None:
         optimizer, scheduler = recipe(model, config.epochs, **config.recipe_options)
-    weight = None if config.class_weights is None else torch.as_tensor(config.class_weights).to(next(model.parameters()))
+    weight, parameter = None, next(model.parameters())
+    if config.class_weights is not None:
+        dtype = torch.promote_types(parameter.dtype, torch.float32)  # as the logits and targets in the loss
+        weight = torch.as_tensor(config.class_weights).to(parameter.device, dtype)
     criterion = make_loss(task, config.loss, weight=weight, label_smoothing=config.label_smoothing)
     losses = Losses(model, criterion, AUTOCAST_DTYPES[config.precision], compiled)
-    losses.to(device=next(model.parameters()).device)
+    losses.to(device=parameter.device)
     schedule = None
     if scheduler is not None:
         column = metric_column(scheduler, cast("str", config.monitor), has_val=config.val is not None)

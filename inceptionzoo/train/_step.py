@@ -150,7 +150,8 @@ class Stepper:
         """Check a batch and move it to the device, dtype and memory format of the model."""
         model = self.losses.model
         check_images(shard.images, shard.targets)
-        images, targets = move_batch(shard.images, self.task.check(shard.targets), next(model.parameters()))
+        targets, copy = self.task.check(shard.targets), self.accumulate > 1  # a loader may use its memory again
+        images, targets = move_batch(shard.images, targets, next(model.parameters()), copy=copy)
         self.soft_labels = self.task.name == "multiclass" and targets.is_floating_point()
         memory_format = torch.channels_last if model.is_channels_last else torch.preserve_format
         return Shard(images.to(memory_format=memory_format), targets, shard.indices, shard.checksum)

@@ -68,3 +68,23 @@ def test_the_capabilities_of_the_processor(monkeypatch):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
         assert private_torch.processor_supports(torch.bfloat16) is expected
         assert not private_torch.processor_supports(torch.float16)
+
+
+def test_targets_keep_their_digits_in_a_model_of_few(make):
+    """They are compared with the outputs, and the loss is computed, in float32."""
+    model, targets = make().bfloat16(), torch.tensor([[1.001], [2.003], [-3.007]])
+    model.reset_classifier(1)
+    data = [(noise(3, 3, 16, 16), targets)]
+    row = iz.fit(model, data, data, epochs=1, task="regression", lr=0.0, metrics={"largest": lambda r: r.targets.max()}).epochs[
+        0
+    ]
+    result = iz.evaluate(model, data)
+    assert result.targets.equal(targets)
+    assert row["val_largest"] == targets.max()
+    expected = (result.outputs - targets).square().mean().item()
+    assert row["val_loss"] == result.loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_weights_of_a_model_of_few_digits(make):
+    row = iz.fit(make().bfloat16(), [(noise(4, 3, 16, 16), torch.arange(4) % 2)], epochs=1, class_weights=[1, 3]).epochs[0]
+    assert row["loss"] > 0

@@ -35,6 +35,29 @@ def test_accumulated_batches_are_the_large_batch(make, size, times):
     assert history.epochs[0]["loss"] > 0
 
 
+class Refilling:
+    """A loader that writes each batch into the same memory."""
+
+    def __init__(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.batches = batches
+
+    def __iter__(self):
+        images, targets = (torch.empty_like(part) for part in self.batches[0])
+        for batch in self.batches:
+            images.copy_(batch[0])
+            targets.copy_(batch[1])
+            yield images, targets
+
+
+@one_thread()
+def test_a_loader_may_use_its_memory_again(make):
+    refilled, expected = make(), make()
+    data = [(images, torch.full((4,), index % 2)) for index, (images, _) in enumerate(batches(4))]
+    iz.fit(refilled, Refilling(data), epochs=2, accumulate=3)
+    iz.fit(expected, data, epochs=2, accumulate=3)
+    assert weights(refilled).equal(weights(expected))
+
+
 @one_thread()
 def test_accumulation_with_class_weights(make):
     """Weighted cross entropy divides by the sum of the weights of a batch, which differs between batches."""
