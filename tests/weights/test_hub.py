@@ -150,7 +150,7 @@ def test_a_file_system_without_links(repo, tiny, tmp_path, monkeypatch):
     assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     assert repo.count() == 2
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.warns(UserWarning, match="removed and downloaded again"):
+    with pytest.warns(UserWarning, match="damaged and downloaded again"):
         assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_cached_file_is_downloaded_again(repo, tiny, tmp_path, monkeyp
         offline.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         with pytest.raises(iz.DownloadError, match="HF_HUB_OFFLINE is set: unset it to download the file again"):
             iz.create_model("hf-hub:owner/tiny")
-    with pytest.warns(UserWarning, match=rf"{name}.*; the cached file is removed and downloaded again"):
+    with pytest.warns(UserWarning, match=rf"{name}.*; the cached file is damaged and downloaded again"):
         assert same(iz.create_model("hf-hub:owner/tiny"), tiny)
     assert path.read_bytes() == data
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -16,7 +17,8 @@ from pytorchcv.models.bninception import bninception
 from server import COMMIT, HOST
 
 import inceptionzoo as iz
-from inceptionzoo.weights.download._cache import checkpoint_folder, torch_checkpoint_folder
+from inceptionzoo.weights import Checksum
+from inceptionzoo.weights.download._cache import checkpoint_folder, read_cached, torch_checkpoint_folder
 from inceptionzoo.zoo._registry import REGISTRY
 
 LARGE = {name for name in PEERS if name.startswith("vgg") and name != "vgg11.tv_in1k"}
@@ -128,10 +130,40 @@ def test_a_damaged_cached_file_is_downloaded_again(small, host, tmp_path, monkey
         offline.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         with pytest.raises(iz.DownloadError, match="HF_HUB_OFFLINE is set: unset it to download the file again"):
             iz.create_model("tiny", pretrained=True)
-    with pytest.warns(UserWarning, match="its sha256 is .*; the cached file is removed and downloaded again"):
+    with pytest.warns(UserWarning, match="its sha256 is .*; the cached file is damaged and downloaded again"):
         model = iz.create_model("tiny", pretrained=True)
     assert host.count() == 2
     assert model.head.fc.bias.equal(small["head.fc.bias"])
+
+
+def test_a_damaged_file_is_only_replaced_by_a_whole_one(small, host, tmp_path):
+    """Another process may have replaced it already: nothing is removed, also if the download fails."""
+    iz.create_model("tiny", pretrained=True)
+    (path,) = (tmp_path / "cache").rglob("*.pth")
+    path.write_bytes(b"?")
+    host.files.pop("/files/tiny.pth")
+    with pytest.warns(UserWarning, match="damaged and downloaded again"), pytest.raises(iz.DownloadError):
+        iz.create_model("tiny", pretrained=True)
+    assert path.read_bytes() == b"?"
+
+
+def test_a_damaged_file_that_another_process_replaces(tmp_path):
+    path, whole = tmp_path / "a", b"whole"
+    checksum = Checksum("sha256", hashlib.sha256(whole).hexdigest())
+    path.write_bytes(b"?")
+
+    def read(path: Path, checksum: Checksum | None) -> bytes:
+        data = path.read_bytes()
+        path.write_bytes(whole)  # as another process would
+        try:
+            checksum.check_bytes(data)
+        except ValueError as error:
+            raise iz.FileError(str(error)) from error
+        return data
+
+    assert read_cached(path, checksum, read) == (whole,)
+    path.unlink()
+    assert read_cached(path, checksum, read) is None
 
 
 def test_torch_hubs_file_is_used_if_it_has_the_checksum(small, host, tmp_path):
@@ -219,9 +251,12 @@ def test_without_a_published_checksum_the_cached_file_has_one_in_its_name(small,
     assert host.count() == 1
     (path,) = (tmp_path / "cache" / "checkpoints").iterdir()
     assert path.name == f"tiny-{hashlib.sha256(data).hexdigest()[:16]}.pth"
+    path = path.rename(path.with_name(f"tiny-{'0' * 16}.pth"))  # as if the publisher's file had been another
     path.write_bytes(data[:-1] + b"?")
-    with pytest.warns(UserWarning, match="removed and downloaded again"):
+    with pytest.warns(UserWarning, match="damaged and downloaded again"):
         iz.create_model("tiny", pretrained=True)
+    assert host.count() == 2
+    iz.create_model("tiny", pretrained=True)
     assert host.count() == 2
 
 

@@ -71,7 +71,7 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
 
 
 def read_cached(path: Path, checksum: Checksum | None, read: Reader[T]) -> tuple[T] | None:
-    """Return `read(path, checksum)` in a tuple; warn and return None if the file is damaged and must be downloaded again.
+    """Return `read(path, checksum)` in a tuple, or None if the file is gone; warn and return None if it is damaged.
 
     Raises:
         FileError: `read` refuses the file although its checksum is right.
@@ -79,10 +79,14 @@ def read_cached(path: Path, checksum: Checksum | None, read: Reader[T]) -> tuple
     """
     try:
         return (read(path, checksum),)
+    except FileNotFoundError:  # another process has removed it
+        return None
     except FileError as error:
-        if checksum is None or checksum.matches(path):
+        if checksum is None:
             raise
+        if checksum.matches(path):  # `read` refuses it, or another process has just replaced a damaged file
+            return (read(path, checksum),)
         if is_offline():
             raise DownloadError(f"{error}; HF_HUB_OFFLINE is set: unset it to download the file again") from error
-        warnings.warn(f"{error}; the cached file is removed and downloaded again", stacklevel=2)
+        warnings.warn(f"{error}; the cached file is damaged and downloaded again", stacklevel=2)
         return None

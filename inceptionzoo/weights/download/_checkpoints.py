@@ -52,20 +52,21 @@ def read_checkpoint(row: Published, read: Reader[T], cache_dir: Folder = None) -
                 return read(others / name, checksum)
     else:
         cached, checksum = _find_by_own_checksum(folder, name)
-    if cached is not None and cached.is_file():
-        if (result := read_cached(cached, checksum, read)) is not None:
-            return result[0]
-        cached.unlink(missing_ok=True)  # another process may have found the damage too
+    if cached is not None and cached.is_file() and (result := read_cached(cached, checksum, read)) is not None:
+        return result[0]
     for path in () if checksum is None else _copies_on_the_hub(name, checksum):
         with suppress(FileError, OSError):
             return read(path, checksum)
     if is_offline():
         raise DownloadError(f"{name} is not cached, and HF_HUB_OFFLINE is set; unset it to download, or pass weights=FILE")
+    checksum = checksum if row.digest else None  # the publisher may have another file now than the damaged one
     with temporary_folder(folder) as temporary:
         path = _download(row, name, checksum, read, temporary)
         if not row.digest:
             checksum, name = _with_own_checksum(path)
-        os.replace(path, folder / name)
+        os.replace(path, folder / name)  # a damaged file is not removed before: another process may have replaced it already
+    if cached is not None and cached != folder / name:
+        cached.unlink(missing_ok=True)
     return read(folder / name, checksum)
 
 

@@ -61,10 +61,8 @@ class HubRepository:
             FileError: `read` refuses it although its checksum is right.
         """
         cached = self._find(name)
-        if cached is not None:
-            if (result := read_cached(*cached, read)) is not None:
-                return result[0]
-            _remove(cached[0])
+        if cached is not None and (result := read_cached(*cached, read)) is not None:
+            return result[0]
         if is_offline():
             raise DownloadError(f"{self.reference}: {name} is not cached, and HF_HUB_OFFLINE is set; unset it to download")
         path, checksum = self._download(name)
@@ -212,10 +210,3 @@ def _add_to_cache(file: Path, folder: Path, commit: str, etag: str) -> Path:
     else:
         os.replace(file, path)
     return path
-
-
-def _remove(path: Path) -> None:
-    """Remove a file from the Hub's cache: the link, and the blob that it links to."""
-    if path.is_symlink():
-        (path.parent / os.readlink(path)).unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
