@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -126,7 +125,7 @@ FEATURES = Published(  # the convolutions with the paper's weights, for detector
     digest="sha256:88682ab5",
     license="bsd-3-clause",
     layout="torchvision",
-    data=DataConfig(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3),
+    data=DataConfig(mean=(0.48235, 0.45882, 0.40784), std=(1 / 255,) * 3),  # as torchvision rounds the mean of the paper
     num_classes=0,
     arguments={"head": "pool"},
     headless=True,
@@ -136,7 +135,7 @@ MD5 = {  # of Keras's files, with the classifier and without
     "vgg19": ("cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
 }
 KERAS: dict[str, Any] = dict(  # the paper's weights from Caffe, for BGR images
-    data=replace(FEATURES.data, crop_pct=1.0, crop_mode="squash"),
+    data=DataConfig(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3, crop_pct=1.0, crop_mode="squash"),
     license="cc-by-4.0",
     top1=71.3,
     bgr=True,
