@@ -8,7 +8,7 @@ from io import BytesIO, TextIOBase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, strided
 
 from ..errors import ArgumentError, check_choice, check_number
 from ._decode import MODES, convert_mode, decode
@@ -116,12 +116,24 @@ def _from_array(source: Tensor | np.ndarray[Any, Any], max_value: float | None) 
         kind = type(source).__name__
         raise ArgumentError(f"image of shape {shape} and type {kind} must have shape {layout}{_suggest_layout(source)}")
     if isinstance(source, Tensor):
+        check_dense(source)
         tensor = source.detach().cpu().permute(1, 2, 0)
         values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # NumPy has no bfloat16
     else:
         values = source
     pixels = scale_to_bytes(values, max_value, f"image {type(source).__name__} of shape {shape}")
     return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+def check_dense(image: Tensor) -> None:
+    """Check that a Tensor holds its values as they are.
+
+    Raises:
+        ArgumentError: it is on the meta device, sparse or complex.
+    """
+    if image.is_meta or image.layout is not strided or image.is_complex():
+        kind = f"{image.dtype} and layout {image.layout} on device {image.device}"
+        raise ArgumentError(f"image Tensor of {kind} must be a dense Tensor of real numbers; see torch.Tensor.to_dense")
 
 
 def _suggest_layout(source: Tensor | np.ndarray[Any, Any]) -> str:

@@ -38,7 +38,7 @@ def errors_that_name(name: str, file: Any = None) -> Iterator[None]:
 
     try:
         yield
-    except (ZooError, MemoryError):
+    except (ZooError, MemoryError, Warning):  # a warning that is an error is not the file's fault
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image that Pillow can read{_describe_start(file)}") from error

@@ -19,7 +19,7 @@ from ..nn import Net
 from ..spec import AXES, DataConfig
 from ._decode import MODES
 from ._ensemble import Ensemble
-from ._image import open_image
+from ._image import check_dense, open_image
 from ._transforms import data_config, transforms
 
 Prediction: TypeAlias = list[tuple[str, float]]
@@ -162,6 +162,7 @@ def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Cal
         if image.ndim != len(data.input_size):
             expected = f"(c, {', '.join(AXES[len(data.size)])})"
             raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape {expected}; pass a batch as list(images)")
+        check_dense(image)
         check_range(image, data, stacklevel=4)  # the call of predict
         return image
     check_takes_images(model)

@@ -17,10 +17,13 @@ from ._ensemble import Ensemble
 from ._image import open_image
 
 TEST_OPTIONS = ("crop_pct", "crop_mode", "crop_border_pixels")  # that timm ignores in training
-TRAINING_OPTIONS = (  # that timm ignores otherwise
-    *("train_crop_mode", "scale", "ratio", "hflip", "vflip", "color_jitter", "color_jitter_prob", "grayscale_prob"),
-    *("gaussian_blur_prob", "auto_augment", "re_prob", "re_mode", "re_count", "re_num_splits", "separate"),
+ERASING_OPTIONS = ("re_mode", "re_count", "re_num_splits")
+JITTER_OPTIONS = ("color_jitter", "color_jitter_prob")
+AUGMENTATIONS = (
+    *("train_crop_mode", "scale", "ratio", "hflip", "vflip", "grayscale_prob", "gaussian_blur_prob", "auto_augment", "re_prob"),
+    *("separate", *ERASING_OPTIONS, *JITTER_OPTIONS),
 )
+SEQUENCE_OPTIONS = ("naflex", "max_seq_len", "tf_preprocessing")  # for transformers, and for TensorFlow
 
 
 def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **options: Any) -> Callable[[Any], Tensor]:
@@ -62,7 +65,11 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
     _check_options(options, training=training, channels=data.input_size[0])
     if data.input_size[0] in MODES:
         _check_scale({**settings, **options})
-    transform = create_transform(**{**settings, **options})
+    try:
+        transform = create_transform(**{**settings, **options})
+    except (AssertionError, TypeError, ValueError, KeyError) as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise ArgumentError(f"transforms: timm does not accept {given}: {type(error).__name__} {error}") from error
     if data.input_size[0] not in MODES:
         return transform  # type: ignore[no-any-return]  # timm has no types
     read = partial(open_image, channels=data.input_size[0])
@@ -83,24 +90,37 @@ def _check_options(options: dict[str, Any], *, training: bool, channels: int) ->
 
     if "is_training" in options:
         raise ArgumentError(f"transforms: pass training={options['is_training']!r} in place of is_training")
-    ignored = TEST_OPTIONS if training else TRAINING_OPTIONS
-    if name := next((name for name in options if name in ignored), None):
-        raise ArgumentError(
-            f"transforms: {name}={options[name]!r} has no effect with training={training}; leave it out, or pass "
-            f"training={not training}"
-        )
+    for name, reason in _ignored_options(options, training=training).items():
+        if name in options:
+            raise ArgumentError(f"transforms: {name}={options[name]!r} has no effect {reason}")
     if "crop_mode" in options:
         check_choice("crop_mode", options["crop_mode"], CROP_MODES)
     if "crop_pct" in options and (not isinstance(options["crop_pct"], int | float) or not options["crop_pct"] > 0):
         raise ArgumentError(f"transforms: crop_pct={options['crop_pct']!r} must be a number above 0")
     try:
-        if options.get("interpolation", "random") != "random":
-            str_to_interp_mode(options["interpolation"])  # type: ignore[no-untyped-call]
+        if not training or options.get("interpolation") != "random":
+            str_to_interp_mode(options.get("interpolation", "bilinear"))  # type: ignore[no-untyped-call]
     except KeyError as error:
         raise ArgumentError(f"transforms: interpolation={options['interpolation']!r} is not one of timm's") from error
     for name in ("auto_augment", "grayscale_prob"):
         if channels == max(MODES) and options.get(name):
             raise ArgumentError(f"transforms: {name} is for images of 1 or 3 channels; the model has in_chans={channels}")
+
+
+def _ignored_options(options: dict[str, Any], *, training: bool) -> dict[str, str]:
+    """Return the names of the options that timm ignores beside the others, and why."""
+    change = f"with training={training}; leave it out, or pass training={not training}"
+    ignored = dict.fromkeys(TEST_OPTIONS if training else (*AUGMENTATIONS, "no_aug"), change)
+    ignored |= dict.fromkeys(SEQUENCE_OPTIONS, "on the images of these models; leave it out")
+    if training and not options.get("re_prob"):
+        ignored |= dict.fromkeys(ERASING_OPTIONS, "without re_prob; pass re_prob too")
+    if not options.get("patchify"):
+        ignored["patch_size"] = "without patchify; leave it out"
+    if options.get("no_aug"):
+        ignored |= dict.fromkeys(AUGMENTATIONS, "with no_aug=True; leave one of them out")
+    if (augment := options.get("auto_augment")) and "3a" not in str(augment):
+        ignored |= dict.fromkeys(JITTER_OPTIONS, f"with auto_augment={augment!r}; leave one of them out")
+    return ignored
 
 
 def _check_scale(settings: dict[str, Any]) -> None:
@@ -111,6 +131,8 @@ def _check_scale(settings: dict[str, Any]) -> None:
     """
     for name in ("mean", "std"):
         values = settings[name] if isinstance(settings[name], tuple | list) else (settings[name],)
+        if not all(isinstance(value, int | float) for value in values) or (name == "std" and 0 in values):
+            raise ArgumentError(f"transforms: {name}={settings[name]!r} must be numbers from 0 to 1; std must be above 0")
         if not all(0 <= value <= 1 for value in values):
             raise ArgumentError(
                 f"{name}={settings[name]!r} must be from 0 to 1, because pixels are divided by 255 first; divide {name} by 255 "

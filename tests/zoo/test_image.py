@@ -210,6 +210,23 @@ def test_one_bit_per_pixel():
     assert difference(image, np.where(GREY > 100, 255, 0), channels=1) == 0
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, 4, 4, device="meta"),
+        torch.zeros(3, 4, 4).to_sparse(),
+        torch.zeros(3, 4, 4, dtype=torch.complex64).conj(),
+    ],
+    ids=["meta", "sparse", "complex"],
+)
+def test_a_tensor_must_hold_its_values(tensor):
+    with pytest.raises(iz.ArgumentError, match="must be a dense Tensor of real numbers"):
+        iz.open_image(tensor)
+    if tensor.is_floating_point():
+        with pytest.raises(iz.ArgumentError, match="must be a dense Tensor of real numbers"):
+            iz.predict(iz.build(iz.network(a=iz.Conv(4, 3))), tensor)
+
+
 def test_the_palette_can_have_alpha():
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 255, 90, 90, 90, 0], "RGBA")

@@ -217,6 +217,37 @@ def test_options_that_timm_would_ignore_are_refused(options, message):
         iz.transforms(tiny(4), **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_crop_mode": "half"}, "timm does not accept train_crop_mode='half': AssertionError"),
+        ({"auto_augment": "more"}, "timm does not accept auto_augment='more': AssertionError"),
+        ({"re_mode": "more", "re_prob": 1.0}, "timm does not accept re_mode='more', re_prob=1.0: AssertionError"),
+        ({"hflip": "x"}, "timm does not accept hflip='x': TypeError"),
+        ({"scale": 3}, "timm does not accept scale=3: TypeError"),
+        ({"mean": None}, "mean=None must be numbers from 0 to 1"),
+        ({"std": 0}, "std=0 must be numbers from 0 to 1; std must be above 0"),
+        ({"training": False, "interpolation": "random"}, "interpolation='random' is not one of timm's"),
+        ({"training": False, "no_aug": True}, "no_aug=True has no effect with training=False"),
+        ({"no_aug": True, "scale": (0.5, 1)}, r"scale=\(0.5, 1\) has no effect with no_aug=True"),
+        ({"auto_augment": "rand-m9", "color_jitter": 0.2}, "color_jitter=0.2 has no effect with auto_augment='rand-m9'"),
+        ({"re_mode": "pixel"}, "re_mode='pixel' has no effect without re_prob"),
+        ({"tf_preprocessing": True}, "tf_preprocessing=True has no effect on the images of these models"),
+        ({"max_seq_len": 9}, "max_seq_len=9 has no effect"),
+        ({"patch_size": 9}, "patch_size=9 has no effect without patchify"),
+    ],
+    ids=str,
+)
+def test_values_that_timm_does_not_accept(options, message):
+    with pytest.raises(iz.ArgumentError, match=message):
+        iz.transforms(tiny(), **{"training": True, **options})
+
+
+def test_options_that_go_together():
+    for options in ({"auto_augment": "3a", "color_jitter": 0.2}, {"re_prob": 1.0, "re_mode": "pixel"}, {"no_aug": True}):
+        assert iz.transforms(tiny(), training=True, **options)(GREY).shape == (3, 16, 16)
+
+
 def test_integers_other_than_bytes_are_refused():
     with pytest.raises(iz.ArgumentError, match="dtype int64, which does not say which value is white"):
         iz.predict(tiny(), torch.zeros(3, 16, 16, dtype=torch.int64))
