@@ -64,7 +64,7 @@ def run_info(options: argparse.Namespace) -> dict[str, Any]:
         name = info.name.partition(".")[0]
         print(f"\n{info.about}\n{info.paper}\nsmallest input: {info.min_input_size} px")
         if info.complete:
-            print(_describe_memory(create_model(name, device="meta")))
+            print(_describe_memory(create_model(info.name, device="meta")))
         for tag, weights in info.weights.items():
             accuracy = f"top-1 {weights.top1:.3f} % reported" if weights.top1 else weights.note or "features"
             print(f"{name}.{tag}: {accuracy}, {weights.license}, {weights.url}")

@@ -3,6 +3,7 @@
 Annotations are evaluated here, because torch.jit.script of a traced model needs the type of `forward`'s argument, not its name.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,7 +40,7 @@ class Net(Backbone[Tensor]):
         data: DataConfig | None = None,
     ) -> None:
         super().__init__(network, features, in_chans=in_chans, aux=bool(aux))
-        self.entry, self.arguments = entry, dict(arguments or {})
+        self.entry, self.arguments = entry, copy.deepcopy(dict(arguments or {}))
         self.layouts = entry.layouts if entry else ()  # stays when pruning removes the entry
         self.data = data or DataConfig()
         self._class_names: tuple[str, ...] | None = None

@@ -10,7 +10,7 @@ from ._hub_config import PREFIX, HubConfig, read_config
 from ._layout import is_classifier
 from ._load import load_source, load_weights, names_of
 from ._locate import first_convolution, locate_network
-from ._metadata import ModelMetadata, describe_model, model_arguments
+from ._metadata import ModelMetadata, describe_model, with_tuples
 from ._published import as_published, recognise_published
 from ._safetensors import read_safetensors, read_safetensors_metadata, write_safetensors
 from ._safetensors_header import MARKER
@@ -41,7 +41,6 @@ __all__ = [
     "load_source",
     "load_weights",
     "locate_network",
-    "model_arguments",
     "names_of",
     "other_arguments",
     "read_config",
@@ -53,5 +52,6 @@ __all__ = [
     "require_dense",
     "save_weights",
     "select_weights",
+    "with_tuples",
     "write_safetensors",
 ]

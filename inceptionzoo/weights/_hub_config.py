@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ArgumentError, FileError
 from ..spec import GLOBAL_POOLS, DataConfig, GlobalPool
 from ._checksum import Checksum
-from ._metadata import as_tuples, is_plain
+from ._metadata import is_plain, with_tuples
 
 PREFIX = "izoo_"  # of our architectures' names in timm's registry
 MAX_FILE_SIZE = 4 << 20  # bytes
@@ -142,4 +142,4 @@ def _parse_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if not is_plain(value):
             raise TypeError(f"model_args: {key}={str(value)[:60]} must be a string, number or bool, or a list of them")
-    return {key: as_tuples(value) for key, value in values.items()}
+    return with_tuples(values)

@@ -16,7 +16,7 @@ from ..spec import DataConfig, first_difference
 from ._adaptation import adapt_tensor, as_dense, unflatten
 from ._arguments import check_arguments
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
-from ._metadata import model_arguments
+from ._metadata import with_tuples
 from ._published import recognise_published
 from ._select import Model, select_weights
 from ._source import WeightSource, read_weights
@@ -116,7 +116,7 @@ def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict
     """
     metadata, pairs, data = source.metadata, dict[str, tuple[Any, Any]](), source.data
     if metadata is not None:
-        ours, theirs = dict(model.arguments), model_arguments(metadata)
+        ours, theirs = with_tuples(model.arguments), with_tuples(metadata.arguments)
         pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
         data = DataConfig.from_json(metadata.data)
     elif data is not None:

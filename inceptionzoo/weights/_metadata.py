@@ -145,7 +145,10 @@ def is_plain(value: object, depth: int = 3) -> bool:
 
 
 def describe_model(
-    model: Net, *, class_names: list[str] | tuple[str, ...] | None, metrics: Mapping[str, float] | None
+    model: Net,
+    *,
+    class_names: list[str] | tuple[str, ...] | None,
+    metrics: Mapping[str, float] | None,
 ) -> ModelMetadata:
     """Return the metadata of a model.
 
@@ -211,11 +214,10 @@ def _check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float]:
     return {key: float(value) for key, value in (metrics or {}).items()}
 
 
-def model_arguments(metadata: ModelMetadata) -> dict[str, Any]:
-    """Return the arguments of the model's network, with lists turned back into tuples."""
-    return {key: as_tuples(value) for key, value in metadata.arguments.items()}
+def with_tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a network with tuples in place of lists, which JSON has for both."""
+    return {key: _as_tuples(value) for key, value in arguments.items()}
 
 
-def as_tuples(value: Any) -> Any:
-    """Return a value of JSON with tuples in place of lists."""
-    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value

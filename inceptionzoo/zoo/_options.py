@@ -27,12 +27,11 @@ from ..weights import (
     as_dense,
     first_convolution,
     locate_network,
-    model_arguments,
     require_dense,
+    with_tuples,
 )
-from ._registry import network_arguments
+from ._registry import COMMON, network_arguments
 
-COMMON = ("weights", "pretrained", "device", "dtype", "features_only", "out_indices", "cache_dir")
 CLASSIFIER = "head.fc.weight"
 
 
@@ -89,7 +88,7 @@ def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
         KeywordError: one is unknown; the message suggests the nearest name.
     """
     accepted = {*network_arguments(entry), *VARIANT_ARGUMENTS}
-    names = sorted({*(item.name for item in fields(ModelOptions)), *COMMON, *accepted})
+    names = sorted({*COMMON, *accepted})
     for key in arguments:
         if key not in accepted:
             raise KeywordError(
@@ -108,7 +107,7 @@ def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:
             next(pool for pool in GLOBAL_POOLS if pool == metadata.global_pool),
             metadata.drop_rate,
         ),
-        arguments=model_arguments(metadata),
+        arguments=with_tuples(metadata.arguments),
         data=DataConfig.from_json(metadata.data),
         class_names=None if metadata.class_names is None else tuple(metadata.class_names),
         channels_last=metadata.channels_last,

@@ -30,6 +30,11 @@ from ..spec import (
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 BUILT_IN = frozenset(REGISTRY)
+COMMON = (  # the arguments of `create_model` itself, besides the name
+    *("pretrained", "features_only", "out_indices", "weights", "num_classes", "in_chans", "global_pool", "drop_rate"),
+    *("device", "dtype", "cache_dir"),
+)
+KEYWORD_KINDS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,24 +119,34 @@ def list_models(
 def model_info(name: str) -> ModelInfo:
     """Return the cost, the input sizes and the published weights of a model. Nothing is built or downloaded.
 
+    For "name.tag", they are those of the model of these weights.
+
     Raises:
-        UnknownModelError: no model has this name.
+        UnknownModelError: no model has this name, or it has no such published weights.
     """
-    entry, _ = find_entry_and_tag(name)
-    network = make_network(entry, {})
-    total = network_cost(network, Shape(*entry.data.input_size), entry.num_classes)
+    entry, tag = find_entry_and_tag(name)
+    network, num_classes, data = resolve_tag(entry, tag)
+    total = network_cost(network, Shape(*data.input_size), num_classes)
     return ModelInfo(
         name=name,
         about=entry.about,
         paper=entry.paper,
         params=total.params,
         macs=total.macs,
-        num_classes=entry.num_classes,
-        input_size=entry.data.input_size,
-        min_input_size=min_input_size(network, in_channels=entry.data.input_size[0]),
-        weights=entry.weights,
+        num_classes=num_classes,
+        input_size=data.input_size,
+        min_input_size=min_input_size(network, in_channels=data.input_size[0]),
+        weights=dict(entry.weights),
         complete=total.complete,
     )
+
+
+def resolve_tag(entry: Entry, tag: str | None) -> tuple[Network, int, DataConfig]:
+    """Return the network, the number of classes and the preprocessing of published weights; without a tag, the entry's own."""
+    if tag is None:
+        return make_network(entry, {}), entry.num_classes, entry.data
+    row = entry.weights[tag]
+    return make_network(entry, row.arguments), row.num_classes, row.data
 
 
 def register_model(
@@ -149,16 +164,17 @@ def register_model(
 ) -> None:
     """Register a model, so that `create_model(name)` builds it.
 
-    `network` is a `Network`, or a function that returns one. `create_model` passes its keyword arguments on to the function.
-    `num_classes` is the default number of classes. `data` describes the preprocessing; the default is ImageNet's, with images
-    of (3, 224, 224), or clips of (3, 224, 224, 224). `input_size` (channels, height, width) replaces the size in `data`.
-    `recipe` holds the defaults of `fit`. `layouts` are the names that other libraries give to the tensors. `paper` and `about`
-    appear in `model_info`. `replace=True` replaces a model that you have registered under this name before, for example when a
-    notebook cell runs again. Models that exist already keep their network.
+    `network` is a `Network`, or a function that returns one. `create_model` passes keyword arguments on to the function, whose
+    parameters must have defaults, and names that `create_model` does not use itself. `num_classes` is the default number of
+    classes. `data` describes the preprocessing; the default is ImageNet's, with images of (3, 224, 224), or clips of
+    (3, 224, 224, 224). `input_size` (channels, height, width) replaces the size in `data`. `recipe` holds the defaults of
+    `fit`. `layouts` are the names that other libraries give to the tensors. `paper` and `about` appear in `model_info`.
+    `replace=True` replaces a model that you have registered under this name before, for example when a notebook cell runs
+    again. Models that exist already keep their network.
 
     Raises:
         ArgumentError: the name is invalid, already registered, or that of a model of this library; `network` is not a
-            network; or another argument is invalid.
+            network, or a function with other parameters; or another argument is invalid.
     """
     if not isinstance(name, str) or not name or not set(name) <= _NAME:
         raise ArgumentError(f"name={name!r} must be made of letters, digits, '_' and '-'")
@@ -177,6 +193,8 @@ def register_model(
             raise ArgumentError(f"{argument}={value!r} must be a {kind.__name__}, for example {kind.__name__}()")
     if not isinstance(layouts, tuple | list) or not all(isinstance(layout, Layout) for layout in layouts):
         raise ArgumentError(f"layouts={layouts!r} must be a tuple of Layout(name, prefixes)")
+    if callable(network):
+        _check_parameters(name, network)
     dims = make_network(Entry(name=name, network=network, paper=paper), {}).spatial_dims  # raises if it gives no network
     data = data or DataConfig().with_spatial_dims(dims)
     data = data.sized(*input_size) if input_size else data
@@ -192,6 +210,28 @@ def register_model(
         recipe=recipe or Recipe(),
         layouts=tuple(layouts),
     )
+
+
+def _check_parameters(name: str, function: Callable[..., Network]) -> None:
+    """Check that `create_model` can call a function with no argument, and with any of its parameters as a keyword.
+
+    Raises:
+        ArgumentError: it cannot.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"network={function!r} must be a network, or a function that returns one") from error
+    for parameter in parameters:
+        if parameter.name in ("name", *COMMON):
+            problem = "create_model takes an argument of this name itself; choose another"
+        elif parameter.kind not in KEYWORD_KINDS:
+            problem = "it must be passed by its name; name each parameter, in place of *, ** and /"
+        elif parameter.default is parameter.empty:
+            problem = "it must have a default value"
+        else:
+            continue
+        raise ArgumentError(f"model {name!r}: parameter {str(parameter)!r} of its function: {problem}")
 
 
 def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:

@@ -13,7 +13,7 @@ from ..nn import Net
 from ..spec import AXES, GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
 from ..spec.drawing import layer_page, network_page, to_svg
 from ..weights import atomic_write
-from ._registry import find_entry_and_tag, make_network
+from ._registry import find_entry_and_tag, resolve_tag
 
 Detail = Literal["forms", "full"]
 DETAILS: tuple[Detail, ...] = ("forms", "full")
@@ -140,14 +140,8 @@ def _resolve(model: str | Net | Network, input_size: tuple[int, ...] | None, acc
         return _Subject(title, model.network, model.num_classes, model.global_pool, shape)
     if isinstance(model, str):
         entry, tag = find_entry_and_tag(model)
-        if tag is not None:
-            published = entry.weights[tag]
-            network = make_network(entry, published.arguments)
-            shape = _as_shape(input_size, network) or Shape(*published.data.input_size)
-            return _Subject(model, network, published.num_classes, "avg", shape)
-        network = make_network(entry, {})
-        shape = _as_shape(input_size, network) or Shape(*entry.data.input_size)
-        return _Subject(entry.name, network, entry.num_classes, "avg", shape)
+        network, num_classes, data = resolve_tag(entry, tag)
+        return _Subject(model, network, num_classes, "avg", _as_shape(input_size, network) or Shape(*data.input_size))
     raise ArgumentError(f"model of type {type(model).__name__}: {accepted}")
 
 

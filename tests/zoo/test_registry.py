@@ -1,5 +1,6 @@
 """The registry: list, find, suggest and register models."""
 
+import inspect
 import string
 
 import pytest
@@ -84,6 +85,42 @@ def test_model_info():
     assert iz.model_info("googlenet_cifar").input_size == (3, 32, 32)
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in iz.list_models(pretrained=True) if name.startswith(("vgg16.", "i3d.", "inception_resnet_v1."))]
+)
+def test_model_info_of_a_tag_is_that_of_its_model(name):
+    info, model = iz.model_info(name), iz.create_model(name, device="meta")
+    assert info.params == sum(parameter.numel() for parameter in model.parameters())
+    assert (info.num_classes, info.input_size) == (model.num_classes, model.data.input_size)
+    assert info.input_size[0] == model.in_chans
+
+
+def test_what_model_info_returns_is_not_the_registry():
+    iz.model_info("googlenet").weights.clear()
+    assert iz.list_models("googlenet", pretrained=True) == ["googlenet.tv_in1k"]
+
+
+def test_the_reserved_names_are_those_of_create_model():
+    parameters = inspect.signature(iz.create_model).parameters.values()
+    own = [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    assert own[0] == "name"
+    assert set(own[1:]) == set(registry.COMMON)
+
+
+def test_arguments_belong_to_the_model(clean_registry, tmp_path):
+    """A list that the caller changes later does not change them."""
+    iz.register_model("my_net", lambda widths=(8, 8): iz.network(a=iz.Conv(widths[0], 3), b=iz.Conv(widths[1], 3)))
+    widths = [8, 24]
+    model = iz.create_model("my_net", widths=widths)
+    widths[1] = 99
+    assert model.arguments == {"widths": [8, 24]}
+    iz.save_weights(model, tmp_path / "a.safetensors")
+    again = iz.load_model(tmp_path / "a.safetensors")
+    assert again.features.b.conv.out_channels == 24
+    assert again.report.differs == {}
+    assert iz.load_weights(model, tmp_path / "a.safetensors").differs == {}
+
+
 def my_network(*, width: int = 8) -> iz.Network:
     return iz.network(conv1=iz.Conv(width, 3, 2), block=iz.inception(4, 4, 8, 2, 4, 4))
 
@@ -115,6 +152,18 @@ def test_register_a_function_and_a_network(clean_registry):
         ("", my_network, {}, "must be made of letters"),
         ("fresh", 7, {}, "must be a network, or a function"),
         ("fresh", lambda: None, {}, "returned None; it must return a network"),
+        ("fresh", dict, {}, "must be a network, or a function"),
+        (
+            "fresh",
+            lambda in_chans=3: my_network(),
+            {},
+            "parameter 'in_chans=3' .*: create_model takes an argument of this name",
+        ),
+        ("fresh", lambda name="x": my_network(), {}, "parameter \"name='x'\" .*: create_model takes an argument of this name"),
+        ("fresh", lambda width: my_network(), {}, "parameter 'width' of its function: it must have a default"),
+        ("fresh", lambda **more: my_network(), {}, r"parameter '\*\*more' of its function: it must be passed by its name"),
+        ("fresh", lambda *more: my_network(), {}, r"parameter '\*more' of its function: it must be passed by its name"),
+        ("fresh", lambda width=3, /: my_network(), {}, "parameter 'width=3' of its function: it must be passed by its name"),
         ("fresh", my_network, {"num_classes": -1}, "num_classes=-1"),
         ("fresh", my_network, {"input_size": (3, 0, 9)}, "input_size"),
         ("fresh", my_network, {"input_size": (2**17, 9, 9)}, "131072, which must be an int from 1 to 65536"),
