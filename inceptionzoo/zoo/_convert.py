@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
@@ -22,7 +22,7 @@ def convert(
     path: str | os.PathLike[str],
     *,
     architecture: str | None = None,
-    class_names: Sequence[str] | None = None,
+    class_names: list[str] | tuple[str, ...] | None = None,
     metrics: Mapping[str, float] | None = None,
     progress: bool | None = None,
     **arguments: Any,
@@ -31,8 +31,8 @@ def convert(
 
     `source` is a .pth or .safetensors file, a state dict, "hf-hub:OWNER/NAME" or "local-dir:PATH". `architecture` is the
     model's name in this library. It is needed only if the source does not name the model. `class_names` and `metrics` are
-    stored in the new file. `arguments` are passed to `create_model`. `progress` shows or hides the progress bar; by
-    default it is shown on a terminal.
+    stored in the new file; the default is what a file of this library says. `arguments` are passed to `create_model`.
+    `progress` shows or hides the progress bar; by default it is shown on a terminal.
 
     Raises:
         ArgumentError: `path` does not end in .safetensors. Or the source does not name its model and `architecture` is missing;
@@ -42,30 +42,31 @@ def convert(
     """
     check_safetensors_path(path)
     with tqdm(total=3, desc="read", disable=None if progress is None else not progress, leave=False) as bar:
-        model = _load(source, architecture, arguments)
+        model, saved_metrics = _load(source, architecture, arguments)
         bar.update(2)
         bar.set_description("write")
-        save_weights(model, path, class_names=None if class_names is None else tuple(class_names), metrics=metrics)
+        metrics = saved_metrics if metrics is None else metrics
+        save_weights(model, path, class_names=class_names, metrics=metrics)
         bar.update()
     assert model.report is not None  # weights were loaded
     return model.report
 
 
-def _load(source: str | os.PathLike[str] | Mapping[str, Any], architecture: str | None, arguments: Mapping[str, Any]) -> Net:
-    model: Net
+def _load(
+    source: str | os.PathLike[str] | Mapping[str, Any], architecture: str | None, arguments: Mapping[str, Any]
+) -> tuple[Net, Mapping[str, float]]:
+    """Return the model of a source, and the metrics that the source states for it."""
     if is_reference(source):
         model = create_model(str(source), **arguments)
         name = model.entry.name if model.entry else "a network without a name"
         if architecture not in (None, name):
             raise ArgumentError(f"architecture={architecture!r}: {source} holds {name!r}; leave out architecture")
-    elif architecture:
-        model = create_model(architecture, weights=source, **arguments)
-    else:
-        weights = read_weights(source)
-        if weights.metadata is not None and weights.metadata.network is not None and not arguments:
-            return build_from_metadata(weights)
-        model = create_model(_architecture(weights), weights=weights, **arguments)
-    return model
+        return model, {}
+    weights = read_weights(source)
+    metadata = weights.metadata
+    if metadata is None or arguments or architecture not in (None, metadata.architecture):
+        return create_model(architecture or _architecture(weights), weights=weights, **arguments), {}
+    return build_from_metadata(weights), metadata.metrics
 
 
 def _architecture(weights: WeightSource) -> str:

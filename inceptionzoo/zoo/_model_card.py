@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..nn import Net
+from ..nn import CLASS_TASKS, Net
 from ..spec import Entry, format_size
 from ..weights import PREFIX
+from ._decode import MODES
 
 PLACEHOLDER = "OWNER/NAME"  # the repository's id until the model is uploaded
 MAX_LISTED_CLASSES = 20  # the card does not list more class names
-USAGE = f"""## Use
-
-```python
-import inceptionzoo as iz
-
-model = iz.create_model("hf-hub:{PLACEHOLDER}").eval()  # or "local-dir:FOLDER"
-print(iz.predict(model, "image.jpg"))
-```"""
 
 
 def model_config(model: Net, class_names: Sequence[str] | None) -> dict[str, Any]:
@@ -55,29 +48,48 @@ def model_card(
     """Return the contents of README.md."""
     entry = _entry(model)
     sections = [
-        f"---\n{_front_matter(license, datasets)}\n---",
+        f"---\n{_front_matter(model, license, datasets)}\n---",
         f"# {entry.name or 'A network without a name'}",
         description,
         f"{text}." if (text := f"{entry.about}. {entry.paper}".strip(". ")) else "",
         _facts(model, class_names, license),
         _metrics_table(metrics),
         "## Data\n\n" + "\n".join(f"- {name}" for name in datasets) if datasets else "",
-        USAGE,
+        _usage(model),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(license: str | None, datasets: Sequence[str]) -> str:
+def _front_matter(model: Net, license: str | None, datasets: Sequence[str]) -> str:
     """Return the YAML that the Hub reads."""
     from huggingface_hub import ModelCardData
 
+    pipeline = _pipeline(model)
     return ModelCardData(
         license=license,
         library_name="inceptionzoo",
-        tags=["image-classification", "inceptionzoo", "pytorch"],
+        tags=[*([pipeline] if pipeline else []), "inceptionzoo", "pytorch"],
         datasets=list(datasets) or None,
-        pipeline_tag="image-classification",
+        pipeline_tag=pipeline,
     ).to_yaml()
+
+
+def _pipeline(model: Net) -> str | None:
+    """Return the Hub's name of what the model does, or None if the Hub has none."""
+    if not model.num_classes:
+        return {2: "image-feature-extraction"}.get(model.network.spatial_dims)
+    classifies = model.task in CLASS_TASKS
+    return {2: "image-classification", 3: "video-classification"}.get(model.network.spatial_dims) if classifies else None
+
+
+def _usage(model: Net) -> str:
+    """Return how to load the model and run it: `predict` if it takes a file, else the call."""
+    shape = ", ".join(map(str, (1, *model.data.sized(model.in_chans, *model.data.size).input_size)))
+    takes_files = model.num_classes and model.network.spatial_dims == 2 and model.in_chans in MODES
+    lines = ["import inceptionzoo as iz", *([] if takes_files else ["import torch"]), ""]
+    lines.append(f'model = iz.create_model("hf-hub:{PLACEHOLDER}").eval()  # or "local-dir:FOLDER"')
+    lines.append('print(iz.predict(model, "image.jpg"))' if takes_files else f"print(model(torch.zeros({shape})).shape)")
+    return "\n".join(["## Use", "", "```python", *lines, "```"])
 
 
 def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -> str:
@@ -85,9 +97,12 @@ def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -
     names = f": {', '.join(class_names)}" if class_names and len(class_names) <= MAX_LISTED_CLASSES else ""
     size = format_size(model.data.size)
     mean, std = _numbers(model.data.mean), _numbers(model.data.std)
+    meaning = "classes" if model.task in CLASS_TASKS else "outputs"
+    outputs = f"{model.num_classes} {meaning}{names}" if model.num_classes else "features"
+    kind = {1: "signals", 2: "images", 3: "clips"}[model.network.spatial_dims]
     return (
-        f"- {params:,} parameters, {model.num_classes} classes{names}\n"
-        f"- images of {size} px and {model.in_chans} channels, mean {mean}, standard deviation {std}\n"
+        f"- {params:,} parameters, {outputs}\n"
+        f"- {kind} of {size} px and {model.in_chans} channels, mean {mean}, standard deviation {std}\n"
         f"- licence: {license or 'not stated'}"
     )
 

@@ -21,7 +21,7 @@ def save_pretrained(
     model: Net,
     folder: str | os.PathLike[str],
     *,
-    class_names: Sequence[str] | None = None,
+    class_names: list[str] | tuple[str, ...] | None = None,
     metrics: Mapping[str, float] | None = None,
     license: str | None = None,
     datasets: Sequence[str] = (),
@@ -43,7 +43,7 @@ def save_pretrained(
     _check_card(license, datasets, description)
     if model.fused:
         raise ArgumentError("the model is fused, which timm cannot read; save the model it was made from, or use save_weights")
-    target, names = check_path("folder", folder), None if class_names is None else tuple(class_names)
+    target, names = check_path("folder", folder), class_names
     describe_model(model, class_names=names, metrics=metrics)  # raises before the folder is created
     target.mkdir(parents=True, exist_ok=True)
     save_weights(model, target / WEIGHTS, class_names=names, metrics=metrics)
@@ -97,7 +97,7 @@ def push_to_hub(
 
 def _check_card(license: object, datasets: Sequence[object], description: object) -> None:
     for name, value in (("license", license), ("description", description)):
-        if value is not None and not isinstance(value, str):
+        if not isinstance(value, str) and not (name == "license" and value is None):
             raise ArgumentError(f"{name}={value!r} must be a string")
-    if isinstance(datasets, str) or not all(isinstance(item, str) for item in datasets):
+    if not isinstance(datasets, list | tuple) or not all(isinstance(item, str) for item in datasets):
         raise ArgumentError(f"datasets={datasets!r} must be a list of names of data sets on the Hub")

@@ -60,7 +60,10 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
         )
     names = config.class_names if options.num_classes == config.num_classes else None
     options = replace(options, global_pool=config.global_pool)
-    data = config.data_config(entry.data)
+    try:
+        data = config.data_config(entry.data)
+    except ArgumentError as error:
+        raise FileError(f"{reference}: {CONFIG} does not describe the preprocessing: {error}; save it again") from error
     return entry, replace(source, data=data), SourceInfo(options, arguments, data, names)
 
 

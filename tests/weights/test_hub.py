@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import random
+import re
 import string
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from helpers import noise
+from helpers import noise, tiny_network
 from server import COMMIT, FAULTS
 
 import inceptionzoo as iz
@@ -233,6 +234,55 @@ def test_the_number_of_classes_is_that_of_the_weights(host, tmp_path):
     with pytest.warns(UserWarning, match="config.json says 7 classes, model.safetensors has 5, which is used"):
         model = iz.create_model(f"local-dir:{tmp_path / 'timm'}")
     assert model.head.fc.weight.equal(peer.fc.weight)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"std": [0, 0, 0]}, "std=.* must be"),
+        ({"interpolation": "lanczos"}, "interpolation='lanczos'"),
+        ({"crop_pct": 7}, "crop_pct=7"),
+    ],
+    ids=str,
+)
+def test_an_error_in_the_preprocessing_names_the_repository(tmp_path, values, text):
+    timm.models.save_for_hf(timm.create_model("inception_v3", num_classes=2), tmp_path, safe_serialization=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["pretrained_cfg"] |= values
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(iz.FileError, match=f"local-dir:.*: config.json does not describe the preprocessing: .*{text}"):
+        iz.create_model(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("options", "pipeline", "facts", "usage"),
+    [
+        ({}, "image-classification", "5 classes: a, b, c, d, e", 'iz.predict(model, "image.jpg")'),
+        ({"num_classes": 0}, "image-feature-extraction", "parameters, features", "model(torch.zeros(1, 3, 8, 8))"),
+        ({"in_chans": 2}, "image-classification", "5 classes", "model(torch.zeros(1, 2, 8, 8))"),
+        ({"task": "regression"}, None, "5 outputs", 'iz.predict(model, "image.jpg")'),
+        ({"spatial_dims": 1}, None, "signals of 8 px", "model(torch.zeros(1, 3, 8))"),
+        ({"spatial_dims": 3}, "video-classification", "clips of 8x8x8 px", "model(torch.zeros(1, 3, 8, 8, 8))"),
+    ],
+    ids=str,
+)
+def test_the_card_fits_the_model(register, tmp_path, options, pipeline, facts, usage):
+    dims = options.get("spatial_dims", 2)
+    register("five", tiny_network(), num_classes=5, input_size=(3, 8, 8))
+    model = iz.create_model("five", **{key: value for key, value in options.items() if key != "task"})
+    model.task = options.get("task", model.task)
+    names = list("abcde") if model.num_classes else None
+    iz.save_pretrained(model, tmp_path / "out", class_names=names)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert (f"pipeline_tag: {pipeline}" in card) == ("pipeline_tag" in card) == (pipeline is not None)
+    assert facts in card
+    code = re.search("```python\n(.*?)```", card, re.DOTALL)[1].replace(
+        '"hf-hub:OWNER/NAME"', repr(f"local-dir:{tmp_path / 'out'}")
+    )
+    assert usage in code
+    code = code.replace('"image.jpg"', "__import__('numpy').zeros((9, 9), 'uint8')")
+    exec(code, {})
+    assert model.network.spatial_dims == dims
 
 
 def test_long_and_nested_arguments_come_back(tmp_path):

@@ -6,7 +6,7 @@ import torch
 import torchvision
 
 import inceptionzoo as iz
-from inceptionzoo.weights import exported_state_dict
+from inceptionzoo.weights import exported_state_dict, read_weights
 
 
 def bits(model: iz.Net) -> dict[str, bytes]:
@@ -37,6 +37,18 @@ def test_convert_a_checkpoint_of_pytorch_cifar(tmp_path):
     assert bits(iz.load_model(tmp_path / "d.safetensors")) == bits(model)
 
 
+def test_a_file_of_this_library_keeps_what_it_says(tmp_path):
+    model = iz.with_aux(iz.create_model("googlenet", num_classes=2))
+    iz.save_weights(model, tmp_path / "a.safetensors", class_names=["a", "b"], metrics={"auc": 0.75})
+    for options, metrics in (({}, {"auc": 0.75}), ({"architecture": "googlenet", "metrics": {"loss": 1.0}}, {"loss": 1.0})):
+        report = iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", **options)
+        assert report.dropped == []
+        assert read_weights(tmp_path / "b.safetensors").metadata.metrics == metrics
+        assert bits(iz.load_model(tmp_path / "b.safetensors")) == bits(model)
+    iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", num_classes=3)
+    assert read_weights(tmp_path / "b.safetensors").metadata.metrics == {}  # they are those of another head
+
+
 def test_without_an_architecture_the_error_lists_the_models_that_fit(tmp_path):
     peer = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False, num_classes=3)
     torch.save(peer.state_dict(), tmp_path / "a.pth")
@@ -54,3 +66,11 @@ def test_progress_bar(tmp_path, tiny, capsys):
     assert capsys.readouterr().err == ""
     iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", progress=True)
     assert "write" in capsys.readouterr().err
+
+
+def test_class_names_in_one_string_are_refused(tmp_path, tiny):
+    iz.save_weights(tiny, tmp_path / "a.safetensors")
+    with pytest.raises(iz.ArgumentError, match="class_names='abc' must be 3 different strings"):
+        iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", class_names="abc")
+    with pytest.raises(iz.ArgumentError, match="class_names='abc' must be 3 different strings"):
+        iz.save_pretrained(tiny, tmp_path / "out", class_names="abc")
