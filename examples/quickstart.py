@@ -34,7 +34,8 @@ def main() -> None:
         raise SystemExit(f"the images to train on have the classes {train.classes}, those held out {val.classes}")
     print(f"{options.model}, {model.data.input_size[1]} px: {len(train)} images, {len(val)} held out, {train.classes}")
 
-    batches = DataLoader(train, options.batch_size, shuffle=True, drop_last=True)
+    is_full = len(train) >= options.batch_size  # drop_last would drop the only batch
+    batches = DataLoader(train, options.batch_size, shuffle=True, drop_last=is_full)
     held_out = DataLoader(val, options.batch_size)
     history = iz.fit(model, batches, held_out, epochs=options.epochs, out=out, resume=False, progress=True)
     result = iz.evaluate(model, held_out)

@@ -83,6 +83,25 @@ def test_training_and_held_out_images_must_have_the_same_classes(tmp_path):
     assert process.stderr.endswith("have the classes ['a', 'b', 'c'], those held out ['a', 'c']\n")
 
 
+def test_quickstart_with_fewer_images_than_a_batch(tmp_path):
+    moles(tmp_path)
+    text = run(
+        tmp_path,
+        "quickstart.py",
+        "--data",
+        "moles",
+        "--size",
+        32,
+        "--epochs",
+        1,
+        "--model",
+        "vgg11_bn_cifar",
+        "--batch-size",
+        99,
+    )
+    assert "predictions equal bit for bit" in text
+
+
 def test_finetune_and_vote(tmp_path):
     options = moles(tmp_path), "--model", "vgg11_bn_cifar", "--batch", 4
     assert "saved: a/model" in run(tmp_path, "finetune.py", *options, "--epochs", 1, "--out", "a")
