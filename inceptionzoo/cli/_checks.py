@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TypeVar
+
+import torch
 
 from ..errors import ArgumentError
+from ..nn import check_device
+
+Number = TypeVar("Number", int, float)
 
 
 def check_target_folder(option: str, path: str | None) -> None:
@@ -19,7 +26,42 @@ def check_target_folder(option: str, path: str | None) -> None:
 
 def positive_int(text: str) -> int:
     """Return a positive int, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
+    return _within(int(text), 1)
+
+
+def count(text: str) -> int:
+    """Return an int of 0 or more, for argparse."""
+    return _within(int(text), 0)
+
+
+def seed(text: str) -> int:
+    """Return a seed that torch accepts, for argparse."""
+    return _within(int(text), 0, 2**63 - 1)
+
+
+def rate(text: str) -> float:
+    """Return a number from 0 to below 1, for argparse."""
+    return _within(float(text), 0, 1 - sys.float_info.epsilon)
+
+
+def number(text: str) -> float:
+    """Return a finite number of 0 or more, for argparse."""
+    return _within(float(text), 0)
+
+
+def _within(value: Number, low: float, high: float = sys.float_info.max) -> Number:
+    if not low <= value <= high:  # False for nan
+        raise ValueError  # argparse names the option, the value and the function
     return value
+
+
+def check_device_of_values(option: str | None) -> torch.device | None:
+    """Return the device of --device, or None if the option was not given.
+
+    Raises:
+        ArgumentError: it is not available, or holds no values.
+    """
+    device = check_device(option)
+    if device is not None and device.type == "meta":
+        raise ArgumentError(f"--device {option} holds no values; use cpu or a GPU")
+    return device

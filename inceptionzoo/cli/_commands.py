@@ -18,6 +18,7 @@ from ..weights import WeightSource, find_invalid_values, read_weights
 from ..weights.download import is_reference
 from ..zoo import ModelInfo, build_from_metadata, convert, create_model, draw, list_models, model_info, summary
 from ._checks import check_target_folder
+from ._model import is_model_folder
 from ._table import table_lines
 from ._train_parser import BATCH
 
@@ -57,7 +58,9 @@ def run_info(options: argparse.Namespace) -> dict[str, Any]:
     For a file of weights or a repository, show the model in it: its classes, preprocessing, arguments and metrics.
     """
     if is_reference(options.name) or Path(options.name).is_file():
-        return _file_info(options)
+        return _file_info(options.name, options)
+    if is_model_folder(options.name):
+        return _file_info(f"local-dir:{options.name}", options)
     info = model_info(options.name)
     if not options.json:
         summary(info.name)
@@ -78,10 +81,10 @@ def _describe_memory(model: Net) -> str:
     return f"memory: weights {weights:,.0f} MiB; a training step of {BATCH} images about {total:,.0f} MiB"
 
 
-def _file_info(options: argparse.Namespace) -> dict[str, Any]:
+def _file_info(source_name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Show the model in a file or a repository that describes it."""
-    source = read_weights(options.name)
-    model = _load(None, options.name, source)
+    source = read_weights(source_name)
+    model = _load(None, source_name, source)
     if model is None:
         remedy = f"`inceptionzoo verify {options.name} --architecture NAME` reads it as the model NAME"
         raise FileError(f"{options.name} does not say which model it holds; {remedy}")

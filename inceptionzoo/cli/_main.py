@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import importlib
+import io
 import json
 import os
 import sys
@@ -18,7 +20,15 @@ from ._parser import build_parser
 
 FAILED, UNREADABLE = 1, 3
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as the shell reports them
-OPTIONS = {"folder as out": "folder as --out", "resume=False": "--overwrite"}  # in messages of `fit`, for `train`
+OPTIONS = {  # in messages of functions: the option for an argument
+    "folder as out": "folder as --out",
+    "resume=False": "--overwrite",
+    "pass architecture=NAME": "pass --architecture NAME",
+    "leave out architecture": "leave out --architecture",
+    "pass weights=FILE": "pass --weights FILE",
+    "batches=": "--batch ",
+    "with_peers=True": "--peers",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
     options = parser.parse_args(arguments)
+    _print_any_file_name()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes what Python's takes, and ignores it
@@ -38,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = options.run(options)
         if options.json:
             print(json.dumps(result, indent=2, default=dict))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None if it was closed before the start
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader, for example `head`, has what it wants
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
         return BROKEN_PIPE
@@ -48,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return _exit_code(result)
+
+
+def _print_any_file_name() -> None:
+    """Let stdout print names of files that its encoding does not have: as their bytes in UTF-8, else with backslashes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _exit_code(result: Any) -> int:

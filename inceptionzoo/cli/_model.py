@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..errors import ArgumentError, FileError
 from ..inference import fuse
-from ..nn import Net, check_device
+from ..nn import Net
 from ..weights.download import CONFIG, is_reference
-from ..zoo import Ensemble, check_takes_images, create_model, holds_ensemble, load_model
+from ..zoo import WEIGHT_ENDINGS, Ensemble, check_takes_images, create_model, holds_ensemble, is_model, load_model
+from ._checks import check_device_of_values
 
 
 def open_model(options: argparse.Namespace) -> Net | Ensemble:
@@ -19,7 +20,7 @@ def open_model(options: argparse.Namespace) -> Net | Ensemble:
         ArgumentError: the device does not exist, or the model has no classifier or takes no image files.
         ZooError: the model cannot be found or read.
     """
-    device = check_device(options.device)
+    device = check_device_of_values(options.device)
     model = _read_model(options.model).eval()
     if not model.num_classes:
         raise ArgumentError(f"{options.model} has no classifier: num_classes=0; name weights with one")
@@ -29,12 +30,30 @@ def open_model(options: argparse.Namespace) -> Net | Ensemble:
     return fuse(model) if options.fuse else model
 
 
+def is_model_folder(name: str) -> bool:
+    """Return whether `name` is a folder that `save_pretrained` wrote.
+
+    Raises:
+        FileError: it is another folder, or looks like a path where nothing is.
+    """
+    path = Path(name)
+    if (path / CONFIG).is_file() or path.is_file():
+        return not path.is_file()
+    inside = [found.parent for found in sorted(path.glob(f"*/{CONFIG}"))]
+    hint = f"; did you mean {inside[0]}?" if inside else ""
+    if name and path.is_dir() and not is_model(name):
+        raise FileError(f"{name} is a folder without {CONFIG}, which save_pretrained writes{hint}")
+    if not path.exists() and (path.parent != Path(".") or path.suffix in WEIGHT_ENDINGS):
+        raise FileError(f"{name} does not exist, and is no name of a model either; see `inceptionzoo list`")
+    return False
+
+
 def _read_model(name: str) -> Net | Ensemble:
     """Return the model of a file, a folder, a repository, or a registry name with its published weights."""
     if is_reference(name):
         return create_model(name)
     path = Path(name)
-    if (path / CONFIG).is_file():
+    if is_model_folder(name):
         return create_model(f"local-dir:{name}")
     if not path.is_file():
         return create_model(name, pretrained=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..errors import ArgumentError
 from ..evaluation import task_of
 from ..nn import CLASS_TASKS, Net
-from ..zoo import Ensemble, predict_files
+from ..zoo import Ensemble, image_endings, predict_files
 from ._checks import check_target_folder
 from ._images import UnreadableImages, find_images
 from ._model import open_model
@@ -29,7 +31,7 @@ def run_predict(options: argparse.Namespace) -> dict[str, Any]:
     Images that cannot be read are reported and left out, and the exit code is 3. Ctrl-C keeps the answers so far.
     """
     paths, unreadable = find_images(options.images), UnreadableImages()
-    check_target_folder("--csv", options.csv)
+    _check_csv(options.csv, paths)
     model = open_model(options)
     predictions: list[dict[str, Any]] = []
     result = {"model": options.model, "predictions": predictions, "unreadable": unreadable.found, "interrupted": False}
@@ -47,6 +49,20 @@ def run_predict(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _check_csv(target: str | None, paths: list[str]) -> None:
+    """Check that the file of --csv can be written and is no image: a pattern may have been given in place of a name.
+
+    Raises:
+        ArgumentError: its folder does not exist, or it is one of the images, or has the name of one.
+    """
+    if target is None:
+        return
+    check_target_folder("--csv", target)
+    is_image = os.path.realpath(target) in map(os.path.realpath, paths)
+    if is_image or target.lower().endswith(image_endings()):
+        raise ArgumentError(f"--csv {target} is an image; give the name of a file for the table, such as predictions.csv")
+
+
 def _values_name(model: Net | Ensemble) -> str:
     return "values" if model.task == "regression" else "probabilities"
 
@@ -58,7 +74,7 @@ def _output(options: argparse.Namespace, model: Net | Ensemble) -> Iterator[Writ
         shown = options.top or SHOWN
         yield (lambda *_: None) if options.json else lambda path, answer: _print_answer(path, answer, shown)
         return
-    with open(options.csv, "w", newline="", encoding="utf-8") as stream:
+    with open(options.csv, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         table, names = csv.writer(stream), task_of(model, model.num_classes).names(model.class_names)
         if options.top:
             value = "value" if model.task == "regression" else "probability"

@@ -27,7 +27,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     if not target.parent.is_dir():  # the error of the temporary file would name that file
         raise FileNotFoundError(errno.ENOENT, f"the folder {target.parent} does not exist; create it first", str(path))
     _remove_orphans(target)
-    temporary, stream = _create_temporary(target)
+    try:
+        temporary, stream = _create_temporary(target)
+    except OSError as error:  # it would name the temporary file
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     try:
         with stream:
             yield stream

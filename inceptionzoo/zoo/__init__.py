@@ -5,9 +5,19 @@ from ._create import create_model, load_model
 from ._ensemble import Ensemble, holds_ensemble
 from ._image import open_image
 from ._inflate import inflate
-from ._predict import check_takes_images, image_paths, predict, predict_files, warn_of_other_images
+from ._predict import check_takes_images, image_endings, image_paths, predict, predict_files, warn_of_other_images
 from ._publish import push_to_hub, save_pretrained
-from ._registry import REGISTRY, ModelInfo, find_entry, is_model, list_models, make_network, model_info, register_model
+from ._registry import (
+    REGISTRY,
+    WEIGHT_ENDINGS,
+    ModelInfo,
+    find_entry,
+    is_model,
+    list_models,
+    make_network,
+    model_info,
+    register_model,
+)
 from ._render import Drawing, draw, summary
 from ._restore import build_from_metadata
 from ._sources import SAME_SUFFIX, load_published
@@ -16,6 +26,7 @@ from ._transforms import transforms
 __all__ = [
     "REGISTRY",
     "SAME_SUFFIX",
+    "WEIGHT_ENDINGS",
     "Drawing",
     "Ensemble",
     "ModelInfo",
@@ -26,6 +37,7 @@ __all__ = [
     "draw",
     "find_entry",
     "holds_ensemble",
+    "image_endings",
     "image_paths",
     "inflate",
     "is_model",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, NoReturn, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -87,23 +87,51 @@ def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
 
 
 def image_paths(folder: Path) -> list[str]:
-    """Return the paths of the images in a folder and its folders, sorted.
+    """Return the paths of the images in a folder and its folders, sorted. Links to folders are followed, as by ImageFolder.
 
     Raises:
         ArgumentError: there is none.
+        OSError: a folder cannot be read.
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
+    paths = [path for path in _files_in(folder) if path.lower().endswith(image_endings())]
     warn_of_other_images(folder, stacklevel=3)  # the call of predict
     if not paths:
-        raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(IMG_EXTENSIONS)}")
+        raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(image_endings())}")
     return paths
+
+
+def image_endings() -> tuple[str, ...]:
+    """Return the ends of the names of the files that torchvision's ImageFolder takes for images."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS  # when it is needed, because it imports much
+
+    endings: tuple[str, ...] = IMG_EXTENSIONS
+    return endings
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Return the paths of the files in a folder and its folders, sorted; each folder is read once, whatever links to it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    seen, paths = set[str](), []
+    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()  # of two links to a folder, always the same is followed
+        paths += [str(path) for name in files if (path := Path(parent, name)).is_file()]
+    return sorted(paths)
 
 
 def warn_of_other_images(folder: Path, *, stacklevel: int) -> None:
     """Warn of images in a folder and its folders that ImageFolder does not read. `stacklevel` is the caller's."""
-    skipped = [str(path) for path in folder.rglob("*") if path.suffix.lower() in OTHER_IMAGES and path.is_file()]
+    skipped = [path for path in _files_in(folder) if os.path.splitext(path)[1].lower() in OTHER_IMAGES]
     if skipped:
         warnings.warn(
             f"folder {str(folder)!r}: {len(skipped)} files such as {min(skipped)!r} are left out, because ImageFolder does not "

@@ -59,10 +59,10 @@ def test_info_of_published_weights(cli):
     assert "\ngooglenet.tv_in1k: top-1 69.778 %" in out
     assert out.splitlines()[0].startswith("googlenet.tv_in1k")
     assert "1x1x0" in cli("info", "vgg16.tv_features")[1]  # these weights have no classifier
-    for name in (".", "..", ""):
+    for name, text in {".": ". is a folder without config.json", "..": ".. is a folder", "": "unknown model ''."}.items():
         code, out, err = cli("info", name)
         assert (code, out) == (1, "")
-        assert f"unknown model {name!r}." in err
+        assert text in err
 
 
 def test_info_of_a_file_and_of_a_folder(cli, tmp_path, tiny):
@@ -84,7 +84,7 @@ def test_info_of_a_file_and_of_a_folder(cli, tmp_path, tiny):
     assert "bare.pth does not say which model it holds; `inceptionzoo verify" in err
     code, _, err = cli("info", tmp_path / "none.safetensors")
     assert code == 1
-    assert "none.safetensors', which looks like a path" in err
+    assert "none.safetensors does not exist, and is no name of a model either" in err
 
 
 @pytest.mark.parametrize("option", ["--pretrained", "--json"])
@@ -115,6 +115,26 @@ def test_a_folder_that_does_not_exist_is_named(cli, tmp_path):
     assert f"the folder {path.parent} does not exist; create it" in err
 
 
+def test_a_folder_that_cannot_be_written_is_named(cli, tmp_path, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)  # root may write to every folder
+    code, _, err = cli("draw", "googlenet", tmp_path / "a.svg")
+    assert (code, err) == (1, f"inceptionzoo: [Errno 13] Permission denied: '{tmp_path / 'a.svg'}'\n")
+
+
+def test_a_closed_stdout_is_no_error():
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -m inceptionzoo list >&-"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_messages_name_options(cli, tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
+    assert "pass --architecture NAME" in cli("convert", tmp_path / "a.pth", tmp_path / "b.safetensors")[2]
+    assert "--batch 0" in cli("bench", "googlenet", "--batch", "0")[2]
+
+
 def test_two_jobs_of_bench_are_refused(cli):
     with pytest.raises(SystemExit, match="2"):
         cli("bench", "googlenet", "--train", "--load")
@@ -125,7 +145,7 @@ def test_convert_and_verify(cli, tmp_path):
     torch.save({"net": exported_state_dict(model, "pytorch-cifar"), "epoch": 3}, tmp_path / "a.pth")
     code, out, err = cli("convert", tmp_path / "a.pth", tmp_path / "b.safetensors")
     assert (code, out) == (1, "")
-    assert "pass architecture=NAME; its tensors fit googlenet_cifar" in err
+    assert "pass --architecture NAME; its tensors fit googlenet_cifar" in err
     options = ("--architecture", "googlenet_cifar", "--class-names", "benign", "malignant")
     code, out, err = cli("convert", tmp_path / "a.pth", tmp_path / "b.safetensors", *options)
     assert (code, err) == (0, "")

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,6 +128,68 @@ def test_csv(cli, model):
     assert float(first[2]) == max(map(float, rows[0][2:]))
     code, _, err = cli("predict", "tiny.safetensors", "images", "--csv", "none/all.csv")
     assert (code, "--csv none/all.csv: the folder none does not exist" in err) == (1, True)
+
+
+def test_a_table_does_not_replace_an_image(cli, model):
+    before = Path("images/a/0.png").read_bytes()
+    for folder, table in (("images", "images/a/0.png"), ("images/b", "images/a/0.png"), ("images", "new.JPG")):
+        code, out, err = cli("predict", "tiny.safetensors", folder, "--csv", table)
+        assert (code, out) == (1, "")
+        assert f"--csv {table} is an image; give the name of a file for the table" in err
+    Path("table").symlink_to("images/a/0.png")
+    assert "--csv table is an image" in cli("predict", "tiny.safetensors", "table", "--csv", "table")[2]
+    assert Path("images/a/0.png").read_bytes() == before
+    assert not Path("new.JPG").exists()
+
+
+def test_names_that_are_not_utf8(cli, model, monkeypatch):
+    name = os.fsdecode(b"images/bad\xff.png")
+    Path(name).write_bytes(Path("images/a/0.png").read_bytes())
+    assert cli("predict", "tiny.safetensors", "images", "--csv", "all.csv")[0] == 0
+    rows = Path("all.csv").read_bytes().splitlines()
+    assert len(rows) == 7
+    assert any(row.startswith(b"images/bad\xff.png,") for row in rows)
+    for encoding, expected in (("utf-8", b"images/bad\xff.png: "), ("ascii", b"images/bad\\udcff.png: ")):
+        environment = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+        code = "import sys; from inceptionzoo.cli import main; sys.exit(main(['predict', 'tiny.safetensors', sys.argv[1]]))"
+        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, env=environment, check=False)
+        assert done.stdout.startswith(expected), done.stderr
+
+
+def test_a_model_that_is_not_where_its_path_says(cli, model):
+    iz.save_pretrained(model, "run/model")
+    for source, text in {
+        "run": "run is a folder without config.json, which save_pretrained writes; did you mean run/model?",
+        "run/modle": "run/modle does not exist, and is no name of a model either",
+        "none.safetensors": "none.safetensors does not exist, and is no name of a model either",
+    }.items():
+        for command in (("predict", source, "images"), ("evaluate", source, "images"), ("info", source)):
+            code, out, err = cli(*command)
+            assert (code, out) == (1, "")
+            assert text in err
+    assert "class_names: cat, dog, owl" in cli("info", "run/model")[1]
+
+
+def test_folders_that_are_linked_and_that_cannot_be_read(cli, model, monkeypatch):
+    Path("linked").mkdir()
+    Path("linked/a").symlink_to(Path("images/a").absolute())
+    Path("linked/again").symlink_to(".")
+    code, out, _ = cli("predict", "tiny.safetensors", "linked")
+    assert (code, [line.partition(":")[0] for line in out.splitlines()]) == (
+        0,
+        ["linked/a/0.png", "linked/a/1.png", "linked/a/2.png"],
+    )
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read every folder
+    code, out, err = cli("predict", "tiny.safetensors", "images")
+    assert (code, out) == (1, "")
+    assert "Permission denied: 'images/b'" in err
 
 
 def test_values_of_a_regression(cli, model):
