@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..errors import ArgumentError
 from ..evaluation import Result, evaluate
-from ..nn import Net, check_device, with_aux
+from ..nn import Net, with_aux
 from ..train import History, estimate_memory, fit
+from ..weights import atomic_write
 from ..zoo import check_takes_images, create_model, save_pretrained
+from ._checks import check_device_of_values
 from ._evaluate import describe_result, print_result, write_plots
 from ._images import UnreadableImages
 from ._training_images import (
@@ -23,9 +27,14 @@ from ._training_images import (
     LabelledImages,
     ResizedImages,
     find_labelled_images,
+    held_out_files,
     make_data_sets,
+    mean_and_std,
     read_images,
 )
+
+RECORD = "command.json"
+RECORDED = "model", "weights", "pretrained", "size", "augment", "balance", "aux"  # options that `fit` does not compare itself
 
 
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
@@ -34,7 +43,8 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     FOLDER has either a folder for each class, of which every fifth image is held out, or train/ and val/ with such folders.
     Images that cannot be read are reported and left out, and the exit code is 3. After Ctrl-C the same command continues.
     """
-    device = check_device(options.device)
+    device = check_device_of_values(options.device)
+    _check_epochs(options)
     torch.manual_seed(options.seed)
     images = find_labelled_images(Path(options.folder))
     model = make_model(options, len(images.folder.classes))
@@ -43,6 +53,7 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
         print_plan(plan)
     if options.dry_run:
         return plan
+    record_training(options, images)
     images, loader, unreadable = prepare_images(model, images)
     train, held_out = make_loaders(options, images, model, loader)
     try:
@@ -50,13 +61,42 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         print(f"inceptionzoo: interrupted; the same command continues after the last epoch in {options.out}", file=sys.stderr)
         raise
-    result = evaluate(model, held_out)
+    result = evaluate(model, DataLoader(held_out_files(images, model), options.batch, num_workers=options.workers))
     values = describe_result(result)
     save_results(options, model, len(images.train), history, result)
     if not options.json:
         print_result(values)
         print(f"saved: {options.out}/model; classify images with `inceptionzoo predict {options.out}/model IMAGE...`")
     return {**plan, "result": values, "unreadable": unreadable.found}
+
+
+def _check_epochs(options: argparse.Namespace) -> None:
+    """Check the options that depend on --epochs, before the images are read."""
+    for name, most in (("warmup_epochs", options.epochs - 1), ("freeze_epochs", options.epochs)):
+        if (value := getattr(options, name)) > most:
+            option = f"--{name.replace('_', '-')}"
+            raise ArgumentError(f"{option} {value} must be at most {most} with --epochs {options.epochs}")
+
+
+def record_training(options: argparse.Namespace, images: LabelledImages) -> None:
+    """Write what is trained, and on which images, to a file in --out. Create the folder.
+
+    Raises:
+        ArgumentError: --out holds another training, or is no folder; this is found before the images are read.
+        OSError: the folder cannot be written.
+    """
+    out, record = Path(options.out), {"images": images.digest(), **{name: getattr(options, name) for name in RECORDED}}
+    if out.exists() and not out.is_dir():
+        raise ArgumentError(f"--out {out} is a file, and must be a folder")
+    path = out / RECORD
+    if path.is_file() and (out / "history.json").is_file() and not options.overwrite:
+        before = json.loads(path.read_text("utf-8"))
+        if changed := [name for name, value in record.items() if before.get(name) != value]:
+            what = "of other images" if changed[0] == "images" else f"with another --{changed[0].replace('_', '-')}"
+            raise ArgumentError(f"--out {out} holds a training {what}; pass another --out, or --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as stream:
+        stream.write(json.dumps(record, indent=2).encode())
 
 
 def prepare_images(model: Net, images: LabelledImages) -> tuple[LabelledImages, ResizedImages, UnreadableImages]:
@@ -66,11 +106,12 @@ def prepare_images(model: Net, images: LabelledImages) -> tuple[LabelledImages, 
     """
     unreadable, count = UnreadableImages(), len(images.train) + len(images.val)
     loader = ResizedImages(round(model.data.input_size[1] / CROP), model.in_chans, count)
-    mean, std = read_images(images, loader, unreadable)
+    moments = read_images(images, loader, unreadable)
     unreadable.print_count(count)
     readable = images.without(row["path"] for row in unreadable.found)
     readable.check()
     if model.report is None:
+        mean, std = mean_and_std(moments, readable.train)
         model.data = replace(model.data, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
     return readable, loader, unreadable
 
@@ -148,11 +189,11 @@ def balanced_weights(counts: list[int]) -> Tensor:
 
 
 def save_results(options: argparse.Namespace, model: Net, trained: int, history: History, result: Result) -> None:
-    """Write the plots, the model and its card to the output folder."""
+    """Write the model, its card and the plots to the output folder."""
     out = Path(options.out)
-    history.plot(out / "curves.png")
-    write_plots(result, out)
     values = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy, "auc": result.auc}
     name = Path(options.folder).resolve().name
     text = f"Trained on the {trained} images of {name}/, {options.epochs} epochs, seed {options.seed}."
     save_pretrained(model, out / "model", metrics=values, description=text)
+    history.plot(out / "curves.png")
+    write_plots(result, out)

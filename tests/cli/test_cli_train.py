@@ -1,12 +1,15 @@
 """`inceptionzoo train`."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from images import write_images
+from PIL import Image
 
 import inceptionzoo as iz
 from inceptionzoo.cli import _train as train
@@ -44,7 +47,8 @@ def test_train_and_predict(cli, folder):
     assert lines[3] == "epochs: 2, 8 steps in all"
     names = {path.name for path in Path("run").iterdir()}
     plots = {f"{name}.png" for name in ("curves", "roc", "precision_recall", "calibration", "confusion")}
-    assert names == plots | {"best.safetensors", "last.safetensors", "history.csv", "history.json", "model"}
+    files = {"best.safetensors", "last.safetensors", "history.csv", "history.json", "model", "command.json"}
+    assert names == plots | files
     card = Path("run/model/README.md").read_text()
     assert "Trained on the 16 images of pets/, 2 epochs, seed 0." in card
     assert "balanced_accuracy" in card
@@ -89,6 +93,66 @@ def test_the_same_command_continues_and_overwrite_starts_again(cli, split):
     assert (code, "run/last.safetensors is of another training: lr was" in err) == (1, True)
     assert cli(*command, "--lr", "0.5", "--overwrite")[0] == 0
     assert Path("run/last.safetensors").read_bytes() != written
+
+
+def test_another_training_is_refused_before_an_image_is_read(cli, split, monkeypatch):
+    """`fit` cannot see these differences: weights, augmentation, and other images as many as before."""
+    iz.save_weights(iz.create_model("tiny", num_classes=2), "start.safetensors")
+    command = "train", split, *QUICK, "--weights", "start.safetensors"
+    assert cli(*command)[0] == 0
+    saved = Path("run/model/model.safetensors").read_bytes()
+    write_images(Path("other/train"), {"cat": 6, "dog": 6}, size=(14, 9))
+    write_images(Path("other/val"), {"cat": 2, "dog": 3}, size=(14, 9))
+    monkeypatch.setattr(training_images, "open_image", None)
+    for arguments, text in (
+        (("train", "other", *command[2:]), "--out run holds a training of other images; pass another --out, or --overwrite"),
+        ((*command, "--augment"), "--out run holds a training with another --augment"),
+        (command[:-2], "--out run holds a training with another --weights"),
+        (("train", split, *QUICK[:-1], "start.safetensors"), "--out start.safetensors is a file, and must be a folder"),
+    ):
+        code, _, err = cli(*arguments)
+        assert (code, text in err) == (1, True), err
+    assert Path("run/model/model.safetensors").read_bytes() == saved
+    monkeypatch.undo()
+
+
+def test_the_figures_are_those_of_the_saved_model_on_the_files(cli, split):
+    """The images are larger than those that the training keeps in memory."""
+    for part, count in (("train", 6), ("val", 8)):
+        write_images(split / part, {"cat": count, "dog": count}, size=(40, 31))
+    for folder in (split / "val").iterdir():
+        for index, path in enumerate(sorted(folder.iterdir())):
+            noise = numpy.random.default_rng(index).integers(0, 256, (31, 40, 3), dtype=numpy.uint8)
+            Image.fromarray(noise).save(path)
+    figures = json.loads(cli("train", split, *QUICK, "--json")[1])["result"]
+    again = json.loads(cli("evaluate", "run/model", split / "val", "--json")[1])
+    numbers = [key for key, value in figures.items() if not isinstance(value, list)]
+    assert [again[key] for key in numbers] == pytest.approx([figures[key] for key in numbers], abs=1e-5)
+    assert again["confusion"] == figures["confusion"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--seed", "99999999999999999999"), ("--seed", "-1"), ("--workers", "-1"), ("--lr", "-1"), ("--lr", "nan"),
+        ("--ema", "1"), ("--label-smoothing", "1.5"), ("--drop-rate", "-0.1"), ("--warmup-epochs", "-1"), ("--size", "0"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_values_outside_their_range_are_refused_at_once(cli, split, capsys, options):
+    with pytest.raises(SystemExit, match="2"):
+        cli("train", split, *QUICK, *options)
+    assert f"argument {options[0]}: invalid" in capsys.readouterr().err
+
+
+def test_options_that_depend_on_others_are_refused_at_once(cli, split):
+    for options, text in (
+        (("--warmup-epochs", "2"), "--warmup-epochs 2 must be at most 1 with --epochs 2"),
+        (("--freeze-epochs", "3"), "--freeze-epochs 3 must be at most 2 with --epochs 2"),
+        (("--device", "meta"), "--device meta holds no values; use cpu or a GPU"),
+    ):
+        code, out, err = cli("train", split, *QUICK, "--dry-run", *options)
+        assert (code, out, text in err) == (1, "", True), err
 
 
 def test_the_options_reach_fit(cli, split, monkeypatch):
@@ -180,6 +244,16 @@ def test_unreadable_images_are_left_out(cli, split):
     assert (code, "class 'cat' has no image held out; add images or remove its folder" in err) == (1, True)
 
 
+def test_an_unreadable_image_does_not_use_up_a_class(cli):
+    """The first of four images is held out, unless it cannot be read."""
+    folder = write_images(Path("pets"), {"cat": 4, "dog": 4})
+    Path("pets/cat/0.png").write_bytes(b"no image")
+    code, out, _ = cli("train", folder, *QUICK, "--json")
+    assert code == 3
+    assert json.loads(out)["result"]["images"] == 2
+    assert "Trained on the 5 images" in Path("run/model/README.md").read_text()
+
+
 def test_folders_that_cannot_be_used(cli, folder, split):
     write_images(split / "val", {"fox": 1})
     code, out, err = cli("train", split, *QUICK)
@@ -188,6 +262,10 @@ def test_folders_that_cannot_be_used(cli, folder, split):
     write_images(Path("one"), {"cat": 5, "dog": 1})
     assert "class 'dog' has no image to train on" in cli("train", "one", *QUICK)[2]
     assert "No such file or directory: 'none'" in cli("train", "none", *QUICK)[2]
+    write_images(Path("single"), {"cat": 5})
+    assert "single has one class folder, ['cat']; give the folder of two classes or more" in cli("train", "single", *QUICK)[2]
+    write_images(Path("bytes"), {"cat": 5, os.fsdecode(b"do\xe9"): 5})
+    assert "has a name that cannot be printed; rename it" in cli("train", "bytes", *QUICK)[2]
     with pytest.raises(SystemExit, match="2"):
         cli("train", folder, "--pretrained", "--weights", "a.pth")
 
