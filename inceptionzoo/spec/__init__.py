@@ -48,7 +48,7 @@ from ._summary import Summary, summarize
 from ._taps import PRE, Indices, resolve_taps
 from ._terminal import supports_colour
 from ._variants import VARIANT_ARGUMENTS, apply_variants
-from ._walk import children, leaves, map_leaves, named_leaves
+from ._walk import children, leaves, map_leaves, named_leaves, stated_dims
 
 __all__ = [
     "AXES",
@@ -123,6 +123,7 @@ __all__ = [
     "resolve_taps",
     "stage_costs",
     "stage_levels",
+    "stated_dims",
     "summarize",
     "supports_colour",
     "window_positions",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ..errors import InputError, SpecError
 from ._cost import Cost, layer_cost, out_channels, total_stride
 from ._geometry import as_tuple
 from ._layers import Layer
-from ._network import Head, Network
+from ._network import GlobalPool, Head, Network
 from ._shape import Shape
 
 MAX_SIZE = 4096  # pixels
@@ -55,16 +55,21 @@ def feature_levels(net: Network, in_channels: int) -> list[FeatureLevel]:
     return list(last.values())
 
 
-def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
-    """Return the cost of a head with average pooling on a map of `shape`; the output has one position."""
+def head_cost(head: Head, shape: Shape, num_classes: int, pool: GlobalPool = "avg") -> Cost:
+    """Return the cost of a head on a map of `shape`. The output has one position; without a pool it is the map."""
+    if not pool:
+        return Cost(shape)
+    factor = 2 if pool == "catavgmax" else 1  # channels after pooling / channels before
     sizes = as_tuple(head.size, len(shape.size))
     positions = 1
     if head.kind == "conv":
         positions = math.prod(max(side - size, 0) + 1 for side, size in zip(shape.size, sizes, strict=True))
-    fan_in = shape.channels * (math.prod(sizes) if head.hidden else 1)
-    total, one = Cost(shape), (1,) * len(sizes)
-    for index, out in enumerate((*head.hidden, num_classes)):
+    fan_in = shape.channels * (math.prod(sizes) if head.hidden else 1) * (1 if head.kind == "conv" else factor)
+    one = (1,) * len(sizes)
+    total = Cost(Shape(fan_in, *one))
+    for index, out in enumerate((*head.hidden, *([num_classes] if num_classes else []))):
         is_hidden = index < len(head.hidden)
+        fan_in *= factor if head.kind == "conv" and not is_hidden else 1  # its hidden layers are before the pool
         has_norm = is_hidden and head.kind == "embed"
         weights = fan_in * out
         dense = Cost(
@@ -72,10 +77,12 @@ def head_cost(head: Head, shape: Shape, num_classes: int) -> Cost:
             weights=weights,
             params=weights + out * (2 if has_norm else 1),  # scale and shift, or bias
             macs=weights * (positions if is_hidden else 1),
-            depth=int(out > 0),
+            depth=1,
             normed=1 if has_norm and head.norm == "batch" else None,
         )
         total, fan_in = total.then(dense), out
+    if head.kind == "conv" and not num_classes:
+        total = replace(total, shape=Shape(fan_in * factor, *one))
     return total
 
 
@@ -89,7 +96,7 @@ def stage_costs(net: Network, shape: Shape) -> list[tuple[str, Layer, Cost]]:
     return costs
 
 
-def network_cost(net: Network, shape: Shape, num_classes: int, *, aux: bool = False) -> Cost:
+def network_cost(net: Network, shape: Shape, num_classes: int, *, pool: GlobalPool = "avg", aux: bool = False) -> Cost:
     """Return the cost of the whole network for an image of `shape`; `aux` includes the auxiliary heads."""
     total, aux_costs = Cost(shape), []
     for name, layer in net.stages:
@@ -98,7 +105,7 @@ def network_cost(net: Network, shape: Shape, num_classes: int, *, aux: bool = Fa
             if branch.tap == name:
                 cost = layer_cost(branch.layers, total.shape, net.style)
                 aux_costs.append(cost.then(head_cost(branch.head, cost.shape, num_classes)))
-    total = total.then(head_cost(net.head, total.shape, num_classes))
+    total = total.then(head_cost(net.head, total.shape, num_classes, pool))
     return total.beside(*aux_costs, shape=total.shape)
 
 
@@ -120,7 +127,7 @@ def min_input_size(net: Network, *, in_channels: int = 3, aux: bool = False) -> 
     error = error_at(MAX_SIZE)
     if isinstance(error, InputError):
         sides = "x".join([str(MAX_SIZE)] * net.spatial_dims)
-        raise SpecError(f"network: even an image of {sides} px is too small; check 'valid' paddings and strides")
+        raise SpecError(f"network: even an input of {sides} px is too small; check 'valid' paddings and strides")
     if error is not None and all(error_at(MAX_SIZE - offset) for offset in range(1, TRIED_SIZES)):
         raise error
     low, high = 0, MAX_SIZE  # low is too small; high is large enough, but branches may give different sizes there

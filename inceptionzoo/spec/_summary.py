@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost
 from ._geometry import as_tuple, format_size
 from ._layers import Chain, Concat, Layer, Op, Residual
-from ._network import Network
+from ._network import GlobalPool, Network
 from ._network_cost import head_cost, network_cost, stage_costs
 from ._shape import Shape
 from ._terminal import BOLD, DIM, paint, shade, tint
@@ -71,8 +72,8 @@ class Summary:
         return f"<Summary of {self.title}: {self.total.cost.params:,} params, {self.total.cost.macs:,} multiply-adds>"
 
 
-def summarize(title: str, network: Network, shape: Shape, num_classes: int) -> Summary:
-    """Return the table of a network for images of `shape`.
+def summarize(title: str, network: Network, shape: Shape, num_classes: int, pool: GlobalPool) -> Summary:
+    """Return the table of a network for images of `shape`; `pool` is the pooling of its head.
 
     Raises:
         InputError: the images are too small.
@@ -82,8 +83,8 @@ def summarize(title: str, network: Network, shape: Shape, num_classes: int) -> S
     rows = [Row(name, _patch(layer, dims), _branches(layer, act), cost) for name, layer, cost in stage_costs(network, shape)]
     last = rows[-1].cost.shape
     hidden = " > ".join(map(str, network.head.hidden))
-    rows.append(Row("head", network.head.kind, hidden, head_cost(network.head, last, num_classes)))
-    total = Row("total", "", "", network_cost(network, shape, num_classes))
+    rows.append(Row("head", network.head.kind, hidden, head_cost(network.head, last, num_classes, pool)))
+    total = Row("total", "", "", network_cost(network, shape, num_classes, pool=pool))
     return Summary(title, tuple(shape), tuple(rows), total)
 
 
@@ -94,13 +95,13 @@ def _align(cell: str, coloured: str, width: int, column: int) -> str:
 
 
 def _patch(layer: Layer, dims: int) -> str:
-    """Return the kernel and stride, for example "7x7/2". A chain has those of its largest kernel, branches have none."""
+    """Return the kernel and stride, for example "7x7/2". A chain has those of its largest kernel by area, branches none."""
     match layer:
         case Conv() | Depthwise() | Pool():
             return f"{format_size(as_tuple(layer.kernel, dims))}/{format_size(layer.stride)}"
         case Chain():
             kernels = [step for step in layer.layers if isinstance(step, Conv | Depthwise | Pool)]
-            return _patch(max(kernels, key=lambda step: as_tuple(step.kernel, dims)), dims) if kernels else ""
+            return _patch(max(kernels, key=lambda step: math.prod(as_tuple(step.kernel, dims))), dims) if kernels else ""
         case _:
             return ""
 

@@ -46,6 +46,12 @@ def leaves(layer: Layer) -> Iterator[Layer]:
     return (leaf for _, leaf in named_leaves(layer))
 
 
+def stated_dims(layer: Layer) -> int | None:
+    """Return the number of dimensions that a kernel, stride or dilation of a leaf states; None if all are ints."""
+    sizes = (getattr(leaf, field, 1) for leaf in leaves(layer) for field in ("kernel", "stride", "dilation"))
+    return next((len(size) for size in sizes if isinstance(size, tuple)), None)
+
+
 def map_children(layer: Layer, change: Callable[[Layer], Layer]) -> Layer:
     """Return `layer` with `change(child)` in place of each child; names and other fields stay. A leaf is returned as it is."""
     match layer:

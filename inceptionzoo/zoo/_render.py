@@ -62,7 +62,7 @@ def summary(model: str | Net | Network, *, input_size: tuple[int, ...] | None = 
         InputError: the input is too small.
     """
     subject = _resolve(model, input_size, "summary takes a name, a model or a network")
-    table = summarize(subject.title, subject.network, subject.shape, subject.num_classes)
+    table = summarize(subject.title, subject.network, subject.shape, subject.num_classes, subject.pool)
     print(table.text(colour=supports_colour(sys.stdout)))
     return table
 

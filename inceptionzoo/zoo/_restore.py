@@ -20,7 +20,6 @@ from ..spec import (
     first_difference,
     min_input_size,
     network_cost,
-    stage_costs,
 )
 from ..weights import ModelMetadata, WeightSource, load_source
 from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
@@ -163,10 +162,8 @@ def _check_size(network: Network, sizes: ModelOptions, source: WeightSource) -> 
     """Check, before anything is built, that the source has at least as many values as the network has parameters."""
     channels, side = sizes.in_chans or 1, min_input_size(network, in_channels=sizes.in_chans or 1)
     shape = Shape(channels, *(side,) * network.spatial_dims)
-    if sizes.global_pool:
-        needed = network_cost(network, shape, sizes.num_classes or 0).params
-    else:
-        needed = sum(cost.params for _, _, cost in stage_costs(network, shape))
+    pool: GlobalPool = "avg" if sizes.global_pool is None else sizes.global_pool
+    needed = network_cost(network, shape, sizes.num_classes or 0, pool=pool).params
     count = sum(tensor.numel() for tensor in source.tensors.values())
     if needed > count:
         remedy = "use weights of this model, made with the same arguments" if source.metadata is None else "save it again"

@@ -58,7 +58,7 @@ def test_info_of_published_weights(cli):
     assert (code, err) == (0, "")
     assert "\ngooglenet.tv_in1k: top-1 69.778 %" in out
     assert out.splitlines()[0].startswith("googlenet.tv_in1k")
-    assert "1x1x0" in cli("info", "vgg16.tv_features")[1]  # these weights have no classifier
+    assert "1x1x512" in cli("info", "vgg16.tv_features")[1]  # these weights have no classifier
     for name, text in {".": ". is a folder without config.json", "..": ".. is a folder", "": "unknown model ''."}.items():
         code, out, err = cli("info", name)
         assert (code, out) == (1, "")

@@ -13,9 +13,12 @@ from PIL import ImageFont
 
 import inceptionzoo as iz
 from inceptionzoo import Drawing, draw
+from inceptionzoo.models.inception_time import module
+from inceptionzoo.models.s3d import separable
 from inceptionzoo.spec._network_cost import stage_costs
 from inceptionzoo.spec.drawing import _elements as elements
 from inceptionzoo.spec.drawing import _svg as svg
+from inceptionzoo.spec.drawing._labels import format_count
 from inceptionzoo.spec.drawing._text import ROLES
 from inceptionzoo.zoo._registry import find_entry, make_network
 
@@ -316,3 +319,16 @@ def test_chains_that_differ_in_widths_have_a_table_of_widths():
     texts = list(parsed(draw(iz.network(one=pair(8, 16, 24), two=pair(32, 40, 48)))).itertext())
     assert texts[texts.index("2 stages, their widths below") :].count("8 | 16 > 24") == 1
     assert "32 | 40 > 48" in texts
+
+
+def test_blocks_for_signals_and_videos():
+    for options in ({}, {"input_size": (3, 16, 112, 112)}):
+        assert "1x3x3" in str(draw(separable(64, 3), **options))
+    signal = str(draw(module(), input_size=(1, 128)))
+    assert "40x40" not in signal
+    assert ">40<" in signal
+
+
+def test_counts_have_three_figures():
+    values = 999, 999_499, 999_999, 9_996_000, 12_345
+    assert list(map(format_count, values)) == ["999", "999K", "1.00M", "10.0M", "12.3K"]

@@ -45,6 +45,8 @@ def act_name(style: Style) -> str:
 
 def format_count(value: int) -> str:
     """Return a count with three significant figures, for example 6.62M."""
+    digits = len(str(value))
+    value = round(value, 3 - digits)  # 999,999 becomes 1,000,000
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
         if value >= unit:
             return f"{value / unit:.{2 if value < 10 * unit else 1 if value < 100 * unit else 0}f}{name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from .. import Cost, GlobalPool, Layer, Network, Shape, Style, head_cost, layer_cost, network_cost, stage_costs
+from .. import Cost, GlobalPool, Layer, Network, Shape, Style, head_cost, layer_cost, network_cost, stage_costs, stated_dims
 from ._arrange import arrange
 from ._elements import Group, Rect, Text, next_even
 from ._labels import act_name, format_count, head_labels, norm_name
@@ -21,12 +21,12 @@ def network_page(
     title: str, network: Network, shape: Shape, num_classes: int, pool: GlobalPool, *, full: bool
 ) -> tuple[Group, str]:
     """Return the drawing of a network for images of `shape`, and its description as text."""
-    rows, total = group_stages(network, shape, full=full), network_cost(network, shape, num_classes)
+    rows, total = group_stages(network, shape, full=full), network_cost(network, shape, num_classes, pool=pool)
     taps, style = [aux.tap for aux in network.aux], network.style
     lines = [stage_line(row, style, taps) for row in rows]
     labels = head_labels(network.head, num_classes, pool, rows[-1].cost.shape)
     if labels:
-        lines.append(head_line(labels, head_cost(network.head, rows[-1].cost.shape, num_classes)))
+        lines.append(head_line(labels, head_cost(network.head, rows[-1].cost.shape, num_classes, pool)))
     panels = [block_panel(letter, alike, style) for letter, alike in by_letter(rows).items()]
     panels += _aux_panels(network, shape, num_classes)
     description = _description(network, shape, num_classes, total)
@@ -36,9 +36,13 @@ def network_page(
 
 
 def layer_page(layer: Layer, before: Shape | None) -> tuple[Group, str]:
-    """Return the drawing of a layer and its description as text. `before` is the input shape; None is any input."""
-    cost = None if before is None else layer_cost(layer, before)
-    figure = layer_figure(layer, before, None if cost is None else cost.shape, Style())
+    """Return the drawing of a layer and its description as text. `before` is the input shape; None is any input.
+
+    Without it, the layer is for as many dimensions as one of its sizes states, else for two.
+    """
+    cost, dims = (None, stated_dims(layer) or 2) if before is None else (layer_cost(layer, before), len(before.size))
+    style = Style(spatial_dims=dims)
+    figure = layer_figure(layer, before, None if cost is None else cost.shape, style)
     description = "on any input" if cost is None else f"{before} to {cost.shape}, {_counts(cost)}"
     return _framed(figure, Group(0, MARGIN)), description
 
