@@ -8,7 +8,7 @@ from typing import assert_never
 
 from ..errors import InputError, SpecError
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._geometry import as_tuple, make_window, window_positions
+from ._geometry import Window, as_tuple, make_window, window_positions
 from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import Style
 from ._shape import Shape
@@ -22,7 +22,7 @@ class Cost:
     including biases and normalisation. `macs` counts the multiply-adds of convolutions and dense layers. `depth` is the number
     of convolutions and dense layers on the longest path. `normed` is the number of positions of the smallest map (h * w of an
     image's) that batch normalisation normalises, or None if there is no batch normalisation. `complete` is False if the cost
-    leaves out an `Op` without a stated cost, or a user's normalisation.
+    leaves out an `Op` without a stated cost, or a normalisation or activation of the user's own.
     """
 
     shape: Shape
@@ -109,7 +109,7 @@ def layer_cost(layer: Layer, shape: Shape, style: Style | None = None) -> Cost:
         case Depthwise():
             return _conv(layer.conv(shape.channels), shape, style)
         case Act():
-            return Cost(shape)
+            return _add_act(Cost(shape), style)
         case Pool():
             return Cost(Shape(shape.channels, *_pool_output(layer, shape, style)))
         case Norm():
@@ -137,7 +137,13 @@ def _conv(conv: Conv, shape: Shape, style: Style) -> Cost:
     weights = conv.out * (shape.channels // conv.groups) * math.prod(as_tuple(conv.kernel, len(shape.size)))
     bias = style.bias if conv.bias is None else conv.bias
     cost = Cost(after, weights, weights + conv.out * bias, weights * math.prod(after.size), depth=1)
-    return _add_norm(cost, style) if conv.norm and style.norm is not None else cost
+    cost = _add_norm(cost, style) if conv.norm and style.norm is not None else cost
+    return _add_act(cost, style) if conv.act else cost
+
+
+def _add_act(cost: Cost, style: Style) -> Cost:
+    """Return the cost with the style's activation after it; a user's activation may have parameters."""
+    return replace(cost, complete=False) if callable(style.act) else cost
 
 
 def _add_norm(cost: Cost, style: Style) -> Cost:
@@ -165,7 +171,8 @@ def _residual(layer: Residual, shape: Shape, style: Style) -> Cost:
         body = body.then(layer_cost(projection(shortcut.shape.channels), body.shape, style))
     if body.shape != shortcut.shape:
         raise SpecError(f"residual: the body gives {body.shape}, the shortcut {shortcut.shape}; they must agree")
-    return body.beside(shortcut, shape=shortcut.shape)
+    total = body.beside(shortcut, shape=shortcut.shape)
+    return _add_act(total, style) if layer.act else total
 
 
 def projection(out: int) -> Conv:
@@ -190,9 +197,18 @@ def _window_output(layer: Conv | Pool, shape: Shape, style: Style) -> tuple[int,
     ceil = isinstance(layer, Pool) and bool(layer.ceil)
     axes = zip(same, shape.size, window.extent, window.stride, window.padding, strict=True)
     out = tuple(-(-axis[0] // axis[2]) if is_same else window_positions(*axis, ceil=ceil) for is_same, *axis in axes)
-    if min(out) < 1:
+    if min(out) < 1 or (isinstance(layer, Pool) and _sees_only_padding(layer, window, shape, style)):
         raise InputError(f"a map of {shape} is too small for {layer}")
     return out
+
+
+def _sees_only_padding(pool: Pool, window: Window, shape: Shape, style: Style) -> bool:
+    """Return whether a max pool sees nothing but padding somewhere: a dilated even kernel can straddle a small map."""
+    if pool.kind != "max" or pool.padding != "same":
+        return False
+    axes = list(zip(shape.size, window.kernel, window.dilation, strict=True))
+    padded = axes[1:] if style.time_padding == "replicate" else axes
+    return any(kernel % 2 == 0 and side < dilation for side, kernel, dilation in padded)
 
 
 def _pool_output(pool: Pool, shape: Shape, style: Style) -> tuple[int, ...]:

@@ -78,7 +78,10 @@ def _dilate_window(layer: Conv | Depthwise | Pool, state: _State, limit: int) ->
     stride, after = state.then(layer.stride, limit)
     dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else as_size(state.dilation)
     if as_tuple(stride, len(after.reduction)) == as_tuple(layer.stride, len(after.reduction)):
-        repad = isinstance(layer, Pool) and dilation != 1 and layer.padding == "half"
-        return replace(layer, dilation=dilation, padding="same" if repad else layer.padding), after
-    unstrided = replace(layer, stride=stride, padding="same", dilation=dilation)
-    return replace(unstrided, ceil=False) if isinstance(unstrided, Pool) else unstrided, after
+        if isinstance(layer, Pool) and dilation != 1 and layer.padding == "half":
+            ceil = False if layer.ceil == "pad" else layer.ceil
+            return replace(layer, dilation=dilation, padding="same", ceil=ceil), after
+        return replace(layer, dilation=dilation), after
+    if isinstance(layer, Pool):
+        return replace(layer, stride=stride, padding="same", dilation=dilation, ceil=False), after
+    return replace(layer, stride=stride, padding="same", dilation=dilation), after

@@ -5,11 +5,13 @@ Each variant is a function that takes a network and returns the changed network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_rate
+from ..errors import ArgumentError, InputError, SpecError, check_choice, check_flag, check_rate
 from ._basic_layers import Conv, Depthwise, Pool
 from ._dilation import dilated
 from ._dimensions import with_spatial_dims
@@ -18,7 +20,7 @@ from ._layers import Layer, Residual
 from ._network import ACTIVATIONS, Network
 from ._network_cost import stage_costs
 from ._shape import Shape
-from ._walk import map_leaves
+from ._walk import children, leaves, map_children, map_leaves
 
 VARIANT_ARGUMENTS = (
     "spatial_dims",
@@ -62,7 +64,7 @@ def apply_variants(
         output_stride: the largest factor by which maps are smaller than the image; later strides become dilation.
         act_layer: the activation: a name of `Style.act`, or a class.
         norm_layer: the normalisation: timm's name ("batchnorm2d", "groupnorm", "layernorm2d"), or a class.
-        drop_path_rate: the drop-path rate of the last residual block; rates rise linearly from 0 at the first block.
+        drop_path_rate: the drop-path rate of the last residual block; rates rise linearly from 0 at the first of several.
 
     Raises:
         ArgumentError: a value is outside its range or does not fit the network.
@@ -73,16 +75,18 @@ def apply_variants(
         net = replace(net, style=replace(net.style, time_padding=time_padding))
     if padding is not None:
         check_choice("padding", padding, ("same", "valid"))
-        net = _map_stages(net, _with_same_padding if padding == "same" else _with_valid_padding)
-        _check_branch_sizes(net, padding)
+        with _errors_of(f"padding={padding!r}"):
+            net = _map_stages(net, _with_same_padding if padding == "same" else _with_valid_padding)
+            _check_branch_sizes(net)
     if include_pad is not None:
         check_flag("include_pad", include_pad)
         net = _map_stages(net, lambda leaf: _with_include_pad(leaf, include_pad))
     if ceil_mode is not None:
         check_choice("ceil_mode", ceil_mode, ("pad",))
-        net = _map_stages(net, lambda leaf: replace(leaf, ceil="pad") if isinstance(leaf, Pool) and leaf.ceil else leaf)
+        net = _map_stages(net, _with_padded_ceil)
     if output_stride is not None:
-        net = dilated(net, output_stride)
+        with _errors_of(f"output_stride={output_stride!r}"):
+            net = dilated(net, output_stride)
     if norm_layer is not None and not callable(norm_layer):
         check_choice("norm_layer", norm_layer, NORM_LAYERS)
     if act_layer is not None and not callable(act_layer):
@@ -128,12 +132,25 @@ def _with_valid_padding(leaf: Layer) -> Layer:
             return leaf
 
 
-def _check_branch_sizes(net: Network, padding: str) -> None:
-    """Raise ArgumentError if branches give maps of different sizes for images of 512x512 px."""
+def _with_padded_ceil(leaf: Layer) -> Layer:
+    return replace(leaf, ceil="pad") if isinstance(leaf, Pool) and leaf.kind == "max" and leaf.ceil else leaf
+
+
+@contextmanager
+def _errors_of(argument: str) -> Iterator[None]:
+    """Raise a SpecError as an ArgumentError that names the argument."""
     try:
-        stage_costs(net, Shape(3, *(512,) * net.spatial_dims))
+        yield
     except SpecError as error:
-        raise ArgumentError(f"padding={padding!r} does not fit this network: {error}") from None
+        raise ArgumentError(f"{argument} does not fit this network: {error}") from error
+
+
+def _check_branch_sizes(net: Network) -> None:
+    """Raise SpecError if branches give maps of different sizes for images of 512x512 px."""
+    first = next((leaf for _, layer in net.stages for leaf in leaves(layer) if isinstance(leaf, Conv)), None)
+    channels = 3 if first is None else math.lcm(3, first.groups)
+    with suppress(InputError):  # the network is for larger images
+        stage_costs(net, Shape(channels, *(512,) * net.spatial_dims))
 
 
 def _with_include_pad(leaf: Layer, include_pad: bool) -> Layer:
@@ -143,11 +160,20 @@ def _with_include_pad(leaf: Layer, include_pad: bool) -> Layer:
 def _with_drop_path(net: Network, rate: float) -> Network:
     """Return the network whose residual blocks have drop-path rates that rise linearly from 0 to `rate`."""
     check_rate("drop_path_rate", rate)
-    blocks = [name for name, layer in net.stages if isinstance(layer, Residual)]
-    if rate and not blocks:
-        raise ArgumentError(f"drop_path_rate={rate!r} needs residual blocks, and this network has none; use drop_rate")
     if not rate:
         return net
-    rates = {name: rate * index / max(1, len(blocks) - 1) for index, name in enumerate(blocks)}
-    stages = [(name, replace(x, drop_path=rates[name]) if isinstance(x, Residual) else x) for name, x in net.stages]
-    return replace(net, stages=tuple(stages))
+    count = sum(_count_residuals(layer) for _, layer in net.stages)
+    if not count:
+        raise ArgumentError(f"drop_path_rate={rate!r} needs residual blocks, and this network has none; use drop_rate")
+    rates = iter([rate * index / (count - 1) for index in range(count)] if count > 1 else [rate])
+    return replace(net, stages=tuple((name, _with_rates(layer, rates)) for name, layer in net.stages))
+
+
+def _count_residuals(layer: Layer) -> int:
+    return isinstance(layer, Residual) + sum(map(_count_residuals, children(layer)))
+
+
+def _with_rates(layer: Layer, rates: Iterator[float]) -> Layer:
+    """Return the layer with the next of the drop-path rates in each residual block."""
+    layer = replace(layer, drop_path=next(rates)) if isinstance(layer, Residual) else layer
+    return map_children(layer, lambda child: _with_rates(child, rates))

@@ -45,7 +45,8 @@ class ModelInfo:
     - `macs`: multiply-adds for one image of `input_size`, which is (channels, height, width).
     - `min_input_size`: the side in pixels of the smallest square image that the model accepts.
     - `weights`: the published weights, by tag.
-    - `complete`: False if the network has an `Op` without a cost, or a user's normalisation. `params` and `macs` leave it out.
+    - `complete`: False if the network has an `Op` without a cost, or a normalisation or activation of the user's own.
+      `params` and `macs` leave it out.
     """
 
     name: str

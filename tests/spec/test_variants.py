@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import inceptionzoo as iz
+from inceptionzoo.spec import apply_variants
 from inceptionzoo.zoo._registry import REGISTRY
 
 NAMES = ("googlenet", "googlenet_paper", "googlenet_cifar", "vgg11", "vgg13_bn", "vgg11_bn_cifar")
@@ -183,3 +184,52 @@ def test_refusals(options, text):
     with pytest.raises(iz.ArgumentError) as error:
         iz.create_model("googlenet", **options)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_5x5", "googlenet_paper"])
+@pytest.mark.parametrize("limit", [2, 8, 16])
+def test_ceil_mode_by_padding_and_output_stride(name, limit):
+    model = make(name, ceil_mode="pad", output_stride=limit).eval()
+    plain = make(name, output_stride=limit).eval()
+    plain.load_state_dict(model.state_dict())
+    x = noise(1, 3, 80, 96)
+    assert model(x).equal(plain(x))
+
+
+def test_ceil_mode_by_padding_leaves_average_pools():
+    net = iz.network(a=iz.Pool("avg", 3, 2, ceil=True), b=iz.Pool("max", 3, 2, ceil=True))
+    changed = apply_variants(net, ceil_mode="pad")
+    assert [layer.ceil for _, layer in changed.stages] == [True, "pad"]
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn_cifar", "vgg11"])
+def test_no_dilated_pool_sees_only_padding(name):
+    head = {} if "cifar" in name else {"head": "pool"}
+    for limit in (1, 2, 4, 8):
+        model = iz.create_model(name, num_classes=3, output_stride=limit, **head).eval()
+        for side in range(model.min_input_size, model.min_input_size + 9):
+            assert model(noise(1, 3, side, side)).isfinite().all(), (limit, side)
+
+
+def test_drop_path_of_one_block_and_of_blocks_in_chains():
+    block = iz.Residual(iz.Conv(3))
+    one = apply_variants(iz.network(a=block), drop_path_rate=0.5)
+    assert one.stages[0][1].drop_path == 0.5
+    nested = apply_variants(iz.network(a=iz.chain(block, iz.Conv(3), block), b=block), drop_path_rate=0.5)
+    first, second = nested.stages
+    assert [layer.drop_path for layer in (*first[1].layers[::2], second[1])] == [0, 0.25, 0.5]
+    assert iz.build(nested)(noise(1, 3, 9, 9)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("options", [{"output_stride": 8}, {"padding": "same"}], ids=str)
+def test_a_variant_that_does_not_fit_is_named(options):
+    ((argument, value),) = options.items()
+    with pytest.raises(iz.ArgumentError, match=f"{argument}={value!r} does not fit this network"):
+        iz.create_model("vgg11", pool="avg", **options)
+
+
+def test_padding_of_networks_for_other_inputs(register):
+    register("pairs", iz.network(a=iz.Conv(8, 3, 2, groups=2)), num_classes=2, input_size=(2, 32, 32))
+    assert iz.create_model("pairs", padding="same").in_chans == 2
+    register("long", iz.network(a=iz.Conv(8, 1001, 4, "valid"), spatial_dims=1), num_classes=2, input_size=(3, 4000))
+    assert iz.create_model("long", padding="valid").min_input_size == 1001
