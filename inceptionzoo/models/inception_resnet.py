@@ -133,6 +133,7 @@ def blocks(version: Version, repeats: Three, scales: tuple[float, float, float],
     Raises:
         ArgumentError: an argument is outside its range.
     """
+    check_choice("version", version, A)
     check_choice("last", last, ("linear", "plain"))
     for name, values in (("repeats", repeats), ("scales", scales)):
         if not isinstance(values, tuple | list) or len(values) != 3:

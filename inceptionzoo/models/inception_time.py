@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..errors import check_choice, check_int
+from ..errors import ArgumentError, check_choice, check_int
 from ..spec import Act, Conv, DataConfig, Entry, Layer, Layout, Network, Norm, Pool, Residual, Style, chain, concat, network
 
 PAPER = (
@@ -49,10 +49,12 @@ def inception_time(
         eps: the epsilon of batch normalisation: 1e-3, the paper's (Keras's); sktime and tsai have 1e-5.
 
     Raises:
-        ArgumentError: `depth` is below 1, or `shortcut` has another value.
+        ArgumentError: `depth` is below 1, `kernels` is empty, or `shortcut` has another value.
     """
     check_int("depth", depth, 1)
     check_choice("shortcut", shortcut, ("conv", "norm"))
+    if not isinstance(kernels, tuple | list) or not kernels:
+        raise ArgumentError(f"kernels={kernels!r} must be a tuple of one or more lengths, such as (40, 20, 10)")
     step = module(width, kernels)
     project: Layer = Conv(width * (1 + len(kernels)), act=False)
     stages: dict[str, Layer] = {}

@@ -25,7 +25,7 @@ def s3d(*, window: Size | None = (2, 7, 7)) -> Network:
     """Return S3D (Figure 5) with torchvision's paddings: (c, t, h, w) -> (1024, t', h', w').
 
     `window` is that of the average pool of stride 1 before the head, in frames and pixels. None leaves the pool out, for clips
-    whose last map is smaller: of fewer than 14 frames, or 193 px.
+    whose last map is smaller: of fewer than 13 frames, or 209 px.
     """
     square = Pool("max", (1, 3, 3), (1, 2, 2))
     stem: dict[str, Layer] = dict(conv1=Conv(64, 7, 2), pool1=square, conv2=chain(Conv(64), Conv(192, 3)), pool2=square)

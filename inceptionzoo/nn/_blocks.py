@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SpecError
 from ..spec import Conv, Pool, Style, Window, make_window
 from ._init import allocate, init_weights
 from ._memory import activate, is_tracing, run_module
@@ -114,8 +115,7 @@ def make_conv(in_channels: int, conv: Conv, style: Style) -> Any:
 def make_norm(style: Style, channels: int) -> nn.Module | None:
     """Return the style's normalisation, or None; "group" has up to 32 groups of at least 4 channels each."""
     if callable(style.norm):
-        module: nn.Module = style.norm(channels)
-        return module
+        return _own_module("norm", style.norm, channels)
     if style.norm == "group":
         return nn.GroupNorm(1 if channels % 4 else math.gcd(channels // 4, 32), channels, eps=style.eps)
     if style.norm == "layer":
@@ -123,11 +123,26 @@ def make_norm(style: Style, channels: int) -> nn.Module | None:
     return STYLE_BATCH_NORMS[style.spatial_dims](channels, eps=style.eps) if style.norm else None
 
 
+def _own_module(name: str, make: Callable[..., Any], *arguments: int) -> nn.Module:
+    """Return the module that a callable of a style makes.
+
+    Raises:
+        SpecError: it cannot be called so, or returns something else.
+    """
+    call = f"{name}={getattr(make, '__name__', make)!r}, called with {arguments[0] if arguments else 'no argument'},"
+    try:
+        module = make(*arguments)
+    except TypeError as error:
+        raise SpecError(f"{call} must return a module: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"{call} must return a module, not {module!r}")
+    return module
+
+
 def make_act(style: Style) -> nn.Module:
     """Return the style's activation. It is never in place; see `activate`."""
     if callable(style.act):
-        module: nn.Module = style.act()
-        return module
+        return _own_module("act", style.act)
     if style.act == "gelu":
         return nn.GELU()
     return ACTS[style.act]()
@@ -265,5 +280,7 @@ def _windowed_pool(pool: Pool, window: Window, dims: int, axes: int) -> nn.Modul
         return CEIL_MAX_POOLS[dims](window, axes)
     if pool.kind == "max":
         return MAX_POOLS[dims](pool.kernel, pool.stride, window.padding, pool.dilation, ceil_mode=pool.ceil)
+    if dims == 3 and pool.ceil:  # torch's own rule differs from that of two dimensions
+        raise SpecError(f"{pool}: average pools of three dimensions round down; use ceil=False")
     kind = PaddedAvgPool3d if dims == 3 and any(window.padding) else AVG_POOLS[dims]
     return kind(pool.kernel, pool.stride, window.padding, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)

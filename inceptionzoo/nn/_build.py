@@ -213,7 +213,9 @@ def attach_aux_heads(model: Net) -> Net:
         raise ArgumentError("with_aux: a fused model cannot be trained; use the model from which it was fused")
     reference = next(model.features.parameters())
     with torch.device(reference.device):
-        heads = nn.ModuleDict({aux.tap: build_aux_head(aux, model) for aux in model.network.aux})
+        heads = nn.ModuleDict()
+        for aux in model.network.aux:
+            _attach(heads, aux.tap, build_aux_head(aux, model))
         heads.to(reference.dtype).train(model.training)
     model_with_aux = Net(
         model.network,

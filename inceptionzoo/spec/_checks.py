@@ -39,6 +39,8 @@ def check_sizes(spec: object, **fields: Size) -> int | None:
     for name, size in fields.items():
         if isinstance(size, tuple) and len(size) not in AXES:
             raise SpecError(f"{kind}: {name}={size!r} must be an int, or one to three ints: one per dimension")
+        if not isinstance(size, int | tuple):
+            raise SpecError(f"{kind}: {name}={size!r} must be an int, or a tuple of one to three ints")
         for side in size if isinstance(size, tuple) else (size,):
             check_positive(spec, **{name: side})
     tuples = {name: size for name, size in fields.items() if isinstance(size, tuple)}

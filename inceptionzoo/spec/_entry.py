@@ -44,7 +44,9 @@ class DataConfig:
         check_size("input_size", size, max_channels=MAX_CHANNELS)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not isinstance(values, tuple) or len(values) != size[0] or not all(map(_is_pixel_value, values)):
-                raise ArgumentError(f"{name}={values!r} must be {size[0]} numbers below {MAX_PIXEL_VALUE:.0e}, one per channel")
+                raise ArgumentError(
+                    f"{name}={values!r} must be a tuple of {size[0]} numbers below {MAX_PIXEL_VALUE:.0e}, one per channel"
+                )
         if any(value <= 0 for value in self.std):
             raise ArgumentError(f"std={self.std!r} must be above 0")
         if self.interpolation not in INTERPOLATIONS:

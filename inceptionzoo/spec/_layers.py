@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from ..errors import SpecError, check_rate
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
@@ -78,7 +78,7 @@ class Op:
         SpecError: a field is outside its range, or `make` cannot be called.
     """
 
-    make: Callable[[int], object]
+    make: Callable[[int], object] = field(hash=False)  # it need not be hashable
     out: int
     _: KW_ONLY
     stride: Size = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_int, check_number, check_rate, check_text
@@ -42,10 +42,10 @@ class Style:
         ArgumentError: a field is outside its range.
     """
 
-    norm: Norms | Callable[[int], Any] | None = "batch"
+    norm: Norms | Callable[[int], Any] | None = field(default="batch", hash=False)  # a callable need not be hashable
     eps: float = 1e-3
     bias: bool = False
-    act: str | Callable[[], Any] = "relu"
+    act: str | Callable[[], Any] = field(default="relu", hash=False)
     spatial_dims: int = 2
     time_padding: Literal["zeros", "replicate"] = "zeros"
 
@@ -54,10 +54,11 @@ class Style:
         check_choice("time_padding", self.time_padding, TIME_PADDINGS)
         if self.time_padding != "zeros" and self.spatial_dims != 3:
             raise ArgumentError(f"time_padding={self.time_padding!r} needs spatial_dims=3 (have {self.spatial_dims})")
-        if not callable(self.norm):
-            check_choice("norm", self.norm, NORMS)
-        if not callable(self.act):
-            check_choice("act", self.act, ACTIVATIONS)
+        for name, value, choices in (("norm", self.norm, NORMS), ("act", self.act, ACTIVATIONS)):
+            if not callable(value):
+                check_choice(name, value, choices)
+            elif hasattr(value, "named_parameters") and not isinstance(value, type):
+                raise ArgumentError(f"{name}={value!r} is one module, and each layer needs its own; pass its class")
         check_number("eps", self.eps)
         if not self.eps:
             raise ArgumentError(f"eps={self.eps!r} must be above 0")
@@ -78,7 +79,7 @@ class Head:
     `drop_rate` is the dropout rate. `norm` is the normalisation of "embed": "batch" or "layer".
 
     Raises:
-        ArgumentError, SpecError: a field is outside its range, or does not belong to this kind.
+        ArgumentError, SpecError: a field is outside its range, or `hidden` or `size` does not belong to this kind.
     """
 
     kind: HeadKind = "pool"
@@ -148,6 +149,8 @@ class Network:
         return self.style.spatial_dims
 
     def __post_init__(self) -> None:
+        if not isinstance(self.stages, tuple) or not all(isinstance(one, tuple) and len(one) == 2 for one in self.stages):
+            raise SpecError(f"network: stages={self.stages!r:.200} must be a tuple of (name, layer); call network(NAME=layer)")
         if len(self.stages) > MAX_STAGES:
             raise SpecError(f"network: {len(self.stages)} stages must be at most {MAX_STAGES}; combine layers with chain()")
         names = set()
@@ -167,6 +170,10 @@ class Network:
         for aux in self.aux:
             if aux.tap not in names:
                 raise SpecError(f"network: aux tap {aux.tap!r} must be one of the stages {', '.join(dict(self.stages))}")
+        if len({aux.tap for aux in self.aux}) < len(self.aux):
+            raise SpecError(f"network: aux taps {[aux.tap for aux in self.aux]} must differ; a stage has at most one")
+        if not isinstance(self.taps, tuple) or not all(tap in names for tap in self.taps):
+            raise SpecError(f"network: taps={self.taps!r} must be a tuple of stages: {', '.join(dict(self.stages))}")
         self._check_dimensions()
 
     def _check_dimensions(self) -> None:
@@ -174,8 +181,8 @@ class Network:
         aux = [(f"aux {aux.tap}", aux.layers) for aux in self.aux]
         for name, layer in (*self.stages, *aux):
             for leaf in leaves(layer):
-                for field in ("kernel", "stride", "dilation"):
-                    as_tuple(getattr(leaf, field, 1), self.spatial_dims, f"network: {name}: {field}")
+                for size in ("kernel", "stride", "dilation"):
+                    as_tuple(getattr(leaf, size, 1), self.spatial_dims, f"network: {name}: {size}")
         for head in (self.head, *(aux.head for aux in self.aux)):
             as_tuple(head.size, self.spatial_dims, "network: head: size")
 
@@ -204,6 +211,8 @@ def network(
     if not named:
         raise SpecError("network() needs at least one stage, as in network(conv1=Conv(64, 7, 2))")
     style = Style() if style is None else style
+    if not isinstance(style, Style):
+        raise SpecError(f"network: style={style!r} must be a Style, for example Style()")
     if spatial_dims is not None:
         style = replace(style, spatial_dims=spatial_dims)
     return Network(tuple(named), Head() if head is None else head, style, aux)

@@ -1,5 +1,6 @@
 """Building modules: arguments, initial weights, blocks compared with hand-written ones, and padding."""
 
+import dataclasses
 import math
 from functools import partial
 from itertools import product
@@ -200,3 +201,44 @@ def test_the_normalisation_of_an_embedding_is_reset(norm):
     model.head.reset_parameters()
     assert model.head.hidden.bn1.weight.tolist() == [1] * 4
     assert model.head.hidden.bn1.bias.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("style", "error", "text"),
+    [
+        ({"act": nn.SiLU()}, iz.ArgumentError, r"act=SiLU\(\) is one module, and each layer needs its own; pass its class"),
+        ({"norm": nn.BatchNorm2d(4)}, iz.ArgumentError, r"norm=BatchNorm2d\(.*\) is one module"),
+        ({"act": nn.functional.silu}, iz.SpecError, "act='silu', called with no argument, must return a module"),
+        ({"norm": lambda channels: None}, iz.SpecError, "norm='<lambda>', called with 4, must return a module, not None"),
+    ],
+    ids=["a module as activation", "a module as normalisation", "a function of a tensor", "no module"],
+)
+def test_a_style_that_makes_no_modules(style, error, text):
+    with pytest.raises(error, match=text):
+        iz.build(iz.network(a=iz.Conv(4, 3)), **style)
+
+
+@dataclasses.dataclass
+class Scale:
+    """What makes a module, and cannot be hashed."""
+
+    factor: float
+
+    def __call__(self, *_: int) -> nn.Module:
+        return nn.Hardtanh(0, self.factor)
+
+
+def test_what_makes_a_module_need_not_be_hashable():
+    net = iz.network(a=iz.Conv(4, 3), b=iz.Op(Scale(2.0), 4), style=iz.Style(norm=None, act=Scale(1.0)))
+    assert iz.build(net)(noise(1, 3, 8, 8)).shape == (1, 1000)
+
+
+def test_an_auxiliary_head_on_a_stage_whose_name_torch_uses():
+    net = iz.network(keys=iz.Conv(4, 3), b=iz.Conv(4, 3), aux=(iz.Aux("keys", iz.Conv(4), iz.Head()),))
+    with pytest.raises(iz.SpecError, match="'keys' cannot name a stage or branch"):
+        iz.with_aux(iz.build(net))
+
+
+def test_average_pools_of_three_dimensions_round_down():
+    with pytest.raises(iz.SpecError, match="average pools of three dimensions round down; use ceil=False"):
+        iz.build(iz.network(a=iz.Pool("avg", 3, 2, ceil=True), spatial_dims=3))

@@ -88,7 +88,11 @@ STYLES = st.builds(
 @st.composite
 def networks(draw):
     stages = draw(st.dictionaries(NAMES, LAYERS, min_size=1, max_size=4))
-    aux = draw(st.lists(st.builds(iz.Aux, st.sampled_from(sorted(stages)), LAYERS, HEAD, RATES), max_size=2).map(tuple))
+    aux = draw(
+        st.lists(
+            st.builds(iz.Aux, st.sampled_from(sorted(stages)), LAYERS, HEAD, RATES), max_size=2, unique_by=lambda aux: aux.tap
+        ).map(tuple)
+    )
     return iz.network(stages, head=draw(HEAD), style=draw(STYLES), aux=aux)
 
 
@@ -186,7 +190,7 @@ WRONG = [
     ("head", None, "head=None must be an object"),
     ("aux.0.tap", "z", "aux tap 'z' must be one of the stages"),
     ("aux.0.head.type", "Network", "aux.0.head.type='Network' must be one of Head"),
-    ("taps", ["z"], "taps must name stages"),
+    ("taps", ["z"], r"taps=\('z',\) must be a tuple of stages"),
     ("type", "Conv", "type='Conv' must be one of Network"),
     ("more", 1, r"^more is unknown"),
 ]
