@@ -26,7 +26,7 @@ def check_int8(folder: str | os.PathLike[str], batch: int) -> None:
     """Check that a library is installed that can quantise a network, and that the folder has the images of two batches."""
     if not quantizers():
         raise ArgumentError("bench: int8 needs onnxruntime and onnxscript, or also openvino and nncf; install them with pip")
-    count = len(image_paths(Path(folder)))
+    count = len(_chosen(folder))
     if count < 2 * batch:
         raise ArgumentError(f"int8={os.fspath(folder)!r} has {count} images; a batch of {batch} needs {2 * batch} or more")
 
@@ -44,12 +44,18 @@ def read_batches(model: Net, folder: str | os.PathLike[str], batch: int, sides: 
     Raises:
         ImageError: a file is not an image, or is damaged.
     """
-    paths, transform = image_paths(Path(folder)), transforms(model, input_size=(model.in_chans, *sides))
-    step = -(-len(paths) // MAX_IMAGES)  # images of all classes, whose folders come one after the other
-    images = [transform(path) for path in paths[::step]]
+    transform = transforms(model, input_size=(model.in_chans, *sides))
+    images = [transform(path) for path in _chosen(folder)]
     halves = ([half[start : start + batch] for start in range(0, len(half), batch)] for half in (images[::2], images[1::2]))
     calibration, comparison = ([torch.stack(part) for part in half if len(part) == batch] for half in halves)
     return calibration, comparison
+
+
+def _chosen(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the paths of at most `MAX_IMAGES` images of a folder, evenly spread over its classes."""
+    paths = image_paths(Path(folder))
+    count = min(len(paths), MAX_IMAGES)
+    return [paths[index * len(paths) // count] for index in range(count)]
 
 
 def int8_runners(model: Net, batches: Sequence[Tensor]) -> Iterator[tuple[str, Call]]:

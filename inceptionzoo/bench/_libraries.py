@@ -24,12 +24,19 @@ def entry_name(model: Net) -> str:
     return model.entry.name
 
 
+def own_options(model: Net) -> dict[str, Any]:
+    """Return the keyword arguments with which `create_model` builds the model's network."""
+    return {"num_classes": model.num_classes, "in_chans": model.in_chans, **model.arguments}
+
+
 def layout_in(library: str, model: Net) -> str | None:
-    """Return the name of the layout that a library has for the model's weights, or None if it lacks the model."""
+    """Return the name of the layout that a library has for the model's weights, or None if it lacks the network."""
     import torchvision
 
+    if model.entry is None or model.arguments or model.in_chans != model.entry.data.input_size[0]:
+        return None  # its network is another one
     name = entry_name(model)
-    layouts = {layout.name for layout in model.entry.layouts} if model.entry is not None else set()
+    layouts = {layout.name for layout in model.entry.layouts}
     if library == "torchvision":
         return "torchvision" if "torchvision" in layouts and name in torchvision.models.list_models() else None
     candidates = ("timm", "torchvision")  # some models of timm have torchvision's tensor names
@@ -58,9 +65,10 @@ def build_torchvision(model: Net, *, random: bool = False) -> Any:
 
 def torchvision_options(model: Net, *, random: bool = False) -> dict[str, Any]:
     """Return the keyword arguments of torchvision's builder for a network like the model, without auxiliary heads."""
-    has_aux = entry_name(model) in ("googlenet", "inception_v3")
-    options = {"init_weights": random, "aux_logits": False, "transform_input": False} if has_aux else {}
-    return {"num_classes": model.num_classes, **options}
+    name = entry_name(model)
+    initialises = name in ("googlenet", "inception_v3") or name.startswith("vgg")
+    has_aux = {"aux_logits": False, "transform_input": False} if name in ("googlenet", "inception_v3") else {}
+    return {"num_classes": model.num_classes, **({"init_weights": random} if initialises else {}), **has_aux}
 
 
 def build_timm(model: Net, *, random: bool = False) -> Any:
@@ -76,8 +84,10 @@ def build_timm(model: Net, *, random: bool = False) -> Any:
 
 
 def load_torchvision(model: Net, file: Path) -> Any:
-    """Return torchvision's network with the weights of a file."""
-    network = build_torchvision(model, random=True)
+    """Return torchvision's network with the weights of a file, built without initial weights as torchvision itself does."""
+    import torchvision
+
+    network = torchvision.models.get_model(entry_name(model), weights=None, **torchvision_options(model))
     network.load_state_dict(load_file(file))
     return network
 

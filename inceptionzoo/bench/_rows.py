@@ -16,7 +16,7 @@ from ..nn import Net
 from ..spec import Shape, as_size, network_cost
 from ._int8 import int8_runners, label_agreement, read_batches
 from ._layers import time_layers
-from ._libraries import entry_name
+from ._libraries import entry_name, own_options
 from ._runners import OWN_RUNNERS, PRECISIONS, inference_runners, loading_runners, training_networks, training_step
 from ._start import run_script, start_scripts
 from ._timing import quartiles, relative_error, time_interleaved, time_ratio
@@ -57,8 +57,10 @@ class Case:
         return Row(entry_name(self.model), as_size(self.sides), self.batch, runner, median, low, high, ratio)
 
     def memory(self, runner: str, **arguments: object) -> float | None:
-        name, threads = entry_name(self.model), torch.get_num_threads()
-        return measure_in_subprocess(model=name, runner=runner, threads=threads, with_peers=self.with_peers, **arguments)
+        name, options, threads = entry_name(self.model), own_options(self.model), torch.get_num_threads()
+        return measure_in_subprocess(
+            model=name, options=options, runner=runner, threads=threads, with_peers=self.with_peers, **arguments
+        )
 
 
 def inference_rows(case: Case) -> Iterator[Row]:

@@ -25,7 +25,7 @@ OWN_BATCH = {"loading": (0,), "start": (1,)}  # jobs whose batch size is not the
 
 
 def bench(
-    names: Sequence[str] = ("googlenet",),
+    names: str | Sequence[str] = ("googlenet",),
     *,
     batches: Sequence[int] = (1, 8),
     size: int | None = None,
@@ -42,8 +42,9 @@ def bench(
     All candidates are timed once in each round, so that a disturbance of the machine affects them alike. The ratios are
     computed for each round. If other processes keep the machine busy, there are no ratios.
 
-    - `names`: the models, with random weights, or .safetensors files that describe their model. `batches`: the batch sizes.
-      `size`: the side of the images in pixels, the length of signals, or the height and width of clips; by default the model's.
+    - `names`: one model or several, with random weights, or .safetensors files that describe their model.
+    - `batches`: the batch sizes.
+    - `size`: the side of the images in pixels, the length of signals, or the height and width of clips; by default the model's.
     - `job`: "inference"; "training", a step of SGD without auxiliary heads; "loading", the creation of a model with
       random weights and from files; "start", a whole process that imports a library, loads a file and predicts one image; or
       "layers", each layer of the fused network with its implementation, as tuning chose it, which needs llvmlite.
@@ -62,7 +63,9 @@ def bench(
         ArgumentError: another argument is invalid.
         ZooError: a file of weights or an image cannot be read.
     """
-    target = _check(batches, size, rounds, job, precision, device)
+    if isinstance(names, str):
+        names = (names,)
+    target = _check(names, batches, size, rounds, job, precision, device)
     if job == "layers" and with_peers:
         raise ArgumentError("with_peers=True has no effect on layers, which are those of the fused model; leave it out")
     if int8 is not None:
@@ -91,12 +94,21 @@ def bench(
 def _build(name: str, device: str = "cpu") -> Net:
     """Return the model of a file, or of a registry name with random weights; on "meta" a registered one has no values."""
     if name.endswith(".safetensors") or os.sep in name:
-        return load_model(name)
+        model = load_model(name)
+        if model.entry is None:
+            raise ArgumentError(f"{name} holds a network without a name, which bench cannot build again; see register_model")
+        return model
     return create_model(find_entry(name).name, device=device)
 
 
 def _check(
-    batches: Sequence[int], size: int | None, rounds: int, job: str, precision: str, device: str | torch.device | None
+    names: Sequence[str],
+    batches: Sequence[int],
+    size: int | None,
+    rounds: int,
+    job: str,
+    precision: str,
+    device: str | torch.device | None,
 ) -> torch.device:
     """Check the arguments of `bench` and return the device."""
     check_choice("job", job, ROWS)
@@ -104,6 +116,9 @@ def _check(
     check_int("rounds", rounds, 1)
     if size is not None:
         check_int("size", size, 1)
+    for argument, values in (("names", names), ("batches", batches)):
+        if not isinstance(values, Sequence) or not values:
+            raise ArgumentError(f"{argument}={values!r} must be a list of one or more")
     for batch in batches:
         check_int("batches", batch, 1)
     target = check_device(device) or torch.device("cpu")

@@ -17,7 +17,7 @@ from ..nn import Net, to_channels_last
 from ..train import use_kernels
 from ..weights import save_weights
 from ..zoo import create_model
-from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, runtimes, save_in_layout
+from ._libraries import BUILDERS, LOADERS, Call, entry_name, layout_in, own_options, runtimes, save_in_layout
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the dimensions of the inputs
@@ -77,7 +77,7 @@ def training_networks(model: Net, *, with_peers: bool, compiled: bool = False) -
 
 
 def _own_network(model: Net, *, checkpoint: bool = False, memory_saving: bool = True, kernels: bool = True) -> nn.Module:
-    net = create_model(entry_name(model), num_classes=model.num_classes)
+    net: Net = create_model(entry_name(model), **own_options(model))
     net.set_grad_checkpointing(checkpoint)
     net.set_memory_saving(memory_saving)
     return use_kernels(to_channels_last(net), kernels)
@@ -102,7 +102,8 @@ def training_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Ca
 
     def step() -> None:
         with torch.autocast(images.device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-            loss = F.cross_entropy(net(images), targets)
+            outputs = net(images)
+            loss = F.cross_entropy(outputs, targets.clamp(max=outputs.shape[1] - 1))
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         optimizer.zero_grad()
@@ -115,7 +116,7 @@ def loading_runners(model: Net, folder: Path, *, with_peers: bool) -> dict[str, 
 
     A peer's file is loaded by this library and by the peer. Files that do not exist yet are written to the folder.
     """
-    create = partial(create_model, entry_name(model), num_classes=model.num_classes)
+    create = partial(create_model, entry_name(model), **own_options(model))
     own_file = folder / "inceptionzoo.safetensors"
     if not own_file.exists():
         save_weights(model, own_file)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..weights import with_tuples
 from ..zoo import create_model
 from ._runners import loading_runners, training_networks, training_step
 
@@ -39,6 +40,7 @@ def measure_in_subprocess(**arguments: Any) -> float | None:
 def measure(
     *,
     model: str,
+    options: dict[str, Any] | None = None,
     runner: str,
     threads: int,
     with_peers: bool,
@@ -46,13 +48,13 @@ def measure(
     shape: list[int] | None = None,
     precision: str = "fp32",
 ) -> float:
-    """Return the peak memory of a runner in this process, in MiB.
+    """Return the peak memory of a runner in this process, in MiB. `options` are the arguments of the model, as JSON has them.
 
     With `folder`, the runner loads a model from the files in it. Otherwise it does two training steps on images of `shape`
     (n, c, h, w), and the second is measured: the first loads libraries, compiles code, and allocates the optimizer's state.
     """
     torch.set_num_threads(threads)
-    meta_model = create_model(model, device="meta")
+    meta_model = create_model(model, device="meta", **with_tuples(options or {}))
     if folder is not None:
         return peak(loading_runners(meta_model, Path(folder), with_peers=with_peers)[runner])
     assert shape is not None

@@ -155,3 +155,25 @@ def test_refusals():
     ):
         with pytest.raises(iz.ArgumentError, match=text):
             bench(["vgg11_bn_cifar"], **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (((),), r"names=\(\) must be a list of one or more"),
+        (("googlenet", {"batches": 1}), "batches=1 must be a list of one or more"),
+        (("googlenet", {"batches": ()}), r"batches=\(\) must be a list of one or more"),
+        (("g",), "unknown model 'g'"),
+    ],
+    ids=str,
+)
+def test_names_and_batches_are_lists(arguments, text):
+    name, options = arguments if len(arguments) == 2 else (*arguments, {})
+    with pytest.raises(iz.ZooError, match=text):
+        bench(name, **options)
+
+
+def test_a_network_without_a_name_is_refused(tmp_path):
+    iz.save_weights(iz.build(iz.network(a=iz.Conv(4, 3))), tmp_path / "a.safetensors")
+    with pytest.raises(iz.ArgumentError, match="holds a network without a name, which bench cannot build again"):
+        bench(str(tmp_path / "a.safetensors"))

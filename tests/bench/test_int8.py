@@ -80,3 +80,15 @@ def test_refusals(photos, monkeypatch):
     monkeypatch.setattr(int8, "quantizers", list)
     with pytest.raises(iz.ArgumentError, match="int8 needs onnxruntime and onnxscript"):
         bench(["vgg11_bn_cifar"], int8=photos, with_peers=True)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(257, 128), (300, 66), (14, 7), (256, 128)])
+def test_a_folder_that_is_accepted_gives_batches(tmp_path, monkeypatch, model, count, batch):
+    """Of more than 256 images, 256 are taken."""
+    paths = [str(tmp_path / f"{index:03}.png") for index in range(count)]
+    monkeypatch.setattr(int8, "image_paths", lambda folder: paths)
+    monkeypatch.setattr(int8, "quantizers", lambda: ["onnxruntime"])
+    monkeypatch.setattr(int8, "transforms", lambda *_, **__: lambda path: torch.zeros(3, 4, 4))
+    int8.check_int8(tmp_path, batch)
+    calibration, comparison = int8.read_batches(model, tmp_path, batch, (4, 4))
+    assert len(calibration) == len(comparison) == min(count, 256) // 2 // batch > 0

@@ -2,12 +2,15 @@
 
 import copy
 
+import pytest
 import torch
 from helpers import distance, noise
+from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.bench import _libraries as libraries
 from inceptionzoo.bench import _runners as runners
+from inceptionzoo.bench.memory import measure_in_subprocess
 
 
 def test_a_training_step_in_bf16():
@@ -61,3 +64,30 @@ def test_timms_network_has_the_weights_of_ours():
     images = noise(1, 3, 75, 75)
     with torch.inference_mode():
         assert distance(theirs(images), model(images)) < 1e-5
+
+
+def test_a_file_is_timed_as_the_network_that_it_holds(tmp_path):
+    """Its arguments and channels are built again for training and loading, and no peer's network is taken for it."""
+    model = iz.create_model("vgg11_bn_cifar", num_classes=1, in_chans=1, norm_layer="groupnorm").eval()
+    networks = runners.training_networks(model, with_peers=True)
+    assert all(name.startswith("inceptionzoo") for name in networks)
+    for build in networks.values():
+        net = build()
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+        runners.training_step(net, torch.rand(2, 1, 32, 32))()
+    for name, load in runners.loading_runners(model, tmp_path, with_peers=True).items():
+        assert load().network == model.network, name
+    options = {"options": libraries.own_options(model), "shape": [2, 1, 32, 32]}
+    assert measure_in_subprocess(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1, with_peers=False, **options) > 0
+
+
+@pytest.mark.parametrize("name", ["vgg11", "googlenet"])
+def test_torchvision_loads_a_file_without_initial_weights_as_it_does_itself(name, tmp_path):
+    assert libraries.torchvision_options(iz.create_model(name, device="meta"))["init_weights"] is False
+    assert libraries.torchvision_options(iz.create_model(name, device="meta"), random=True)["init_weights"] is True
+    if name == "googlenet":
+        model = iz.create_model(name, num_classes=2).eval()
+        libraries.save_in_layout(model, "torchvision", tmp_path / "a.safetensors")
+        x = noise(1, 3, 64, 64)
+        with torch.inference_mode():
+            assert distance(libraries.load_torchvision(model, tmp_path / "a.safetensors").eval()(x), model(x)) < 1e-4
