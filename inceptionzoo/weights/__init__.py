@@ -3,7 +3,7 @@
 from ..nn import Report
 from ._adaptation import as_dense
 from ._arguments import other_arguments
-from ._atomic import atomic_write
+from ._atomic import atomic_write, try_lock
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, HubConfig, read_config
@@ -52,6 +52,7 @@ __all__ = [
     "require_dense",
     "save_weights",
     "select_weights",
+    "try_lock",
     "with_tuples",
     "write_safetensors",
 ]

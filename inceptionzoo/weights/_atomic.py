@@ -53,7 +53,7 @@ def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
         stream = os.fdopen(descriptor, "wb")
-        if _try_lock(descriptor) is not False and temporary.exists():
+        if try_lock(descriptor) is not False and temporary.exists():
             return temporary, stream
         stream.close()  # another writer's `_remove_orphans` ran between creation and lock, and has removed the file
 
@@ -66,11 +66,11 @@ def _remove_orphans(target: Path) -> None:
                 os.unlink(orphan)  # Windows refuses to remove an open file
                 continue
             with open(orphan, "r+b") as stream:
-                if _try_lock(stream.fileno()):
+                if try_lock(stream.fileno()):
                     os.unlink(orphan)
 
 
-def _try_lock(descriptor: int) -> bool | None:
+def try_lock(descriptor: int) -> bool | None:
     """Return whether an exclusive lock was taken; None if the system or the file system has no locks (Lustre, some NFS).
 
     The lock ends when the file is closed, or when the process ends or is killed.

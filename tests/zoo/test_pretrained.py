@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from server import COMMIT, HOST
 
 import inceptionzoo as iz
 from inceptionzoo.weights import Checksum
-from inceptionzoo.weights.download._cache import checkpoint_folder, read_cached, torch_checkpoint_folder
+from inceptionzoo.weights.download._cache import checkpoint_folder, read_cached, temporary_folder, torch_checkpoint_folder
 from inceptionzoo.zoo._registry import REGISTRY
 
 LARGE = {name for name in PEERS if name.startswith("vgg") and name != "vgg11.tv_in1k"}
@@ -145,6 +146,20 @@ def test_a_damaged_file_is_only_replaced_by_a_whole_one(small, host, tmp_path):
     with pytest.warns(UserWarning, match="damaged and downloaded again"), pytest.raises(iz.DownloadError):
         iz.create_model("tiny", pretrained=True)
     assert path.read_bytes() == b"?"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks of files")
+def test_what_killed_downloads_left_is_removed(tmp_path):
+    code = "import os, sys; from inceptionzoo.weights.download._cache import temporary_folder\n"
+    code += "with temporary_folder(__import__('pathlib').Path(sys.argv[1])) as path: (path / 'part').touch(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert (left / "part").exists()
+    with temporary_folder(tmp_path) as running:
+        assert list(tmp_path.iterdir()) == [running]
+        with temporary_folder(tmp_path) as other:  # as of another process
+            assert {running, other} == set(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_file_that_another_process_replaces(tmp_path):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from ...errors import ArgumentError, DownloadError, FileError
-from .. import Checksum
+from .. import Checksum, try_lock
 
 T = TypeVar("T")
 Folder = str | os.PathLike[str] | None
+UNFINISHED, LOCK = ".unfinished-", ".lock"  # names of a folder, and of a file in it
 Reader = Callable[[Path, Checksum | None], T]  # reads a file and raises FileError if it has another checksum
 
 
@@ -64,10 +66,22 @@ def is_offline() -> bool:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder inside `folder` for unfinished downloads, and remove it at the end."""
+    """Yield a new folder inside `folder` for unfinished downloads, and remove it at the end.
+
+    Folders that killed processes left are removed first, if the file system supports locks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True) as path:
-        yield Path(path)
+    for path in folder.glob(f"{UNFINISHED}*"):
+        with suppress(OSError), open(path / LOCK, "rb") as stream:
+            if try_lock(stream.fileno()):
+                shutil.rmtree(path, ignore_errors=True)
+    with ExitStack() as stack:
+        while True:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True))
+            lock = stack.enter_context(open(Path(name, LOCK), "wb"))
+            if try_lock(lock.fileno()) is not False and Path(name, LOCK).exists():
+                break  # locked until the end of the block or of the process
+        yield Path(name)
 
 
 def read_cached(path: Path, checksum: Checksum | None, read: Reader[T]) -> tuple[T] | None:
