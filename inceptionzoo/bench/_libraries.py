@@ -54,21 +54,26 @@ def _is_in_timm(name: str) -> bool:
 
 def build_torchvision(model: Net, *, random: bool = False) -> Any:
     """Return torchvision's network with the model's weights, or with torchvision's random initialisation."""
-    import torchvision
-
-    name = entry_name(model)
-    network = torchvision.models.get_model(name, weights=None, **torchvision_options(model, random=random))
+    network = _torchvision_network(model, random=random)
     if not random:
         network.load_state_dict(exported_state_dict(model, "torchvision"))
     return network
 
 
+def _torchvision_network(model: Net, *, random: bool) -> Any:
+    import torchvision
+
+    return torchvision.models.get_model(entry_name(model), weights=None, **torchvision_options(model, random=random))
+
+
 def torchvision_options(model: Net, *, random: bool = False) -> dict[str, Any]:
     """Return the keyword arguments of torchvision's builder for a network like the model, without auxiliary heads."""
     name = entry_name(model)
-    initialises = name in ("googlenet", "inception_v3") or name.startswith("vgg")
-    has_aux = {"aux_logits": False, "transform_input": False} if name in ("googlenet", "inception_v3") else {}
-    return {"num_classes": model.num_classes, **({"init_weights": random} if initialises else {}), **has_aux}
+    options: dict[str, Any] = {"num_classes": model.num_classes}
+    has_aux = name in ("googlenet", "inception_v3")
+    if has_aux or name.startswith("vgg"):
+        options["init_weights"] = random
+    return {**options, "aux_logits": False, "transform_input": False} if has_aux else options
 
 
 def build_timm(model: Net, *, random: bool = False) -> Any:
@@ -85,9 +90,7 @@ def build_timm(model: Net, *, random: bool = False) -> Any:
 
 def load_torchvision(model: Net, file: Path) -> Any:
     """Return torchvision's network with the weights of a file, built without initial weights as torchvision itself does."""
-    import torchvision
-
-    network = torchvision.models.get_model(entry_name(model), weights=None, **torchvision_options(model))
+    network = _torchvision_network(model, random=False)
     network.load_state_dict(load_file(file))
     return network
 

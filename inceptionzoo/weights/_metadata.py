@@ -145,10 +145,7 @@ def is_plain(value: object, depth: int = 3) -> bool:
 
 
 def describe_model(
-    model: Net,
-    *,
-    class_names: list[str] | tuple[str, ...] | None,
-    metrics: Mapping[str, float] | None,
+    model: Net, *, class_names: list[str] | tuple[str, ...] | None, metrics: Mapping[str, float] | None
 ) -> ModelMetadata:
     """Return the metadata of a model.
 
