@@ -16,7 +16,7 @@ from ._distributed import DistributedContext, distributed_context, seed_everythi
 from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
 from ._image_check import check_range, describe_difference
-from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._loss import Loss, check_logits, check_loss_value, loss_dtype, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import OneHotTargets, OwnLoss, check_loss, is_loss_of_torch, weights_of_classes
 from ._plots import save_curves
 from ._result import Result
@@ -52,6 +52,7 @@ __all__ = [
     "find_class_names",
     "is_loss_of_torch",
     "length_or_none",
+    "loss_dtype",
     "made_up_result",
     "make_loss",
     "make_task",

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import ArgumentError
+from ._loss import loss_dtype
 
 Batch = tuple[Any, ...] | list[Any] | Mapping[str, Any]
 Batches = Iterable[Batch]
@@ -165,5 +166,5 @@ def move_batch(images: Tensor, targets: Tensor, parameter: Tensor, *, copy: bool
 
     Images get its dtype, and targets in floating point too, but at least torch.float32.
     """
-    dtype = torch.promote_types(parameter.dtype, torch.float32) if targets.is_floating_point() else targets.dtype
+    dtype = loss_dtype(parameter.dtype) if targets.is_floating_point() else targets.dtype
     return images.to(parameter.device, parameter.dtype, copy=copy), targets.to(parameter.device, dtype, copy=copy)

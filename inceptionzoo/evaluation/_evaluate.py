@@ -19,7 +19,7 @@ from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
 from ._image_check import describe_difference
-from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._loss import Loss, check_logits, check_loss_value, loss_dtype, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import check_loss, weights_of_classes
 from ._probabilities import warn_of_probabilities
 from ._result import Result
@@ -183,7 +183,7 @@ class _Pass:
         targets = task.check(targets if self.alignment is None else self.alignment.apply(targets, task))
         self.metrics.update(logits, targets, indices)
         if weight := weight_in_mean(task, self.class_weights, targets[:count]):
-            numbers = logits[:count].to(torch.promote_types(logits.dtype, torch.float32))
+            numbers = logits[:count].to(loss_dtype(logits.dtype))
             self.metrics.update_loss(check_loss_value(self.loss(numbers, targets[:count])).item(), weight)
 
     def result(self, model: nn.Module, context: DistributedContext) -> Result:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +22,11 @@ REGRESSION_LOSSES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 REGRESSION_FUNCTIONS = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
 LOGIT_LOSSES = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
 LOGIT_FUNCTIONS = (F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
+
+
+def loss_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the data type in which the loss of logits or targets of this type is computed: at least torch.float32."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def make_task(task: str | None, loss: Any, *, own: str, num_outputs: int) -> Task:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, InputError
-from ..evaluation import Loss, check_loss_value
+from ..evaluation import Loss, check_loss_value, loss_dtype
 from ..nn import Net
 from ._recipe import freeze_batch_norm
 
@@ -42,7 +42,7 @@ class Losses(nn.Module):
         return logits, loss
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
-        loss = check_loss_value(self.criterion(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets))
+        loss = check_loss_value(self.criterion(logits.to(loss_dtype(logits.dtype)), targets))
         if logits.requires_grad and not loss.requires_grad:
             raise ArgumentError(
                 "loss returned a Tensor without a gradient: compute it from the logits without detach, argmax or a threshold"

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 
 from ..errors import ArgumentError
-from ..evaluation import DistributedContext, ShardedLoader, make_loss, seed_everything, weights_of_classes
+from ..evaluation import DistributedContext, ShardedLoader, loss_dtype, make_loss, seed_everything, weights_of_classes
 from ..nn import to_channels_last, warn_if_emulated
 from ._average import MovingAverage
 from ._config import FitConfig
@@ -61,7 +61,7 @@ def make_stepper(config: FitConfig, compiled: Any) -> Stepper:
         optimizer, scheduler = recipe(model, config.epochs, **config.recipe_options)
     weight, parameter = None, next(model.parameters())
     if config.class_weights is not None:
-        dtype = torch.promote_types(parameter.dtype, torch.float32)  # as the logits and targets in the loss
+        dtype = loss_dtype(parameter.dtype)
         weight = torch.as_tensor(config.class_weights).to(parameter.device, dtype)
     criterion = make_loss(task, config.loss, weight=weight, label_smoothing=config.label_smoothing)
     losses = Losses(model, criterion, AUTOCAST_DTYPES[config.precision], compiled)
