@@ -7,7 +7,7 @@ from ._atomic import atomic_write, try_lock
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, HubConfig, read_config
-from ._layout import is_classifier
+from ._layout import CLASSIFIER_WEIGHT, is_classifier
 from ._load import load_source, load_weights, names_of
 from ._locate import first_convolution, locate_network
 from ._metadata import ModelMetadata, describe_model, with_tuples
@@ -20,6 +20,7 @@ from ._source import WeightSource, read_weight_file, read_weights
 from ._validation import checked_state, find_invalid_values, require_dense
 
 __all__ = [
+    "CLASSIFIER_WEIGHT",
     "MARKER",
     "PREFIX",
     "Checksum",

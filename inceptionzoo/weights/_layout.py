@@ -23,7 +23,8 @@ SAVED_CHANGED = (  # a pattern of extra names; their cause and the remedy
     (r".*(activation_post_process|fake_quant|zero_point).*", "it is quantized: save it before quantization"),
 )
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.")  # in the name of one of several files
-CLASSIFIER = ("head.fc.weight", "head.fc.bias")
+CLASSIFIER_WEIGHT = "head.fc.weight"
+CLASSIFIER = CLASSIFIER_WEIGHT, "head.fc.bias"
 
 
 @dataclass(slots=True)

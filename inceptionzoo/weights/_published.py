@@ -9,12 +9,11 @@ from torch import Tensor
 from ..spec import Entry, Layout, Network, Published
 from ._adaptation import fold_input
 from ._checksum import Checksum
+from ._layout import CLASSIFIER_WEIGHT
 from ._locate import first_convolution, locate_network
 from ._source import WeightSource
 from ._validation import require_dense
 from .download import HUB
-
-CLASSIFIER = "head.fc.weight"
 
 
 def recognise_published(entry: Entry, network: Network, source: WeightSource) -> tuple[str, WeightSource]:
@@ -32,7 +31,7 @@ def recognise_published(entry: Entry, network: Network, source: WeightSource) ->
         layout = _layout_of(entry, row)
         if not _has_stem_of(row, tensors.get(layout.theirs(stem))):
             continue
-        if not _has_classifier_of(row, tensors.get(layout.theirs(CLASSIFIER))):
+        if not _has_classifier_of(row, tensors.get(layout.theirs(CLASSIFIER_WEIGHT))):
             continue
         if reason := _reason(row, source):
             return tag, as_published(entry, tag, network, source, reason=reason)
@@ -52,7 +51,7 @@ def _has_classifier_of(row: Published, classifier: Tensor | None) -> bool:
     """Return whether a classifier has the row's number of classes, or is as useless as that of a headless row."""
     if classifier is None:
         return row.headless
-    value = require_dense(CLASSIFIER, classifier)
+    value = require_dense(CLASSIFIER_WEIGHT, classifier)
     return not value.isfinite().all() if row.headless else value.shape[:1] == (row.num_classes,)
 
 

@@ -7,6 +7,7 @@ from ._image import open_image
 from ._inflate import inflate
 from ._predict import check_takes_images, image_endings, image_paths, predict, predict_files, warn_of_other_images
 from ._publish import push_to_hub, save_pretrained
+from ._register import register_model
 from ._registry import (
     REGISTRY,
     WEIGHT_ENDINGS,
@@ -16,7 +17,6 @@ from ._registry import (
     list_models,
     make_network,
     model_info,
-    register_model,
 )
 from ._render import Drawing, draw, summary
 from ._restore import build_from_metadata

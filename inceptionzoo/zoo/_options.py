@@ -22,6 +22,7 @@ from ..spec import (
     Network,
 )
 from ..weights import (
+    CLASSIFIER_WEIGHT,
     ModelMetadata,
     WeightSource,
     as_dense,
@@ -30,9 +31,12 @@ from ..weights import (
     require_dense,
     with_tuples,
 )
-from ._registry import COMMON, network_arguments
+from ._registry import network_arguments
 
-CLASSIFIER = "head.fc.weight"
+COMMON = (  # the arguments of `create_model` itself, besides the name
+    *("pretrained", "features_only", "out_indices", "weights", "num_classes", "in_chans", "global_pool", "drop_rate"),
+    *("device", "dtype", "cache_dir"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +135,12 @@ def options_from_shapes(network: Network, entry: Entry, source: WeightSource) ->
     if conv is None or location is None:
         return ModelOptions(global_pool="avg")
     tensors, layout = location.tensors(), location.layout
-    stem, classifier = tensors.get(layout.theirs(path)), tensors.get(layout.theirs(CLASSIFIER))
+    stem, classifier = tensors.get(layout.theirs(path)), tensors.get(layout.theirs(CLASSIFIER_WEIGHT))
     is_left_out = isinstance(conv, Conv) and conv.min_channels > 1  # a first convolution of more channels than the source's
     if stem is None and not is_left_out:
         return ModelOptions(global_pool="avg")
     stem = None if stem is None else require_dense(path, stem)
-    classifier = None if classifier is None else as_dense(require_dense(CLASSIFIER, classifier))
+    classifier = None if classifier is None else as_dense(require_dense(CLASSIFIER_WEIGHT, classifier))
     if (stem is not None and (stem.ndim != network.spatial_dims + 2 or not stem.shape[1])) or (
         classifier is not None and (classifier.ndim != 2 or not len(classifier))
     ):
