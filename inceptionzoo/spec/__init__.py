@@ -1,5 +1,6 @@
 """The specification of a network as plain data, its cost, variants, summary and registry entry. No torch."""
 
+from ._arguments import make_network, network_arguments
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost, layer_cost, out_channels, projection
 from ._dimensions import with_spatial_dims
@@ -108,12 +109,14 @@ __all__ = [
     "keras_weights",
     "layer_cost",
     "leaves",
+    "make_network",
     "make_window",
     "map_leaves",
     "min_feature_size",
     "min_input_size",
     "named_leaves",
     "network",
+    "network_arguments",
     "network_cost",
     "network_from_json",
     "network_to_json",

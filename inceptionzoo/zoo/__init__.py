@@ -15,7 +15,6 @@ from ._registry import (
     find_entry,
     is_model,
     list_models,
-    make_network,
     model_info,
 )
 from ._render import Drawing, draw, summary
@@ -44,7 +43,6 @@ __all__ = [
     "list_models",
     "load_model",
     "load_published",
-    "make_network",
     "model_info",
     "open_image",
     "predict",

@@ -15,11 +15,11 @@ import torch
 
 from ..errors import ArgumentError, FileError, check_flag, check_path
 from ..nn import FeatureNet, Indices, Net, build_network, check_device
-from ..spec import Entry, GlobalPool, feature_levels, resolve_taps
+from ..spec import Entry, GlobalPool, feature_levels, make_network, resolve_taps
 from ..weights import WeightSource, read_weights
 from ..weights.download import is_reference
 from ._options import ModelOptions, SourceInfo, check_keywords
-from ._registry import find_entry_and_tag, make_network
+from ._registry import find_entry_and_tag
 from ._restore import build_from_metadata, build_from_weights
 from ._sources import Weights, info_from_row, load_published, read_file, read_repository
 

@@ -20,6 +20,7 @@ from ..spec import (
     Entry,
     GlobalPool,
     Network,
+    network_arguments,
 )
 from ..weights import (
     CLASSIFIER_WEIGHT,
@@ -31,7 +32,6 @@ from ..weights import (
     require_dense,
     with_tuples,
 )
-from ._registry import network_arguments
 
 COMMON = (  # the arguments of `create_model` itself, besides the name
     *("pretrained", "features_only", "out_indices", "weights", "num_classes", "in_chans", "global_pool", "drop_rate"),

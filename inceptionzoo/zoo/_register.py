@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 
 from ..errors import ArgumentError, check_flag, check_int, check_size, check_text
-from ..spec import AXES, MAX_CHANNELS, DataConfig, Entry, Layout, Network, Recipe
+from ..spec import AXES, MAX_CHANNELS, DataConfig, Entry, Layout, Network, Recipe, make_network
 from ._options import COMMON
-from ._registry import REGISTRY, make_network
+from ._registry import REGISTRY
 
 BUILT_IN = frozenset(REGISTRY)
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")

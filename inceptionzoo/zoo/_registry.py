@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from ..errors import ArgumentError, UnknownModelError, check_flag, check_text, suggestion
 from ..models import ENTRIES
 from ..spec import (
-    VARIANT_ARGUMENTS,
     DataConfig,
     Entry,
     Network,
     Published,
     Shape,
-    apply_variants,
+    make_network,
     min_input_size,
     network_cost,
 )
@@ -138,34 +135,6 @@ def resolve_tag(entry: Entry, tag: str | None) -> tuple[Network, int, DataConfig
         return make_network(entry, {}), entry.num_classes, entry.data
     row = entry.weights[tag]
     return make_network(entry, row.arguments), row.num_classes, row.data
-
-
-def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:
-    """Return the network of an entry.
-
-    The entry's function gets the arguments that it takes. The others must be in VARIANT_ARGUMENTS; `apply_variants` gets
-    them.
-
-    Raises:
-        ArgumentError: the entry does not hold a network or a function that returns one.
-    """
-    if not callable(entry.network) and not isinstance(entry.network, Network):
-        raise ArgumentError(f"network={entry.network!r} must be a network, or a function that returns one")
-    own_names = network_arguments(entry)
-    variants = {key: value for key, value in arguments.items() if key in VARIANT_ARGUMENTS and key not in own_names}
-    if isinstance(entry.network, Network):
-        return apply_variants(entry.network, **variants)
-    network = entry.network(**{key: value for key, value in arguments.items() if key not in variants})
-    if not isinstance(network, Network):
-        raise ArgumentError(f"model {entry.name!r}: its function returned {network!r}; it must return a network(...)")
-    return apply_variants(network, **variants)
-
-
-def network_arguments(entry: Entry) -> list[str]:
-    """Return the keyword arguments of the entry's own function."""
-    if not callable(entry.network):
-        return []
-    return list(inspect.signature(entry.network).parameters)
 
 
 def _patterns(argument: str, filters: str | Iterable[str]) -> list[str]:

@@ -18,12 +18,14 @@ from ..spec import (
     Network,
     Shape,
     first_difference,
+    make_network,
     min_input_size,
+    network_arguments,
     network_cost,
 )
 from ..weights import ModelMetadata, WeightSource, load_source
 from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
-from ._registry import REGISTRY, find_entry, make_network, network_arguments
+from ._registry import REGISTRY, find_entry
 
 EMBEDDING = "head.hidden.fc1.weight"
 

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import ArgumentError, FileError, MismatchError
-from ..spec import Entry, Network, Published
+from ..spec import Entry, Network, Published, make_network
 from ..weights import (
     HubConfig,
     WeightSource,
@@ -23,7 +23,7 @@ from ..weights import (
 )
 from ..weights.download import CONFIG, HUB, WEIGHTS, open_repository, read_checkpoint
 from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
-from ._registry import find_entry, is_model, make_network
+from ._registry import find_entry, is_model
 from ._restore import find_saved_entry
 
 CacheFolder = str | os.PathLike[str] | None

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 import inceptionzoo as iz
+from inceptionzoo.spec import make_network
 from inceptionzoo.spec._layers import Layer
 from inceptionzoo.spec._network_cost import network_cost
 from inceptionzoo.spec._walk import map_leaves
-from inceptionzoo.zoo._registry import REGISTRY, find_entry, make_network
+from inceptionzoo.zoo._registry import REGISTRY, find_entry
 
 MEMORY_DISK = "/dev/shm" if os.path.isdir("/dev/shm") else None
 

@@ -18,6 +18,7 @@ from inceptionzoo import Act, Aux, Conv, Depthwise, Head, Norm, Op, Pool, Residu
 from inceptionzoo.models.googlenet import googlenet, googlenet_cifar
 from inceptionzoo.models.vgg import vgg
 from inceptionzoo.nn import build_network
+from inceptionzoo.spec import make_network
 from inceptionzoo.spec._cost import layer_cost, out_channels
 from inceptionzoo.spec._network_cost import (
     feature_levels,
@@ -27,7 +28,7 @@ from inceptionzoo.spec._network_cost import (
     network_cost,
     stage_costs,
 )
-from inceptionzoo.zoo._registry import REGISTRY, make_network
+from inceptionzoo.zoo._registry import REGISTRY
 
 SIZES, CHANNELS = ((1, 1), (2, 3), (5, 5), (7, 10), (12, 9), (16, 16)), 4
 STYLES = (None, Style(None, bias=True), Style(bias=True), Style(None))

@@ -10,13 +10,14 @@ from inceptionzoo.spec import (
     feature_levels,
     layer_cost,
     leaves,
+    make_network,
     min_input_size,
     network_cost,
     network_from_json,
     network_to_json,
     with_spatial_dims,
 )
-from inceptionzoo.zoo import find_entry, make_network
+from inceptionzoo.zoo import find_entry
 
 NAMES = IMAGE_MODELS
 PAIR = iz.chain(iz.Conv(8, (1, 7)), iz.Conv(8, (7, 1)))

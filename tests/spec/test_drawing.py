@@ -15,12 +15,13 @@ import inceptionzoo as iz
 from inceptionzoo import Drawing, draw
 from inceptionzoo.models.inception_time import module
 from inceptionzoo.models.s3d import separable
+from inceptionzoo.spec import make_network
 from inceptionzoo.spec._network_cost import stage_costs
 from inceptionzoo.spec.drawing import _elements as elements
 from inceptionzoo.spec.drawing import _svg as svg
 from inceptionzoo.spec.drawing._labels import format_count
 from inceptionzoo.spec.drawing._text import ROLES
-from inceptionzoo.zoo._registry import find_entry, make_network
+from inceptionzoo.zoo._registry import find_entry
 
 DOCS = Path(__file__).parents[2] / "docs"
 NS = "{http://www.w3.org/2000/svg}"

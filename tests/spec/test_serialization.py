@@ -12,8 +12,8 @@ from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.spec import _serialization as serialization
-from inceptionzoo.spec import first_difference, network_from_json, network_to_json
-from inceptionzoo.zoo import find_entry, make_network
+from inceptionzoo.spec import first_difference, make_network, network_from_json, network_to_json
+from inceptionzoo.zoo import find_entry
 
 VARIANTS = [
     {},

@@ -6,7 +6,8 @@ from helpers import IMAGE_MODELS, distance, fill, noise, quick
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.zoo import find_entry, make_network
+from inceptionzoo.spec import make_network
+from inceptionzoo.zoo import find_entry
 
 NAMES = IMAGE_MODELS
 FAMILIES = ("googlenet_paper", "bn_inception", "inception_v3", "inception_v4", "inception_resnet_v1")

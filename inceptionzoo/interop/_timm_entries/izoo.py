@@ -23,12 +23,13 @@ from ...spec import (
     Shape,
     feature_levels,
     has_exact_reductions,
+    make_network,
     min_feature_size,
     stage_costs,
 )
 from ...weights import load_source, names_of, read_weights, select_weights
 from ...weights.download import HUB
-from ...zoo import create_model, find_entry, load_published, make_network
+from ...zoo import create_model, find_entry, load_published
 
 SAME = {"padding": "same"}  # the keyword arguments of "izoo_NAME_same"
 SOURCES = ("file", "url", "hf_hub_id", "state_dict")  # keys of a pretrained_cfg that say where the weights are
