@@ -1,7 +1,7 @@
 """The torch modules of specifications (blocks, heads, `Net`, `FeatureNet`) and the functions that build them."""
 
 from . import _private_torch as private_torch
-from ._backbone import Backbone, Indices
+from ._backbone import Backbone, Indices, Origin
 from ._blocks import BATCH_NORMS, Branches, ConvNormAct, MapStages, ResidualBlock, Steps, training_batch_norms
 from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
@@ -33,6 +33,7 @@ __all__ = [
     "Indices",
     "MapStages",
     "Net",
+    "Origin",
     "PreActModule",
     "Report",
     "ResidualBlock",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_flag
-from ..spec import PRE, Conv, Network, Norm, Pool, feature_levels, resolve_taps, stage_levels
+from ..spec import PRE, Conv, Entry, Layout, Network, Norm, Pool, feature_levels, resolve_taps, stage_levels
 from ..spec import Indices as Indices
 from ._blocks import MapStages, Steps
 from ._checkpoint import checkpoint
@@ -19,6 +19,13 @@ from ._parts import FusedRecord
 from ._training_ops import TrainingOps, set_training_ops
 
 Out = TypeVar("Out")
+
+
+class Origin(NamedTuple):
+    """The registry entry and the keyword arguments of the network that a model is, or was before stages were removed."""
+
+    entry: Entry
+    arguments: dict[str, Any]
 
 
 class Backbone(nn.Module, Generic[Out]):
@@ -37,10 +44,16 @@ class Backbone(nn.Module, Generic[Out]):
         self.grad_checkpointing = self.fused = False
         self.memory_saving = True
         self.fused_record: FusedRecord | None = None  # what `fuse` made
+        self.origin: Origin | None = None
         self.removed: tuple[str, ...] = ()
         self.feature_info = self._feature_levels()
         self._input_check = InputCheck(network, in_chans=in_chans, aux=aux)
         self.min_input_size = self._input_check.min_input_size
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts of other libraries' weights that this model, or the one that it was pruned from, can load."""
+        return self.origin.entry.layouts if self.origin else ()
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode. A fused model stays in evaluation mode."""

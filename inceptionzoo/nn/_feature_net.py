@@ -87,7 +87,7 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.truncate(self.taps[-1])
         self.feature_info = FeatureInfo(rows, indices)
         self.entry, self.data, self.report, self.arguments = model.entry, model.data, model.report, model.arguments
-        self.layouts, self.removed = model.layouts, model.removed + self.removed
+        self.origin, self.removed = model.origin, model.removed + self.removed
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the selected maps.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, InputError, check_int
 from ..spec import AXES, DataConfig, Entry, GlobalPool, Head, Network
-from ._backbone import Backbone, Indices
+from ._backbone import Backbone, Indices, Origin
 from ._heads import AuxHead, ClassifierHead, output_width
 from ._report import Report
 from ._task import check_class_names, check_task, default_task, task_fits
@@ -41,7 +41,7 @@ class Net(Backbone[Tensor]):
     ) -> None:
         super().__init__(network, features, in_chans=in_chans, aux=bool(aux))
         self.entry, self.arguments = entry, copy.deepcopy(dict(arguments or {}))
-        self.layouts = entry.layouts if entry else ()  # stays when pruning removes the entry
+        self.origin = Origin(entry, self.arguments) if entry else None
         self.data = data or DataConfig()
         self._class_names: tuple[str, ...] | None = None
         self._task: str | None = None  # None: the default of the number of outputs

@@ -17,15 +17,16 @@ def check_arguments(model: Net | FeatureNet, layout: Layout, name: str) -> None:
     Raises:
         MismatchError: it has others. The message begins with `name` and has the arguments that fit.
     """
-    if model.entry is None:
+    if model.origin is None:
         return
-    if wrong := other_arguments(layout, model.entry, model.arguments):
-        ours = {**_defaults(model.entry), **model.arguments}
+    entry, arguments = model.origin
+    if wrong := other_arguments(layout, entry, arguments):
+        ours = {**_defaults(entry), **arguments}
         given = ", ".join(f"{key}={ours.get(key)!r}" for key in wrong)
         remedy = ", ".join(f"{key}={value!r}" for key, value in wrong.items())
         raise MismatchError(
             f"{name}: the layout {layout.name!r} is that of another network, and the model was built with {given}; "
-            f"create_model({model.entry.name!r}, {remedy}) fits"
+            f"create_model({entry.name!r}, {remedy}) fits"
         )
 
 

@@ -49,8 +49,8 @@ def load_weights(
     """
     check_flag("new_head", new_head)
     target, weights = _find_model(model), read_weights(source)
-    if target.entry is not None and not target.fused:
-        _, weights = recognise_published(target.entry, target.network, weights)
+    if target.origin is not None and not target.fused:
+        _, weights = recognise_published(target.origin.entry, target.network, weights)
     return load_source(target, weights, new_head=new_head)
 
 
@@ -138,13 +138,14 @@ def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict
 
 def _describe_assumption(model: Net | FeatureNet, layout: str) -> str:
     """Return the preprocessing that the model assumes, and the published weights of this layout that have another one."""
-    data, rows = model.data, model.entry.weights if model.entry else {}
+    data, rows = model.data, model.origin.entry.weights if model.origin else {}
     size = " x ".join(map(str, data.size))
     text = f"assumed, as the source states none: {size} px, mean {data.mean}, std {data.std}"
     others = [tag for tag, row in rows.items() if row.layout == layout and row.data != data]
-    if model.entry is None or not others:
+    if model.origin is None or not others:
         return text
-    return f"{text}; if these are published weights, name their tag: {', '.join(f'{model.entry.name}.{tag}' for tag in others)}"
+    names = ", ".join(f"{model.origin.entry.name}.{tag}" for tag in others)
+    return f"{text}; if these are published weights, name their tag: {names}"
 
 
 def _prepare_values(

@@ -298,6 +298,17 @@ def test_absent_counters_and_casts_are_reported(tiny):
     assert f"adapted: {CONV}: cast from torch.float16" in str(report)
 
 
+def test_a_pruned_model_refuses_weights_for_other_arguments():
+    model = iz.create_model("inception_v3", num_classes=2)
+    layout = next(layout for layout in model.layouts if layout.name == "keras")
+    theirs = {layout.theirs(key): value for key, value in model.state_dict().items()}
+    model.prune_intermediate_layers([3])
+    with pytest.raises(
+        iz.MismatchError, match=r"built with include_pad=True; create_model\('inception_v3', include_pad=False\)"
+    ):
+        iz.load_weights(model, theirs)
+
+
 def test_auxiliary_heads_are_saved_and_dropped(tmp_path, tiny):
     both, x = iz.with_aux(tiny), torch.randn(2, 3, 8, 8)
     iz.save_weights(both, tmp_path / "both.safetensors")

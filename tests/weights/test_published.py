@@ -86,6 +86,16 @@ def test_load_weights_converts_the_tensors_and_keeps_the_models_preprocessing(pu
         torch.testing.assert_close(value, wanted[key])
 
 
+def test_a_pruned_model_recognises_the_file_too(published):
+    path, wanted = published
+    model = iz.create_model("tiny")
+    model.prune_intermediate_layers(["stem"])
+    assert model.entry is None
+    report = iz.load_weights(model, path)
+    assert report.published == "tiny.first (recognised by its checksum)"
+    torch.testing.assert_close(model.state_dict()[STEM], wanted[STEM])
+
+
 def test_without_a_checksum_the_layout_and_the_classes_decide(published):
     path, _ = published
     state = torch.load(path, weights_only=True)
