@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, FileError, check_choice, check_path
-from ..nn import Net, check_unchanged, require_net, warn_of_hooks
-from ..spec import KerasLayout, Layout
+from ..errors import ArgumentError, FileError, MismatchError, check_choice, check_path
+from ..nn import Net, Origin, check_unchanged, require_net, warn_of_hooks
+from ..spec import KerasLayout, Layout, first_difference, make_network
 from ._adaptation import flatten_channels_last
 from ._arguments import check_arguments
 from ._atomic import atomic_write
@@ -19,19 +21,22 @@ from ._safetensors import write_safetensors
 from ._source import PICKLES
 from ._validation import checked_state
 
+NO_EFFECT = ("drop_path_rate",)  # arguments that outputs do not depend on
+
 
 def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> None:
     """Write the weights under the tensor names of another library, which then loads them with `strict=True`.
 
     `layout` names that library: "torchvision", "timm", ... The path's ending selects the format: .safetensors, or .pth, .pt,
-    .ckpt or .tar for `torch.load`; for the layout "keras" .h5, which `Model.load_weights` of Keras reads. The write is atomic.
+    .ckpt, .tar or .bin for `torch.load`; for the layout "keras" .h5, which `Model.load_weights` of Keras reads. The write is
+    atomic.
     Auxiliary heads are written if the model has them (`with_aux`). Keras's Inception networks have no scale in batch
     normalisation; it is multiplied into the convolution before it, so that outputs are equal up to rounding.
 
     Raises:
         ArgumentError: the model's entry has no such layout, or the model is on the meta device, is fused, or has changed since
             it was built; or the layout is Keras's, and h5py is not installed or the model has auxiliary heads.
-        MismatchError: the other library's network has other arguments.
+        MismatchError: the model is not the other library's network, which has other arguments, layers or global pooling.
         FileError: the path has an ending that the layout does not take.
         OSError: the write fails; an old file at `path` is unchanged.
 
@@ -59,11 +64,12 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
 
     Raises:
         ArgumentError: see `export_weights`.
-        MismatchError: the other library's network has other arguments.
+        MismatchError: see `export_weights`.
     """
     rules = _find_layout(model, layout)
     check_unchanged(model, "the model cannot be exported")
     check_arguments(model, rules, "the model cannot be exported")
+    _check_network(model, rules)
     state, shapes, flattened = checked_state(model), dict(rules.shapes), dict(rules.flattened)
     copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     copies |= {key: flatten_channels_last(copies[key], shape) for key, shape in flattened.items() if key in copies}
@@ -89,6 +95,22 @@ def _find_layout(model: Net, name: str) -> Layout:
         raise ArgumentError("no other library has a layout for this model; use save_weights")
     check_choice("layout", name, layouts)
     return layouts[name]
+
+
+def _check_network(model: Net, layout: Layout) -> None:
+    """Check that the model computes the feature map of the layout's library, and pools it as that does.
+
+    Raises:
+        MismatchError: it is not; the message says where it differs.
+    """
+    entry, arguments = cast("Origin", model.origin)
+    kept = {key: value for key, value in arguments.items() if key in NO_EFFECT}
+    theirs = make_network(entry, kept | dict(layout.arguments))  # its head may be another: files without one, FaceNet's sizes
+    problem = f"the model cannot be exported: it is not the network of the layout {layout.name!r}"
+    if difference := first_difference(replace(theirs, head=model.network.head), model.network):
+        raise MismatchError(f"{problem}; {difference}, theirs first; use save_weights")
+    if model.global_pool not in ("avg", "") and layout.name != "timm":  # timm takes the argument too
+        raise MismatchError(f"{problem}, which has global_pool='avg', not {model.global_pool!r}; use save_weights")
 
 
 def _endings(layout: Layout) -> tuple[str, ...]:

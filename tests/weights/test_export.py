@@ -99,6 +99,30 @@ def test_vggs_dense_layers_take_the_other_librarys_shape(head):
     assert fc1.equal(before)  # no memory is shared
 
 
+@pytest.mark.parametrize(
+    ("name", "layout", "arguments", "text"),
+    [
+        ("googlenet", "torchvision", {"act_layer": "silu"}, "style.act: 'relu' and 'silu', theirs first; use save_weights"),
+        ("googlenet", "torchvision", {"padding": "same"}, "stages.conv1"),
+        ("googlenet", "torchvision", {"output_stride": 8}, "stages"),
+        ("googlenet", "torchvision", {"spatial_dims": 3}, "spatial_dims: 2 and 3"),
+        ("googlenet", "torchvision", {"global_pool": "catavgmax"}, "has global_pool='avg', not 'catavgmax'; use save_weights"),
+        ("inception_v3", "torchvision", {"norm_layer": "groupnorm"}, "style.norm: 'batch' and 'group'"),
+    ],
+    ids=str,
+)
+def test_the_network_of_another_library_has_no_variants(name, layout, arguments, text):
+    model = iz.create_model(name, num_classes=2, **arguments)
+    with pytest.raises(iz.MismatchError, match=f"is not the network of the layout '{layout}'.*{text}"):
+        exported_state_dict(model, layout)
+
+
+def test_timms_global_pooling_may_be_any():
+    model = iz.create_model("inception_v4", num_classes=2, global_pool="max", device="meta").to_empty(device="cpu")
+    model.load_state_dict({key: torch.zeros_like(value) for key, value in model.state_dict().items()})
+    timm.create_model("inception_v4", num_classes=2, global_pool="max").load_state_dict(exported_state_dict(model, "timm"))
+
+
 def test_invalid_exports_are_refused(tmp_path, tiny):
     empty = iz.create_model("googlenet", device="meta")
     with pytest.raises(iz.ArgumentError, match=r"must be one of 'torchvision'; did you mean 'torchvision'\?"):
