@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ..spec import Size, as_tuple
+from ..spec import Size, as_tuple, window_positions
 from ._buffers import ScratchArena
 from ._kernel import KernelLaunch, KernelOp
 from ._tile_args import Pair, TileArgs
@@ -18,6 +18,12 @@ MAX_WINDOW = 25  # pixels; the kernel loads all pixels of a window at once
 def supports_window(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
     """Return whether the size of the pool's window is supported."""
     return 1 < prod(as_tuple(pool.kernel_size, 2)) <= MAX_WINDOW
+
+
+def window_fits(pool: nn.MaxPool2d, x: Tensor) -> bool:
+    """Return whether torch accepts x, (n, c, h, w), and the padding: it raises an error if the pool has no output."""
+    axes = zip(x.shape[2:], *map(as_pair, (pool.kernel_size, pool.stride, pool.padding)), strict=True)
+    return all(2 * axis[3] <= axis[1] and window_positions(*axis, ceil=pool.ceil_mode) > 0 for axis in axes)
 
 
 class PoolOp(KernelOp):

@@ -67,8 +67,9 @@ class KernelOps:
         if is_kernel_input(x) and x.shape[1] % CHANNEL_MULTIPLE == 0 and _is_channels_last(x) and has_jit():
             from ._max_pool import supports
             from ._max_pool_training import max_pool
+            from ._pooling import window_fits
 
-            if supports(pool):
+            if supports(pool) and window_fits(pool, x):
                 return max_pool(pool, x)
         return compact_max_pool(x, window(pool))
 

@@ -108,6 +108,15 @@ def test_other_pools_run_by_torch(pool, x, monkeypatch):
     assert all(map(torch.equal, ours, theirs))
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 2), nn.MaxPool2d(2, 1, padding=2)], ids=str)
+def test_windows_that_torch_refuses(pool):
+    x = maps(2, 8, 2, 2)
+    with pytest.raises(RuntimeError):
+        pool(x)
+    with pytest.raises(RuntimeError):
+        KernelOps().max_pool(pool, x)
+
+
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 def test_minus_infinity_at_the_border(pool):
     """The gradient goes to a pixel of the map, not to the padding; neither does that of the gradient."""
