@@ -9,6 +9,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
+MAX_KEPT_BYTES = 32 << 20  # of scratch memory that a thread keeps between two calls of ops
 CACHE_BYTES = 2 << 20  # size of the scratch memory that one part of an op's work uses; the caches of two cores hold it
 
 
@@ -101,6 +102,11 @@ class ScratchArena:
         if not buffers or len(buffers[-1]) < size:
             buffers.append(allocate(size, dtype=torch.float32, device="cpu"))
         return buffers[-1]
+
+    def trim(self) -> None:
+        """Forget all buffers if they are many times as large as a part of an op's work. No launch may hold their addresses."""
+        if 4 * self.size > MAX_KEPT_BYTES:
+            self._allocations.clear()
 
     @property
     def size(self) -> int:

@@ -41,6 +41,8 @@ class KernelOp(ABC):
     def __call__(self, x: Tensor) -> Tensor:
         x = channels_last_rows(x)
         y = empty_channels_last(*self.output_shape(x))
-        for address, args in self.launches(x, y, thread_scratch()):
+        scratch = thread_scratch()
+        for address, args in self.launches(x, y, scratch):
             launch(address, args)
+        scratch.trim()
         return y if self.fallback is None else replace_not_finite(y, partial(self.fallback, x))

@@ -27,6 +27,17 @@ def test_scratch_memory_that_became_too_small_is_kept():
     assert scratch.size == 10
 
 
+def test_large_scratch_memory_is_forgotten(monkeypatch):
+    monkeypatch.setattr(buffers, "MAX_KEPT_BYTES", 400)
+    scratch = buffers.ScratchArena()
+    scratch.empty("a", 60)
+    scratch.trim()
+    assert scratch.size == 60
+    scratch.empty("b", 60)
+    scratch.trim()
+    assert scratch.size == 0
+
+
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (100, 1), (7, 300), (1000, 64), (3, 5000)])
 def test_parts_cover_all_items(count, size, monkeypatch):
     monkeypatch.setattr(buffers, "CACHE_BYTES", 1 << 12)
