@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import get_ident
 
 import torch
 
@@ -162,7 +163,7 @@ def _write(name: str, content: bytes) -> None:
     """Replace a file of this machine. What is lost in a power failure is found again, so nothing is flushed to the disk."""
     try:
         _machine_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = _machine_folder() / f".{name}.{os.getpid()}.tmp"
+        temporary = _machine_folder() / f".{name}.{os.getpid()}.{get_ident()}.tmp"
         temporary.write_bytes(content)
         os.replace(temporary, temporary.with_name(name))
     except (OSError, RuntimeError) as error:
