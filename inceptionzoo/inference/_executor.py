@@ -16,7 +16,7 @@ from ..kernels import dense, has_jit, replace_not_finite, write_results
 from ..nn import MapStages
 from ._autotune import MAX_INPUT_SIZES, MAX_RELATIVE_ERROR, random_like
 from ._conditions import ChangedLayoutError, must_use_torch
-from ._fingerprint import ModelFingerprint
+from ._fingerprint import ModelFingerprint, is_known_per_image
 from ._modules import TunableModule
 from ._signals import as_map, like_input
 
@@ -41,6 +41,7 @@ class FusedStages(TunableModule, MapStages):
             self.add_module(name, stage)
         self._programs: dict[Hashable, Program | SplitBatchProgram | None] = {}
         self._fingerprint: ModelFingerprint | None = None  # of the stages that `_programs` were recorded from
+        self._changes_itself = False  # when it runs, by a module of the user's own
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,8 +74,8 @@ class FusedStages(TunableModule, MapStages):
 
     def _run_recorded(self, x: Tensor, outputs: Outputs) -> list[Tensor] | None:
         """Return the maps of the stages `outputs` by a program, or None if the stages must run one by one."""
-        if not self.tuned or must_use_torch(x, self.dims) or self._lock.locked():  # another thread uses the programs
-            return None
+        if not self.tuned or self._changes_itself or must_use_torch(x, self.dims) or self._lock.locked():
+            return None  # if it is locked, another thread uses the programs
         with self._lock:
             maps = self._run_program(dense(as_map(x)), outputs)
         if maps is None:
@@ -111,7 +112,27 @@ class FusedStages(TunableModule, MapStages):
             self._fingerprint = ModelFingerprint(self)
             if self._fingerprint.has_inference_tensors:
                 warnings.warn(INFERENCE_TENSORS_WARNING, stacklevel=2)
-        return self._cached_program(x, outputs) if self._fingerprint.is_recordable else None
+        if not self._fingerprint.is_recordable:
+            return None
+        key = _program_key(x, outputs)
+        if key not in self._programs and len(self._programs) < MAX_INPUT_SIZES:
+            self._add_program(x, outputs, self._fingerprint)
+        return self._programs.get(key)
+
+    def _add_program(self, x: Tensor, outputs: Outputs, before: ModelFingerprint) -> None:
+        """Record a program for x's layout.
+
+        If a module of the user's own changes a buffer when it runs, the buffers get their values of before, and nothing is
+        recorded from now on: each run would change the model, and so end the program.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        self._cached_program(x, outputs)
+        if before.is_current():
+            return
+        self._programs.clear()
+        self._changes_itself = True
+        for buffer, value in buffers:
+            buffer.copy_(value)
 
     def _cached_program(self, x: Tensor, outputs: Outputs, reserved: int = 0) -> Program | SplitBatchProgram | None:
         """Return the cached program for x's layout; record one if the cache has room for it and for `reserved` others."""
@@ -139,7 +160,12 @@ class FusedStages(TunableModule, MapStages):
         return program if all(map(_is_accurate, program(x), expected)) else None
 
     def _record_parts(self, x: Tensor, outputs: Outputs, reserved: int) -> SplitBatchProgram | None:
-        """Return a program that runs x in parts of a power of two images; None if there is no program for one of them."""
+        """Return a program that runs x in parts of a power of two images.
+
+        None if there is no program for one of them, or if an output may depend on other images of the batch.
+        """
+        if not all(map(is_known_per_image, self.modules())):
+            return None
         count = min(MAX_IMAGES, 1 << (len(x) - 1).bit_length() - 1)
         programs = [self._cached_program(dense(part), outputs, reserved) for part in torch.split(x, count)]
         recorded = [program for program in programs if program]

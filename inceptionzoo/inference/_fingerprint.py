@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from ..nn import private_torch
+from ..nn import BATCH_NORMS, private_torch
 
 tensor_version, tensor_versions = private_torch.tensor_version, private_torch.tensor_versions
 KNOWN = "torch.nn.", "inceptionzoo."  # modules of the user's own are called in each run of a program
@@ -24,6 +24,17 @@ def conv_version(conv: Any) -> Hashable:
     return tensor_version(conv.weight), conv.bias is not None and tensor_version(conv.bias), settings
 
 
+def is_known(module: nn.Module) -> bool:
+    """Return whether the module is one of torch or of this library: it keeps none of its inputs, and changes nothing."""
+    return type(module).__module__.startswith(KNOWN)
+
+
+def is_known_per_image(module: nn.Module) -> bool:
+    """Return whether each image's output of the module, without those in it, is known not to depend on the other images."""
+    depends = isinstance(module, BATCH_NORMS) and (module.training or module.running_mean is None)
+    return is_known(module) and not depends
+
+
 class ModelFingerprint:
     """The submodules, parameters and buffers of a module, and the versions of their values, at the time of construction.
 
@@ -34,7 +45,7 @@ class ModelFingerprint:
 
     def __init__(self, module: nn.Module) -> None:
         self.modules = list(module.modules())
-        known = [part for part in self.modules if type(part).__module__.startswith(KNOWN)]
+        known = list(filter(is_known, self.modules))
         tables = ((part, table) for part in self.modules for table in private_torch.content_tables(part))
         self.contents = [table for part, table in tables if table or isinstance(part, CONTAINERS)]
         self.attributes = list(map(vars, known))

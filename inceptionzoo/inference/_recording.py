@@ -24,6 +24,7 @@ from ..kernels._launch import AddressFixup, LaunchSequence
 from ..kernels._max_pool import CopyOp
 from ..nn import Branches, is_relu
 from ._conditions import ChangedLayoutError, must_use_torch
+from ._fingerprint import is_known
 from ._modules import FusedResidual, JoinedBranches, TunedOp
 from ._shapes import CHAINS, output_shape
 from ._signals import run_on_map
@@ -58,7 +59,8 @@ class MapLocation:
 class TorchCall:
     """A call of a torch function; its result is appended to the values, or copied to `out` in planned memory.
 
-    `layout` is the shape, strides and data type of the result at the recording: the launches after the call rely on them.
+    `layout` is the shape, strides and data type of the result at the recording: the launches after the call rely on them. With
+    `copies_input` the function gets a copy of a map in planned memory, which it may keep.
 
     Raises:
         ChangedLayoutError: the result has another layout, or lies in planned memory, which it did not at the recording.
@@ -68,10 +70,11 @@ class TorchCall:
     x: MapLocation
     out: Tensor | None
     layout: tuple[torch.Size, tuple[int, ...], torch.dtype]
+    copies_input: bool = False
 
     def __call__(self, values: list[Tensor]) -> None:
         x = self.x.resolve(values)
-        y = self.function(x)
+        y = self.function(x.clone() if self.copies_input and self.x.planned is not None else x)
         if (y.shape, y.stride(), y.dtype) != self.layout:
             raise ChangedLayoutError
         if self.out is not None:
@@ -136,7 +139,7 @@ class Recorder:
         if type(module) is FusedResidual and self._is_sum_of_maps(module, x):
             return self._add_residual(module, x, out)
         function = module if self.dims == 2 else partial(run_on_map, module, dims=self.dims)
-        return self._add_torch_call(function, x, out)
+        return self._add_torch_call(function, x, out, copies_input=not all(map(is_known, module.modules())))
 
     def locate(self, x: Tensor) -> MapLocation:
         """Return where a map lies at each call of the program."""
@@ -252,13 +255,16 @@ class Recorder:
             launch(*kernel_launch)
             self.recorded.append(kernel_launch)
 
-    def _add_torch_call(self, function: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None) -> Tensor:
-        location, y = self.locate(x), function(x)
+    def _add_torch_call(
+        self, function: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None, *, copies_input: bool = False
+    ) -> Tensor:
+        location = self.locate(x)
+        y = function(x.clone() if copies_input and location.planned is not None else x)
         if must_use_torch(y):
             raise ChangedLayoutError
         if out is None and self._is_planned(y):  # x itself or a view of it
             out = y
-        self.recorded.append(TorchCall(function, location, out, (y.shape, y.stride(), y.dtype)))
+        self.recorded.append(TorchCall(function, location, out, (y.shape, y.stride(), y.dtype), copies_input))
         if out is None:
             self.values.append(y)
             return y

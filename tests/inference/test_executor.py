@@ -326,7 +326,8 @@ def test_recording_runs_each_branch_once(register, monkeypatch):
 def test_branches_of_unknown_modules(register):
     """A branch with a module of unknown type runs once more, for its output shape, on a copy that it may change."""
     block = iz.concat(
-        a=iz.chain(iz.Op(lambda channels: AddOne(), 8), iz.Conv(8)), b=iz.chain(iz.Conv(8), iz.Op(lambda channels: AddOne(), 8))
+        a=iz.chain(iz.Conv(8), iz.Op(lambda channels: AddOne(), 8), iz.Conv(8)),
+        b=iz.chain(iz.Conv(8), iz.Op(lambda channels: AddOne(), 8)),
     )
     register("unknown", iz.network(stem=iz.Conv(8), block=block), num_classes=2, input_size=(3, 9, 9))
     fast, x = iz.fuse(iz.create_model("unknown").eval()), noise(1, 3, 9, 9)
@@ -334,6 +335,15 @@ def test_branches_of_unknown_modules(register):
     assert {module.calls for module in fast.modules() if isinstance(module, AddOne)} == {5}  # the four above, and the shape
     assert distance(y, untuned_output(fast, x)) < WINOGRAD
     assert all(programs(fast))
+
+
+@torch.no_grad()
+def test_a_module_of_ones_own_that_changes_the_input_of_other_branches():
+    """In a program it gets a copy, so there is none for these stages."""
+    block = iz.concat(a=iz.chain(iz.Op(lambda channels: AddOne(), 8), iz.Conv(8)), b=iz.Conv(8))
+    fast, x = iz.fuse(iz.build(iz.network(stem=iz.Conv(8), block=block)).eval()), noise(1, 3, 9, 9)
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    assert programs(fast) == [None]
 
 
 @torch.no_grad()
@@ -390,6 +400,70 @@ def test_a_module_that_later_returns_its_input(monkeypatch):
     own.on = False
     for _ in range(2):
         assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+
+
+class Watching(nn.Module):
+    """Returns its input, which it keeps, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.seen: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = x
+        return x * 1.0
+
+
+class Counting(Watching):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        return super().forward(x)
+
+
+class Centring(nn.Module):
+    """Subtracts the mean over the batch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean((0, 2, 3), keepdim=True)
+
+
+def network_with(own: nn.Module, channels: int = 64) -> iz.Net:
+    stages = iz.network(
+        stem=iz.Conv(channels, 3), own=iz.Op(lambda _: own, channels), a=iz.Conv(channels), b=iz.Conv(channels), c=iz.Conv(8, 3)
+    )
+    return iz.fuse(fill(iz.build(stages), noise(4, 3, 20, 20)))
+
+
+@torch.no_grad()
+def test_a_module_of_ones_own_may_keep_its_input():
+    fast, x = network_with(Watching()), noise(1, 3, 20, 20)
+    fast(x)
+    assert programs(fast) != [None]
+    fast(x)
+    assert distance(fast.features.own.seen, fast.features.stem(x)) < WINOGRAD
+
+
+@torch.no_grad()
+def test_a_module_of_ones_own_that_changes_its_buffers():
+    fast, x = network_with(Counting()), noise(1, 3, 20, 20)
+    before = int(fast.features.own.calls)
+    for call in range(1, 4):
+        assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+        assert fast.features.own.calls == before + call
+        assert not programs(fast)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("own", [Centring(), nn.BatchNorm2d(64, track_running_stats=False)], ids=["own", "norm"])
+def test_a_batch_on_which_outputs_depend_is_not_split(own, monkeypatch):
+    fast, x = network_with(own), noise(9, 3, 20, 20) * torch.arange(9.0)[:, None, None, None]
+    fast(x)
+    (whole,) = programs(fast)
+    monkeypatch.setattr(executor, "MAX_PROGRAM_BYTES", whole.size // 4)
+    fast.features._programs.clear()
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    assert programs(fast) == [None]
 
 
 @torch.no_grad()
