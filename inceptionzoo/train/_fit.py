@@ -148,8 +148,8 @@ def fit(
     Raises:
         ArgumentError: an argument lies outside its range, or `out` holds another training. The model is unchanged then.
         FileError: `last.safetensors` is damaged. The model is unchanged then.
-        TrainingError: the loss or an output for `val` is not finite, memory has run out, or the processes read different
-            batches. The files in `out` stay as they are.
+        TrainingError: the loss, a weight or an output for `val` is not finite, memory has run out, or the processes read
+            different batches. The files in `out` stay as they are.
     """
     arguments = locals()  # the fields of FitConfig are the parameters of this function
     config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})

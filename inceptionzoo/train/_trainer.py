@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import ArgumentError, TrainingError
 from ..evaluation import DistributedContext, Loss, OneHotTargets, OwnLoss, Result, ShardedLoader, evaluate_shards
 from ..nn import Net
-from ..weights import save_weights
+from ..weights import find_invalid_values, save_weights
 from ._config import FitConfig
 from ._generators import loader_generators
 from ._history import History, Row, describe_nan
@@ -163,6 +163,7 @@ class Trainer:
         with frozen_stages, only_heads, frozen_norms, training_mode(self.stepper.optimizer):
             row |= self.stepper.run_epoch(self.train, progress)
         self.context.broadcast((*self.model.buffers(), *self.evaluated_model.buffers()))
+        self.check_weights(progress)
         if self.val is not None:
             self.context.broadcast_rng(loader_generators(self.val.loader))
             result = self.validate(self.val)
@@ -172,6 +173,18 @@ class Trainer:
         if self.stepper.schedule is not None:
             self.stepper.schedule.after_epoch(row)
         return row
+
+    def check_weights(self, progress: Progress) -> None:
+        """Check that the weights of the epoch can be saved and resumed.
+
+        Raises:
+            TrainingError: a weight is not finite, although every loss was.
+        """
+        if faults := find_invalid_values(self.evaluated_model.state_dict()):
+            raise TrainingError(
+                f"the weights are invalid after epoch {progress.epoch}, with lr={progress.lr:.3g}, although each loss is finite: "
+                f"{faults[0]}; use a smaller lr, or check that the gradient of your loss is finite"
+            )
 
     def compute_metrics(self, result: Result) -> Row:
         """Return the columns of the user's metrics. A metric that raises an error is nan; `run` raises it after saving."""

@@ -201,6 +201,25 @@ def test_a_loss_that_is_not_finite_stops_training(tiny, tmp_path):
     assert not tiny.features.conv1.conv.weight.equal(before)
 
 
+@pytest.mark.parametrize("options", [{}, {"ema": 0.5}], ids=str)
+def test_a_gradient_that_is_not_finite_stops_training(make, tmp_path, options):
+    """The loss of its step is finite, and no other step follows in the epoch. The first epoch is the best one."""
+
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        value = torch.nn.functional.cross_entropy(logits, targets)
+        return value + (logits.sum() * 0).abs().sqrt() if len(calls) == 2 else value
+
+    for out in (None, tmp_path):
+        calls: list[int] = []
+        with pytest.raises(
+            iz.TrainingError, match=r"the weights are invalid after epoch 1, with lr=1e-06, although each loss .*; use a smaller lr"
+        ):
+            iz.fit(make(), batches(1), epochs=3, loss=loss, lr=1e-6 * 4 / 3, out=out, **options)
+    history = iz.fit(make(), batches(1), epochs=3, loss=loss, lr=1e-6 * 4 / 3, out=tmp_path, **options)
+    assert [row["epoch"] for row in history.epochs] == [0, 1, 2]
+
+
 class Folder(TensorDataset):
     classes = ("benign", "malignant")
 
