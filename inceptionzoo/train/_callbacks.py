@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ..errors import ArgumentError, check_path
+from ..errors import ArgumentError, TrainingError, check_path
 from ._history import Row
 
 Callback = Callable[[nn.Module, Row], None]
@@ -29,6 +29,21 @@ def check_callback(callback: Callback) -> None:
     except TypeError as error:
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
         raise ArgumentError(f"callbacks: {name}{parameters} must take two arguments, the model and the row: {error}") from error
+
+
+def added_columns(row: Row) -> Row:
+    """Return the columns of a row that callbacks have written in another type than int or float, as floats.
+
+    Raises:
+        TrainingError: a value is not a number.
+    """
+    added = {key: value for key, value in row.items() if type(value) not in (int, float)}
+    for key, value in added.items():
+        try:
+            added[key] = float(value)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"callbacks: row[{key!r}]={value!r} must be a number; keep other values elsewhere") from error
+    return added
 
 
 def tensorboard(folder: str | os.PathLike[str]) -> Callback:

@@ -16,6 +16,7 @@ from ..errors import ArgumentError, TrainingError
 from ..evaluation import DistributedContext, Loss, OneHotTargets, OwnLoss, Result, ShardedLoader, evaluate_shards
 from ..nn import Net
 from ..weights import find_invalid_values, save_weights
+from ._callbacks import added_columns
 from ._config import FitConfig
 from ._generators import loader_generators
 from ._history import History, Row, describe_nan
@@ -144,7 +145,7 @@ class Trainer:
                     warnings.warn(text, stacklevel=3)  # the call of fit
                 self.call_back()
                 if self.config.callbacks:
-                    self.save_state()  # again: a callback may have changed the model or the optimizer
+                    self.save_records()  # again: a callback may have changed the row, the model or the optimizer
         if self.stepper.average is not None:
             self.model.load_state_dict(self.evaluated_model.state_dict())
 
@@ -214,31 +215,36 @@ class Trainer:
         return result
 
     def save(self) -> None:
-        """Save the model if this epoch is the best, then the history, and the state last. Every rank waits for the files."""
+        """Save the model if this epoch is the best, then the history and the state. Every rank waits for the files."""
         folder = self.config.folder
         if folder is not None and self.context.is_main:
             row = self.history.epochs[-1]
             if self.history.best is row:
                 metrics = {key: value for key, value in row.items() if math.isfinite(value)}
                 save_weights(self.evaluated_model, folder / "best.safetensors", metrics=metrics)
-            self.history.to_csv(folder / "history.csv")
-            self.history.to_json(folder / "history.json")
-            self.save_state()
+        self.save_records()
         self.context.all_reduce(0)
 
-    def save_state(self) -> None:
-        """Save what the next epoch depends on."""
+    def save_records(self) -> None:
+        """Save the history, and last the state that the next epoch depends on."""
         folder = self.config.folder
         if folder is not None and self.context.is_main:
+            self.history.to_csv(folder / "history.csv")
+            self.history.to_json(folder / "history.json")
             save_state(folder / LAST, self.stateful, self.config.loaders, self.history.epochs, self.fingerprint, self.device)
 
     def call_back(self) -> None:
-        """Call the callbacks on rank 0; they do not change the random generators. StopIteration stops every rank."""
-        stops = 0
+        """Call the callbacks on rank 0; they do not change the random generators. StopIteration stops every rank.
+
+        Raises:
+            TrainingError: a callback has written a value to the row that is not a number.
+        """
+        stops, row = 0, self.history.epochs[-1]
         with fork_rng(self.device):
             for callback in self.config.callbacks if self.context.is_main else ():
                 try:
-                    callback(self.evaluated_model, self.history.epochs[-1])
+                    callback(self.evaluated_model, row)
                 except StopIteration:
                     stops += 1
+        row |= added_columns(row)
         self.stopped = bool(self.context.all_reduce(stops)[0])

@@ -213,7 +213,8 @@ def test_a_gradient_that_is_not_finite_stops_training(make, tmp_path, options):
     for out in (None, tmp_path):
         calls: list[int] = []
         with pytest.raises(
-            iz.TrainingError, match=r"the weights are invalid after epoch 1, with lr=1e-06, although each loss .*; use a smaller lr"
+            iz.TrainingError,
+            match=r"the weights are invalid after epoch 1, with lr=1e-06, although each loss .*; use a smaller lr",
         ):
             iz.fit(make(), batches(1), epochs=3, loss=loss, lr=1e-6 * 4 / 3, out=out, **options)
     history = iz.fit(make(), batches(1), epochs=3, loss=loss, lr=1e-6 * 4 / 3, out=tmp_path, **options)
@@ -267,6 +268,28 @@ def test_invalid_arguments_change_nothing(tiny, options, text):
     assert tiny.features.conv1.conv.weight.equal(before)
     assert torch.get_rng_state().equal(state)
     assert not tiny.is_channels_last
+
+
+def test_a_callback_may_add_a_column(make, tmp_path):
+    """Also in the last row, and as a number of NumPy or torch."""
+    values = iter([numpy.float32(1.5), torch.tensor(2.5), 3])
+
+    def add(_: iz.Net, row: dict[str, float]) -> None:
+        row["extra"] = next(values)
+
+    history = iz.fit(make(), batches(1), epochs=3, callbacks=[add], out=tmp_path)
+    assert [row["extra"] for row in history.epochs] == [1.5, 2.5, 3]
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["extra", "1.5", "2.5", "3"]
+    assert json.loads((tmp_path / "history.json").read_text())["epochs"][-1]["extra"] == 3
+    with pytest.warns(UserWarning, match="holds this training, and it is complete"):
+        assert iz.fit(make(), batches(1), epochs=3, out=tmp_path).epochs == history.epochs
+
+
+@pytest.mark.parametrize("value", ["good", None, torch.zeros(2)], ids=str)
+def test_a_column_of_a_callback_must_be_a_number(tiny, value):
+    with pytest.raises(iz.TrainingError, match=r"callbacks: row\['extra'\]=.* must be a number; keep other values elsewhere"):
+        iz.fit(tiny, batches(1), epochs=1, callbacks=[lambda _, row: row.update(extra=value)])
 
 
 def test_callbacks_may_be_a_generator(tiny):
