@@ -124,14 +124,17 @@ def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(next(model.parameters()).device.type, enabled=precision == "fp16")
 
 
-def set_training_mode(model: nn.Module, eval_parts: list[nn.Module]) -> list[nn.Module]:
-    """Put the model into training mode, but not the modules that its user put into evaluation mode; return these.
+def parts_in_evaluation(model: nn.Module, before: list[nn.Module]) -> list[nn.Module]:
+    """Return the modules that the user put into evaluation mode: those in this mode inside a model in training mode.
 
-    They are the modules in evaluation mode inside a model in training mode. If the whole model is in evaluation mode, as
-    `load_model` returns it or as a callback leaves it, they are `eval_parts`, those of the epoch before.
+    If the whole model is in evaluation mode, as `load_model` returns it or as a callback leaves it, they are those `before`.
     """
-    if model.training:
-        eval_parts = [module for module in model.modules() if not module.training]
+    return [module for module in model.modules() if not module.training] if model.training else before
+
+
+def set_training_mode(model: nn.Module, eval_parts: list[nn.Module]) -> list[nn.Module]:
+    """Put the model into training mode, but not its `parts_in_evaluation`; return these."""
+    eval_parts = parts_in_evaluation(model, eval_parts)
     model.train()
     for module in eval_parts:
         module.training = False

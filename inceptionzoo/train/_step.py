@@ -47,7 +47,7 @@ class Stepper:
     average: MovingAverage | None
     schedule: Schedule | None
     clip_grad_norm: float | None
-    soft_labels: bool = False  # whether the last batch had soft labels
+    soft_labels: bool = False  # whether a batch had soft labels
 
     def run_epoch(self, loader: ShardedLoader, progress: Progress) -> Row:
         """Train on every batch once and return the loss and the metrics of the task over all of them.
@@ -152,7 +152,7 @@ class Stepper:
         check_images(shard.images, shard.targets)
         targets, copy = self.task.check(shard.targets), self.accumulate > 1  # a loader may use its memory again
         images, targets = move_batch(shard.images, targets, next(model.parameters()), copy=copy)
-        self.soft_labels = self.task.name == "multiclass" and targets.is_floating_point()
+        self.soft_labels |= self.task.name == "multiclass" and targets.is_floating_point()
         memory_format = torch.channels_last if model.is_channels_last else torch.preserve_format
         return Shard(images.to(memory_format=memory_format), targets, shard.indices, shard.checksum)
 

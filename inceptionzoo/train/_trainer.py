@@ -31,6 +31,7 @@ from ._recipe import (
     freeze_stages,
     gradient_checkpointing,
     learning_rate,
+    parts_in_evaluation,
     set_rates,
     set_training_mode,
 )
@@ -87,7 +88,8 @@ class Trainer:
         """The objects that the next step depends on and that have a state dict, by name."""
         average = self.stepper.average
         objects = {"model": self.model, "scaler": self.stepper.scaler, **({} if average is None else {"average": average})}
-        return objects | stateful_objects(self.stepper.optimizer, self.stepper.schedule, self.config.loaders, self.config.loss)
+        others = stateful_objects(self.stepper.optimizer, self.stepper.schedule, self.config.loaders, self.config.loss)
+        return {**objects, **others, "trainer": self}
 
     @property
     def is_complete(self) -> bool:
@@ -95,6 +97,19 @@ class Trainer:
         patience = self.config.patience_epochs
         stopped_early = self.stopped or (patience is not None and self.history.epochs_since_best >= patience)
         return stopped_early or len(self.history.epochs) >= self.config.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether train has had soft labels, and the names of the modules in evaluation mode."""
+        parts = set(parts_in_evaluation(self.model, self.eval_parts))
+        names = [name for name, module in self.model.named_modules() if module in parts]
+        return {"soft_labels": self.stepper.soft_labels, "eval_parts": names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned. Files of version 0.1 do not have it."""
+        self.stepper.soft_labels = state_dict["soft_labels"]
+        names = set(state_dict["eval_parts"])
+        for name, module in self.model.named_modules():
+            module.training = name not in names
 
     def resume(self, state: State | None) -> None:
         """Restore the state, if there is one, and warn if the training is complete already.
@@ -183,8 +198,8 @@ class Trainer:
         """
         if faults := find_invalid_values(self.evaluated_model.state_dict()):
             raise TrainingError(
-                f"the weights are invalid after epoch {progress.epoch}, with lr={progress.lr:.3g}, although each loss is finite: "
-                f"{faults[0]}; use a smaller lr, or check that the gradient of your loss is finite"
+                f"the weights are invalid after epoch {progress.epoch}, with lr={progress.lr:.3g}, although each loss is "
+                f"finite: {faults[0]}; use a smaller lr, or check that the gradient of your loss is finite"
             )
 
     def compute_metrics(self, result: Result) -> Row:

@@ -450,6 +450,58 @@ def test_what_a_callback_has_unfrozen_is_not_frozen_again(make, tmp_path):
     assert run("b", 9) == whole
 
 
+@one_thread()
+@pytest.mark.parametrize("whole", [False, True], ids=["a part", "the whole model"])
+def test_the_mode_that_a_callback_set_is_resumed(make, tmp_path, whole):
+    """A part in evaluation mode stays in it, also if a later callback leaves the whole model in evaluation mode."""
+
+    def run(out: str, last: int) -> dict[str, torch.Tensor]:
+        def change(model: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == 0:
+                model.features.conv1.eval()
+            elif whole:
+                model.eval()
+            if row["epoch"] == last:
+                raise StopIteration
+
+        model = make()
+        iz.fit(model, loader(), epochs=3, out=tmp_path / out, callbacks=[change])
+        return model.state_dict()
+
+    expected = run("a", 9)
+    run("b", 1)
+    resumed = run("b", 9)
+    assert all(value.equal(resumed[key]) for key, value in expected.items())
+
+
+def test_the_soft_labels_of_train_are_remembered(make, tmp_path):
+    """MixUp makes soft labels in some batches only; a loss of the user's then gets rows for val in every later epoch."""
+    images, targets = loader().dataset.tensors
+    soft = [(images, nn.functional.one_hot(targets, 2).float()), (images, targets)]
+
+    class Mixed:
+        def __init__(self, first: int) -> None:
+            self.epoch = first
+
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            self.epoch += 1
+            return iter(soft if self.epoch == 1 else soft[1:])
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(labels.shape))
+        return nn.functional.cross_entropy(logits, labels)
+
+    def run(first: int, epochs: int) -> list[tuple[int, ...]]:
+        shapes.clear()
+        iz.fit(make(), Mixed(first), [(images, targets)], epochs=epochs, loss=loss, lr=0.01, out=tmp_path)
+        return shapes
+
+    shapes: list[tuple[int, ...]] = []
+    assert run(0, 2)[-2:] == [(8,), (8, 2)]
+    with pytest.warns(UserWarning, match="it continues to epochs=3"):
+        assert run(2, 3)[-2:] == [(8,), (8, 2)]
+
+
 def test_out_must_be_a_folder(tiny, tmp_path):
     path = tmp_path / "run"
     path.write_text("")
