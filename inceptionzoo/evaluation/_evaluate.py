@@ -163,9 +163,12 @@ def made_up_result(task: Task, class_names: Sequence[str] | None) -> Result:
         "multilabel": (torch.arange(count)[:, None] + torch.arange(outputs)) % 2,
         "regression": torch.randn(count, outputs, generator=generator),
     }
-    labels = task.labels(made_up[task.name])
-    metrics = task.metrics(logits, labels)
-    return Result(task.outputs(logits), labels, 0.0, metrics, class_names=task.names(class_names), task=task.name)
+    return _make_result(task, logits, task.labels(made_up[task.name]), 0.0, class_names)
+
+
+def _make_result(task: Task, logits: Tensor, labels: Tensor, loss: float, class_names: Sequence[str] | None) -> Result:
+    names, metrics = task.names(class_names), task.metrics(logits, labels)
+    return Result(task.outputs(logits), labels, loss, metrics, names, task.name, task.scores(logits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +191,8 @@ class _Pass:
 
     def result(self, model: nn.Module, context: DistributedContext) -> Result:
         """Return the result over the images of all ranks."""
-        task, loss = self.metrics.task, self.metrics.mean_loss(context)
-        logits, labels = self.metrics.gather(context)
-        names = task.names(getattr(_unwrapped(model), "class_names", None))
-        return Result(task.outputs(logits), labels, loss, task.metrics(logits, labels), class_names=names, task=task.name)
+        loss, names = self.metrics.mean_loss(context), getattr(_unwrapped(model), "class_names", None)
+        return _make_result(self.metrics.task, *self.metrics.gather(context), loss, names)
 
 
 def _begin(

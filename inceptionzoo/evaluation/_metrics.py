@@ -1,69 +1,53 @@
-"""Metrics of the outputs of a model, by torchmetrics. Accuracies and areas are fractions."""
+"""Metrics of the outputs of a model. Accuracies and areas are fractions."""
 
 from __future__ import annotations
 
 import math
-import warnings
 
 import torch
 from torch import Tensor
 
-
-def multiclass_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return accuracy and AUC of probabilities (n, num_classes) and labels (n,)."""
-    correct = probabilities.argmax(1) == labels
-    return {"accuracy": float(correct.double().mean()), "auc": auc(probabilities, labels)}
+from ._curves import average_precision, roc_area
 
 
-def auc(probabilities: Tensor, labels: Tensor) -> float:
+def multiclass_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return accuracy and AUC of scores (n, num_classes) and labels (n,)."""
+    correct = scores.argmax(1) == labels
+    return {"accuracy": float(correct.double().mean()), "auc": auc(scores, labels)}
+
+
+def auc(scores: Tensor, labels: Tensor) -> float:
     """Return the area under the ROC curve.
 
     With two classes it is the area of class 1. With more it is the mean of the one-vs-rest areas of the classes present in
     `labels`. It is nan if only one class is present.
     """
-    from torchmetrics.functional.classification import binary_auroc, multiclass_auroc
-
-    present, num_classes = torch.unique(labels), probabilities.shape[1]
-    if len(present) < 2:
-        return math.nan
-    if num_classes == 2:
-        return float(binary_auroc(probabilities[:, 1], labels))
-    with warnings.catch_warnings():  # absent classes are left out of the mean
-        warnings.filterwarnings("ignore", message="No positive samples in targets")
-        areas = multiclass_auroc(probabilities, labels, num_classes, average=None)
-    return float(areas[present].mean())
+    classes = [1] if scores.shape[1] == 2 else torch.unique(labels).tolist()
+    return _mean([roc_area(scores[:, index], labels == index) for index in classes])
 
 
-def multilabel_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return the fraction of labels that are right at a threshold of 0.5, and the mean AUC; both arguments are (n, labels)."""
-    areas = multilabel_auc(probabilities, labels)
-    known = areas[~areas.isnan()]
-    accuracy = float(((probabilities > 0.5) == (labels == 1)).double().mean())
-    return {"accuracy": accuracy, "auc": float(known.mean()) if len(known) else math.nan}
+def multilabel_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the fraction of labels that are right at a probability of 0.5, which is a score of 0, and the mean AUC.
+
+    Both arguments are (n, labels).
+    """
+    accuracy = float(((scores > 0) == (labels == 1)).double().mean())
+    return {"accuracy": accuracy, "auc": _mean(multilabel_auc(scores, labels))}
 
 
-def multilabel_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the AUC of each label, (labels,); nan for a label that all images have or none has."""
-    from torchmetrics.functional.classification import binary_auroc
-
-    both = (labels == 1).any(0) & (labels == 0).any(0)
-    areas = [
-        binary_auroc(probabilities[:, index], labels[:, index]) if both[index] else torch.tensor(math.nan)
-        for index in range(labels.shape[1])
-    ]
-    return torch.stack(areas).float()
+def multilabel_auc(scores: Tensor, labels: Tensor) -> list[float]:
+    """Return the AUC of each label; nan for a label that all images have or none has."""
+    return [roc_area(scores[:, index], labels[:, index] == 1) for index in range(labels.shape[1])]
 
 
-def multilabel_average_precision(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the average precision of each label, (labels,); nan for a label that no image has."""
-    from torchmetrics.functional.classification import binary_average_precision
+def multilabel_average_precision(scores: Tensor, labels: Tensor) -> list[float]:
+    """Return the average precision of each label; nan for a label that no image has."""
+    return [average_precision(scores[:, index], labels[:, index] == 1) for index in range(labels.shape[1])]
 
-    present = (labels == 1).any(0)
-    values = [
-        binary_average_precision(probabilities[:, index], labels[:, index]) if present[index] else torch.tensor(math.nan)
-        for index in range(labels.shape[1])
-    ]
-    return torch.stack(values).float()
+
+def _mean(values: list[float]) -> float:
+    """Return the mean of the values that are not nan; nan if there is none."""
+    return float(torch.tensor(values, dtype=torch.float64).nanmean())
 
 
 def regression_metrics(values: Tensor, targets: Tensor) -> dict[str, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ class Result:
     metrics: Mapping[str, float]
     class_names: tuple[str, ...]
     task: str = "multiclass"
+    _scores: Tensor | None = field(default=None, compare=False)  # in the order of `outputs`, without their rounding
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in {"loss": self.loss, **self.metrics}.items())
@@ -94,9 +95,7 @@ class Result:
         self._check_task("calibration_error", *CLASS_TASKS)
         if not self._is_finite:
             return math.nan
-        confidence, classes = self.outputs.max(1)
-        bins = calibration_bins(confidence, classes == self.targets)
-        return sum(count * abs(mean - accuracy) for mean, accuracy, count in bins) / len(confidence)
+        return sum(count * abs(mean - accuracy) for mean, accuracy, count in self._calibration_bins) / len(self.targets)
 
     def sensitivity(self, specificity: float = 0.9) -> float:
         """Return the highest sensitivity (recall of class 1) at which the specificity is at least `specificity`.
@@ -132,23 +131,19 @@ class Result:
         self._check_task("confusion", *CLASS_TASKS)
         self._check_finite("confusion")
         classes = self.outputs.shape[1]
-        return confusion_matrix(self.outputs.argmax(1), self.targets, task="multiclass", num_classes=classes)
+        return confusion_matrix(self._predictions, self.targets, task="multiclass", num_classes=classes)
 
     @property
     def label_auc(self) -> Tensor:
         """AUC of each label of "multilabel", (labels,); nan for a label that all images have or none has."""
         self._check_task("label_auc", "multilabel")
-        return (
-            multilabel_auc(self.outputs, self.targets) if self._is_finite else self.outputs.new_full((self._width,), math.nan)
-        )
+        return self._by_label(multilabel_auc)
 
     @property
     def label_average_precision(self) -> Tensor:
         """Average precision of each label of "multilabel", (labels,); nan for a label that no image has."""
         self._check_task("label_average_precision", "multilabel")
-        if not self._is_finite:
-            return self.outputs.new_full((self._width,), math.nan)
-        return multilabel_average_precision(self.outputs, self.targets)
+        return self._by_label(multilabel_average_precision)
 
     @property
     def roc(self) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -159,7 +154,8 @@ class Result:
         """
         self._check_task("roc", *CLASS_TASKS, "multilabel")
         self._check_finite("roc")
-        return [roc_curve(self.outputs[:, index], self._positive(index)) for index in self._curve_columns]
+        columns = [(index, self._order[:, index], self.outputs[:, index]) for index in self._curve_columns]
+        return [roc_curve(scores, self._positive(index), probabilities) for index, scores, probabilities in columns]
 
     def plot_roc(self, path: str | os.PathLike[str]) -> None:
         """Plot the ROC curves and save the image.
@@ -186,8 +182,8 @@ class Result:
         for index in self._curve_columns:
             positive = self._positive(index)
             if positive.any():
-                recall, precision = precision_recall_curve(self.outputs[:, index], positive)
-                area = average_precision(self.outputs[:, index], positive)
+                recall, precision = precision_recall_curve(self._order[:, index], positive)
+                area = average_precision(self._order[:, index], positive)
                 curves.append((self.class_names[index], recall, precision, area))
         save_precision_recall(curves, target)
 
@@ -195,9 +191,7 @@ class Result:
         """Plot accuracy against mean confidence for the 15 bins of `calibration_error`, and save the image."""
         self._check_task("plot_calibration", *CLASS_TASKS)
         self._check_finite("plot_calibration")
-        confidence, predictions = self.outputs.max(1)
-        bins = calibration_bins(confidence, predictions == self.targets)
-        save_calibration(bins, self.calibration_error, check_path("path", path))
+        save_calibration(self._calibration_bins, self.calibration_error, check_path("path", path))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Plot the confusion matrix and save the image."""
@@ -206,6 +200,23 @@ class Result:
     @property
     def _width(self) -> int:
         return self.outputs.shape[1]
+
+    @property
+    def _order(self) -> Tensor:
+        """Numbers in the order of `outputs`: the scores, or `outputs` in a result that was made without scores."""
+        return self.outputs if self._scores is None else self._scores
+
+    @property
+    def _predictions(self) -> Tensor:
+        return self._order.argmax(1)
+
+    @property
+    def _calibration_bins(self) -> list[tuple[float, float, int]]:
+        return calibration_bins(self.outputs.amax(1), self._predictions == self.targets)
+
+    def _by_label(self, measure: Callable[[Tensor, Tensor], list[float]]) -> Tensor:
+        values = measure(self._order, self.targets) if self._is_finite else [math.nan] * self._width
+        return torch.tensor(values, dtype=torch.float32)
 
     @property
     def _is_finite(self) -> bool:

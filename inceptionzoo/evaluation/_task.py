@@ -14,6 +14,7 @@ from ..errors import ArgumentError
 from ._metrics import multiclass_metrics, multilabel_metrics, regression_metrics
 
 IGNORED = -1  # the label of an image that does not count
+CHUNK = 4096  # images whose scores are computed together
 SUM_TOLERANCE = 1e-2  # of the sum of soft labels, which may be in half precision
 
 
@@ -69,15 +70,21 @@ class Task:
         """Return probabilities (n, num_classes); two columns for one logit. The values themselves for regression."""
         return logits.softmax(1)
 
-    def metrics(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return the metrics by column; all are nan if an output is not finite."""
-        outputs = self.outputs(logits.double())  # in float32 the probabilities of confident answers are all 1
-        if not len(logits) or not bool(outputs.isfinite().all()):
-            return dict.fromkeys(self.columns, math.nan)
-        return self._metrics(outputs, labels)
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return log(p / (1 - p)) of the probabilities p, in the shape of `outputs`. The values themselves for regression.
 
-    def _metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        return multiclass_metrics(outputs, labels)
+        The probabilities of confident answers are all 1 when rounded; their scores differ.
+        """
+        return torch.cat([_log_odds(part.double()).to(logits.dtype) for part in torch.split(logits, CHUNK)])
+
+    def metrics(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return the metrics by column; all are nan if there is no image or an output is not finite."""
+        if not len(logits) or not bool(self.outputs(logits).isfinite().all()):
+            return dict.fromkeys(self.columns, math.nan)
+        return self._metrics(self.scores(logits), labels)
+
+    def _metrics(self, scores: Tensor, labels: Tensor) -> dict[str, float]:
+        return multiclass_metrics(scores, labels)
 
     def names(self, class_names: Sequence[str] | None) -> tuple[str, ...]:
         """Return a name for each column of `outputs`; by default "0", "1", ..."""
@@ -113,7 +120,10 @@ class Binary(Task):
         return (targets.reshape(-1) > 0.5).long()
 
     def outputs(self, logits: Tensor) -> Tensor:
-        return torch.cat(((-logits).sigmoid(), logits.sigmoid()), 1)
+        return self.scores(logits).sigmoid()
+
+    def scores(self, logits: Tensor) -> Tensor:
+        return torch.cat((-logits, logits), 1)
 
     def names(self, class_names: Sequence[str] | None) -> tuple[str, ...]:
         names = tuple(class_names or "01")
@@ -138,8 +148,11 @@ class Multilabel(Task):
     def outputs(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
 
-    def _metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        return multilabel_metrics(outputs, labels)
+    def scores(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def _metrics(self, scores: Tensor, labels: Tensor) -> dict[str, float]:
+        return multilabel_metrics(scores, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +177,22 @@ class Regression(Task):
     def outputs(self, logits: Tensor) -> Tensor:
         return logits
 
-    def _metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        return regression_metrics(outputs, labels)
+    def scores(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def _metrics(self, scores: Tensor, labels: Tensor) -> dict[str, float]:
+        return regression_metrics(scores, labels)
 
     def answers(self, logits: Tensor, class_names: Sequence[str] | None) -> list[tuple[str, float]]:
         """Return (name, value) for the outputs of one image, in their order."""
         return list(zip(self.names(class_names), logits.tolist(), strict=True))
+
+
+def _log_odds(logits: Tensor) -> Tensor:
+    """Return log(p / (1 - p)) of the softmax p, (n, num_classes)."""
+    others = logits.scatter(1, logits.argmax(1, keepdim=True), -math.inf).logsumexp(1, keepdim=True)  # than the largest
+    logs = logits.log_softmax(1)
+    return torch.where(logs.exp() > 0.5, logits - others, logs - (-logs.exp()).log1p())
 
 
 def _check_fractions(task: Task, targets: Tensor, *, hard: bool) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import inceptionzoo as iz
 from inceptionzoo.evaluation._metrics import regression_metrics
-from inceptionzoo.evaluation._task import Binary
+from inceptionzoo.evaluation._task import Task
 
 INDICES = torch.arange(12) % 3
 SOFT = torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.2, 0.7]]).repeat(6, 1)
@@ -204,10 +204,51 @@ def test_r2_depends_on_no_unit(scale):
     assert found == pytest.approx(metrics.r2_score((scale * targets).double(), (scale * values).double()))
 
 
-def test_the_auc_of_confident_answers():
-    """In float32 the sigmoid of all of these logits is 1."""
-    logits, labels = torch.tensor([18.0, 20.0, 17.5, 25.0])[:, None], torch.tensor([0, 1, 0, 1])
-    assert Binary(1).metrics(logits, labels)["auc"] == 1.0
+CONFIDENT = torch.tensor([40.0, 20.0, 42.0, 50.0, 21.0, 55.0])[:, None]  # in float32 the sigmoid of each is 1
+LABELS = torch.tensor([0, 0, 1, 1, 0, 1])
+CONFIDENT_LOGITS = {
+    "two classes": ("multiclass", torch.cat((0 * CONFIDENT, CONFIDENT), 1), LABELS),
+    "three classes": ("multiclass", torch.cat((0 * CONFIDENT, CONFIDENT, 0 * CONFIDENT - 9), 1), LABELS),
+    "one logit": ("binary", CONFIDENT, LABELS),
+    "labels": ("multilabel", CONFIDENT.repeat(1, 2), LABELS[:, None].repeat(1, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIDENT_LOGITS)
+def test_confident_answers_are_ranked_by_their_logits(kind):
+    task, logits, targets = CONFIDENT_LOGITS[kind]
+    result = iz.evaluate(Score(), batches(logits, targets), task=task)
+    assert result.auc == 1
+    false, true, thresholds = result.roc[0 if len(result.roc) == 1 else 1]
+    assert torch.trapezoid(true, false) == 1
+    assert thresholds.tolist() == [1.0] * 7
+    if task == "multilabel":
+        assert result.label_auc.tolist() == [1, 1]
+        assert result.mean_average_precision == 1
+    elif kind != "three classes":
+        assert result.sensitivity(1.0) == 1
+
+
+def test_the_thresholds_of_the_roc_are_probabilities():
+    result = iz.evaluate(Score(), batches(noise(12, 2), INDICES % 2))
+    ((false, true, thresholds),) = result.roc
+    for rate, wanted, threshold in zip(false[1:], true[1:], thresholds[1:], strict=True):
+        chosen = result.probabilities[:, 1] >= threshold
+        assert chosen[result.targets == 1].float().mean() == wanted
+        assert chosen[result.targets == 0].float().mean() == rate
+
+
+def test_scores_are_the_log_odds_of_the_probabilities():
+    logits = noise(9, 4, seed=2).double()
+    probabilities = logits.softmax(1)
+    assert Task(4).scores(logits).numpy() == pytest.approx(probabilities.logit().numpy())
+    assert Task(2).scores(torch.tensor([[0.0, 900.0], [3.0, 3.0]])).tolist() == [[-900, 900], [0, 0]]
+
+
+def test_accuracy_and_confusion_agree_on_answers_that_are_nearly_equal():
+    """In float32 the two largest probabilities are equal."""
+    result = iz.evaluate(Score(), batches(torch.tensor([[0.0, 1e-8, -9.0]]), torch.tensor([1])))
+    assert result.accuracy == result.confusion[1, 1] == result.balanced_accuracy == 1
 
 
 def test_batches_whose_memory_is_used_again():
