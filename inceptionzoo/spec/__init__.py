@@ -3,20 +3,9 @@
 from ._arguments import make_network, network_arguments
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost, layer_cost, out_channels, projection
+from ._data_config import CIFAR, CROP_MODES, IMAGENET_MEAN, IMAGENET_STD, MAX_CHANNELS, DataConfig
 from ._dimensions import with_spatial_dims
-from ._entry import (
-    CIFAR,
-    CROP_MODES,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    MAX_CHANNELS,
-    NATIVE,
-    DataConfig,
-    Entry,
-    Layout,
-    Published,
-    Recipe,
-)
+from ._entry import Entry, Published, Recipe
 from ._geometry import (
     AXES,
     Padding,
@@ -32,6 +21,7 @@ from ._geometry import (
 )
 from ._keras import KerasLayout, keras_layouts, keras_weights, numbered
 from ._layers import LAYERS, Chain, Concat, Layer, Op, Residual, chain, concat
+from ._layout import NATIVE, Layout
 from ._network import GLOBAL_POOLS, Aux, GlobalPool, Head, HeadKind, Network, Style, network
 from ._network_cost import (
     feature_levels,

@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ._basic_layers import Conv, Depthwise
-from ._entry import DataConfig, Layout, Published
+from ._data_config import DataConfig
+from ._entry import Published
 from ._layers import Chain, Concat, Layer, Residual
+from ._layout import Layout
 from ._network import Network
 
 KIND = {"kernel": "conv2d", "depthwise_kernel": "separable_conv2d", "gamma": "batch_normalization"}  # by the first variable

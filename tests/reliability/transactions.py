@@ -16,7 +16,7 @@ from small import MEMORY_DISK, narrowed, registered, shaken
 from torch import Tensor
 
 import inceptionzoo as iz
-from inceptionzoo.spec._entry import NATIVE
+from inceptionzoo.spec import NATIVE
 from inceptionzoo.zoo._registry import find_entry
 
 State = dict[Any, Any]
