@@ -202,7 +202,8 @@ class Backbone(nn.Module, Generic[Out]):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Enable activation checkpointing: save only the maps between blocks and recompute the others in the backward pass.
 
-        It saves memory in training. Outputs, gradients and batch statistics do not change.
+        It saves memory in training. Outputs, gradients and the statistics of torch's batch normalisation do not change; another
+        normalisation with running statistics (`norm_layer`) updates them twice.
         """
         check_flag("enable", enable)
         self.grad_checkpointing = enable

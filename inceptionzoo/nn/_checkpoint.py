@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
@@ -24,25 +24,34 @@ def checkpoint(stage: nn.Module, x: Tensor, pre_act: list[Tensor] | None = None)
         y = stage(x) if pre_act is None else run_with_pre_act(stage, x, maps)
         return [y, *maps]
 
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), frozen_statistics(stage)
+    def contexts() -> tuple[nullcontext[None], FrozenStatistics]:
+        return nullcontext(), FrozenStatistics(stage)
 
-    y, *maps = torch_checkpoint(run, x, use_reentrant=False, context_fn=contexts)
+    if torch.compiler.is_compiling():  # compiled code updates the statistics once; torch.compile refuses `contexts`
+        y, *maps = torch_checkpoint(run, x, use_reentrant=False)
+    else:
+        y, *maps = torch_checkpoint(run, x, use_reentrant=False, context_fn=contexts)
     if pre_act is not None:
         pre_act += maps
     result: Tensor = y
     return result
 
 
-@contextmanager
-def frozen_statistics(stage: nn.Module) -> Iterator[None]:
-    """Keep running statistics and batch counters unchanged while `stage` runs again in training mode."""
-    norms = [module for module in stage.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
-    saved = [(module.momentum, module.num_batches_tracked) for module in norms]
-    for module in norms:
-        module.momentum, module.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for module, (momentum, counter) in zip(norms, saved, strict=True):
+class FrozenStatistics:
+    """A context that keeps running statistics and batch counters unchanged while `stage` runs again in training mode.
+
+    It may be entered again: each backward pass through the same forward pass runs `stage` again.
+    """
+
+    def __init__(self, stage: nn.Module) -> None:
+        self.norms = [module for module in stage.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
+        self.saved: list[tuple[float | None, Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        self.saved = [(module.momentum, module.num_batches_tracked) for module in self.norms]
+        for module in self.norms:
+            module.momentum, module.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *error: object) -> None:
+        for module, (momentum, counter) in zip(self.norms, self.saved, strict=True):
             module.momentum, module.num_batches_tracked = momentum, counter

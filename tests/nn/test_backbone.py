@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers import outputs, quick
+from helpers import outputs, quick, tiny_network
 from timm.models import FeatureInfo as TimmFeatureInfo
 from timm.models._manipulate import group_parameters
 from torch import nn
@@ -199,6 +199,36 @@ def test_checkpointing_with_taps_and_auxiliary_heads():
         left, right = call(plain), call(saving)
         assert len(left) == count
         assert all(a.equal(b) for a, b in zip(left, right, strict=True))
+
+
+def test_checkpointing_with_several_backward_passes():
+    torch.manual_seed(0)
+    plain = iz.build(tiny_network())
+    saving = copy.deepcopy(plain)
+    saving.set_grad_checkpointing()
+    results = []
+    for model in (plain, saving):
+        x = images(32).requires_grad_()
+        loss = model(x).square().sum()
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        gradient.square().sum().backward(retain_graph=True)
+        loss.backward()
+        results.append([x.grad, *(parameter.grad for parameter in model.parameters()), *model.buffers()])
+    assert all(a.equal(b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of the compiler
+def test_checkpointing_in_a_compiled_training_step():
+    torch.manual_seed(0)
+    plain = iz.build(tiny_network())
+    saving = copy.deepcopy(plain)
+    saving.set_grad_checkpointing()
+    results = []
+    for model, call in ((plain, plain), (saving, torch.compile(saving, backend="aot_eager"))):
+        call(images(32)).square().sum().backward()
+        results.append([*(parameter.grad for parameter in model.parameters()), *model.buffers()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("coarse", [False, True])
