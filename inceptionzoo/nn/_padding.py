@@ -102,8 +102,15 @@ def pad_time(x: Tensor, frames: int, step: int) -> Tensor:
         return x
     total = frames - step + -x.shape[2] % step
     if frames < step:
-        total = torch.sym_max(0, total)  # type: ignore[assignment]  # a symbolic int while the model is exported
+        total = larger(0, total)
     return F.pad(x, [0, 0, 0, 0, total // 2, total - total // 2], mode="replicate")
+
+
+def larger(a: int, b: int) -> int:
+    """Return the larger of two sizes. `b` is a symbolic int while the model is exported, and a tensor in torch.jit.trace."""
+    if isinstance(b, Tensor):
+        return b.clamp(min=a)
+    return torch.sym_max(a, b)  # type: ignore[return-value]
 
 
 class _SamePool(nn.Module):

@@ -1,6 +1,7 @@
 """Convolutions and pools that pad their input themselves, beside torch's."""
 
 import pytest
+import torch
 from helpers import noise
 from torch.nn import functional as F
 
@@ -33,3 +34,13 @@ def test_same_padding_of_even_kernels_puts_the_extra_pixel_at_the_end(kernel, si
     expected = F.conv2d(F.pad(x, (left, right, top, bottom)), module.conv.weight)
     assert module(x).shape == (2, 4, 7, 8)
     assert (module(x) - expected).abs().max() < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is (deprecated|not supported)", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("frames", [1, 4])
+def test_replicated_frames_are_traced(frames):
+    layer, x = (
+        iz.build(iz.Conv(4, (2, 3, 3), stride=(3, 1, 1)), spatial_dims=3, time_padding="replicate"),
+        noise(1, 3, frames, 5, 5),
+    )
+    assert torch.jit.trace(layer.eval(), x, check_trace=False)(x).equal(layer(x))
