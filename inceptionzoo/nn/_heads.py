@@ -17,6 +17,7 @@ from ..errors import ArgumentError, check_choice, check_int, check_rate
 from ..spec import GLOBAL_POOLS, GlobalPool, Head, Size, as_tuple
 from ._blocks import ADAPTIVE_AVG_POOLS, CONVS
 from ._init import allocate, init_weights
+from ._padding import larger
 
 AVERAGES: dict[int, Callable[[Tensor, Any], Tensor]]  # by the number of spatial dimensions
 AVERAGES = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -146,7 +147,10 @@ class ClassifierHead(nn.Module):
         if num_classes:
             head.fc = allocate(nn.Linear, head.num_features, num_classes, device=reference.device, dtype=reference.dtype)
             head.reset_classifier()
-        return head.train(self.training)
+        head.training = self.training  # not `train()`: the hidden layers keep their modes
+        for module in (head.pool, head.drop, head.fc):
+            module.train(self.training)
+        return head
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         if not self.global_pool:
@@ -158,7 +162,7 @@ class ClassifierHead(nn.Module):
         elif self.spec.kind == "conv":
             # enlarge a map that is smaller than the kernel; a larger map does not change
             sides = enumerate(as_tuple(self.spec.size, self.dims), start=-self.dims)
-            size = [torch.sym_max(side, x.shape[axis]) for axis, side in sides]
+            size = [larger(side, x.shape[axis]) for axis, side in sides]
             x = self._forward_hidden(AVERAGES[self.dims](x, size))
             x = self.drop(self.pool(x).flatten(1))
         else:

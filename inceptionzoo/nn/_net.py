@@ -65,7 +65,7 @@ class Net(Backbone[Tensor]):
 
     @class_names.setter
     def class_names(self, names: tuple[str, ...] | list[str] | None) -> None:
-        self._class_names = None if names is None else check_class_names(names, self.num_classes)
+        self._class_names = None if names is None else check_class_names(names, self.num_classes, self.task)
 
     @property
     def task(self) -> str:
@@ -135,7 +135,16 @@ class Net(Backbone[Tensor]):
 
     # --- forward ----------------------------------------------------------------------------------------------------
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return the logits, or the pre-logits: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size)."""
+        """Return the logits, or the pre-logits: (n, num_features, h', w') -> (n, num_classes) or (n, head_hidden_size).
+
+        Raises:
+            ArgumentError: `pre_logits=True`, and the head is a module of your own.
+        """
+        if pre_logits and not isinstance(self.head, ClassifierHead):
+            kind = type(self.head).__name__
+            raise ArgumentError(
+                f"pre_logits=True needs a head of this library; the model's is a {kind}: call its layers yourself"
+            )
         x = self.head(x, pre_logits=True) if pre_logits else self.head(x)
         return x
 
@@ -244,7 +253,7 @@ class Net(Backbone[Tensor]):
         Raises:
             ArgumentError: the number of names is not the number of classes, or two are equal.
         """
-        self._class_names = check_class_names(names, self.num_classes)
+        self.class_names = names
 
 
 def require_net(model: object, function: str) -> Net:

@@ -32,14 +32,17 @@ def task_fits(task: str, num_classes: int) -> bool:
     return (num_classes == 1) if task == "binary" else task != "multiclass" or num_classes != 1
 
 
-def check_class_names(names: object, num_classes: int) -> tuple[str, ...]:
-    """Return the names as a tuple. One output may have two names, those of the two classes that it separates.
+def check_class_names(names: object, num_classes: int, task: str) -> tuple[str, ...]:
+    """Return the names as a tuple. One binary output may have two names, those of the two classes that it separates.
 
     Raises:
         ArgumentError: the number of names is not `num_classes`, or two are equal.
     """
+    is_pair = num_classes == 1 and task == "binary"
+    numbers = (1, 2) if is_pair else (num_classes,)
     strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    numbers = (1, 2) if num_classes == 1 else (num_classes,)
     if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) and len(names) in numbers:
         return tuple(names)
-    raise ArgumentError(f"class_names={names!r} must be {' or '.join(map(str, numbers))} different strings, one per class")
+    count = " or ".join(map(str, numbers))
+    reason = f"one per class; the model has num_classes={num_classes} and task={task!r}"
+    raise ArgumentError(f"class_names={names!r} must be {count} different strings, {reason}")

@@ -125,10 +125,10 @@ class ModelMetadata:
         check_choice("global_pool", self.global_pool, GLOBAL_POOLS)
         check_rate("drop_rate", self.drop_rate)
         DataConfig.from_json(self.data)
-        if self.class_names is not None:
-            check_class_names(self.class_names, self.num_classes)
         if self.task is not None:
             check_task(self.task, self.num_classes)
+        if self.class_names is not None:
+            check_class_names(self.class_names, self.num_classes, self.task or default_task(self.num_classes))
         for key, value in self.metrics.items():
             if type(value) is not float or not math.isfinite(value):
                 raise TypeError(f"metrics: {key}={value!r} must be a finite float")
@@ -153,7 +153,7 @@ def describe_model(
         ArgumentError: the model has no name and its network contains code, it has changed since it was built (see
             `describe_changes`), an argument is not a plain value, or the class names or metrics are invalid.
     """
-    names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes)
+    names = model.class_names if class_names is None else check_class_names(class_names, model.num_classes, model.task)
     numbers = _check_metrics(metrics)
     for key, value in model.arguments.items():
         if not is_plain(value):

@@ -75,10 +75,10 @@ def build_from_weights(
     report = load_source(model, source)
     if final != (model.num_classes, model.global_pool):
         _replace_head(model, *final, report)
-    if info.class_names is not None and model.num_classes == sizes.num_classes:
-        model.set_class_names(info.class_names)
     if info.task is not None and model.num_classes == sizes.num_classes:
         model.task = info.task
+    if info.class_names is not None and model.num_classes == sizes.num_classes:
+        model.set_class_names(info.class_names)
     return to_channels_last(model) if info.channels_last else model
 
 

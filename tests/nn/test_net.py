@@ -206,6 +206,33 @@ def test_the_task_follows_the_number_of_outputs():
     assert model.task == "binary"
 
 
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_one_output_has_two_class_names_only_for_the_binary_task(task, tmp_path):
+    model = iz.build(tiny_network())
+    model.reset_classifier(1)
+    model.class_names = ("benign", "malignant")
+    model.task = task
+    for use in (
+        lambda names: model.set_class_names(names),
+        lambda names: setattr(model, "class_names", names),
+        lambda names: iz.save_weights(model, tmp_path / "m.safetensors", class_names=names),
+    ):
+        with pytest.raises(iz.ArgumentError, match=f"must be 1 different strings.* num_classes=1 and task='{task}'"):
+            use(["low", "high"])
+    assert model.class_names is None
+    model.task = "binary"
+    assert model.class_names == ("benign", "malignant")
+
+
+def test_a_head_of_ones_own_gives_no_pre_logits():
+    model = iz.build(tiny_network())
+    model.head = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(model.num_features, 5))
+    maps = model.forward_features(noise(2, 3, 8, 8))
+    with pytest.raises(iz.ArgumentError, match="pre_logits=True needs a head of this library; the model's is a Sequential"):
+        model.forward_head(maps, pre_logits=True)
+    assert model.forward_head(maps).shape == (2, 5)
+
+
 def test_with_aux_keeps_what_was_set():
     model = iz.build(tiny_network())
     model.set_grad_checkpointing()
@@ -230,6 +257,24 @@ def test_reset_classifier_keeps_hidden_layers_of_the_same_shape():
     assert model.head.hidden.fc1.weight.shape == (8, 4 * 2 * 2 * 2)
     assert model.head.hidden.fc1.weight.std() > 0
     assert model(torch.randn(2, 3, 16, 16)).shape == (2, 7)
+
+
+def test_reset_classifier_keeps_the_mode_of_hidden_layers():
+    model = iz.build(iz.network(stem=iz.Conv(4, 3), head=iz.Head("embed", (8,))))
+    model.head.hidden["bn1"].eval()
+    model.head.drop.eval()
+    model.reset_classifier(4)
+    assert [name for name, module in model.named_modules() if not module.training] == ["head.hidden.bn1"]
+    model.eval().reset_classifier(3, "max")
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is (deprecated|not supported)", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("side", [2, 9])
+def test_a_convolution_as_head_is_traced(side):
+    model = iz.build(iz.network(stem=iz.Conv(4, 3), head=iz.Head("conv", (8,), 5))).eval()
+    x = noise(1, 3, side, side)
+    assert torch.jit.trace(model, x, check_trace=False)(x).equal(model(x))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
