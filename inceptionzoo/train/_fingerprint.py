@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import partial
 from typing import Any
 
@@ -73,7 +74,8 @@ def loss_settings(loss: object) -> dict[str, Any] | None:
 def loss_name(loss: Any) -> str:
     """Return the name of a loss, with its settings if it is a module or a partial; without memory addresses."""
     if isinstance(loss, partial):
-        return f"{loss_name(loss.func)} of {loss.args} {sorted(loss.keywords.items())}"
+        text = f"{loss_name(loss.func)} of {loss.args} {sorted(loss.keywords.items())}"
+        return re.sub(" at 0x[0-9a-fA-F]+", "", text)
     if isinstance(loss, nn.Module):
         return repr(loss)
     return getattr(loss, "__qualname__", type(loss).__qualname__)

@@ -27,6 +27,7 @@ KIND = "training"
 FIRST = ("model", "optimizer", "scheduler", "scaler", "average", "loader")  # states in the files of version 0.1
 VAL = "val."  # begins the names of what belongs to the validation data
 Loaders = Mapping[str, Iterable[Any]]  # the loaders by the beginning of their names in the file: "" and `VAL`
+STEPPED = frozenset({"optimizer", "scheduler", "frozen"})  # keys of the fingerprint whose values a training changes
 ADDED = ("classes", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
@@ -179,7 +180,10 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     keys = [key for key in dict.fromkeys((*current, *saved)) if key not in ignored]
     if changed := [key for key in keys if saved.get(key) != current.get(key)]:
         text = "; ".join(f"{key} was {saved.get(key)!r}, is {current.get(key)!r}" for key in changed[:3])
-        raise ArgumentError(f"{path} is of another training: {text}; pass another folder as out, or resume=False")
+        text = f"{path} is of another training: {text}; pass another folder as out, or resume=False"
+        if STEPPED.intersection(changed):
+            text += ". If this training has changed them, make a new model, optimizer and scheduler, as at its start"
+        raise ArgumentError(text)
     if len(header["rows"]) > current["epochs"]:
         raise ArgumentError(
             f"epochs={current['epochs']}: {path} has {len(header['rows'])} epochs already; pass at least as many, another "
@@ -193,9 +197,11 @@ def fork_rng(device: torch.device) -> Iterator[None]:
     """Restore the random generators of torch, NumPy and Python after the block."""
     python_state, numpy_state = random.getstate(), numpy.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
-    random.setstate(python_state)
-    numpy.random.set_state(numpy_state)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            numpy.random.set_state(numpy_state)
 
 
 def _split_tensors(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -207,7 +213,8 @@ def _split_tensors(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         items = [[as_json_value(name, key), _split_tensors(value, f"{name}.{key}", tensors)] for key, value in state.items()]
         return {"dict": items}
     if isinstance(state, list | tuple):
-        return {"list": [_split_tensors(value, f"{name}.{index}", tensors) for index, value in enumerate(state)]}
+        kind = "tuple" if isinstance(state, tuple) else "list"  # files of version 0.1 have lists only
+        return {kind: [_split_tensors(value, f"{name}.{index}", tensors) for index, value in enumerate(state)]}
     return {"value": as_json_value(name, state)}
 
 
@@ -221,5 +228,7 @@ def _join_tensors(state: Any, tensors: Mapping[str, Tensor]) -> Any:
             return {key: _join_tensors(item, tensors) for key, item in value}
         case "list":
             return [_join_tensors(item, tensors) for item in value]
+        case "tuple":
+            return tuple(_join_tensors(item, tensors) for item in value)
         case _:
             return value

@@ -67,6 +67,14 @@ def test_the_trial_draws_no_random_numbers(make, monkeypatch):
     assert run() == with_trial
 
 
+def test_a_trial_that_fails_draws_no_random_numbers(tiny):
+    val = DataLoader(Drawn(IMAGES, CLASSES + 1), 4)
+    state = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    with pytest.raises(iz.ArgumentError, match="^val: targets"):
+        iz.fit(tiny, DATA, val, epochs=1)
+    assert (random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == state
+
+
 def test_an_iterator_is_not_tried(tiny):
     read = []
     val = (read.append(index) or batch for index, batch in enumerate(DATA * 3))

@@ -13,7 +13,7 @@ import torch
 from helpers import one_thread
 from torch import nn
 from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import ExponentialLR, LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, TensorDataset
 
 import inceptionzoo as iz
@@ -157,11 +157,41 @@ def test_random_numbers_of_a_callback_change_nothing(tiny, tmp_path):
     assert run(tmp_path / "c", draw) == uninterrupted
 
 
+def test_one_optimizer_continues_its_training_twice(tiny, tmp_path):
+    """Its settings stay as they are: the state keeps tuples, such as AdamW's betas."""
+    optimizer = AdamW(tiny.parameters(), betas=(0.8, 0.9))
+    iz.fit(tiny, loader(), epochs=1, optimizer=optimizer, out=tmp_path)
+    for epochs in (2, 3):
+        with pytest.warns(UserWarning, match=f"it continues to epochs={epochs}"):
+            iz.fit(tiny, loader(), epochs=epochs, optimizer=optimizer, out=tmp_path)
+        assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+
+
+def test_objects_that_the_training_has_changed_must_be_made_again(tiny, tmp_path):
+    def stop(model: iz.Net, row: dict[str, float]) -> None:
+        raise StopIteration
+
+    def run() -> iz.History:
+        return iz.fit(tiny, loader(), epochs=3, optimizer=optimizer, scheduler=schedule, out=tmp_path, callbacks=[stop])
+
+    optimizer = SGD(tiny.parameters(), lr=0.01)
+    schedule = ExponentialLR(optimizer, 0.9)
+    run()
+    with pytest.raises(
+        iz.ArgumentError, match="'lr': 0.009.* If this training has changed them, make a new model, optimizer and scheduler"
+    ):
+        run()
+    optimizer = SGD(tiny.parameters(), lr=0.01)
+    schedule = ExponentialLR(optimizer, 0.9)
+    assert len(run().epochs) == 2
+
+
 def test_loss_names_do_not_depend_on_the_process():
     entropy = torch.nn.functional.cross_entropy
     smooth = partial(entropy, label_smoothing=0.1)
-    names = [loss_name(loss) for loss in (None, entropy, smooth, torch.nn.CrossEntropyLoss(), Half())]
-    assert len(set(names)) == 5
+    nested = partial(Half, partial(entropy), weight=entropy)
+    names = [loss_name(loss) for loss in (None, entropy, smooth, nested, torch.nn.CrossEntropyLoss(), Half())]
+    assert len(set(names)) == 6
     assert not any(" at 0x" in name for name in names)
     assert (
         loss_name(smooth)
