@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
 
@@ -93,18 +93,23 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
     Several threads may use one model: the modes are restored when the last one leaves.
     """
+    with _eval_mode(model), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
     with _MODES_LOCK:
-        users, modes = _MODES.get(model) or (0, [(module, module.training) for module in model.modules()])
-        _MODES[model] = users + 1, modes
-        model.eval()
+        users, modes = _MODES.get(module) or (0, [(one, one.training) for one in module.modules()])
+        _MODES[module] = users + 1, modes
+        module.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         with _MODES_LOCK:
-            users, modes = _MODES.pop(model)
+            users, modes = _MODES.pop(module)
             if users > 1:
-                _MODES[model] = users - 1, modes
+                _MODES[module] = users - 1, modes
             else:
                 _restore(modes)
 
@@ -135,11 +140,13 @@ def evaluate_shards(
     range than `model.data` says, or the outputs are probabilities.
     """
     parameter, current = next(model.parameters()), None
-    with evaluation_mode(model):
+    loss_mode = _eval_mode(loss) if isinstance(loss, nn.Module) else nullcontext()
+    with _eval_mode(model), loss_mode, torch.no_grad():  # not inference mode: the loader and the loss may keep their tensors
         for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
-            logits = _as_logits(model(images))
+            with torch.inference_mode():
+                logits = _as_logits(model(images))
             if current is None:
                 current = _begin(model, logits, loader, task, loss, name)
                 if stacklevel is not None:
@@ -186,7 +193,7 @@ class _Pass:
         targets = task.check(targets if self.alignment is None else self.alignment.apply(targets, task))
         self.metrics.update(logits, targets, indices)
         if weight := weight_in_mean(task, self.class_weights, targets[:count]):
-            numbers = logits[:count].to(loss_dtype(logits.dtype))
+            numbers = logits[:count].to(loss_dtype(logits.dtype), copy=True)  # a tensor that the loss may change or keep
             self.metrics.update_loss(check_loss_value(self.loss(numbers, targets[:count])).item(), weight)
 
     def result(self, model: nn.Module, context: DistributedContext) -> Result:

@@ -67,6 +67,56 @@ def test_two_threads_can_use_one_model():
     assert int(model[0].num_batches_tracked) == 0  # no statistics were learnt
 
 
+def test_a_loader_may_keep_its_batches_for_training():
+    class Cached:
+        batches = None
+
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            self.batches = self.batches or [(torch.zeros(4, 3, 8, 8), torch.arange(4) % 2)]
+            return iter(self.batches)
+
+    model, loader = iz.build(tiny_network()), Cached()
+    model.reset_classifier(2)
+    iz.evaluate(model, loader)
+    assert iz.fit(model, loader, epochs=1).epochs[0]["loss"] > 0
+
+
+class Centred(nn.Module):
+    """A loss that subtracts a running mean from the logits, in place, and learns it in training mode only unless `always`."""
+
+    def __init__(self, always: bool) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(2))
+        self.always = always
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if self.always or self.training:
+            self.mean = 0.9 * self.mean + 0.1 * logits.detach().mean(0)
+        logits = logits if logits.requires_grad else logits.sub_(self.mean)
+        return nn.functional.cross_entropy(logits * self.mean.exp(), targets)
+
+
+def test_a_loss_is_evaluated_in_evaluation_mode():
+    loss = Centred(always=False).train()
+    result = iz.evaluate(Score(), batches(2, 2), loss=loss)
+    assert loss.training
+    assert loss.mean.tolist() == [0, 0]
+    assert result.loss == pytest.approx(iz.evaluate(Score(), batches(2, 2)).loss, rel=1e-5)
+    loss.eval()
+    iz.evaluate(Score(), batches(2, 2), loss=loss)
+    assert not loss.training
+
+
+def test_a_loss_may_keep_tensors_of_the_validation_for_training():
+    model, data = iz.build(tiny_network()), [(torch.rand(4, 3, 8, 8), torch.arange(4) % 2)]
+    model.reset_classifier(2)
+    loss = Centred(always=True)
+    history = iz.fit(model, data, data, epochs=2, loss=loss)
+    assert len(history.epochs) == 2
+    assert not loss.mean.is_inference()
+    assert iz.evaluate(model, data, loss=loss).outputs.equal(iz.evaluate(model, data).outputs)
+
+
 @pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (5, 3)])
 def test_metrics_equal_scikit_learns(classes, present):
     model, loader = Score().train(), batches(classes, present)
