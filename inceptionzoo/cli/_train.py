@@ -17,7 +17,7 @@ from ..errors import ArgumentError
 from ..evaluation import Result, evaluate
 from ..nn import Net, with_aux
 from ..train import History, estimate_memory, fit
-from ..weights import atomic_write
+from ..weights import atomic_write, load_weights
 from ..zoo import check_takes_images, create_model, save_pretrained
 from ._checks import check_device_of_values
 from ._evaluate import describe_result, print_result, write_plots
@@ -40,6 +40,9 @@ RECORDED = "model", "weights", "pretrained", "size", "augment", "balance", "aux"
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
     """Train a model on a folder of images, evaluate it on images that are held out, and save it with plots and a model card.
 
+    The saved model is that of the epoch with the best AUC on the images held out. Its figures are of the same images, so they
+    are slightly too high. To report a figure, evaluate the model on other images.
+
     FOLDER has either a folder for each class, of which every fifth image is held out, or train/ and val/ with such folders.
     Images that cannot be read are reported and left out, and the exit code is 3. After Ctrl-C the same command continues.
     """
@@ -61,12 +64,14 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         print(f"inceptionzoo: interrupted; the same command continues after the last epoch in {options.out}", file=sys.stderr)
         raise
+    load_weights(model, Path(options.out) / "best.safetensors")  # `fit` leaves the weights of the last epoch
     result = evaluate(model, DataLoader(held_out_files(images, model), options.batch, num_workers=options.workers))
     values = describe_result(result)
-    save_results(options, model, len(images.train), history, result)
+    save_results(options, model, images, history, result)
     if not options.json:
         print_result(values)
-        print(f"saved: {options.out}/model; classify images with `inceptionzoo predict {options.out}/model IMAGE...`")
+        saved, epoch = f"{options.out}/model", best_epoch(history)
+        print(f"saved: {saved}, the model of epoch {epoch}; classify images with `inceptionzoo predict {saved} IMAGE...`")
     return {**plan, "result": values, "unreadable": unreadable.found}
 
 
@@ -188,12 +193,21 @@ def balanced_weights(counts: list[int]) -> Tensor:
     return weights / weights.mean()
 
 
-def save_results(options: argparse.Namespace, model: Net, trained: int, history: History, result: Result) -> None:
+def best_epoch(history: History) -> int:
+    """Return the number of the best epoch, counted from 1."""
+    return round(history.best["epoch"]) + 1
+
+
+def save_results(options: argparse.Namespace, model: Net, images: LabelledImages, history: History, result: Result) -> None:
     """Write the model, its card and the plots to the output folder."""
     out = Path(options.out)
     values = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy, "auc": result.auc}
     name = Path(options.folder).resolve().name
-    text = f"Trained on the {trained} images of {name}/, {options.epochs} epochs, seed {options.seed}."
+    text = (
+        f"Trained on the {len(images.train)} images of {name}/, {options.epochs} epochs, seed {options.seed}. The weights are "
+        f"those of epoch {best_epoch(history)}, chosen by its AUC on the {len(images.val)} images held out; the metrics are of "
+        "the same images, so they are slightly too high."
+    )
     save_pretrained(model, out / "model", metrics=values, description=text)
     history.plot(out / "curves.png")
     write_plots(result, out)

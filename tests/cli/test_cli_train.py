@@ -58,6 +58,22 @@ def test_train_and_predict(cli, folder):
     assert json.loads(cli("evaluate", "run/model", folder, "--json")[1])["images"] == 20
 
 
+@pytest.mark.filterwarnings("always:run holds this training")
+def test_the_saved_model_is_that_of_the_best_epoch(cli, split):
+    for _ in range(2):  # the second time, the training is complete
+        code, out, _ = cli("train", split, *QUICK, "--epochs", "4", "--ema", "0.5")
+        aucs = [row["val_auc"] for row in json.loads(Path("run/history.json").read_text())["epochs"]]
+        best_epoch = aucs.index(max(aucs)) + 1
+        assert (code, best_epoch < len(aucs)) == (0, True)
+        best, saved = (iz.load_model(f"run/{name}.safetensors").state_dict() for name in ("best", "model/model"))
+        assert best.keys() == saved.keys()
+        assert all(torch.equal(value, saved[key]) for key, value in best.items())
+        assert f"saved: run/model, the model of epoch {best_epoch}; classify images with" in out
+    card = Path("run/model/README.md").read_text()
+    assert f"The weights are those of epoch {best_epoch}, chosen by its AUC on the 5 images held out" in card
+    assert "the metrics are of the same images, so they are slightly too high." in card
+
+
 def test_every_fifth_image_of_a_class_is_held_out(folder):
     images = training_images.find_labelled_images(folder)
     assert [path for path, _ in images.val] == ["pets/cat/0.png", "pets/cat/5.png", "pets/dog/0.png", "pets/owl/0.png"]
@@ -160,7 +176,7 @@ def test_the_options_reach_fit(cli, split, monkeypatch):
     original = train.fit
 
     def fit(model, batches, held_out, **arguments):
-        calls.append((model, batches, held_out, arguments))
+        calls.append((model, model.report, batches, held_out, arguments))
         return original(model, batches, held_out, **arguments)
 
     monkeypatch.setattr(train, "fit", fit)
@@ -168,11 +184,11 @@ def test_the_options_reach_fit(cli, split, monkeypatch):
     options = ("--weights", "start.safetensors", "--freeze-epochs", "1", "--warmup-epochs", "1", "--layer-decay", "0.5")
     more = ("--label-smoothing", "0.1", "--seed", "5", "--drop-rate", "0.25", "--size", "12", "--augment", "--lr", "0.01")
     assert cli("train", split, *QUICK, *options, *more)[0] == 0
-    model, batches, held_out, arguments = calls.pop()
+    model, report, batches, held_out, arguments = calls.pop()
     expected = {"epochs": 2, "freeze_epochs": 1, "warmup_epochs": 1, "layer_decay": 0.5, "label_smoothing": 0.1, "seed": 5}
     assert expected.items() <= arguments.items()
     assert {"lr": 0.01, "resume": "auto", "monitor": "auc", "class_weights": None}.items() <= arguments.items()
-    assert model.report.left_random == ["head.fc.weight", "head.fc.bias"]
+    assert report.left_random == ["head.fc.weight", "head.fc.bias"]
     assert model.head.drop.p == 0.25
     images, _ = next(iter(batches))
     assert images.shape == (4, 3, 12, 12)
