@@ -62,13 +62,35 @@ def open_image_folder(folder: str, model: Net | Ensemble) -> ImageFolder:
     """Return the images of a folder that has a folder for each class, prepared for the model.
 
     Raises:
-        OSError: it has no such folders, or one of them has no image.
+        ArgumentError: it has no such folders, or it has train/ and val/ with such folders.
+        OSError: there is no such folder, or a class has no image.
     """
     from torchvision.datasets import ImageFolder
 
+    check_class_folders(Path(folder))
+    if has_parts(Path(folder)):
+        raise ArgumentError(f"{folder} has the folders train/ and val/; give one of them, for example {Path(folder) / 'val'}")
     dataset = ImageFolder(folder, transforms(model), loader=open_image)
     warn_of_other_images(Path(folder), stacklevel=2)
     return dataset
+
+
+def check_class_folders(folder: Path) -> None:
+    """Check that a folder, if it exists, has a folder for each class.
+
+    Raises:
+        ArgumentError: it has no folders.
+    """
+    if folder.is_dir() and not any(path.is_dir() for path in folder.iterdir()):
+        raise ArgumentError(
+            f"{folder} has no folder for each class; if it holds the images of one class, give the folder above"
+        )
+
+
+def has_parts(folder: Path) -> bool:
+    """Return whether a folder has train/ and val/ with a folder for each class, and is not itself one for two such classes."""
+    parts = folder / "train", folder / "val"
+    return all(part.is_dir() and any(path.is_dir() for path in part.iterdir()) for part in parts)
 
 
 class ReadableBatches:

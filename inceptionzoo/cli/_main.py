@@ -27,6 +27,7 @@ OPTIONS = {  # in messages of functions: the option for an argument
     "leave out architecture": "leave out --architecture",
     "pass weights=FILE": "pass --weights FILE",
     "batches=": "--batch ",
+    "img_size=": "--size ",
     "with_peers=True": "--peers",
 }
 

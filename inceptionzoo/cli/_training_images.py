@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..errors import ArgumentError, ZooError
 from ..nn import Net
 from ..zoo import open_image, transforms, warn_of_other_images
-from ._images import UnreadableImages
+from ._images import UnreadableImages, check_class_folders
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -86,11 +86,12 @@ def find_labelled_images(folder: Path) -> LabelledImages:
     """Return the images in train/ and val/, or all in the folder's own folders, of which every fifth is held out.
 
     Raises:
-        ArgumentError: train/ and val/ have different classes, or a class has a single image.
-        OSError: there is no folder for a class, or one without an image.
+        ArgumentError: train/ and val/ have different classes, a class has a single image, or there are no folders.
+        OSError: the folder does not exist, or a class has no image.
     """
     from torchvision.datasets import ImageFolder
 
+    check_class_folders(folder)
     warn_of_other_images(folder, stacklevel=2)
     if not (folder / "train").is_dir():
         found = ImageFolder(folder)

@@ -280,6 +280,9 @@ def test_folders_that_cannot_be_used(cli, folder, split):
     assert "No such file or directory: 'none'" in cli("train", "none", *QUICK)[2]
     write_images(Path("single"), {"cat": 5})
     assert "single has one class folder, ['cat']; give the folder of two classes or more" in cli("train", "single", *QUICK)[2]
+    text = "single/cat has no folder for each class; if it holds the images of one class, give the folder above"
+    assert text in cli("train", "single/cat", *QUICK)[2]
+    assert "--size 8: " in cli("train", folder, "--model", "googlenet", "--size", "8", "--dry-run")[2]
     write_images(Path("bytes"), {"cat": 5, os.fsdecode(b"do\xe9"): 5})
     assert "has a name that cannot be printed; rename it" in cli("train", "bytes", *QUICK)[2]
     with pytest.raises(SystemExit, match="2"):
