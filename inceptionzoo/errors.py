@@ -21,11 +21,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import os
 from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
+from typing import Any, TypeVar
 
+Value = TypeVar("Value")
 MAX_INT = 2**31 - 1  # largest size: torch computes in 64 bits, and a product of two sizes must fit
 
 
@@ -91,6 +94,17 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         return "."
     closest = [repr(candidate) for candidate, similarity in similarities.items() if similarity == best]
     return f"; did you mean {' or '.join(closest)}?"
+
+
+def plain_int(value: Value) -> Value | int:
+    """Return an integer of another type, for example one of NumPy or torch, as an int, and any other value as it is."""
+    if isinstance(value, bool):
+        return value
+    index: Any = value
+    try:
+        return operator.index(index)
+    except (TypeError, RuntimeError):  # RuntimeError: a tensor on the meta device
+        return value
 
 
 # Each check raises `error` with the argument's name, its value and the constraint.

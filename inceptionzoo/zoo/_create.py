@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 
 import torch
 
-from ..errors import ArgumentError, FileError, check_flag, check_path
+from ..errors import ArgumentError, FileError, check_flag, check_path, plain_int
 from ..nn import FeatureNet, Indices, Net, build_network, check_device
 from ..spec import Entry, GlobalPool, feature_levels, make_network, resolve_taps
 from ..weights import WeightSource, read_weights
@@ -77,6 +77,8 @@ def create_model(
     check_flag("pretrained", pretrained)
     check_flag("features_only", features_only)
     target = _check_target(device, dtype)
+    num_classes, in_chans = plain_int(num_classes), plain_int(in_chans)
+    arguments = {key: plain_int(value) for key, value in arguments.items()}
     loaded: tuple[WeightSource, SourceInfo] | None = None
     if is_reference(name):
         entry, source, info = read_repository(name, cache_dir)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ..errors import ArgumentError, check_int
+from ..errors import ArgumentError, check_int, plain_int
 from ..nn import Net, build_network, check_unchanged, placeholder_device, private_torch, require_net
 from ..spec import with_spatial_dims
 
@@ -27,7 +27,7 @@ def inflate(model: Net, *, length: int) -> Net:
             specification does not describe it; or `length` is below 1.
     """
     net = require_net(private_torch.uncompiled(model), "inflate")
-    frames = check_int("length", length, 1)
+    frames = check_int("length", plain_int(length), 1)
     if net.fused or net.aux:
         raise ArgumentError("inflate: the model is fused or has auxiliary heads; use the model without them")
     if net.network.spatial_dims != 2:

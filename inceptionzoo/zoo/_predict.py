@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias, overload
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, ZooError, check_int
+from ..errors import ArgumentError, ZooError, check_int, plain_int
 from ..evaluation import check_logits, check_range, evaluation_mode, task_of
 from ..nn import Net
 from ..spec import AXES, DataConfig
@@ -61,6 +61,7 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch
         ImageError: a file is not an image, or is damaged. The message names the file.
         OSError: a file cannot be opened.
     """
+    topk, batch_size = plain_int(topk), plain_int(batch_size)
     _check_arguments(model, topk, batch_size)
     if isinstance(image, str | os.PathLike) and os.path.isdir(image):
         paths = image_paths(Path(image))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from ..errors import ArgumentError, check_flag, check_int, check_size, check_text
+from ..errors import ArgumentError, check_flag, check_int, check_size, check_text, plain_int
 from ..spec import AXES, MAX_CHANNELS, DataConfig, Entry, Layout, Network, Recipe, make_network
 from ._options import COMMON
 from ._registry import REGISTRY
@@ -49,7 +49,7 @@ def register_model(
         raise ArgumentError(f"model {name!r} is one of this library, which cannot be replaced; choose another name")
     if name in REGISTRY and not replace:
         raise ArgumentError(f"model {name!r} is already registered; choose another name, or pass replace=True")
-    check_int("num_classes", num_classes, 0)
+    num_classes = check_int("num_classes", plain_int(num_classes), 0)
     if input_size is not None:
         check_size("input_size", input_size, max_channels=MAX_CHANNELS)
     check_text("paper", paper)

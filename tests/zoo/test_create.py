@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -42,6 +43,21 @@ def test_bad_arguments_are_refused_before_anything_is_allocated(monkeypatch, arg
     with pytest.raises(iz.ArgumentError) as error:
         iz.create_model("googlenet", **arguments)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize("integer", [numpy.int64, numpy.uint8, torch.tensor, numpy.array])
+def test_integers_of_other_libraries_become_ints(integer):
+    model = iz.create_model(
+        "inception_resnet_v1", num_classes=integer(2), in_chans=integer(1), bottleneck=integer(8), device="meta"
+    )
+    assert [type(value) for value in (model.num_classes, model.in_chans, model.arguments["bottleneck"])] == [int] * 3
+    assert (model.num_classes, model.in_chans, model.arguments["bottleneck"]) == (2, 1, 8)
+
+
+@pytest.mark.parametrize("value", [numpy.bool_(True), numpy.float64(2), torch.tensor(2.0), torch.tensor([1, 2])])
+def test_other_values_of_other_libraries_are_refused(value):
+    with pytest.raises(iz.ArgumentError, match=r"num_classes=.* must be an int"):
+        iz.create_model("googlenet", num_classes=value, device="meta")
 
 
 def test_head_of_vgg():

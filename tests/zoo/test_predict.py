@@ -63,6 +63,11 @@ def test_one_channel_and_no_class_names(picture):
     assert sorted(name for name, _ in answers) == ["0", "1"]
 
 
+def test_integers_of_numpy(model, picture):
+    one = np.int64(1)
+    assert [len(answer) for answer in iz.predict(model, [picture] * 2, topk=one, batch_size=one)] == [1, 1]
+
+
 def test_refusals(model, picture):
     with pytest.raises(iz.ArgumentError, match="num_classes=0"):
         iz.predict(iz.create_model("googlenet_cifar", num_classes=0), picture)
