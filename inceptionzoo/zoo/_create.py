@@ -19,7 +19,7 @@ from ..spec import Entry, GlobalPool, feature_levels, make_network, resolve_taps
 from ..weights import WeightSource, read_weights
 from ..weights.download import is_reference
 from ._options import ModelOptions, SourceInfo, check_keywords
-from ._registry import find_entry_and_tag
+from ._registry import find_entry_and_tag, is_model
 from ._restore import build_from_metadata, build_from_weights
 from ._sources import Weights, info_from_row, load_published, read_file, read_repository
 
@@ -175,6 +175,10 @@ def load_model(
         MismatchError: the weights do not fit the model, or another network is registered under its name.
     """
     target = _check_target(device, dtype)
+    if isinstance(path, str) and is_model(path) and not os.path.exists(path):
+        raise FileError(
+            f"{path} is a model and not a file; use create_model({path!r}), with pretrained=True for published weights"
+        )
     source = read_weights(path if is_reference(path) else check_path("path", path))
     if source.metadata is None:
         raise FileError(f"{path} does not say which model it holds; use create_model(NAME, weights={str(path)!r})")

@@ -37,6 +37,13 @@ COMMON = (  # the arguments of `create_model` itself, besides the name
     *("pretrained", "features_only", "out_indices", "weights", "num_classes", "in_chans", "global_pool", "drop_rate"),
     *("device", "dtype", "cache_dir"),
 )
+REMEDIES = {  # keywords of other libraries, and what takes their place
+    "aux_logits": "with_aux(model)",
+    "checkpoint_path": "weights=FILE",
+    "class_names": "model.set_class_names(names)",
+    "img_size": "model.set_input_size(64)",
+    "input_size": "model.set_input_size(64)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +96,14 @@ def check_keywords(entry: Entry, arguments: Mapping[str, Any]) -> None:
     """Check that every keyword argument is one of the model's own or one of `apply_variants`.
 
     Raises:
-        KeywordError: one is unknown; the message suggests the nearest name.
+        KeywordError: one is unknown; the message says what to use, or suggests the nearest name.
     """
     accepted = {*network_arguments(entry), *VARIANT_ARGUMENTS}
     names = sorted({*COMMON, *accepted})
     for key in arguments:
         if key not in accepted:
-            raise KeywordError(
-                f"unknown keyword {key!r} for {entry.name!r}{suggestion(key, names)} It takes {', '.join(names)}"
-            )
+            hint = f"; use {REMEDIES[key]}." if key in REMEDIES else suggestion(key, names)
+            raise KeywordError(f"unknown keyword {key!r} for {entry.name!r}{hint} It takes {', '.join(names)}")
 
 
 def info_from_metadata(metadata: ModelMetadata | None) -> SourceInfo:

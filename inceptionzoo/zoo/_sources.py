@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, FileError, MismatchError
@@ -83,6 +84,9 @@ def read_file(entry: Entry, tag: str | None, weights: Weights, cache_dir: CacheF
     Raises:
         WeightsError: the weights cannot be read, or are of another architecture.
     """
+    if entry.weights and isinstance(weights, str) and weights.isidentifier() and not Path(weights).exists():
+        remedy = f"pretrained=True loads published weights, create_model('{entry.name}.TAG', pretrained=True) those of a tag"
+        raise FileError(f"weights={weights!r} is not a file; {remedy}")
     source = read_weights(weights, cache_dir=cache_dir)
     metadata = source.metadata
     if metadata is not None and metadata.architecture != entry.name:

@@ -28,6 +28,11 @@ BAD = [
     ({"dtype": torch.int64}, "dtype=torch.int64 must be a floating-point"),
     ({"num_clases": 2}, "unknown keyword 'num_clases' for 'googlenet'; did you mean 'num_classes'?"),
     ({"head": "conv"}, "unknown keyword 'head'"),
+    ({"input_size": 64}, "unknown keyword 'input_size' for 'googlenet'; use model.set_input_size(64). It takes"),
+    ({"img_size": 64}, "; use model.set_input_size(64). It takes"),
+    ({"aux_logits": True}, "; use with_aux(model). It takes"),
+    ({"class_names": ["a", "b"]}, "; use model.set_class_names(names). It takes"),
+    ({"checkpoint_path": "a.pth"}, "; use weights=FILE. It takes"),
     ({"five": 4}, "five=4 must be one of 5, 3"),
     ({"pools": "cell"}, "pools='cell' must be one of 'ceil', 'valid'; did you mean 'ceil'?"),
     ({"weights": 7}, "weights of type int must be a path or a state dict"),
@@ -43,6 +48,17 @@ def test_bad_arguments_are_refused_before_anything_is_allocated(monkeypatch, arg
     with pytest.raises(iz.ArgumentError) as error:
         iz.create_model("googlenet", **arguments)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize("weights", ["IMAGENET1K_V1", "imagenet"])
+def test_names_of_other_libraries_weights_are_answered_with_pretrained(weights):
+    with pytest.raises(iz.FileError, match=f"weights='{weights}' is not a file; pretrained=True loads published weights"):
+        iz.create_model("googlenet", weights=weights)
+
+
+def test_load_model_of_a_models_name_is_answered_with_create_model():
+    with pytest.raises(iz.FileError, match=r"googlenet is a model and not a file; use create_model\('googlenet'\)"):
+        iz.load_model("googlenet")
 
 
 @pytest.mark.parametrize("integer", [numpy.int64, numpy.uint8, torch.tensor, numpy.array])
