@@ -7,7 +7,7 @@ from ._build import attach_aux_heads, build, build_layer, build_network, with_au
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, default_accelerator, placeholder_device, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
-from ._heads import AuxHead, check_head
+from ._heads import AuxHead, ClassifierHead, check_head
 from ._memory import activate, compact_max_pool, is_relu, is_tracing, run_module, window
 from ._memory_format import to_channels_last
 from ._net import Net, require_net
@@ -26,6 +26,7 @@ __all__ = [
     "Backbone",
     "Branches",
     "Change",
+    "ClassifierHead",
     "ConvNormAct",
     "FeatureInfo",
     "FeatureNet",

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, MismatchError, check_flag
-from ..nn import FeatureNet, Net, Report, default_task
-from ..spec import DataConfig, first_difference
+from ..nn import ClassifierHead, FeatureNet, Net, Report
 from ._adaptation import adapt_tensor, as_dense, unflatten
 from ._arguments import check_arguments
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
-from ._metadata import with_tuples
 from ._published import recognise_published
+from ._report import describe_assumption, describe_differences
 from ._select import Model, select_weights
 from ._source import WeightSource, read_weights
 from ._validation import find_invalid_values
@@ -81,9 +79,10 @@ def load_source(model: Net | FeatureNet, source: WeightSource, *, new_head: bool
     report.taken, report.published, report.left_over = source.selected, source.published, list(source.left_over)
     if match.rules.has_other_layers:  # the rest of the file is a head of the user's own
         report.dropped, report.left_over = [*report.dropped, *report.left_over], []
-    report.differs = _describe_differences(model, source)
+    report.differs = describe_differences(model, source)
     if source.metadata is None and source.data is None:
-        report.preprocessing = _describe_assumption(model, report.layout)
+        report.preprocessing = describe_assumption(model, report.layout, source)
+    _check_made(model, [key for key in report.left_random if state[key].is_meta], source.name)
     _assign_values(model, values, state, copy=not source.owned)
     model.report = report
     return report
@@ -109,45 +108,6 @@ def _check_same_model(model: Net | FeatureNet, source: WeightSource) -> None:
         )
 
 
-def _describe_differences(model: Net | FeatureNet, source: WeightSource) -> dict[str, str]:
-    """Return {name: description} of each argument and preprocessing setting in which a model differs from the saved one.
-
-    Networks whose arguments agree are compared too, at the first place where they differ.
-    """
-    metadata, pairs, data = source.metadata, dict[str, tuple[Any, Any]](), source.data
-    if metadata is not None:
-        ours, theirs = with_tuples(model.arguments), with_tuples(metadata.arguments)
-        pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
-        data = DataConfig.from_json(metadata.data)
-    elif data is not None:
-        data = data.sized(model.in_chans, *data.size)
-    if data is not None:
-        pairs |= {f"data.{item.name}": (getattr(data, item.name), getattr(model.data, item.name)) for item in fields(data)}
-    if metadata is not None and isinstance(model, Net):
-        pairs |= {"global_pool": (metadata.global_pool, model.global_pool)}
-        if metadata.num_classes == model.num_classes:
-            pairs |= {"task": (metadata.task or default_task(metadata.num_classes), model.task)}
-        if model.class_names is not None and metadata.class_names:
-            pairs |= {"class_names": (list(metadata.class_names), list(model.class_names))}
-    differences = {key: f"saved with {old!r}, here {value!r}" for key, (old, value) in pairs.items() if old != value}
-    saved = None if metadata is None or not isinstance(model, Net) or ours != theirs else metadata.network
-    if saved is not None and saved != model.network:
-        differences["network"] = f"{first_difference(saved, model.network)}, the saved value first"
-    return differences
-
-
-def _describe_assumption(model: Net | FeatureNet, layout: str) -> str:
-    """Return the preprocessing that the model assumes, and the published weights of this layout that have another one."""
-    data, rows = model.data, model.origin.entry.weights if model.origin else {}
-    size = " x ".join(map(str, data.size))
-    text = f"assumed, as the source states none: {size} px, mean {data.mean}, std {data.std}"
-    others = [tag for tag, row in rows.items() if row.layout == layout and row.data != data]
-    if model.origin is None or not others:
-        return text
-    names = ", ".join(f"{model.origin.entry.name}.{tag}" for tag in others)
-    return f"{text}; if these are published weights, name their tag: {names}"
-
-
 def _prepare_values(
     match: LayoutMatch, state: Mapping[str, Tensor], source: WeightSource, *, new_head: bool
 ) -> tuple[Report, dict[str, Tensor]]:
@@ -162,6 +122,7 @@ def _prepare_values(
     input_key = next(iter(state)) if adaptable else None
     has_head = any(match.table[key] in source.tensors for key in state if key.startswith("head."))
     flattened = dict(match.rules.flattened)
+    other_heads = _other_heads(match, state, source) if new_head else set()
     for key, target in state.items():
         name = match.table[key]
         value = source.tensors.get(name)
@@ -170,7 +131,7 @@ def _prepare_values(
         if value is None and is_batch_counter(key) and (has_head or not key.startswith("head.")):
             values[key] = torch.zeros_like(target, device="cpu")
             report.adapted[key] = "absent, set to 0"
-        elif value is None or (new_head and _is_other_head(key, value, target)):
+        elif value is None or key.rpartition(".")[0] in other_heads:
             report.replaced.append(key)
             report.left_random.append(key)
         else:
@@ -185,6 +146,16 @@ def _prepare_values(
             report.renamed |= {name: key} if name != key else {}
     _refuse_faults(faults or find_invalid_values(values), source.name)
     return report, values
+
+
+def _other_heads(match: LayoutMatch, state: Mapping[str, Tensor], source: WeightSource) -> set[str]:
+    """Return the model's classifiers of which the source lacks a tensor, or has one of another shape: "head.fc", ..."""
+    found = {key: source.tensors.get(match.table[key]) for key in state if is_classifier(key)}
+    return {
+        key.rpartition(".")[0]
+        for key, value in found.items()
+        if value is None or _is_other_head(key, as_dense(value), state[key])
+    }
 
 
 def _is_other_head(key: str, value: Tensor, target: Tensor) -> bool:
@@ -206,14 +177,36 @@ def _refuse_faults(faults: list[str], source_name: str) -> None:
         raise MismatchError(f"{source_name} does not fit: {'; '.join(faults[:3])}{more}; {remedy}")
 
 
+def _check_made(model: Net | FeatureNet, keys: Iterable[str], source_name: str) -> None:
+    """Check that `_fill_heads` initialises the tensors `keys`, which are on the meta device and have no values in the source.
+
+    Raises:
+        ArgumentError: it does not: they belong to a head of the user's own.
+    """
+    heads = {name: head for name, head in model.named_modules() if isinstance(head, ClassifierHead)}
+    made = {f"{name}.hidden." for name in heads} | {f"{name}.fc." for name, head in heads.items() if type(head.fc) is nn.Linear}
+    for key in keys:
+        if not key.startswith(tuple(made)):
+            raise ArgumentError(
+                f"{key} is on the meta device, and {source_name} has no value for it; call model.head.to_empty(device='cpu') and "
+                "initialise your head first"
+            )
+
+
 def _assign_values(model: Net | FeatureNet, values: Mapping[str, Tensor], state: Mapping[str, Tensor], *, copy: bool) -> None:
     """Copy checked values into the model; on the meta device, make them the model's tensors (copies of them with `copy`)."""
     if any(tensor.is_meta for tensor in state.values()):
         copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in values.items()} if copy else values
         model.load_state_dict(dict(copies), strict=False, assign=True)
-        if isinstance(model, Net) and len(values) < len(state):  # the head that the model keeps has no values yet
-            if model.head.hidden and not any(key.startswith("head.hidden.") for key in values):
-                model.head.to_empty(device="cpu").reset_parameters()
-            model.reset_classifier(model.num_classes)
+        _fill_heads(model)
     else:
         model.load_state_dict(dict(values), strict=False)
+
+
+def _fill_heads(model: Net | FeatureNet) -> None:
+    """Initialise the layers of heads that are still on the meta device, on the CPU."""
+    for head in [module for module in model.modules() if isinstance(module, ClassifierHead)]:
+        for layers, initialise in ((head.hidden, head.reset_hidden), (head.fc, head.reset_classifier)):
+            if isinstance(layers, nn.Module) and any(value.is_meta for value in layers.parameters()):
+                layers.to_empty(device="cpu")
+                initialise()

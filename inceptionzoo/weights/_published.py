@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from torch import Tensor
@@ -26,16 +27,23 @@ def recognise_published(entry: Entry, network: Network, source: WeightSource) ->
     location = locate_network(network, source, entry.layouts)
     if source.metadata is not None or location is None or location.label:  # publishers' files have no prefixes
         return "", source
-    tensors, stem = location.tensors(), first_convolution(network)[0]
-    for tag, row in entry.weights.items():
-        layout = _layout_of(entry, row)
-        if not _has_stem_of(row, tensors.get(layout.theirs(stem))):
-            continue
-        if not _has_classifier_of(row, tensors.get(layout.theirs(CLASSIFIER_WEIGHT))):
-            continue
+    for tag, row in fitting_rows(entry, network, location.tensors()):
         if reason := _reason(row, source):
             return tag, as_published(entry, tag, network, source, reason=reason)
     return "", source
+
+
+def fitting_rows(entry: Entry, network: Network, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Published]]:
+    """Yield the tags and rows of an entry's published weights with the numbers of channels and classes of some tensors.
+
+    The names of the tensors have no prefix.
+    """
+    stem = first_convolution(network)[0]
+    for tag, row in entry.weights.items():
+        layout = _layout_of(entry, row)
+        has_stem = _has_stem_of(row, tensors.get(layout.theirs(stem)))
+        if has_stem and _has_classifier_of(row, tensors.get(layout.theirs(CLASSIFIER_WEIGHT))):
+            yield tag, row
 
 
 def _layout_of(entry: Entry, row: Published) -> Layout:

@@ -7,6 +7,7 @@ import pytest
 import timm.models.vgg
 import torch
 import torchvision
+from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.models import vgg
@@ -271,6 +272,34 @@ def test_new_head(tiny):
     assert bits(without(made.state_dict(), "head.")) == bits(without(theirs, "head."))
     assert made.head.fc.weight.std() > 0
     assert iz.create_model("tiny", weights=theirs).num_classes == 3
+
+
+def test_a_classifier_of_another_width_keeps_its_bias_too(tiny):
+    """Its weight has another shape, its bias has not."""
+    wide = iz.create_model("tiny", global_pool="catavgmax")
+    before = wide.head.fc.bias.clone()
+    report = iz.load_weights(wide, changed(tiny), new_head=True)
+    assert report.left_random == report.replaced == ["head.fc.weight", "head.fc.bias"]
+    assert wide.head.fc.bias.equal(before)
+    both = iz.with_aux(iz.create_model("tiny", global_pool="catavgmax", device="meta"))
+    theirs = changed(iz.with_aux(tiny))
+    assert iz.load_weights(both, theirs, new_head=True).left_random == report.left_random
+    assert both.aux["stem"].head.fc.weight.equal(theirs["aux.stem.head.fc.weight"])
+
+
+def test_a_head_of_ones_own_on_the_meta_device(tiny):
+    with torch.device("meta"):
+        model = iz.create_model("tiny", num_classes=0)
+        model.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(model.num_features, 5))
+    theirs = without(changed(tiny), "head.fc.")
+    with pytest.raises(iz.ArgumentError, match=r"head.2.weight is on the meta device, and .*; call model.head.to_empty"):
+        iz.load_weights(model, theirs, new_head=True)
+    assert all(value.is_meta for value in model.state_dict().values())
+    model.head.to_empty(device="cpu")[2].reset_parameters()
+    before = model.head[2].weight.clone()
+    assert iz.load_weights(model, theirs, new_head=True).left_random == ["head.2.weight", "head.2.bias"]
+    assert model.head[2].weight.equal(before)
+    assert model(torch.randn(2, 3, 8, 8)).shape == (2, 5)
 
 
 def test_new_head_of_a_model_on_the_meta_device(tiny):

@@ -62,16 +62,29 @@ def test_another_file_is_not(published):
     state = torch.load(path, weights_only=True)
     torch.save({key: value + 1 for key, value in state.items()}, path)
     heads = {"last.weight": torch.ones(5, 8), "last.bias": torch.ones(5)}
-    for source in (path, state, state | heads):
+    tags = "; of the published weights only tiny.other, tiny.first expect another; name the tag for a file of theirs"
+    for source, known in ((path, tags), (state, tags), (state | heads, "")):
         model = iz.create_model("tiny", weights=source)
         assert (model.report.published, model.data) == ("", REGISTRY["tiny"].data)
         assert model.report.preprocessing == (
-            f"assumed, as the source states none: 8 x 8 px, mean {model.data.mean}, std {model.data.std}; if these are "
-            "published weights, name their tag: tiny.other, tiny.first"
+            f"assumed, as the source states none: 8 x 8 px, mean {model.data.mean}, std {model.data.std}{known}"
         )
         assert f"preprocessing: {model.report.preprocessing}" in str(model.report)
         stored = torch.load(path, weights_only=True) if source is path else state
         assert model.state_dict()[STEM].equal(stored[OWN.theirs(STEM)])
+
+
+def test_the_preprocessing_of_published_weights_is_compared_for_the_models_channels(published):
+    """With one channel or another size, only the other mean and std count."""
+    path, _ = published
+    state = {key: value + 1 for key, value in torch.load(path, weights_only=True).items()}
+    set_row(data=iz.DataConfig())
+    model = iz.create_model("tiny", weights=state, in_chans=1)
+    assert model.report.preprocessing.endswith(f"std {model.data.std}")
+    set_row(data=DATA)
+    for arguments in ({"in_chans": 1}, {"features_only": True}):
+        report = iz.create_model("tiny", weights=state, **arguments).report
+        assert "of the published weights only tiny.first expect another" in report.preprocessing
 
 
 def test_load_weights_converts_the_tensors_and_keeps_the_models_preprocessing(published):
