@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 from ..nn import Net, check_task, default_task
-from ._own_loss import OneHotTargets, OwnLoss
+from ._own_loss import OneHotTargets, OwnLoss, has_own_forward, options_of_cross_entropy
 from ._task import IGNORED, Binary, Multilabel, Regression, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -22,6 +22,8 @@ REGRESSION_LOSSES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 REGRESSION_FUNCTIONS = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
 LOGIT_LOSSES = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
 LOGIT_FUNCTIONS = (F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
+ELEMENTWISE_LOSSES = (*REGRESSION_LOSSES, *LOGIT_LOSSES)
+ELEMENTWISE_FUNCTIONS = (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS)
 
 
 def loss_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -41,12 +43,11 @@ def make_task(task: str | None, loss: Any, *, own: str, num_outputs: int) -> Tas
 
 
 def _ignore_index(loss: Any) -> int | None:
-    """Return the target that torch's cross entropy leaves out; None for any other function, and for the default loss."""
-    if isinstance(loss, nn.CrossEntropyLoss):
+    """Return the target that a cross entropy leaves out; None for any other function, and for the default loss."""
+    if isinstance(loss, nn.CrossEntropyLoss):  # also of a subclass
         return loss.ignore_index
-    options = loss.keywords if isinstance(loss, partial) else {}
-    function = loss.func if isinstance(loss, partial) else loss
-    return int(options.get("ignore_index", -100)) if function is F.cross_entropy else None
+    options = options_of_cross_entropy(loss)
+    return None if options is None else int(options.get("ignore_index", -100))
 
 
 def _task_of_loss(loss: Any, num_outputs: int) -> str | None:
@@ -105,13 +106,13 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
     The default is cross entropy, binary cross entropy with logits or mean squared error. `weight` and `label_smoothing` are of
     the cross entropy.
     """
+    if isinstance(loss, OwnLoss | OneHotTargets) or options_of_cross_entropy(loss) is not None:
+        return cast("Loss", loss)
     if loss is not None:
         function = loss.func if isinstance(loss, partial) else loss
-        elementwise = isinstance(function, (*REGRESSION_LOSSES, *LOGIT_LOSSES))
-        if elementwise or function in (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS):
-            return ElementwiseLoss(loss)
-        is_cross_entropy = isinstance(function, nn.CrossEntropyLoss) or function is F.cross_entropy
-        return loss if is_cross_entropy or isinstance(loss, OwnLoss | OneHotTargets) else OwnLoss(loss)
+        if not isinstance(function, ELEMENTWISE_LOSSES) and function not in ELEMENTWISE_FUNCTIONS:
+            return OwnLoss(loss)
+        return OwnLoss(ElementwiseLoss(loss)) if has_own_forward(function) else ElementwiseLoss(loss)
     if task.name == "multiclass":
         return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
     return ElementwiseLoss(nn.MSELoss() if task.name == "regression" else nn.BCEWithLogitsLoss())

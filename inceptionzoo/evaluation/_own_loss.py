@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -54,12 +55,27 @@ def _text(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def options_of_cross_entropy(loss: Any) -> Mapping[str, Any] | None:
+    """Return the options of torch's cross entropy, a module or a function; None for other losses.
+
+    A subclass with a `forward` of its own is another loss.
+    """
+    function = loss.func if isinstance(loss, partial) else loss
+    if function is F.cross_entropy:
+        return loss.keywords if isinstance(loss, partial) else {}
+    if not isinstance(function, nn.CrossEntropyLoss) or has_own_forward(function):
+        return None
+    return {"weight": function.weight, "ignore_index": function.ignore_index}
+
+
+def has_own_forward(loss: object) -> bool:
+    """Return whether `loss` is a module that does not compute what a loss of torch computes."""
+    return isinstance(loss, nn.Module) and type(loss).forward.__module__ != MODULES
+
+
 def weights_of_classes(loss: object) -> Tensor | None:
     """Return the class weights of torch's cross entropy, (num_classes,); None if it has none, and for other functions."""
-    if isinstance(loss, nn.CrossEntropyLoss):
-        return loss.weight
-    is_function = isinstance(loss, partial) and loss.func is F.cross_entropy
-    return loss.keywords.get("weight") if isinstance(loss, partial) and is_function else None
+    return (options_of_cross_entropy(loss) or {}).get("weight")
 
 
 class OwnLoss(nn.Module):

@@ -118,6 +118,37 @@ def test_class_weights_of_the_loss_weigh_the_batches(kind, size):
     assert result.loss == pytest.approx(float(WEIGHTED[kind](LOGITS, targets)), rel=1e-5)
 
 
+class WeightedFocal(nn.CrossEntropyLoss):
+    """A mean over the images of losses that have the class weights, unlike torch's."""
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss = F.cross_entropy(logits, targets, weight=self.weight, reduction="none")
+        return ((1 - (-loss).exp()) ** 2 * loss).mean()
+
+
+@pytest.mark.parametrize("size", [1, 5, 12])
+def test_a_subclass_of_cross_entropy_with_weights_is_a_mean_over_the_images(size):
+    targets, loss = CLASSES.sort().values, WeightedFocal(WEIGHTS)
+    result = iz.evaluate(Score(), batches(LOGITS, targets, size), loss=loss)
+    assert result.loss == pytest.approx(float(loss(LOGITS, targets)), rel=1e-5)
+
+
+class SumOfCrossEntropy(nn.CrossEntropyLoss):
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return len(logits) * super().forward(logits, targets)
+
+
+class SumOfBinary(nn.BCEWithLogitsLoss):
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return len(logits) * super().forward(logits, targets)
+
+
+@pytest.mark.parametrize(("loss", "targets"), [(SumOfCrossEntropy(), CLASSES), (SumOfBinary(), (LOGITS > 0).float())])
+def test_a_subclass_that_is_a_sum_warns(loss, targets):
+    with pytest.warns(UserWarning, match="loss is .* for a batch of 5 images, .* Return the mean over the images"):
+        iz.evaluate(Score(), batches(LOGITS, targets, 5), loss=loss)
+
+
 @one_thread()
 @pytest.mark.parametrize("kind", WEIGHTED)
 def test_class_weights_of_the_loss_weigh_accumulated_batches(register, kind):
