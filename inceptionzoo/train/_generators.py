@@ -1,15 +1,21 @@
-"""The random generators of a loader: those of torch, and those of NumPy and Python that its samplers and data set hold."""
+"""The random generators of a loader: its own, and those that its samplers, its data set and the parts of these hold."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy
 import torch
 from numpy.random import Generator, RandomState
+from torch import Tensor
+
+MAX_DEPTH = 8  # of parts: a wrapper's data set, its transform, the parts of that
+MAX_PARTS = 100  # of a list or dict; longer ones hold images
+LEAVES = (type, ModuleType, Tensor, numpy.ndarray)  # these hold no generator
 
 
 def loader_generators(loader: Iterable[Any]) -> list[torch.Generator]:
@@ -19,14 +25,33 @@ def loader_generators(loader: Iterable[Any]) -> list[torch.Generator]:
 
 
 def other_generators(loader: Iterable[Any]) -> dict[str, RandomStream]:
-    """Return the generators of NumPy and Python that are attributes of the samplers and of the data set, by name."""
-    owners = {**samplers(loader), "dataset": getattr(loader, "dataset", None)}
-    found: dict[int, tuple[str, Any]] = {}
-    for name, owner in owners.items():
-        for key, value in getattr(owner, "__dict__", {}).items():
-            if isinstance(value, Generator | RandomState | random.Random):
-                found.setdefault(id(value), (f"{name}.{key}", value))
-    return {name: RandomStream(value) for name, value in found.values()}
+    """Return the other generators that the samplers, the data set and the loader hold, by name.
+
+    They are attributes of these, or of what these hold: a data set in a wrapper, a transform, a part of that.
+    """
+    found: dict[str, RandomStream] = {}
+    level = {**samplers(loader), "dataset": getattr(loader, "dataset", None), "loader": loader}
+    seen = {id(part) for part in (*loader_generators(loader), *level.values())}
+    for _ in range(MAX_DEPTH):
+        parts = {f"{name}.{key}": part for name, owner in level.items() for key, part in _parts(owner)}
+        level = {}
+        for name, part in parts.items():
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            if not isinstance(part, Generator | RandomState | random.Random | torch.Generator):
+                level[name] = part
+            elif not isinstance(part, random.SystemRandom):  # which has no state
+                found[name] = RandomStream(part)
+    return found
+
+
+def _parts(owner: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the attributes of an object, or the items of a short list or dict, with their names."""
+    if isinstance(owner, dict | list | tuple) and len(owner) <= MAX_PARTS:
+        yield from owner.items() if isinstance(owner, dict) else enumerate(owner)
+    if not isinstance(owner, LEAVES):
+        yield from getattr(owner, "__dict__", {}).items()
 
 
 def samplers(loader: Iterable[Any]) -> dict[str, Any]:
@@ -41,13 +66,15 @@ def samplers(loader: Iterable[Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RandomStream:
-    """A generator of NumPy or Python with a state dict that JSON can hold."""
+    """A generator with a state dict of JSON values and tensors."""
 
-    generator: Generator | RandomState | random.Random
+    generator: Generator | RandomState | random.Random | torch.Generator
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the generator."""
         match self.generator:
+            case torch.Generator():
+                return {"state": self.generator.get_state()}
             case random.Random():
                 return {"state": self.generator.getstate()}
             case RandomState():
@@ -59,6 +86,8 @@ class RandomStream:
         """Restore the state that `state_dict` returned."""
         state = state_dict["state"]
         match self.generator:
+            case torch.Generator():
+                self.generator.set_state(state)
             case random.Random():
                 version, numbers, gauss = state
                 self.generator.setstate((version, tuple(numbers), gauss))

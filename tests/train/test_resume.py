@@ -14,10 +14,21 @@ from helpers import one_thread
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    RandomSampler,
+    Sampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
+from torchvision.transforms import Compose
 
 import inceptionzoo as iz
 from inceptionzoo.train._fingerprint import loss_name
+from inceptionzoo.train._generators import other_generators
 from inceptionzoo.weights._safetensors import MARKER, read_safetensors, write_safetensors
 
 
@@ -391,6 +402,74 @@ def test_the_generators_of_the_validation_data_go_on(tiny, tmp_path, kind):
     whole = run("a", 9)
     run("b", 0)
     assert run("b", 9) == whole
+
+
+class Jitter:
+    """A transform that draws from a generator of torch."""
+
+    def __init__(self) -> None:
+        self.draws = [torch.Generator().manual_seed(5)]
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        return image + torch.rand((), generator=self.draws[0])
+
+
+class Transformed(TensorDataset):
+    """A data set with a transform."""
+
+    transform = None
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, target = super().__getitem__(index)
+        return self.transform(image), target
+
+
+class Collate:
+    """A collate function with a transform."""
+
+    def __init__(self) -> None:
+        self.jitter = Jitter()
+
+    def __call__(self, batch: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+        images, targets = default_collate(batch)
+        return self.jitter(images), targets
+
+
+def loader_with_a_generator(place: str) -> object:
+    images = loader().dataset
+    if place == "collate function":
+        return DataLoader(images, 4, collate_fn=Collate())
+    if place == "inside a Subset":
+        noisy = Noisy(*images.tensors)
+        noisy.source = random.Random(5)
+        return DataLoader(Subset(noisy, range(8)), 4, shuffle=True)
+    transformed = Transformed(*images.tensors)
+    transformed.transform = Compose([Jitter()])
+    return DataLoader(ConcatDataset([transformed]) if place == "transform of a part" else transformed, 4)
+
+
+@one_thread()
+@pytest.mark.parametrize("place", ["inside a Subset", "transform", "transform of a part", "collate function"])
+def test_generators_inside_the_parts_of_a_loader_go_on(make, tmp_path, place):
+    def run(out: str, last: int) -> list[float]:
+        def stop(_: iz.Net, row: dict[str, float]) -> None:
+            if row["epoch"] == last:
+                raise StopIteration
+
+        data = loader_with_a_generator(place)
+        history = iz.fit(make(), data, epochs=3, out=tmp_path / out, callbacks=[stop], seed=0)
+        return [row["loss"] for row in history.epochs]
+
+    whole = run("a", 9)
+    run("b", 0)
+    assert run("b", 9) == whole
+
+
+def test_parts_of_a_loader_that_have_no_state():
+    images = loader().dataset
+    images.source, images.itself = random.SystemRandom(), images
+    images.items = [Jitter() for _ in range(101)]
+    assert other_generators(DataLoader(images, 4)) == {}
 
 
 def test_a_state_that_the_optimizer_does_not_take_leaves_the_model(make, tmp_path):
