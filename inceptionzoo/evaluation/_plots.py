@@ -69,7 +69,7 @@ def save_roc(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) ->
     """Save a plot of ROC curves; each is (label, false positive rate, true positive rate, area)."""
     with _unit_square(path, x="false positive rate", y="true positive rate", title="ROC", legend="lower right") as axes:
         for label, false, true, area in curves:
-            axes.plot(false.numpy(), true.numpy(), label=f"{_literal(label)} (AUC {area:.3f})", drawstyle="steps-post")
+            axes.plot(false.numpy(), true.numpy(), label=f"{_literal(label)} (AUC {area:.3f})")
 
 
 def save_precision_recall(curves: Sequence[tuple[str, Tensor, Tensor, float]], path: Path) -> None:
@@ -77,7 +77,7 @@ def save_precision_recall(curves: Sequence[tuple[str, Tensor, Tensor, float]], p
     with _unit_square(path, x="recall", y="precision", title="Precision and recall", diagonal=False) as axes:
         for label, recall, precision, area in curves:
             text = f"{_literal(label)} (average precision {area:.3f})"
-            axes.plot(recall.numpy(), precision.numpy(), label=text, drawstyle="steps-pre")
+            axes.plot(recall.numpy(), precision.numpy(), label=text, drawstyle="steps-post")
 
 
 def save_calibration(bins: Sequence[tuple[float, float, int]], error: float, path: Path) -> None:

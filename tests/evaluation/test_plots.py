@@ -3,6 +3,7 @@
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.figure import Figure
 
 import inceptionzoo as iz
@@ -46,9 +47,26 @@ def test_a_roc_curve_has_its_points_and_its_area(figures):
     ((false, true, _),) = found.roc
     _, curve = figures[0].axes[0].lines
     assert curve.get_xydata().tolist() == torch.stack((false, true), 1).tolist()
-    assert curve.get_drawstyle() == "steps-post"
     assert texts(figures[0].axes[0]) == [f"dog (AUC {torch.trapezoid(true, false):.3f})"]
     assert 0.5 < torch.trapezoid(true, false) < 1
+
+
+def drawn_area(line) -> float:
+    """Return the area under a line as matplotlib draws it, whichever direction it has."""
+    points = line.get_xydata().T
+    style = line.get_drawstyle()
+    x, y = points if style == "default" else STEP_LOOKUP_MAP[style](*points)
+    return abs(float(torch.trapezoid(torch.tensor(y), torch.tensor(x))))
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.8, 0.7, 0.4], [0.5] * 4, [0.9, 0.7, 0.7, 0.4]], ids=["different", "equal", "tie"])
+@pytest.mark.parametrize("plot", ["plot_roc", "plot_precision_recall"])
+def test_the_area_drawn_is_that_of_the_legend(figures, plot, scores):
+    positive = torch.tensor(scores)
+    targets = torch.tensor([0, 1, 0, 1])
+    getattr(Result(torch.stack((1 - positive, positive), 1), targets, 0.0, {"auc": 0.5}, ("a", "b")), plot)("unused.png")
+    axes = figures[0].axes[0]
+    assert f"{drawn_area(axes.lines[-1]):.3f}" in texts(axes)[0]
 
 
 @pytest.mark.parametrize(("classes", "shown"), [(2, 1), (3, 3), (10, 10), (11, 0)])
