@@ -191,6 +191,8 @@ class Backbone(nn.Module, Generic[Out]):
         features, removed = self.features[:end], self.features[end:]
         self.network = replace(self.network, stages=tuple(stages[:end]), aux=(), taps=tuple(taps))
         self.removed += tuple(f"features.{key}" for key in removed.state_dict())
+        if self.fused_record is not None:
+            self.fused_record = self.fused_record.without([f"features.{name}" for name, _ in stages[end:]])
         self.features = features
         self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
         self.features.training_ops = self.training_ops  # type: ignore[assignment]

@@ -78,7 +78,8 @@ class FeatureNet(Backbone[list[Tensor]]):
 
     def __init__(self, model: Net, out_indices: Indices = None) -> None:
         super().__init__(model.network, model.features, in_chans=model.in_chans)
-        self.fused = model.fused
+        self.fused, record = model.fused, model.fused_record
+        self.fused_record = None if record is None else record.without(["head"])
         self.copy_settings(model)
         self.training = not model.fused  # not `self.train()`: it would change the mode of the model's stages
         self.taps = self.tap_names(out_indices, argument="out_indices")

@@ -224,6 +224,8 @@ class Net(Backbone[Tensor]):
                 del self.aux  # a module, which a dict cannot replace
                 self.aux = {}
             self.network = replace(self.network, head=Head())
+            if self.fused_record is not None:
+                self.fused_record = self.fused_record.without(["head"])
             self.entry, self.arguments, self.class_names, self._task = None, {}, None, None
         return kept_indices
 

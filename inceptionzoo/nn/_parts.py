@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -67,6 +67,17 @@ class FusedRecord:
 
     parts: Mapping[str, Part]
     changes: Sequence[Change]
+
+    def without(self, names: Collection[str]) -> Self:
+        """Return the record without the parts `names` of the model, for example "features.conv1", and what is in them."""
+
+        def is_kept(part: str) -> bool:
+            return not any(part == name or part.startswith(f"{name}.") for name in names)
+
+        kept = {name: part for name, part in self.parts.items() if is_kept(f"features.{name}")}
+        stages = tuple(name for name in kept[""].children if is_kept(f"features.{name}"))
+        kept[""] = replace(kept[""], children=stages)
+        return replace(self, parts=kept, changes=[change for change in self.changes if is_kept(change.part)])
 
 
 def parts(root: nn.Module) -> dict[str, Part]:

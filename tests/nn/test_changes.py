@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import inceptionzoo as iz
-from inceptionzoo.nn import describe_changes
+from inceptionzoo.nn import ConvNormAct, describe_changes
 
 
 def changes(model: nn.Module) -> list[str]:
@@ -308,6 +308,22 @@ def test_changes_of_a_fused_model(tiny, tmp_path):
     tiny.features.stem.act = nn.ELU()
     with pytest.raises(iz.ArgumentError, match="cannot be saved: features.stem.act is of type ELU, not ReLU"):
         iz.save_weights(iz.fuse(tiny), tmp_path / "changed.safetensors")
+
+
+def test_a_fused_model_without_some_stages(tiny, tmp_path):
+    next(part for part in tiny.features.block.modules() if isinstance(part, ConvNormAct)).act = nn.ELU()
+    tiny.head.fc = nn.Sequential(nn.Linear(tiny.head_hidden_size, 3))
+    assert len(changes(tiny)) == 2
+    fast, x = iz.fuse(tiny, tune=False), noise(2, 3, 8, 8)
+    fast.prune_intermediate_layers(["stem"])
+    assert changes(fast) == changes(iz.FeatureNet(fast)) == []
+    assert changes(iz.FeatureNet(iz.fuse(tiny, tune=False), ["stem"])) == []
+    iz.save_weights(fast, tmp_path / "fast.safetensors")
+    again = iz.load_model(tmp_path / "fast.safetensors")
+    assert changes(again) == []
+    torch.testing.assert_close(again(x), fast(x))
+    fast.features.stem.act = nn.ELU()
+    assert changes(fast) == ["features.stem.act is of type ELU, not ReLU"]
 
 
 def test_a_network_of_build():
