@@ -49,11 +49,12 @@ def evaluate(
     - "regression": values (n, outputs), or (n,) for one output.
 
     `loss` is a function of (logits, targets) that returns the mean over the images. By default it is the cross entropy, the
-    binary cross entropy, or the mean squared error. Targets that a given `CrossEntropyLoss` ignores do not count.
+    binary cross entropy, or the mean squared error. Targets that a given `CrossEntropyLoss` ignores do not count. With
+    `task="multiclass"`, torch's losses that compare element by element get class indices as rows of 0 and 1.
 
     If both the data set and the model have class names, the targets are numbered as in the model, whatever their order in the
-    data set. If `device` is given, the model is moved there. Images are moved to the model's device and dtype. The model runs
-    in evaluation mode; afterwards the mode of each module is restored. Under torchrun, each process evaluates all images.
+    data set. If `device` is given, the model is moved there. Images are moved to the model's device and dtype. The model and a
+    loss that is a module run in evaluation mode; afterwards the mode of each module is restored. Under torchrun, each process evaluates all images.
 
     Raises:
         ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, a target

@@ -35,9 +35,14 @@ def make_task(task: str | None, loss: Any, *, own: str, num_outputs: int) -> Tas
     """Return the task of a model with `num_outputs` outputs: the one asked for, else that of the loss, else the model's own.
 
     Raises:
-        ArgumentError: the task is not one of `TASKS`, or a model with this number of outputs cannot have it.
+        ArgumentError: the task is not one of `TASKS`, or a model with this number of outputs or this loss cannot have it.
     """
     by_loss = _task_of_loss(loss, num_outputs)
+    if task == "binary" and by_loss == "multiclass":
+        raise ArgumentError(
+            "task='binary' has one logit, and the cross entropy compares several: use loss=torch.nn.BCEWithLogitsLoss(), or "
+            "task='multiclass' with num_classes=2"
+        )
     name = check_task(by_loss or own if task is None else task, num_outputs)
     return TASKS[name](num_outputs, task is None and by_loss is None, _ignore_index(loss) if name == "multiclass" else None)
 
@@ -104,7 +109,7 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
     """Return the loss of (logits, targets): the caller's, else the task's.
 
     The default is cross entropy, binary cross entropy with logits or mean squared error. `weight` and `label_smoothing` are of
-    the cross entropy.
+    the cross entropy. A loss of torch that compares element by element gets class indices as rows of 0 and 1.
     """
     if isinstance(loss, OwnLoss | OneHotTargets) or options_of_cross_entropy(loss) is not None:
         return cast("Loss", loss)
@@ -112,7 +117,10 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
         function = loss.func if isinstance(loss, partial) else loss
         if not isinstance(function, ELEMENTWISE_LOSSES) and function not in ELEMENTWISE_FUNCTIONS:
             return OwnLoss(loss)
-        return OwnLoss(ElementwiseLoss(loss)) if has_own_forward(function) else ElementwiseLoss(loss)
+        elementwise: Loss = ElementwiseLoss(loss)
+        if task.name == "multiclass":
+            elementwise = OneHotTargets(elementwise, task.num_outputs)
+        return OwnLoss(elementwise) if has_own_forward(function) else elementwise
     if task.name == "multiclass":
         return nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
     return ElementwiseLoss(nn.MSELoss() if task.name == "regression" else nn.BCEWithLogitsLoss())

@@ -166,6 +166,32 @@ def test_class_weights_of_the_loss_weigh_accumulated_batches(register, kind):
     assert trained[1] == pytest.approx(trained[0], rel=1e-4, abs=1e-5)
 
 
+ELEMENTWISE = {
+    "binary cross entropy": (nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits),
+    "squared error": (nn.MSELoss(), F.mse_loss),
+    "function": (F.mse_loss, F.mse_loss),
+    "subclass": (type("Own", (nn.MSELoss,), {"forward": lambda _, logits, rows: F.mse_loss(logits, rows)})(), F.mse_loss),
+}
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+def test_losses_of_elements_get_class_indices_as_rows(tiny, kind):
+    loss, function = ELEMENTWISE[kind]
+    rows = F.one_hot(CLASSES, 3).float()
+    for targets in (CLASSES, rows):
+        result = iz.evaluate(Score(), batches(LOGITS, targets, 5), task="multiclass", loss=loss)
+        assert result.task == "multiclass"
+        assert result.loss == pytest.approx(float(function(LOGITS, rows)), rel=1e-5)
+    data = [(noise(12, 3, 8, 8), CLASSES)]
+    row = iz.fit(tiny, data, data, epochs=1, task="multiclass", loss=loss).epochs[0]
+    assert row["val_loss"] == pytest.approx(iz.evaluate(tiny, data, task="multiclass", loss=loss).loss, rel=1e-4)
+
+
+def test_cross_entropy_does_not_fit_one_logit():
+    with pytest.raises(iz.ArgumentError, match="task='binary' has one logit, .* use loss=torch.nn.BCEWithLogitsLoss"):
+        iz.evaluate(Score(), batches(LOGITS[:, :1], CLASSES % 2), task="binary", loss=nn.CrossEntropyLoss())
+
+
 ENDS = {
     "softmax": (nn.Sequential(Score(), nn.Softmax(1)), CLASSES, "multiclass"),
     "sigmoid": (nn.Sequential(Score(), nn.Sigmoid()), (LOGITS > 0).float(), "multilabel"),
