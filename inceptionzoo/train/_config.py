@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -33,7 +34,7 @@ from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, mode
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
 from ._optimizer import check_optimizer, check_trainable
-from ._recipe import check_recipe, stages_up_to
+from ._recipe import check_freeze_epochs, check_recipe, stages_up_to
 from ._rules import check_positive, rules, unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length
@@ -49,10 +50,10 @@ def _check_model(name: str, model: object) -> None:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
 
 
-def _check_val(name: str, loader: object) -> None:
+def _check_batches(name: str, loader: object) -> None:
     check_loader(name, loader)
     if length_or_none(loader) == 0:
-        raise ArgumentError(f"{name} has no batch; pass validation data, or None")
+        raise ArgumentError(f"{name} has no batch; a DataLoader with drop_last=True needs a whole batch of images")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,8 +65,8 @@ class FitConfig:
     """
 
     model: Net = field(metadata=rules(_check_model, fingerprint=model_fingerprint))
-    train: Batches = field(metadata=rules(check_loader, fingerprint=loader_fingerprint, key="data"))
-    val: Batches | None = field(metadata=rules(unless_none(_check_val), fingerprint=loader_fingerprint))
+    train: Batches = field(metadata=rules(_check_batches, fingerprint=loader_fingerprint, key="data"))
+    val: Batches | None = field(metadata=rules(unless_none(_check_batches), fingerprint=loader_fingerprint))
     epochs: int = field(metadata=rules(partial(check_int, minimum=1)))
     unpack: Unpack | None = field(metadata=rules(lambda _, unpack: check_unpack(unpack), fingerprint=loss_name, default=None))
     lr: float | None = field(metadata=rules(fingerprint=unless_none(float), recipe=True))
@@ -112,7 +113,7 @@ class FitConfig:
             if check := argument.metadata["check"]:
                 check(argument.name, getattr(self, argument.name))
         check_recipe(self.epochs, **self.recipe_options)
-        check_int("freeze_epochs", self.freeze_epochs, 0, self.epochs)
+        check_freeze_epochs(self.model, self.freeze_epochs, self.epochs)
         self._check_passes()
         self._check_steps()
         task = self.resolved_task
@@ -251,8 +252,10 @@ class FitConfig:
             raise ArgumentError(f"resume=True: {self.folder / LAST} does not exist; pass resume='auto' to start without it")
         if self.resumes and isinstance(self.train, Iterator):
             raise ArgumentError("train is an iterator, which cannot be rewound to be resumed; pass a DataLoader or a list")
-        if self.resumes and getattr(self.train, "persistent_workers", False):
-            raise ArgumentError(
-                "train has persistent_workers=True, whose random state is not saved; pass a loader without them"
-            )
         check_state_dicts(stateful_objects(self.own_optimizer, self.scheduler, self.loaders, self.loss))
+        if getattr(self.train, "persistent_workers", False):
+            warnings.warn(
+                "train has persistent_workers=True, and out does not hold the random generators of its workers: if the data "
+                "set uses them, a resumed training does not have the same bits; pass a loader without persistent workers",
+                stacklevel=5,  # the call of fit
+            )

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, InputError
 from ..evaluation import Loss, check_loss_value, loss_dtype
-from ..nn import Net
+from ..nn import Net, private_torch, require_net
 from ._recipe import freeze_batch_norm
 
 AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def is_single_value(error: InputError, batch_size: int) -> bool:
+    """Return whether batch normalisation cannot be trained on a batch because it has one image, whose map has one pixel."""
+    return batch_size == 1 and "batch normalisation a single value" in str(error)
 
 
 class Losses(nn.Module):
@@ -22,9 +27,13 @@ class Losses(nn.Module):
     `criterion(logits, targets)` returns the mean loss; the weighted losses of auxiliary heads are added. `amp` is the
     autocast dtype (None: no autocast). The loss is computed in float32, or in float64 for a model of float64. With
     `counted=False` the loss and all its gradients are 0. `compiled` is called instead of the model: `torch.compile(model)`.
+
+    Raises:
+        ArgumentError: `model` is not a model of this library.
     """
 
     def __init__(self, model: Net, criterion: Loss, amp: torch.dtype | None = None, compiled: nn.Module | None = None) -> None:
+        require_net(private_torch.uncompiled(model), "Losses")
         super().__init__()
         self.model, self.criterion, self.amp = model, criterion, amp
         self._call: Callable[[Tensor], Tensor] | None = None
@@ -55,7 +64,7 @@ class Losses(nn.Module):
         try:
             return run(images)
         except InputError as error:
-            if len(images) > 1 or "batch normalisation a single value" not in str(error):
+            if not is_single_value(error, len(images)):
                 raise
         warnings.warn(
             "a batch of one image gives batch normalisation a single value if a feature map has one pixel: this batch is "

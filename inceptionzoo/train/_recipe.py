@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..errors import ArgumentError, check_choice, check_int, check_number
-from ..nn import AuxHead, Net, training_batch_norms
+from ..nn import AuxHead, Net, private_torch, require_net, training_batch_norms
 from ..spec import Recipe
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -40,8 +40,10 @@ def recipe(
     `group_matcher`) is this factor times that of the next one. With it, biases and norms have no weight decay.
 
     Raises:
-        ArgumentError: an argument lies outside its range, or has no effect on the optimizer.
+        ArgumentError: `model` is not a model of this library, or an argument lies outside its range or has no effect on the
+            optimizer.
     """
+    require_net(private_torch.uncompiled(model), "recipe")
     check_recipe(epochs, warmup_epochs, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
     defaults = ADAMW if optimizer == "adamw" else model.entry.recipe if model.entry else Recipe()
     rate = defaults.lr if lr is None else lr
@@ -162,11 +164,30 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
+def classifier_parameters(model: Net) -> list[nn.Parameter]:
+    """Return the parameters of the classifiers, the auxiliary ones too."""
+    heads = [model.get_classifier(), *(branch.head.fc for branch in model.aux.values() if isinstance(branch, AuxHead))]
+    return [parameter for head in heads for parameter in head.parameters()]
+
+
+def check_freeze_epochs(model: Net, freeze_epochs: int, epochs: int) -> None:
+    """Check that some epochs can train only the classifiers.
+
+    Raises:
+        ArgumentError: there are fewer epochs, or no parameter of a classifier requires a gradient.
+    """
+    check_int("freeze_epochs", freeze_epochs, 0, epochs)
+    if freeze_epochs and not any(parameter.requires_grad for parameter in classifier_parameters(model)):
+        raise ArgumentError(
+            f"freeze_epochs={freeze_epochs} trains only the classifiers, and their parameters have requires_grad=False; call "
+            "model.get_classifier().requires_grad_(True)"
+        )
+
+
 @contextmanager
 def freeze_backbone(model: Net) -> Iterator[None]:
     """Freeze all parameters but those of the classifiers (the auxiliary ones too), and batch normalisation's statistics."""
-    heads = [model.get_classifier(), *(branch.head.fc for branch in model.aux.values() if isinstance(branch, AuxHead))]
-    classifiers = {id(parameter) for head in heads for parameter in head.parameters()}
+    classifiers = set(map(id, classifier_parameters(model)))
     backbone = [parameter for parameter in model.parameters() if id(parameter) not in classifiers]
     with freeze_parameters(backbone), freeze_batch_norm(model):
         yield

@@ -256,7 +256,7 @@ def test_class_names_come_from_the_data(tiny, tmp_path):
         ({"epochs": 1, "val": [()], "metrics": {"auc": max}}, "metrics: 'auc' is a column of the history already"),
         ({"epochs": 1, "val": [()], "metrics": [max]}, "must be a dict of functions of a Result"),
         ({"epochs": 1, "val": [()], "metrics": {"kappa": max}, "monitor": "kapa"}, "did you mean 'kappa'"),
-        ({"epochs": 1, "val": []}, "val has no batch; pass validation data, or None"),
+        ({"epochs": 1, "val": []}, "val has no batch; a DataLoader with drop_last=True needs a whole batch"),
         ({"epochs": 1, "callbacks": [7]}, "callbacks=[7] must be a list of functions"),
     ],
 )
@@ -317,10 +317,15 @@ def test_a_nameless_network_with_code_cannot_be_saved(tiny, tmp_path):
         iz.fit(nameless, batches(1), epochs=1, out=tmp_path)
 
 
-def test_no_batch(tiny):
+def test_no_batch(tiny, tmp_path):
     images, targets = batches(1, 4)[0]
+    state = torch.get_rng_state()
+    with pytest.raises(iz.ArgumentError, match="train has no batch; a DataLoader with drop_last=True needs a whole batch"):
+        iz.fit(tiny, DataLoader(TensorDataset(images, targets), 8, drop_last=True), epochs=1, out=tmp_path / "a", seed=1)
+    assert not (tmp_path / "a").exists()
+    assert torch.get_rng_state().equal(state)
     with pytest.raises(iz.ArgumentError, match="no batch in epoch 0; a DataLoader with drop_last=True needs a whole batch"):
-        iz.fit(tiny, DataLoader(TensorDataset(images, targets), 8, drop_last=True), epochs=1)
+        iz.fit(tiny, iter([]), epochs=1)
     with pytest.raises(iz.ArgumentError, match="train is a generator, which can be read only once, and epochs=2"):
         iz.fit(tiny, (batch for batch in batches(1)), epochs=2)
 
@@ -457,6 +462,12 @@ def test_a_minus_makes_the_smallest_value_the_best(tiny, tmp_path):
     options = {"metrics": {"error": lambda result: next(values)}, "monitor": "-error", "out": tmp_path}
     history = iz.fit(tiny, batches(1), batches(1), epochs=3, **options)
     assert (history.monitor, history.best["epoch"]) == ("-val_error", 1)
+
+
+def test_recipe_takes_a_model_of_the_library(tiny):
+    with pytest.raises(iz.ArgumentError, match="model is a Linear; recipe takes a model of create_model or build"):
+        recipe(torch.nn.Linear(2, 2), 2)
+    assert recipe(torch.compile(tiny), 2)[0].param_groups[0]["lr"] == 0.025
 
 
 def test_recipe_checks_its_arguments(tiny):

@@ -75,6 +75,12 @@ def test_a_model_without_trainable_parameters(tiny):
     assert_refused(tiny, "model has no parameter to train")
 
 
+def test_freeze_epochs_of_a_frozen_classifier(tiny):
+    tiny.get_classifier().requires_grad_(False)
+    text = "freeze_epochs=1 trains only the classifiers, and their parameters have requires_grad=False; call model.get_clas"
+    assert_refused(tiny, text, freeze_epochs=1)
+
+
 def test_parameters_of_the_loss_may_be_in_the_optimizer(tiny):
     class Scaled(nn.Module):
         def __init__(self) -> None:

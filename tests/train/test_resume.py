@@ -287,9 +287,6 @@ def test_what_cannot_be_resumed(tiny, tmp_path):
     iz.fit(tiny, loader(), epochs=1, out=tmp_path)
     with pytest.raises(iz.ArgumentError, match="train is an iterator, which cannot be rewound"):
         iz.fit(tiny, iter(loader()), epochs=1, out=tmp_path)
-    workers = DataLoader(loader().dataset, 4, num_workers=1, persistent_workers=True)
-    with pytest.raises(iz.ArgumentError, match="has persistent_workers=True, whose random state is not saved"):
-        iz.fit(tiny, workers, epochs=1, out=tmp_path)
     path = tmp_path / "last.safetensors"
     with pytest.raises(iz.FileError, match="holds the state of a training, not a model; load best.safetensors"):
         iz.load_model(path)
@@ -301,6 +298,16 @@ def test_what_cannot_be_resumed(tiny, tmp_path):
     iz.save_weights(tiny, path)
     with pytest.raises(iz.FileError, match="does not hold a training; remove it, or pass another folder as out"):
         iz.fit(tiny, loader(), epochs=1, out=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.* it continues to epochs=2")
+def test_persistent_workers_warn_when_a_training_begins_and_is_resumed(tiny, tmp_path):
+    workers = DataLoader(loader().dataset, 4, num_workers=1, persistent_workers=True)
+    for epochs in (1, 2):
+        with pytest.warns(UserWarning, match="does not hold the random generators of its workers") as warned:
+            assert len(iz.fit(tiny, workers, epochs=epochs, out=tmp_path).epochs) == epochs
+        assert warned[0].filename == __file__
+    iz.fit(tiny, workers, epochs=1)
 
 
 class Half:

@@ -198,6 +198,11 @@ def test_a_batch_of_one_is_trained_with_running_statistics(make):
     assert all(value.equal(model.state_dict()[key]) for key, value in before.items())
 
 
+def test_losses_take_a_model_of_the_library():
+    with pytest.raises(iz.ArgumentError, match="model is a Linear; Losses takes a model of create_model or build"):
+        iz.train.Losses(nn.Linear(2, 2), nn.functional.cross_entropy)
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), None], ids=["gpu", "cpu"])
 def test_out_of_memory_names_the_remedies(make, monkeypatch, error):
     model = make()
