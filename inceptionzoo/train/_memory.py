@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ..errors import check_int
+from ..errors import InputError, check_int
 from ..nn import Net, require_net
+from ._losses import is_single_value
+from ._recipe import freeze_batch_norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,20 @@ def _storage_key(tensor: Tensor) -> int:
 
 def _saved_bytes(model: Net, shape: tuple[int, ...]) -> int:
     """Return the bytes of the tensors that autograd keeps after a forward pass of a model on the meta device."""
+    try:
+        saved = _saved_tensors(model, shape)
+    except InputError as error:
+        if not is_single_value(error, shape[0]):
+            raise
+        with freeze_batch_norm(model):  # as `fit` trains such a batch
+            saved = _saved_tensors(model, shape)
     own = {_storage_key(tensor) for tensor in (*model.parameters(), *model.buffers())}
-    saved: dict[int, Tensor] = {}  # by storage, so that a tensor that several operations keep counts once
+    return sum(tensor.untyped_storage().nbytes() for key, tensor in saved.items() if key not in own)
+
+
+def _saved_tensors(model: Net, shape: tuple[int, ...]) -> dict[int, Tensor]:
+    """Return the tensors that autograd keeps, by storage, so that a tensor that several operations keep counts once."""
+    saved: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         saved[_storage_key(tensor)] = tensor
@@ -84,4 +98,4 @@ def _saved_bytes(model: Net, shape: tuple[int, ...]) -> int:
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model(images)
     del output
-    return sum(tensor.untyped_storage().nbytes() for key, tensor in saved.items() if key not in own)
+    return saved

@@ -35,6 +35,16 @@ def test_maps_grow_with_the_batch_and_the_size(tiny):
     assert maps(2) - maps(1) > 3.5 * growth
 
 
+def test_one_image_whose_maps_have_one_pixel(make):
+    """Batch normalisation uses its running statistics, as in `fit`; it keeps as many bytes for its input."""
+    model = make()
+    two = iz.train.estimate_memory(model, 2).maps
+    model.set_input_size(1)
+    assert 0 < iz.train.estimate_memory(model, 1).maps <= iz.train.estimate_memory(model, 2).maps < two
+    model.set_input_size(8)
+    assert iz.train.estimate_memory(model, 2).maps == two
+
+
 def test_weights_are_no_maps():
     """The layers keep their weights for the backward pass; those of VGG's dense layers are far larger than its maps."""
     estimate = iz.train.estimate_memory(iz.create_model("vgg11", device="meta"), 1)
