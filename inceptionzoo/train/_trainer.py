@@ -15,9 +15,10 @@ from torch import nn
 from ..errors import ArgumentError, TrainingError
 from ..evaluation import DistributedContext, Loss, OneHotTargets, OwnLoss, Result, ShardedLoader, evaluate_shards
 from ..nn import Net
-from ..weights import find_invalid_values, save_weights
+from ..weights import save_weights
 from ._callbacks import added_columns
 from ._config import FitConfig
+from ._finite import check_outputs, check_weights
 from ._generators import loader_generators
 from ._history import History, Row, describe_nan
 from ._kernels import training_kernels
@@ -179,7 +180,7 @@ class Trainer:
         with frozen_stages, only_heads, frozen_norms, training_mode(self.stepper.optimizer):
             row |= self.stepper.run_epoch(self.train, progress)
         self.context.broadcast((*self.model.buffers(), *self.evaluated_model.buffers()))
-        self.check_weights(progress)
+        check_weights(self.evaluated_model, progress)
         if self.val is not None:
             self.context.broadcast_rng(loader_generators(self.val.loader))
             result = self.validate(self.val)
@@ -189,18 +190,6 @@ class Trainer:
         if self.stepper.schedule is not None:
             self.stepper.schedule.after_epoch(row)
         return row
-
-    def check_weights(self, progress: Progress) -> None:
-        """Check that the weights of the epoch can be saved and resumed.
-
-        Raises:
-            TrainingError: a weight is not finite, although every loss was.
-        """
-        if faults := find_invalid_values(self.evaluated_model.state_dict()):
-            raise TrainingError(
-                f"the weights are invalid after epoch {progress.epoch}, with lr={progress.lr:.3g}, although each loss is "
-                f"finite: {faults[0]}; use a smaller lr, or check that the gradient of your loss is finite"
-            )
 
     def compute_metrics(self, result: Result) -> Row:
         """Return the columns of the user's metrics. A metric that raises an error is nan; `run` raises it after saving."""
@@ -221,12 +210,7 @@ class Trainer:
         stacklevel = None if self.history.epochs or self.val_tried else 6  # warn of the images once, at the call of fit
         task, loss = self.stepper.task, self.loss_of_val
         result = evaluate_shards(self.evaluated_model, val, task, loss, "val", stacklevel=stacklevel)
-        invalid = (~result.outputs.isfinite()).any(1).nonzero().flatten().tolist()
-        if invalid:
-            raise TrainingError(
-                f"the outputs for {len(invalid)} of {len(result.outputs)} images of val are not finite after epoch "
-                f"{len(self.history.epochs)}: images {invalid[:5]}; check these images, or use a smaller lr if they are finite"
-            )
+        check_outputs(result, task, len(self.history.epochs))
         return result
 
     def save(self) -> None:

@@ -161,6 +161,14 @@ def test_an_image_of_val_that_is_not_finite_stops_training(make, tmp_path):
     assert not (tmp_path / "best.safetensors").exists()
 
 
+def test_images_whose_target_is_ignored_are_not_counted(make):
+    bad, targets = BRIGHT.clone(), CLASSES.clone()
+    bad[7], targets[:3] = math.nan, -100
+    text = r"outputs for 1 of 9 images of val are not finite after epoch 0: images \[4\], not counting ignored targets; check"
+    with pytest.raises(iz.TrainingError, match=text):
+        iz.fit(make(), split(BRIGHT, CLASSES), split(bad, targets), epochs=1, loss=nn.CrossEntropyLoss())
+
+
 # --- class names ------------------------------------------------------------------------------------------------------
 
 
