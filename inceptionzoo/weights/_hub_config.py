@@ -22,7 +22,10 @@ TIMM_NAMES = {"legacy_xception": "xception"}  # timm's name: ours
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """The description of a repository's model; `architecture` is this library's name."""
+    """The description of a repository's model; `architecture` is this library's name.
+
+    There may be more or fewer `class_names` than classes: transformers keeps the old names with another number of classes.
+    """
 
     architecture: str
     num_classes: int
@@ -36,6 +39,11 @@ class HubConfig:
         """Return the preprocessing; settings that the repository does not give are `default`'s."""
         defaults = default.sized(self.in_chans, *default.size).to_json()
         return DataConfig.from_json(defaults | dict(self.data))
+
+    def fits_class_names(self) -> bool:
+        """Return whether there are no class names, or as many as classes."""
+        counts = (1, 2) if self.num_classes == 1 else (self.num_classes,)  # one logit separates two classes
+        return self.class_names is None or len(self.class_names) in counts
 
 
 def read_config(path: Path, checksum: Checksum | None = None) -> HubConfig:
@@ -84,7 +92,7 @@ def _parse_config(values: object) -> HubConfig:
         num_classes=num_classes,
         in_chans=size[0],
         global_pool=next(known for known in GLOBAL_POOLS if known == pool),
-        class_names=_parse_class_names(values.get("label_names"), num_classes),
+        class_names=_parse_class_names(values.get("label_names")),
         arguments=_parse_arguments(_get(values, "model_args", dict, {})),
         data={key: value for key, value in data.items() if value is not None},
     )
@@ -126,14 +134,12 @@ def _get_numbers(values: Mapping[str, Any], key: str, kind: type, *counts: int) 
     return tuple(numbers)
 
 
-def _parse_class_names(value: object, num_classes: int) -> tuple[str, ...] | None:
+def _parse_class_names(value: object) -> tuple[str, ...] | None:
     """Return the class names; None if there are none, or if a name appears twice."""
     if value is None:
         return None
     if not isinstance(value, list) or len(value) > MAX_NUMBER or not all(type(item) is str for item in value):
         raise TypeError("label_names must be a list of strings")
-    if len(value) not in ((1, 2) if num_classes == 1 else (num_classes,)):  # one logit separates two classes
-        raise ValueError(f"{len(value)} label_names do not fit num_classes={num_classes}")
     names = tuple(_check_length(item, "a label") for item in value)
     return names if len(set(names)) == len(names) else None
 

@@ -54,18 +54,26 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
     arguments = {key: value for key, value in config.arguments.items() if key not in common}
     check_keywords(entry, arguments)
     options = options_from_shapes(make_network(entry, arguments), entry, source)
-    if options.num_classes not in (None, config.num_classes):
-        warnings.warn(
-            f"{reference}: {CONFIG} says {config.num_classes} classes, {WEIGHTS} has {options.num_classes}, which is used",
-            stacklevel=3,
-        )
-    names = config.class_names if options.num_classes == config.num_classes else None
+    names = _fitting_class_names(reference, config, options.num_classes)
     options = replace(options, global_pool=config.global_pool)
     try:
         data = config.data_config(entry.data)
     except ArgumentError as error:
         raise FileError(f"{reference}: {CONFIG} does not describe the preprocessing: {error}; save it again") from error
     return entry, replace(source, data=data), SourceInfo(options, arguments, data, names)
+
+
+def _fitting_class_names(reference: str, config: HubConfig, num_classes: int | None) -> tuple[str, ...] | None:
+    """Return the class names of a config.json, or None, with a warning, if it does not fit the number of classes."""
+    if num_classes not in (None, config.num_classes):
+        text = f"says {config.num_classes} classes, {WEIGHTS} has {num_classes}, which is used"
+    elif not config.fits_class_names():
+        found = len(config.class_names or ())
+        text = f"has {found} label_names for {num_classes} classes, and they are left out; call model.set_class_names"
+    else:
+        return config.class_names
+    warnings.warn(f"{reference}: {CONFIG} {text}", stacklevel=4)  # the call of create_model
+    return None
 
 
 def _without_suffix(config: HubConfig) -> HubConfig:

@@ -23,7 +23,7 @@ def moles(tmp_path, monkeypatch):
             (tmp_path / "moles" / split / name).mkdir(parents=True)
             for index in range(count):
                 pixels = random.integers(0, 100, (48, 40, 3)) + numpy.array((90 * number, 60, 30))
-                Image.fromarray(pixels.astype("uint8")).save(tmp_path / "moles" / split / name / f"{index}.png")
+                Image.fromarray(pixels.astype("uint8")).save(tmp_path / "moles" / split / name / f"{index}.jpg")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "moles"
 

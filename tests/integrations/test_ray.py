@@ -25,7 +25,7 @@ def cluster():
 def test_a_folder_with_two_workers(cluster, page):
     names = page("Ray Data")
     rows, model = names["rows"], iz.load_model("model.safetensors")
-    assert sorted(row["path"] for row in rows) == sorted(str(path.resolve()) for path in Path("moles/train").rglob("*.png"))
+    assert sorted(row["path"] for row in rows) == sorted(str(path.resolve()) for path in Path("moles/train").rglob("*.jpg"))
     for row in rows:
         (name, probability), _ = iz.predict(model, row["path"])
         assert row["name"] == name
