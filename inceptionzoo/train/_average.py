@@ -17,7 +17,7 @@ class MovingAverage:
 
     The first update copies the weights. Update n after it, counted from 1, uses the decay min(decay, (1 + n) / (10 + n)),
     TensorFlow's, so that the average of a short training is not that of its first steps. A training that version 0.1 began
-    keeps its constant decay.
+    keeps its constant decay. Every update copies the buffers of integers: they are counters.
     """
 
     def __init__(self, model: Net, decay: float) -> None:
@@ -35,6 +35,10 @@ class MovingAverage:
         self._average.update_parameters(model)
 
     def _update(self, averages: Tensors, values: Tensors, count: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # the tensors have one dtype
+            for average, value in zip(averages, values, strict=True):
+                average.copy_(value)
+            return
         n = int(count)
         decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
         get_ema_multi_avg_fn(decay)(averages, values, n)  # type: ignore[no-untyped-call]

@@ -97,9 +97,9 @@ def fit(
       batch normalisation, which sees the small batches.
     - `clip_grad_norm`: largest 2-norm of all gradients together; larger ones are scaled down before each step of the
       optimizer, by torch's `clip_grad_norm_`. Default: no clipping.
-    - `ema`: decay of a moving average of the weights, for example 0.999. It rises to this value: step n uses
-      min(ema, (1 + n) / (10 + n)). The average is validated and saved, and is copied into the model at the end. Default: no
-      average.
+    - `ema`: decay of a moving average of the weights, for example 0.999. It rises to this value: the first step copies the
+      weights, and step n after it uses min(ema, (1 + n) / (10 + n)). The average is validated and saved, and is copied into
+      the model at the end. Default: no average.
 
     Loss:
 

@@ -134,6 +134,15 @@ def test_ema_follows_a_short_training(make):
     assert (weights(averaged) - start).norm() > 0.8 * (weights(model) - start).norm()
 
 
+def test_ema_copies_counters(make):
+    averaged, model = make(), make()
+    iz.fit(averaged, batches(8), epochs=2, ema=0.9)
+    iz.fit(model, batches(8), epochs=2)
+    for name, count in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            assert averaged.get_buffer(name).item() == count.item() == 6
+
+
 def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
     gradients = [parameter.grad.flatten() for group in optimizer.param_groups for parameter in group["params"]]
     return float(torch.cat(gradients).norm())
