@@ -21,7 +21,7 @@ from ._modules import TunableModule
 from ._signals import as_map, like_input
 
 if TYPE_CHECKING:
-    from ._recording import Program
+    from ._program import Program
 
 Outputs = tuple[int, ...]  # indices of the stages whose maps a program returns, in order
 MAX_PROGRAM_BYTES = 256 << 20  # memory that all programs of a model may use together
@@ -147,11 +147,11 @@ class FusedStages(TunableModule, MapStages):
 
         None if its outputs are inaccurate, or if a result of the user's own modules is not a float32 map.
         """
-        from ._recording import Program, ProgramTooLargeError
+        from ._recording import ProgramTooLargeError, record
 
         limit = MAX_PROGRAM_BYTES - sum(program.size for program in self._programs.values() if program)
         try:
-            program = Program(list(self), x, outputs, limit, self.dims)
+            program = record(list(self), x, outputs, limit, self.dims)
         except ProgramTooLargeError:
             return self._record_parts(x, outputs, reserved + 1) if len(x) > 1 else None
         except ChangedLayoutError:

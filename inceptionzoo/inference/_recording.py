@@ -1,8 +1,6 @@
 """Record the stages of a network for one input layout as a sequence of kernel launches and torch calls.
 
 The memory of feature maps is planned once. Each branch writes directly into its channels of the concatenated output.
-Operations without a kernel are called as torch functions between two sequences of launches. The addresses of their results
-and of the network's input change from call to call, so the launches that use them are updated first.
 
 Maps are (n, c, h, w). Those of a network of one dimension have height 1.
 """
@@ -10,7 +8,6 @@ Maps are (n, c, h, w). Those of a network of one dimension have height 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -26,6 +23,7 @@ from ..nn import Branches, is_relu
 from ._conditions import ChangedLayoutError, must_use_torch
 from ._fingerprint import is_known
 from ._modules import FusedResidual, JoinedBranches, TunedOp
+from ._program import MapLocation, Program, TorchCall
 from ._shapes import CHAINS, output_shape
 from ._signals import run_on_map
 
@@ -34,59 +32,8 @@ class ProgramTooLargeError(Exception):  # the executor catches it
     """The feature maps of a program need more memory than it may use."""
 
 
-@dataclass(frozen=True)
-class MapLocation:
-    """Where a feature map lies: in planned memory, or in a value of the current call (`view`: size, strides, offset).
-
-    The values of a call are the network's input and the results of torch functions; `value` is the index of one.
-    """
-
-    planned: Tensor | None
-    value: int = 0
-    view: tuple[torch.Size, tuple[int, ...], int] | None = None
-
-    def resolve(self, values: Sequence[Tensor]) -> Tensor:
-        if self.planned is not None:
-            return self.planned
-        value = values[self.value]
-        if self.view is None:
-            return value
-        size, stride, offset = self.view
-        return value.as_strided(size, stride, value.storage_offset() + offset)
-
-
-@dataclass(frozen=True)
-class TorchCall:
-    """A call of a torch function; its result is appended to the values, or copied to `out` in planned memory.
-
-    `layout` is the shape, strides and data type of the result at the recording: the launches after the call rely on them. With
-    `copies_input` the function gets a copy of a map in planned memory, which it may keep.
-
-    Raises:
-        ChangedLayoutError: the result has another layout, or lies in planned memory, which it did not at the recording.
-    """
-
-    function: Callable[[Tensor], Tensor]
-    x: MapLocation
-    out: Tensor | None
-    layout: tuple[torch.Size, tuple[int, ...], torch.dtype]
-    copies_input: bool = False
-
-    def __call__(self, values: list[Tensor]) -> None:
-        x = self.x.resolve(values)
-        y = self.function(x.clone() if self.copies_input and self.x.planned is not None else x)
-        if (y.shape, y.stride(), y.dtype) != self.layout:
-            raise ChangedLayoutError
-        if self.out is not None:
-            self.out.copy_(y)
-            return
-        if self.x.planned is not None and y.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
-            raise ChangedLayoutError
-        values.append(y)
-
-
-class Program:
-    """The recorded stages of a network of `dims` dimensions, for inputs of x's size and strides and the number of threads.
+def record(stages: Sequence[nn.Module], x: Tensor, outputs: Sequence[int], limit: int, dims: int) -> Program:
+    """Return the program of a network's stages, of `dims` dimensions, for inputs of x's layout and the number of threads.
 
     It returns the maps of the stages with the indices `outputs`, and runs no stage behind the last of them.
 
@@ -94,20 +41,11 @@ class Program:
         ProgramTooLargeError: the feature maps need more than `limit` bytes.
         ChangedLayoutError: a torch function returns something else than a float32 map.
     """
-
-    def __init__(self, stages: Sequence[nn.Module], x: Tensor, outputs: Sequence[int], limit: int, dims: int) -> None:
-        recorder = Recorder(x, limit, dims)
-        with torch.inference_mode(False), torch.no_grad():
-            maps = recorder.add_stages(stages, x, outputs)
-        self._results, self._steps = list(map(recorder.locate, maps)), recorder.steps()
-        self._owners = recorder.scratch, recorder.buffers, recorder.operations  # of the memory that launches point to
-        self.size = recorder.size
-
-    def __call__(self, x: Tensor) -> list[Tensor]:
-        values = [x]
-        for step in self._steps:
-            step(values)
-        return [result.resolve(values) if result.planned is None else result.planned.clone() for result in self._results]
+    recorder = Recorder(x, limit, dims)
+    with torch.inference_mode(False), torch.no_grad():
+        maps = recorder.add_stages(stages, x, outputs)
+    owners = recorder.scratch, recorder.buffers, recorder.operations
+    return Program(recorder.steps(), list(map(recorder.locate, maps)), owners, recorder.size)
 
 
 class Recorder:

@@ -16,7 +16,7 @@ from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference import _executor as executor
 from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct
-from inceptionzoo.inference._recording import Program, TorchCall
+from inceptionzoo.inference._program import Program, TorchCall
 from inceptionzoo.nn import ResidualBlock
 
 BLOCK = iz.inception(8, 8, 16, 4, 8, 8)

@@ -7,7 +7,7 @@ from helpers import distance, fill, noise
 from torch import nn
 
 import inceptionzoo as iz
-from inceptionzoo.inference import _executor, _recording, fuse
+from inceptionzoo.inference import _executor, _program, fuse
 
 IMAGES = noise(2, 3, 64, 64)
 
@@ -20,14 +20,14 @@ def model() -> iz.Net:
 @pytest.fixture
 def runs(monkeypatch) -> list[int]:
     """The number of maps that each run of a program returned."""
-    counts, run = [], _recording.Program.__call__
+    counts, run = [], _program.Program.__call__
 
-    def count(program: _recording.Program, x: torch.Tensor) -> list[torch.Tensor]:
+    def count(program: _program.Program, x: torch.Tensor) -> list[torch.Tensor]:
         maps = run(program, x)
         counts.append(len(maps))
         return maps
 
-    monkeypatch.setattr(_recording.Program, "__call__", count)
+    monkeypatch.setattr(_program.Program, "__call__", count)
     return counts
 
 

@@ -12,7 +12,7 @@ from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference import _signals as signals
 from inceptionzoo.inference._executor import FusedStages
 from inceptionzoo.inference._modules import ConvAct, PoolBiasAct, TunedMaxPool, TunedOp
-from inceptionzoo.inference._recording import Program, TorchCall
+from inceptionzoo.inference._program import Program, TorchCall
 from inceptionzoo.kernels._launch import LaunchSequence
 from inceptionzoo.nn import BATCH_NORMS, SameConv1d
 
