@@ -10,7 +10,7 @@ from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, ClassifierHead, check_head
 from ._memory import activate, compact_max_pool, is_relu, is_tracing, run_module, window
 from ._memory_format import to_channels_last
-from ._net import Net, require_net
+from ._net import Net, name_type, require_net
 from ._padding import SameConv1d
 from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
@@ -59,6 +59,7 @@ __all__ = [
     "is_relu",
     "is_tracing",
     "list_changes",
+    "name_type",
     "parts",
     "placeholder_device",
     "private_torch",

@@ -270,4 +270,10 @@ def require_net(model: object, function: str) -> Net:
     inside = next((path for path, part in modules if isinstance(part, Net)), "")
     path = f"model.{inside}" if inside.replace(".", "").isidentifier() else f"model.get_submodule({inside!r})"
     remedy = f"; pass the model in it: {path}" if inside else ""
-    raise ArgumentError(f"model is a {type(model).__name__}; {function} takes a model of create_model or build{remedy}")
+    raise ArgumentError(f"model is {name_type(model)}; {function} takes a model of create_model or build{remedy}")
+
+
+def name_type(value: object) -> str:
+    """Return the name of a value's type with its article: "a Linear", "an Ensemble"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

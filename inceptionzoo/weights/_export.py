@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError, check_choice, check_path
-from ..nn import Net, Origin, check_unchanged, require_net, warn_of_hooks
+from ..nn import Net, Origin, check_unchanged, private_torch, require_net, warn_of_hooks
 from ..spec import KerasLayout, Layout, first_difference, make_network
 from ._adaptation import flatten_channels_last
 from ._arguments import check_arguments
@@ -43,7 +43,7 @@ def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> 
     Warns:
         UserWarning: hooks are registered on the model; they are not written.
     """
-    path = check_path("path", path)
+    model, path = require_net(private_torch.uncompiled(model), "export_weights"), check_path("path", path)
     rules = _find_layout(model, layout)
     if path.suffix not in (endings := _endings(rules)):
         ways = ", ".join(endings)
@@ -66,6 +66,7 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
         ArgumentError: see `export_weights`.
         MismatchError: see `export_weights`.
     """
+    model = require_net(private_torch.uncompiled(model), "export_weights")
     rules = _find_layout(model, layout)
     check_unchanged(model, "the model cannot be exported")
     check_arguments(model, rules, "the model cannot be exported")
@@ -87,7 +88,6 @@ def _find_layout(model: Net, name: str) -> Layout:
     Raises:
         ArgumentError: the model has none, or is fused.
     """
-    require_net(model, "export_weights")
     if model.fused:
         raise ArgumentError("the model is fused, and no other library has such a layout; export the model it was made from")
     layouts = {layout.name: layout for layout in (model.entry.layouts if model.entry else ()) if layout.can_be_written}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, MismatchError, check_flag
-from ..nn import ClassifierHead, FeatureNet, Net, Report
+from ..nn import ClassifierHead, FeatureNet, Net, Report, name_type
 from ._adaptation import adapt_tensor, as_dense, unflatten
 from ._arguments import check_arguments
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
@@ -62,10 +62,10 @@ def _find_model(model: object) -> Net | FeatureNet:
     found = {path: module for path, module in modules if isinstance(module, Net | FeatureNet)}
     if not found:
         kinds = "a model of create_model, or a module that contains one"
-        raise ArgumentError(f"model is a {type(model).__name__}; load_weights takes {kinds}")
+        raise ArgumentError(f"model is {name_type(model)}; load_weights takes {kinds}")
     if len(found) > 1:
         paths = ", ".join(map(repr, found))
-        raise ArgumentError(f"model is a {type(model).__name__} that contains several models: {paths}; pass one of them")
+        raise ArgumentError(f"model is {name_type(model)} that contains several models: {paths}; pass one of them")
     return next(iter(found.values()))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ArgumentError, check_path
-from ..nn import Net, require_net, warn_of_hooks
+from ..nn import Net, private_torch, require_net, warn_of_hooks
 from ._metadata import describe_model
 from ._safetensors import write_safetensors
 from ._safetensors_header import MARKER
@@ -36,7 +36,7 @@ def save_weights(
     Warns:
         UserWarning: hooks are registered on the model; they are not saved.
     """
-    require_net(model, "save_weights")
+    model = require_net(private_torch.uncompiled(model), "save_weights")
     target, metadata = check_safetensors_path(path), describe_model(model, class_names=class_names, metrics=metrics)
     state = checked_state(model)
     warn_of_hooks(model, stacklevel=2)

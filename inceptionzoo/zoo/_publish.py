@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DownloadError, check_path
-from ..nn import Net, require_net
+from ..nn import Net, private_torch, require_net
 from ..weights import atomic_write, describe_model, save_weights
 from ..weights.download import CONFIG, WEIGHTS
 from ._model_card import PLACEHOLDER, model_card, model_config
@@ -39,7 +39,7 @@ def save_pretrained(
         ArgumentError: as `save_weights`; or a text is not a string, or the model is fused.
         OSError: a file cannot be written.
     """
-    require_net(model, "save_pretrained")
+    model = require_net(private_torch.uncompiled(model), "save_pretrained")
     _check_card(license, datasets, description)
     if model.fused:
         raise ArgumentError("the model is fused, which timm cannot read; save the model it was made from, or use save_weights")
