@@ -54,7 +54,8 @@ def evaluate(
 
     If both the data set and the model have class names, the targets are numbered as in the model, whatever their order in the
     data set. If `device` is given, the model is moved there. Images are moved to the model's device and dtype. The model and a
-    loss that is a module run in evaluation mode; afterwards the mode of each module is restored. Under torchrun, each process evaluates all images.
+    loss that is a module run in evaluation mode; afterwards the mode of each module is restored. Under torchrun, each process
+    evaluates all images.
 
     Raises:
         ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, a target

@@ -25,8 +25,8 @@ class Result:
     `outputs` and `targets` depend on the `task`. For "multiclass" and "binary" they are probabilities (n, num_classes), two
     columns for one logit, and class indices (n,), the largest of soft labels. For "multilabel" they are probabilities and 0 or
     1, each (n, labels); for "regression" they are values, each (n, outputs). `loss` is the mean over the images, by default of
-    the task's loss. `metrics` has accuracy and auc, or mae, rmse and r2 for regression; all are nan if an output is not
-    finite. `class_names` are "0", "1", ... if the model has none.
+    the task's loss. `metrics` has accuracy and auc, or mae, rmse and r2 for regression; all are nan if no image counts
+    or an output is not finite. `class_names` are "0", "1", ... if the model has none.
 
     Raises:
         ArgumentError: an attribute is read that the task does not have.
@@ -83,7 +83,7 @@ class Result:
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes present in the targets."""
         self._check_task("balanced_accuracy", *CLASS_TASKS)
-        if not self._is_finite:
+        if not self._has_metrics:
             return math.nan
         counts = self.confusion
         present = counts.sum(1) > 0
@@ -93,14 +93,14 @@ class Result:
     def calibration_error(self) -> float:
         """Expected calibration error: mean |confidence - accuracy| of 15 bins, weighted by their images. 0 is perfect."""
         self._check_task("calibration_error", *CLASS_TASKS)
-        if not self._is_finite:
+        if not self._has_metrics:
             return math.nan
         return sum(count * abs(mean - accuracy) for mean, accuracy, count in self._calibration_bins) / len(self.targets)
 
     def sensitivity(self, specificity: float = 0.9) -> float:
         """Return the highest sensitivity (recall of class 1) at which the specificity is at least `specificity`.
 
-        Both are fractions. The result is nan if only one class is present, or an output is not finite.
+        Both are fractions. The result is nan if fewer than two classes are present, or an output is not finite.
 
         Raises:
             ArgumentError: the model does not have two classes, or `specificity` lies outside 0..1.
@@ -111,7 +111,7 @@ class Result:
         self._check_task("sensitivity", *CLASS_TASKS)
         if self.outputs.shape[1] != 2:
             raise ArgumentError(f"sensitivity: the model has {self.outputs.shape[1]} classes and must have two")
-        if not self._is_finite:
+        if not self._has_metrics:
             return math.nan
         ((false, true, _),) = self.roc
         sensitivities = true[false <= 1 - specificity + 1e-6]
@@ -152,8 +152,7 @@ class Result:
         With two classes there is one curve, that of class 1; with more, or labels, there is one for each. The true positive
         rate is nan if the class has no image, and the false positive rate is nan if no other class has one.
         """
-        self._check_task("roc", *CLASS_TASKS, "multilabel")
-        self._check_finite("roc")
+        self._check_curve("roc", *CLASS_TASKS, "multilabel")
         columns = [(index, self._order[:, index], self.outputs[:, index]) for index in self._curve_columns]
         return [roc_curve(scores, self._positive(index), probabilities) for index, scores, probabilities in columns]
 
@@ -189,8 +188,7 @@ class Result:
 
     def plot_calibration(self, path: str | os.PathLike[str]) -> None:
         """Plot accuracy against mean confidence for the 15 bins of `calibration_error`, and save the image."""
-        self._check_task("plot_calibration", *CLASS_TASKS)
-        self._check_finite("plot_calibration")
+        self._check_curve("plot_calibration", *CLASS_TASKS)
         save_calibration(self._calibration_bins, self.calibration_error, check_path("path", path))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -215,12 +213,13 @@ class Result:
         return calibration_bins(self.outputs.amax(1), self._predictions == self.targets)
 
     def _by_label(self, measure: Callable[[Tensor, Tensor], list[float]]) -> Tensor:
-        values = measure(self._order, self.targets) if self._is_finite else [math.nan] * self._width
+        values = measure(self._order, self.targets) if self._has_metrics else [math.nan] * self._width
         return torch.tensor(values, dtype=torch.float32)
 
     @property
-    def _is_finite(self) -> bool:
-        return bool(self.outputs.isfinite().all())
+    def _has_metrics(self) -> bool:
+        """Whether there is an image, and all outputs are finite."""
+        return bool(len(self.outputs) and self.outputs.isfinite().all())
 
     @property
     def _curve_columns(self) -> range:
@@ -241,15 +240,19 @@ class Result:
             raise ArgumentError(f"{name} is for {' and '.join(tasks)}; the task of this result is {self.task!r}")
 
     def _check_finite(self, name: str) -> None:
-        if not self._is_finite:
-            wrong = int((~self.outputs.isfinite()).any(1).sum())
+        if wrong := int((~self.outputs.isfinite()).any(1).sum()):
             raise ArgumentError(
                 f"{name}: the outputs of {wrong} of {len(self.outputs)} images are not finite; check these images"
             )
 
-    def _check_curve_path(self, name: str, path: str | os.PathLike[str]) -> Path:
-        self._check_task(name, *CLASS_TASKS, "multilabel")
+    def _check_curve(self, name: str, *tasks: str) -> None:
+        self._check_task(name, *tasks)
         self._check_finite(name)
+        if not len(self.targets):
+            raise ArgumentError(f"{name}: the result has no image; the loss ignores the target of each, so there is no curve")
+
+    def _check_curve_path(self, name: str, path: str | os.PathLike[str]) -> Path:
+        self._check_curve(name, *CLASS_TASKS, "multilabel")
         if math.isnan(self.auc):
             raise ArgumentError(f"{name}: only one class is present in the targets; there is no curve to draw")
         return check_path("path", path)

@@ -102,6 +102,22 @@ def test_targets_of_cross_entropy_that_are_ignored_do_not_count():
         iz.evaluate(Score(), batches(logits, targets))
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_result_of_ignored_targets_only(classes):
+    result = iz.evaluate(Score(), batches(noise(4, classes), torch.full((4,), -100)), loss=nn.CrossEntropyLoss())
+    assert repr(result) == f"Result(multiclass, 0 images, {classes} columns: loss nan, accuracy nan, auc nan)"
+    assert math.isnan(result.balanced_accuracy)
+    assert math.isnan(result.calibration_error)
+    assert result.confusion.equal(torch.zeros(classes, classes, dtype=torch.int64))
+    if classes == 2:
+        assert math.isnan(result.sensitivity())
+    with pytest.raises(iz.ArgumentError, match="roc: the result has no image; the loss ignores the target of each"):
+        result.roc  # noqa: B018
+    for plot in (result.plot_roc, result.plot_precision_recall, result.plot_calibration):
+        with pytest.raises(iz.ArgumentError, match=f"{plot.__name__}: the result has no image"):
+            plot("unused.png")
+
+
 def test_the_loss_given_is_the_loss_of_the_result():
     """Weighted by the images of each batch: 5, 5 and 2."""
     logits = noise(12, 3)
