@@ -26,6 +26,7 @@ from ._safetensors_header import (
     DIGEST,
     DTYPE_NAMES,
     MARKER,
+    DtypeError,
     digest_offset,
     encode_header,
     parse_header,
@@ -66,13 +67,15 @@ def read_safetensors(path: Path, checksum: Checksum | None = None) -> tuple[dict
     """Return the tensors and the metadata of a file; the tensors own their memory. `checksum` is checked in the same pass.
 
     Raises:
-        FileError: the file is not a safetensors file, breaks a rule of the format, is truncated, or does not match its
-            own digest or `checksum`.
+        FileError: the file is not a safetensors file, breaks a rule of the format, is truncated, has a dtype that is not read,
+            or does not match its own digest or `checksum`.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as stream:
         try:
             return _read(stream, checksum)
+        except DtypeError as error:
+            raise FileError(f"{path}: {error}") from error
         except (ValueError, RecursionError) as error:
             raise FileError(f"{path} is damaged or not a .safetensors file: {error}; download it or save it again") from error
         except FileError as error:

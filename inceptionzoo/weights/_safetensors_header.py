@@ -42,6 +42,11 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+OTHER_DTYPES = {"U16", "U32", "U64", "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4"}  # which are not read
+
+
+class DtypeError(ValueError):
+    """A tensor has a dtype of the format that is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,7 @@ def parse_header(encoded: bytes, payload_size: int) -> tuple[list[TensorEntry], 
     """Return the tensors in the order of their bytes, and the metadata.
 
     Raises:
+        DtypeError: a tensor has a dtype that is not read.
         ValueError: the header is not JSON or breaks a rule of the format.
     """
     header = json.loads(encoded.decode("utf-8"), object_pairs_hook=_unique_keys, parse_int=_parse_int)
@@ -159,6 +165,8 @@ def _parse_entry(name: str, item: object) -> TensorEntry:
     if not isinstance(item, dict) or set(item) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name!r} must have dtype, shape and data_offsets")
     dtype, shape, offsets = item["dtype"], item["shape"], item["data_offsets"]
+    if isinstance(dtype, str) and dtype in OTHER_DTYPES:
+        raise DtypeError(f"tensor {name!r} has dtype {dtype}, which is not read; cast it to one of {', '.join(DTYPES)}")
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"tensor {name!r} has dtype {dtype!r}; it must be one of {', '.join(DTYPES)}")
     if not _are_naturals(shape) or not _are_naturals(offsets) or len(offsets) != 2:

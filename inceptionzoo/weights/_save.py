@@ -31,6 +31,7 @@ def save_weights(
         ArgumentError: the model is not a `Net`, its network contains code and has no name, it has changed since it was built
             (for example, a module is replaced or pruned), it is on the meta device, or a value is not finite; `path` does not
             end in .safetensors; or a class name or metric is invalid.
+        FileError: a tensor has a dtype that the format lacks.
         OSError: the write fails; an old file at `path` is unchanged.
 
     Warns:
