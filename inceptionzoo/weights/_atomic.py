@@ -21,11 +21,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     if the file system supports locks.
 
     Raises:
-        OSError: the folder does not exist, or the write fails.
+        OSError: the folder does not exist, `path` is a folder itself, or the write fails.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():  # the error of the temporary file would name that file
         raise FileNotFoundError(errno.ENOENT, f"the folder {target.parent} does not exist; create it first", str(path))
+    if target.is_dir():  # `os.replace` would raise this error after the write, and name the temporary file
+        raise IsADirectoryError(errno.EISDIR, "this is a folder; pass the path of a file", str(path))
     _remove_orphans(target)
     try:
         temporary, stream = _create_temporary(target)

@@ -5,6 +5,7 @@ import re
 import resource
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -239,6 +240,16 @@ UNDESCRIBED = {
     "meta": (lambda: iz.create_model("tiny", device="meta"), {}, "meta device and holds no weights; load or create them first"),
     "not a model": (lambda: nn.Linear(1, 1), {}, "model is a Linear; save_weights takes a model of create_model"),
     "metrics": (lambda: iz.create_model("tiny"), {"metrics": {"auc": "high"}}, "metrics.*'high'"),
+    "a huge metric": (
+        lambda: iz.create_model("tiny"),
+        {"metrics": {"auc": 10**400}},
+        "metrics: auc=10+ must be a finite number",
+    ),
+    "no finite metric": (
+        lambda: iz.create_model("tiny"),
+        {"metrics": {"auc": numpy.float32("nan")}},
+        "must be a finite number",
+    ),
 }
 
 
@@ -248,6 +259,11 @@ def test_a_model_that_cannot_be_described_is_not_saved(tmp_path, tiny, register,
     with pytest.raises(iz.ArgumentError, match=text):
         iz.save_weights(make(), tmp_path / "a.safetensors", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_may_be_numpys_numbers(tmp_path, tiny):
+    iz.save_weights(tiny, tmp_path / "a.safetensors", metrics={"acc": numpy.float32(0.5), "count": numpy.int64(3)})
+    assert iz.weights.read_weights(tmp_path / "a.safetensors").metadata.metrics == {"acc": 0.5, "count": 3.0}
 
 
 @pytest.mark.parametrize(("classes", "names"), [(1, ["benign", "malignant"]), (4, None)])
