@@ -77,9 +77,14 @@ def exported_state_dict(model: Net, layout: str) -> dict[str, Tensor]:
     if isinstance(rules, KerasLayout):
         if model.aux:
             raise ArgumentError("Keras's network has no auxiliary heads; export a model without them")
-        copies = {key: value for key, value in copies.items() if not is_batch_counter(key)}
+        copies = {key: _widened(value) for key, value in copies.items() if not is_batch_counter(key)}
         copies = copies if rules.scale else fold_scales(copies)
     return {name: copies[key].reshape(shapes.get(key, copies[key].shape)) for key, name in rules.table(copies).items()}
+
+
+def _widened(value: Tensor) -> Tensor:
+    """Return a half-precision tensor in float32: NumPy has no bfloat16, and folding a scale would round in float16."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
 
 
 def _find_layout(model: Net, name: str) -> Layout:

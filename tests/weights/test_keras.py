@@ -413,6 +413,14 @@ def test_without_h5py(small, monkeypatch):
             call()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_exported_in_float32(dtype, tmp_path):
+    model = iz.create_model("vgg11", num_classes=0, head="pool", dtype=dtype)
+    iz.export_weights(model, tmp_path / "a.h5", layout="keras")
+    again = iz.create_model("vgg11", num_classes=0, head="pool", weights=tmp_path / "a.h5")
+    assert all(value.equal(model.state_dict()[key].float()) for key, value in again.state_dict().items())
+
+
 def test_export_takes_its_own_ending_and_no_auxiliary_heads(tmp_path):
     model = iz.with_aux(iz.create_model("inception_v3", num_classes=2, include_pad=False))
     with pytest.raises(iz.ArgumentError, match="Keras's network has no auxiliary heads"):
