@@ -137,6 +137,9 @@ def _remedy(best: LayoutMatch, source: str) -> str:
             "these weights have no head: pass new_head=True to keep the model's own, or create_model(..., weights=FILE, "
             "num_classes=N)"
         )
+    aux = {theirs for ours, theirs in best.table.items() if ours.startswith("aux.")}
+    if best.missing and set(best.missing) <= aux and not best.extra:
+        return "these weights have no auxiliary heads: load them before with_aux(model), which gives it new ones"
     return "use weights of this model, made with the same arguments"
 
 

@@ -188,8 +188,8 @@ def _check_made(model: Net | FeatureNet, keys: Iterable[str], source_name: str) 
     for key in keys:
         if not key.startswith(tuple(made)):
             raise ArgumentError(
-                f"{key} is on the meta device, and {source_name} has no value for it; call model.head.to_empty(device='cpu') and "
-                "initialise your head first"
+                f"{key} is on the meta device, and {source_name} has no value for it; call model.head.to_empty(device='cpu') "
+                "and initialise your head first"
             )
 
 
