@@ -106,7 +106,7 @@ def unpack_batch(batch: Any, unpack: Unpack | None = None) -> tuple[Tensor, Tens
         pair = batch[0], batch[1]
     else:
         raise ArgumentError(f"a batch of type {type(batch).__name__} {_REMEDY}")
-    images, targets = (torch.tensor(part) if isinstance(part, numpy.ndarray) else part for part in pair)
+    images, targets = (torch.from_numpy(part.copy()) if isinstance(part, numpy.ndarray) else part for part in pair)
     if not isinstance(images, Tensor) or not isinstance(targets, Tensor) or not targets.ndim:
         kinds = f"{type(images).__name__}, {type(targets).__name__}"
         single = f"; if the loader is a data set, which gives single images, {WRAP}" if not _is_list(targets) else ""
@@ -141,10 +141,10 @@ def _find(batch: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 
 
 def check_images(images: Tensor, targets: Tensor) -> None:
-    """Check that the images are floating point, and that each has one target. The task checks the targets themselves.
+    """Check that there are images, in floating point, each with one target. The task checks the targets themselves.
 
     Raises:
-        ArgumentError: the dtype of the images or the number of targets is wrong.
+        ArgumentError: the shape or the dtype of the images, or the number of targets, is wrong.
     """
     if images.ndim < 3:
         raise ArgumentError(
@@ -153,7 +153,11 @@ def check_images(images: Tensor, targets: Tensor) -> None:
         )
     if not images.is_floating_point():
         raise ArgumentError(f"images of {images.dtype} must be floating point; prepare them with transforms(model)")
-    if not images.ndim or not len(targets) or len(targets) != len(images):
+    if not len(images) and not len(targets):
+        raise ArgumentError(
+            f"a batch with images of shape {tuple(images.shape)} is empty; leave empty batches out of the loader"
+        )
+    if len(targets) != len(images):
         single = f". If the loader is a data set, {WRAP}" if images.ndim <= 3 else ""
         raise ArgumentError(
             f"targets of shape {tuple(targets.shape)} must be one for each of the images, which have shape "

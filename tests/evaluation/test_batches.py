@@ -1,6 +1,7 @@
 """The forms of batches that fit and evaluate read."""
 
 from collections import UserDict, namedtuple
+from functools import partial
 
 import numpy
 import pytest
@@ -21,6 +22,7 @@ FORMS = {
     "mapping": UserDict(x=IMAGES, y=TARGETS),
     "numpy": (IMAGES.numpy(), TARGETS.numpy()),
     "numpy of another dtype": (IMAGES.double().numpy(), TARGETS.numpy().astype(numpy.int32)),
+    "numpy with negative strides": (IMAGES.flip(3).numpy()[..., ::-1], TARGETS.flip(0).numpy()[::-1]),
     "int32": (IMAGES, TARGETS.int()),
 }
 
@@ -30,6 +32,14 @@ def test_every_form_of_a_batch(tiny, batch):
     assert iz.evaluate(tiny, [batch]).loss == pytest.approx(iz.evaluate(tiny, [(IMAGES, TARGETS)]).loss, rel=1e-5)
     history = iz.fit(tiny, [batch], [batch], epochs=1)
     assert history.epochs[0]["val_loss"] > 0
+
+
+@pytest.mark.parametrize("call", [iz.evaluate, partial(iz.fit, epochs=1)], ids=["evaluate", "fit"])
+def test_an_empty_batch_is_refused(tiny, call):
+    with pytest.raises(
+        iz.ArgumentError, match=r"a batch with images of shape \(0, 3, 8, 8\) is empty; leave empty batches out"
+    ):
+        call(tiny, [(IMAGES[:0], TARGETS[:0])])
 
 
 def test_a_function_unpacks_other_batches(tiny):
