@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._distributed import DistributedContext
+from ._loss import loss_dtype
 from ._task import IGNORED, Task
 
 
@@ -26,7 +27,7 @@ class EpochMetrics:
     def update(self, logits: Tensor, targets: Tensor, indices: Tensor) -> None:
         """Add the first `len(indices)` images of a batch of n: logits (n, outputs), targets, and indices in the epoch."""
         count = len(indices)
-        self.logits.append(logits.detach()[:count].float().cpu())
+        self.logits.append(logits.detach()[:count].to(loss_dtype(logits.dtype)).cpu())
         self.labels.append(self.task.labels(targets.detach()[:count]).cpu().clone())  # a loader may use its memory again
         self.indices.append(indices)
 

@@ -172,7 +172,7 @@ class Regression(Task):
         return targets
 
     def labels(self, targets: Tensor) -> Tensor:
-        return targets.reshape(len(targets), self.num_outputs).float()
+        return targets.reshape(len(targets), self.num_outputs).to(torch.promote_types(targets.dtype, torch.float32))
 
     def outputs(self, logits: Tensor) -> Tensor:
         return logits

@@ -82,6 +82,15 @@ def test_regression(outputs):
             getattr(result, name)
 
 
+def test_regression_in_float64():
+    """In float32 these values have no fraction."""
+    truth = torch.tensor([16777217.5, 16777219.5], dtype=torch.float64)[:, None]
+    result = iz.evaluate(Score().double(), batches(truth - 0.25, truth), task="regression")
+    assert (result.mae, result.rmse, result.loss) == (0.25, 0.25, 0.0625)
+    assert result.targets.equal(truth)
+    assert result.outputs.equal(truth - 0.25)
+
+
 def test_a_result_prints_its_metrics_only():
     text = repr(iz.evaluate(Score(), batches(noise(12, 3), INDICES)))
     assert text.startswith("Result(multiclass, 12 images")
