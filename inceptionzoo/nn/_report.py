@@ -24,9 +24,10 @@ class Report:
     - `left_over`: the other values and parts of the checkpoint, such as an optimizer's.
     - `published`: the published weights that the source is, and what shows it.
     - `preprocessing`: the preprocessing that the model assumes, if the source states none.
+    - `also_fits`: other models that `create_model` could load the source into, if the source does not name its model.
 
-    Two reports are equal if they agree in all but `taken`, `left_over`, `published` and `preprocessing`. A printed report shows
-    the first eight names of each list.
+    Two reports are equal if they agree in all but `taken`, `left_over`, `published`, `preprocessing` and `also_fits`. A printed
+    report shows the first eight names of each list.
     """
 
     layout: str
@@ -40,6 +41,7 @@ class Report:
     left_over: list[str] = field(default_factory=list, compare=False)
     published: str = field(default="", compare=False)
     preprocessing: str = field(default="", compare=False)
+    also_fits: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         lines = [f"layout: {self.layout}"]
@@ -53,5 +55,5 @@ class Report:
             names = getattr(self, name)
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             lines += [f"{name}: {', '.join(names[:SHOWN])}{more}"] if names else []
-        lines += [f"preprocessing: {self.preprocessing}"] if self.preprocessing else []
+        lines += [f"{name}: {value}" for name in ("preprocessing", "also_fits") if (value := getattr(self, name))]
         return "\n".join(lines)

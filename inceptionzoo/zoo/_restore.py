@@ -26,6 +26,7 @@ from ..spec import (
 from ..weights import ModelMetadata, WeightSource, load_source
 from ._options import ModelOptions, SourceInfo, check_keywords, info_from_metadata, options_from_shapes
 from ._registry import REGISTRY, find_entry
+from ._similar import describe_similar_models
 
 EMBEDDING = "head.hidden.fc1.weight"
 
@@ -73,6 +74,8 @@ def build_from_weights(
     model = (attach_aux_heads(model) if aux else model).to(dtype=dtype)
     model = fuse(model) if fused else model
     report = load_source(model, source)
+    if source.metadata is None and info.data is None:
+        report.also_fits = describe_similar_models(entry, network, sizes.num_classes)
     if final != (model.num_classes, model.global_pool):
         _replace_head(model, *final, report)
     if info.task is not None and model.num_classes == sizes.num_classes:
