@@ -121,6 +121,10 @@ def test_arguments_of_both_libraries():
     assert model.data == REGISTRY["inception_v3"].weights["tv_in1k"].data.sized(1, 299, 299)
     with pytest.raises(iz.ZooError, match=re.escape("unknown keyword 'pading' for 'inception_v3'; did you mean 'padding'?")):
         timm.create_model("izoo_inception_v3", pading="same")
+    for feature_cls in ("dict", "list"):
+        with pytest.raises(iz.ArgumentError, match=f"feature_cls='{feature_cls}' must be one of 'getter', 'hook', 'fx'"):
+            timm.create_model("izoo_googlenet_cifar", features_only=True, feature_cls=feature_cls)
+    assert len(timm.create_model("izoo_googlenet_cifar", features_only=True, feature_cls="hook")(noise(2, 3, 32, 32))) == 3
     with pytest.raises(RuntimeError, match="Invalid pretrained tag"):
         timm.create_model("izoo_inception_v3.tv")
     with torch.device("meta"):

@@ -13,7 +13,7 @@ import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, check_choice
 from ...nn import Net, build_layer
 from ...spec import (
     DataConfig,
@@ -32,6 +32,7 @@ from ...weights.download import HUB
 from ...zoo import create_model, find_entry, load_published
 
 SAME = {"padding": "same"}  # the keyword arguments of "izoo_NAME_same"
+FEATURE_CLASSES = "getter", "hook", "fx"  # timm's "dict" and "list" do not find modules inside `features`
 SOURCES = ("file", "url", "hf_hub_id", "state_dict")  # keys of a pretrained_cfg that say where the weights are
 EntryPoint = Callable[..., Any]
 Configuration = str | Mapping[str, Any] | PretrainedCfg | None  # what timm passes as pretrained_cfg; a string is a tag
@@ -77,7 +78,13 @@ def _build(
     cache_dir: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """Return the model, or with `features_only` its feature extractor, as timm's `build_model_with_cfg` builds it."""
+    """Return the model, or with `features_only` its feature extractor, as timm's `build_model_with_cfg` builds it.
+
+    Raises:
+        ArgumentError: `feature_cls` is the name of an extractor that cannot read the levels of these models.
+    """
+    if isinstance(feature_cls := arguments.get("feature_cls"), str):
+        check_choice("feature_cls", feature_cls, FEATURE_CLASSES)
     tag, overlay = _tag(entry, pretrained_cfg), dict(pretrained_cfg_overlay or {})
     has_source = not isinstance(pretrained_cfg, str | None) or any(overlay.get(source) for source in SOURCES)
     if pretrained and tag and not has_source:  # read from this library's caches, with the checksum checked
