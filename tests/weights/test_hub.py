@@ -46,7 +46,7 @@ def same(model: iz.Net, other: iz.Net) -> bool:
     return all(value.equal(theirs[key]) for key, value in model.state_dict().items())
 
 
-def test_a_saved_folder_has_timms_layout_and_builds_the_model(saved, tiny):
+def test_a_saved_folder_has_timms_layout_and_builds_the_model(saved, tiny, monkeypatch):
     assert sorted(path.name for path in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     config = json.loads((saved / "config.json").read_text())
     assert (config["architecture"], config["num_classes"], config["label_names"]) == ("izoo_tiny", 3, list(NAMES))
@@ -55,7 +55,8 @@ def test_a_saved_folder_has_timms_layout_and_builds_the_model(saved, tiny):
     assert same(model, tiny)
     assert model.class_names == NAMES
     assert iz.create_model(f"local-dir:{saved}", num_classes=2).num_classes == 2
-    report = iz.load_weights(iz.create_model("tiny"), f"local-dir:{saved}")
+    monkeypatch.setenv("HOME", str(saved.parent))
+    report = iz.load_weights(iz.create_model("tiny"), f"local-dir:~/{saved.name}")
     assert report.layout == "inceptionzoo"
     card = (saved / "README.md").read_text()
     for text in (

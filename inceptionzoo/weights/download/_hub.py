@@ -121,7 +121,7 @@ def open_repository(
         DownloadError: there is no such repository, or it cannot be reached and is not cached.
     """
     if source.startswith(LOCAL):
-        folder = Path(source.removeprefix(LOCAL))
+        folder = Path(os.path.expanduser(source.removeprefix(LOCAL)))  # no shell expands a ~ behind the prefix
         for file in (CONFIG, WEIGHTS):
             if not (folder / file).is_file():
                 raise DownloadError(f"{source}: {folder / file} is missing; save_pretrained writes such a folder")
