@@ -31,34 +31,44 @@ def check_length(scheduler: Scheduler, unit: Unit, epochs: int, steps: int | Non
     """
     if isinstance(scheduler, TimmScheduler):
         unit = "epoch" if scheduler.t_in_epochs else "step"
-    count, other = (epochs, steps) if unit == "epoch" else (steps, epochs)
     for name, length in _lengths(scheduler):
-        if count is None or length == count:
-            continue
-        step = "epoch" if unit == "epoch" else "optimizer step"
-        text = (
-            f"scheduler: {type(scheduler).__name__} has {name}={length}{_left(scheduler)}, and fit steps it {count} times, "
-            f"once an {step} (epochs: {epochs}, optimizer steps: {steps or 'unknown'})"
-        )
-        is_cycle = name in CYCLES or isinstance(scheduler, TimmScheduler)
-        if name == "total_steps" or (length == other and (length > count or is_cycle) and name not in PERIODS):
-            remedy = f"{_other_unit(scheduler, unit)}, or " if other in (None, length) else ""
-            raise ArgumentError(f"{text}; {remedy}make it {count} long")
-        if length > count or name in CYCLES:
-            remedy = f" or {_other_unit(scheduler, unit)}" if unit == "epoch" and length > count else ""
-            wish = f"the rate does not change; use less than {count}" if name in FIRST_STEPS else f"make it {count} long"
-            warnings.warn(f"{text}; {wish}{remedy}", stacklevel=6)  # the call of fit
-    if unit == "epoch" and not learning_rate(scheduler.optimizer):
-        if isinstance(scheduler, ReduceLROnPlateau):
-            return
-        remedy = (
-            "make it with a larger warmup_lr_init" if isinstance(scheduler, TimmScheduler) else _other_unit(scheduler, unit)
-        )
-        if done := _left(scheduler):
-            remedy = f"it has no steps{done}: make a new optimizer and scheduler for each call of fit"
-        raise ArgumentError(
-            f"scheduler: {type(scheduler).__name__} keeps the learning rate 0 in the whole first epoch; {remedy}"
-        )
+        _check_one(scheduler, unit, name, length, epochs, steps)
+    if unit == "epoch":
+        _check_first_rate(scheduler)
+
+
+def _check_one(scheduler: Scheduler, unit: Unit, name: str, length: int, epochs: int, steps: int | None) -> None:
+    """Check that the schedule's `name`, after which it ends or changes, is the number of times that `fit` steps it."""
+    count, other = (epochs, steps) if unit == "epoch" else (steps, epochs)
+    if count is None or length == count:
+        return
+    step = "epoch" if unit == "epoch" else "optimizer step"
+    text = (
+        f"scheduler: {type(scheduler).__name__} has {name}={length}{_left(scheduler)}, and fit steps it {count} times, "
+        f"once an {step} (epochs: {epochs}, optimizer steps: {steps or 'unknown'})"
+    )
+    is_cycle = name in CYCLES or isinstance(scheduler, TimmScheduler)
+    is_other_unit = length == other and (length > count or is_cycle) and name not in PERIODS
+    if is_other_unit or name == "total_steps":  # OneCycleLR takes no more steps than these
+        remedy = f"{_other_unit(scheduler, unit)}, or " if other in (None, length) else ""
+        raise ArgumentError(f"{text}; {remedy}make it {count} long")
+    if length > count or name in CYCLES:
+        remedy = f" or {_other_unit(scheduler, unit)}" if unit == "epoch" and length > count else ""
+        wish = f"the rate does not change; use less than {count}" if name in FIRST_STEPS else f"make it {count} long"
+        warnings.warn(f"{text}; {wish}{remedy}", stacklevel=7)  # the call of fit
+
+
+def _check_first_rate(scheduler: Scheduler) -> None:
+    """Check that a schedule of epochs does not keep all rates 0 in the first one."""
+    if learning_rate(scheduler.optimizer) or isinstance(scheduler, ReduceLROnPlateau):
+        return
+    if done := _left(scheduler):
+        remedy = f"it has no steps{done}: make a new optimizer and scheduler for each call of fit"
+    elif isinstance(scheduler, TimmScheduler):
+        remedy = "make it with a larger warmup_lr_init"
+    else:
+        remedy = _other_unit(scheduler, "epoch")
+    raise ArgumentError(f"scheduler: {type(scheduler).__name__} keeps the learning rate 0 in the whole first epoch; {remedy}")
 
 
 def _left(scheduler: Scheduler) -> str:
