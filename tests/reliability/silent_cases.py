@@ -106,7 +106,9 @@ DO: dict[str, Callable[[Lab], Any]] = {
     "unknown target": lambda lab: iz.evaluate(lab.model, [(IMAGES, LABELS + 2)]),
     "integer images": lambda lab: iz.evaluate(lab.model, [(IMAGES.byte(), LABELS)]),
     "no batch": lambda lab: iz.evaluate(lab.model, []),
-    "lr of no effect": lambda lab: iz.fit(lab.model, [], epochs=1, lr=0.1, optimizer=torch.optim.SGD(lab.model.parameters())),
+    "lr of no effect": lambda lab: iz.fit(
+        lab.model, [(IMAGES, LABELS)], epochs=1, lr=0.1, optimizer=torch.optim.SGD(lab.model.parameters())
+    ),
 }
 
 # case | class of the error | the value, the constraint and the remedy that its message must contain
