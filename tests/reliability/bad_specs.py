@@ -12,7 +12,7 @@ from torch import nn
 import inceptionzoo as iz
 
 NAN, INF, HUGE = math.nan, math.inf, 10**30
-NOT_INTS = (True, 1.5, "2", [2], np.int64(2), NAN)
+NOT_INTS = (True, 1.5, "2", [2], np.float64(2), NAN)
 COUNTS = (*NOT_INTS, None, 0, -1, HUGE)  # for an int of at least 1
 NATURALS = (*NOT_INTS, -1, HUGE)
 FLAGS = (1, "yes", None, np.bool_(True), [True])  # for True or False
