@@ -152,7 +152,7 @@ an extra key | MismatchError | more | 1 unknown | use weights of this model
 prefix on some | MismatchError | head.fc.bias | appears twice | remove one
 other architecture | MismatchError | 'other_for_reliability' | the model is 'tiny_for_reliability' | load_model
 other architecture's name | MismatchError | 'other_for_reliability' | not 'tiny_for_reliability' | load_model
-without auxiliary heads | MismatchError | aux.stem | 4 missing | use weights of this model
+without auxiliary heads | MismatchError | aux.stem | 4 missing | load them before with_aux(model)
 a list for a tensor | FileError | 'head.fc.bias' is a list | not a tensor | pass the state dict
 a number for a name | FileError | key 3 | must be a str | pass the state dict
 another num_classes | MismatchError | (7, 8) | must be the model's (3, 8) | new_head=True
