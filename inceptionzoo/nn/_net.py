@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, InputError, check_int
+from ..errors import ArgumentError, InputError, check_int, plain_int
 from ..spec import AXES, DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices, Origin
 from ._heads import AuxHead, ClassifierHead, output_width
@@ -186,6 +186,7 @@ class Net(Backbone[Tensor]):
         Raises:
             ArgumentError: `num_classes` is negative, or is above 0 with `global_pool=""`.
         """
+        num_classes = plain_int(num_classes)
         reference, head, before = next(self.features.parameters()), self.head, self.num_classes
         if not isinstance(head, ClassifierHead):  # of the user's own: start again from the specification
             spec = self.network.head
@@ -240,7 +241,7 @@ class Net(Backbone[Tensor]):
         sides = img_size if isinstance(img_size, tuple) else (img_size,) * dims
         if len(sides) != dims:
             raise ArgumentError(f"img_size={img_size!r} must be an int or ({', '.join(AXES[dims])})")
-        sides = tuple(check_int("img_size", side, 1) for side in sides)
+        sides = tuple(check_int("img_size", plain_int(side), 1) for side in sides)
         try:
             self._input_check.check_size(sides)
         except InputError as error:
@@ -255,7 +256,7 @@ class Net(Backbone[Tensor]):
         Raises:
             ArgumentError: the number of names is not the number of classes, or two are equal.
         """
-        self.class_names = names
+        self._class_names = check_class_names(names, self.num_classes, self.task)
 
 
 def require_net(model: object, function: str) -> Net:

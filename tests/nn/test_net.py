@@ -1,5 +1,6 @@
 """Attributes of a model, and the errors of unsuitable images and arguments."""
 
+import numpy
 import pytest
 import torch
 from helpers import noise, tiny_network
@@ -308,3 +309,14 @@ def test_networks_made_of_a_model_keep_its_checkpointing():
     full = iz.create_model("googlenet", num_classes=2)
     full.set_grad_checkpointing()
     assert iz.with_aux(full).grad_checkpointing
+
+
+def test_integers_of_numpy(tiny):
+    tiny.reset_classifier(numpy.int64(2))
+    tiny.set_input_size(numpy.int64(16))
+    assert (tiny.num_classes, type(tiny.num_classes)) == (2, int)
+    assert tiny.data.input_size == (3, 16, 16)
+    tiny.set_input_size((numpy.int32(8), 12))
+    assert tiny.data.input_size == (3, 8, 12)
+    with pytest.raises(iz.ArgumentError, match="class_names=None must be 2 different strings"):
+        tiny.set_class_names(None)
