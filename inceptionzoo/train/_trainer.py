@@ -143,7 +143,8 @@ class Trainer:
         """Train, validate, record and call back, epoch after epoch."""
         show, start = (self.config.progress if self.context.is_main else False), time.monotonic()
         optimizer = self.stepper.optimizer
-        print_line(describe_optimizer(self.model, optimizer), show)
+        if not self.is_complete:
+            print_line(describe_optimizer(self.model, optimizer), show)
         checkpointing = gradient_checkpointing(self.model, self.config.checkpoint)
         with checkpointing, training_kernels(self.model, self.config.kernels):
             if self.val is not None and not self.is_complete:
