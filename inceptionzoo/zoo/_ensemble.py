@@ -173,13 +173,13 @@ class Ensemble(nn.Module):
         check_loader("loader", loader)
         parameter, parts, task = next(self.parameters()), [], task_of(self, self.num_classes)
         alignment = align_classes(find_class_names(loader), self.class_names, task, "loader")
-        with evaluation_mode(self):
-            for images, targets in map(unpack_batch, loader):
-                check_images(images, targets)
-                labels = task.labels(task.check(targets if alignment is None else alignment.apply(targets, task))).cpu()
+        for images, targets in map(unpack_batch, loader):
+            check_images(images, targets)
+            labels = task.labels(task.check(targets if alignment is None else alignment.apply(targets, task))).cpu()
+            with evaluation_mode(self):  # not around the loader, which may keep its tensors
                 logits = self._logits(images.to(parameter.device, parameter.dtype)).float().cpu()
                 rows = torch.stack([task.outputs(member)[torch.arange(len(labels)), labels] for member in logits])
-                parts.append(rows.double())
+            parts.append(rows.double())
         if not parts:
             raise ArgumentError("fit_weights: the loader gave no batch; check the data set and its filters")
         return torch.cat(parts, 1).clamp_min(1e-12)

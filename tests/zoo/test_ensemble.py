@@ -144,6 +144,19 @@ def test_fit_weights_does_not_depend_on_the_order(members):
     assert iz.Ensemble(members).fit_weights(iter([(shown, targets)])) == pytest.approx(straight, abs=1e-3)
 
 
+def test_fit_weights_reads_the_loader_outside_of_inference_mode(members):
+    """Its tensors can be kept for a training."""
+    kept = []
+
+    def loader():
+        for _ in range(2):
+            kept.append(torch.rand(4, 3, 16, 16))
+            yield kept[-1], torch.arange(4) % 3
+
+    iz.Ensemble(members).fit_weights(loader())
+    assert not any(images.is_inference() for images in kept)
+
+
 def test_fit_weights_leaves_the_weights_on_an_error(members):
     ensemble = iz.Ensemble(members, [1, 2, 1]).train()
     for loader, text in (([(noise(2, 3, 16, 16), torch.tensor([0, 3]))], "targets from 0 to 3"), ([], "gave no batch")):
