@@ -65,7 +65,10 @@ class Net(Backbone[Tensor]):
 
     @class_names.setter
     def class_names(self, names: tuple[str, ...] | list[str] | None) -> None:
-        self._class_names = None if names is None else check_class_names(names, self.num_classes, self.task)
+        if names is None:
+            self._class_names = None
+        else:
+            self.set_class_names(names)
 
     @property
     def task(self) -> str:
