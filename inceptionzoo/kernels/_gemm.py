@@ -12,7 +12,6 @@ kernel.
 from __future__ import annotations
 
 from functools import cache
-from math import prod
 
 import torch
 from torch import Tensor
@@ -24,39 +23,27 @@ from ._kernel import KernelLaunch
 CORE_CACHE_BYTES = 512 << 10  # of the second level, of which some processors have more
 GROUP_BYTES = 256 << 10  # of the rows of x in a group
 LONG_STRIP = 32  # register blocks
-MIN_SUMS = 8  # vectors of sums: a multiply-add takes four cycles, and two begin in each
 
 
 @cache
-def block_columns(columns: int) -> tuple[int, int]:
-    """Return the vectors in a row of a register block, and their width, for y of this many columns, of which it needs 8."""
+def choose_block(rows: int, columns: int) -> RegisterBlock:
+    """Return the register block for y of this size; y needs at least 8 columns.
+
+    The block has nearly as many rows as fit the registers: the number of rows with which the overlapping blocks compute the
+    fewest rows twice. Its columns do not depend on `rows`, so that a packed weight serves every number of rows.
+    """
     max_width = max_vector_width()
     vector_width = max_width if columns >= max_width else 8
-    return 2 if columns >= 2 * vector_width else 1, vector_width
-
-
-@cache
-def choose_block(rows: int, depth: int, columns: int) -> RegisterBlock:
-    """Return the register block with which a product of these sizes should take the fewest cycles.
-
-    The last block overlaps the one before it, so some numbers of rows compute more twice than others. The estimate counts a
-    cycle for two multiply-adds, and was fitted to times on an AMD EPYC with AVX2. The loads of a step cost as much as 0.4 rows.
-    The end of a block costs more, the more rows it has, because less of the next block is then in flight; up to 36 cycles.
-    """
-    vectors, vector_width = block_columns(columns)
-    max_rows = min(rows, 14 if max_vector_width() == 16 else 6)  # 32 or 16 registers: 2 for a row, 2 of the weight, 1 of x
-
-    def cycles(count: int) -> float:
-        return -(-rows // count) * ((count + 0.4) * depth + min(12 * (count - 3), 36))
-
-    candidates = range(max_rows, min(max_rows, MIN_SUMS // vectors) - 1, -1)
-    return RegisterBlock(min(candidates, key=cycles), vectors, vector_width)
+    vectors = 2 if columns >= 2 * vector_width else 1
+    max_rows = min(rows, 14 if max_width == 16 else 6)  # 32 or 16 registers hold 2 vectors a row, 2 of the weight, 1 of x
+    candidates = range(max_rows, max_rows * 2 // 3, -1)
+    return RegisterBlock(min(candidates, key=lambda count: -(-rows // count) * count), vectors, vector_width)
 
 
 def pack_weight(weight: Tensor) -> Tensor:
     """Return the weight (batch, depth, columns) as panels: (batch, panels, depth, columns of a register block)."""
     columns = weight.shape[2]
-    size = prod(block_columns(columns))
+    size = choose_block(1, columns).columns
     starts = [min(start, columns - size) for start in range(0, columns, size)]
     return torch.stack([weight[:, :, start : start + size] for start in starts], 1).contiguous()
 
@@ -87,7 +74,7 @@ class Gemm:
     """A GEMM with a weight from `pack_weight`, of `columns` columns, for at least `rows` rows and fixed row strides."""
 
     def __init__(self, weight: Tensor, columns: int, rows: int, x_row_stride: int, y_row_stride: int) -> None:
-        self.weight, self.columns, self.block = weight, columns, choose_block(rows, weight.shape[2], columns)
+        self.weight, self.columns, self.block = weight, columns, choose_block(rows, columns)
         self.kernel = gemm_kernel(self.block, x_row_stride, y_row_stride, choose_fetches(rows, self.block))
 
     def make_launch(

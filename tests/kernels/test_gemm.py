@@ -4,16 +4,7 @@ import pytest
 import torch
 from helpers import distance, noise
 
-from inceptionzoo.kernels._gemm import (
-    GROUP_BYTES,
-    LONG_STRIP,
-    Gemm,
-    block_columns,
-    choose_block,
-    choose_fetches,
-    choose_groups,
-    pack_weight,
-)
+from inceptionzoo.kernels._gemm import GROUP_BYTES, LONG_STRIP, Gemm, choose_block, choose_fetches, choose_groups, pack_weight
 from inceptionzoo.kernels._gemm_kernel import CACHE_LINE, RegisterBlock, step_bytes
 from inceptionzoo.kernels._jit import launch
 
@@ -61,7 +52,7 @@ def test_groups_of_rows_change_no_bit(columns, threads):
 def test_rows_are_divided_if_fewer_bytes_move():
     threads = torch.get_num_threads()
     weight = torch.zeros(1, 11, 256, 32)  # 360 kB: stays in the cache of a core
-    block = choose_block(6272, 256, 352)
+    block = choose_block(6272, 352)
     groups = choose_groups(6272, 4 * 6272 * 256, weight, block)
     assert groups % threads == 0
     assert 4 * 6272 * 256 / groups <= GROUP_BYTES
@@ -80,24 +71,14 @@ def test_matrices_that_share_one_weight(columns):
     assert distance(y, signal.unfold(1, 8, 2) @ weight[0] + bias) < 1e-5
 
 
-@pytest.mark.parametrize("depth", [4, 64, 2048])
-def test_register_blocks_fit(depth):
+def test_register_blocks_fit():
     for rows in range(1, 200):
         for columns in (8, 24, 64):
-            block = choose_block(rows, depth, columns)
+            block = choose_block(rows, columns)
             assert 1 <= block.rows <= rows
             assert block.columns <= columns
             assert block.vectors * (block.rows + 1) < 32  # registers
-            assert block.vectors * block.rows >= 8 or block.rows in (rows, 6, 14)  # sums, for the latency of a multiply-add
-            assert block[1:] == block_columns(columns)  # one packed weight serves every number of rows
-
-
-def test_few_rows_are_computed_twice():
-    """The 16 tiles of F(4, 3) at 14 px, or of F(2, 3) at 7 px, none."""
-    assert 16 % choose_block(16, 144, 64).rows == 0
-    for rows in range(16, 400):
-        block = choose_block(rows, 256, 64)
-        assert -(-rows // block.rows) * block.rows <= 1.16 * rows
+            assert block[1:] == choose_block(1, columns)[1:]  # one packed weight serves every number of rows
 
 
 @pytest.mark.parametrize("block", [RegisterBlock(6, 2, 8), RegisterBlock(6, 1, 8), RegisterBlock(14, 2, 16)])
