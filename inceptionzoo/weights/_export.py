@@ -21,7 +21,7 @@ from ._safetensors import write_safetensors
 from ._source import PICKLES
 from ._validation import checked_state
 
-NO_EFFECT = ("drop_path_rate",)  # arguments that outputs do not depend on
+MAY_DIFFER = "drop_path_rate", "eps"  # arguments: no output depends on the first, and packages of one layout differ in eps
 
 
 def export_weights(model: Net, path: str | os.PathLike[str], *, layout: str) -> None:
@@ -109,7 +109,7 @@ def _check_network(model: Net, layout: Layout) -> None:
         MismatchError: it is not; the message says where it differs.
     """
     entry, arguments = cast("Origin", model.origin)
-    kept = {key: value for key, value in arguments.items() if key in NO_EFFECT}
+    kept = {key: value for key, value in arguments.items() if key in MAY_DIFFER}
     theirs = make_network(entry, kept | dict(layout.arguments))  # its head may be another: files without one, FaceNet's sizes
     problem = f"the model cannot be exported: it is not the network of the layout {layout.name!r}"
     if difference := first_difference(replace(theirs, head=model.network.head), model.network):
