@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError
 from ..nn import Net, check_task, default_task
-from ._own_loss import OneHotTargets, OwnLoss, has_own_forward, options_of_cross_entropy
+from ._own_loss import OneHotTargets, OwnLoss, function_of, has_own_forward, options_of_cross_entropy
 from ._task import IGNORED, Binary, Multilabel, Regression, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +56,7 @@ def _ignore_index(loss: Any) -> int | None:
 
 def _task_of_loss(loss: Any, num_outputs: int) -> str | None:
     """Return the task that a loss of torch is for; None for any other function."""
-    function = loss.func if isinstance(loss, partial) else loss
+    function = function_of(loss)
     if isinstance(function, nn.CrossEntropyLoss) or function is F.cross_entropy:
         return "multiclass"
     if isinstance(function, LOGIT_LOSSES) or function in LOGIT_FUNCTIONS:
@@ -114,7 +113,7 @@ def make_loss(task: Task, loss: Loss | None, *, weight: Tensor | None = None, la
     if isinstance(loss, OwnLoss | OneHotTargets) or options_of_cross_entropy(loss) is not None:
         return cast("Loss", loss)
     if loss is not None:
-        function = loss.func if isinstance(loss, partial) else loss
+        function = function_of(loss)
         if not isinstance(function, ELEMENTWISE_LOSSES) and function not in ELEMENTWISE_FUNCTIONS:
             return OwnLoss(loss)
         elementwise: Loss = ElementwiseLoss(loss)

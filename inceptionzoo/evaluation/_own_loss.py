@@ -33,7 +33,7 @@ def check_loss(name: str, loss: object) -> None:
         raise ArgumentError(f"{name}={loss.__name__} is a class; pass an object of it: {name}={loss.__name__}()")
     if not callable(loss):
         raise ArgumentError(f"{name}={loss!r} must be a function of (logits, targets), or None for that of the task")
-    function = loss.func if isinstance(loss, partial) else loss
+    function = function_of(loss)
     for losses, expected, remedy in OF_PROBABILITIES:
         if type(function) in losses or function in losses:
             raise ArgumentError(f"{name}={_text(function)} takes {expected}, and the model returns logits; use {remedy}")
@@ -55,12 +55,17 @@ def _text(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def function_of(loss: Any) -> Any:
+    """Return the loss itself, or the function of a `functools.partial`."""
+    return loss.func if isinstance(loss, partial) else loss
+
+
 def options_of_cross_entropy(loss: Any) -> Mapping[str, Any] | None:
     """Return the options of torch's cross entropy, a module or a function; None for other losses.
 
     A subclass with a `forward` of its own is another loss.
     """
-    function = loss.func if isinstance(loss, partial) else loss
+    function = function_of(loss)
     if function is F.cross_entropy:
         return loss.keywords if isinstance(loss, partial) else {}
     if not isinstance(function, nn.CrossEntropyLoss) or has_own_forward(function):
