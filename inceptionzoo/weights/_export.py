@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, FileError, MismatchError, check_choice, check_path
-from ..nn import Net, Origin, check_unchanged, private_torch, require_net, warn_of_hooks
+from ..nn import Net, check_unchanged, private_torch, require_net, warn_of_hooks
 from ..spec import KerasLayout, Layout, first_difference, make_network
 from ._adaptation import flatten_channels_last
 from ._arguments import check_arguments
@@ -108,10 +107,11 @@ def _check_network(model: Net, layout: Layout) -> None:
     Raises:
         MismatchError: it is not; the message says where it differs.
     """
-    entry, arguments = cast("Origin", model.origin)
-    kept = {key: value for key, value in arguments.items() if key in MAY_DIFFER}
-    theirs = make_network(entry, kept | dict(layout.arguments))  # its head may be another: files without one, FaceNet's sizes
+    assert model.entry is not None  # `_find_layout` has found a layout of it
+    kept = {key: value for key, value in model.arguments.items() if key in MAY_DIFFER}
+    theirs = make_network(model.entry, kept | dict(layout.arguments))
     problem = f"the model cannot be exported: it is not the network of the layout {layout.name!r}"
+    # the head may be another: files without one, FaceNet's sizes
     if difference := first_difference(replace(theirs, head=model.network.head), model.network):
         raise MismatchError(f"{problem}; {difference}, theirs first; use save_weights")
     if model.global_pool not in ("avg", "") and layout.name != "timm":  # timm takes the argument too
