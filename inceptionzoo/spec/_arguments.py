@@ -33,8 +33,7 @@ def make_network(entry: Entry, arguments: Mapping[str, Any]) -> Network:
     return apply_variants(network, **variants)
 
 
-def network_arguments(entry: Entry) -> list[str]:
-    """Return the keyword arguments of the entry's own function."""
-    if not callable(entry.network):
-        return []
-    return list(inspect.signature(entry.network).parameters)
+def network_arguments(entry: Entry) -> dict[str, Any]:
+    """Return the keyword arguments of the entry's own function, with their defaults."""
+    parameters = inspect.signature(entry.network).parameters if callable(entry.network) else {}
+    return {name: parameter.default for name, parameter in parameters.items()}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any
 
 from ..errors import MismatchError
 from ..nn import FeatureNet, Net
-from ..spec import Entry, Layout
+from ..spec import Entry, Layout, network_arguments
 
 
 def check_arguments(model: Net | FeatureNet, layout: Layout, name: str) -> None:
@@ -21,7 +20,7 @@ def check_arguments(model: Net | FeatureNet, layout: Layout, name: str) -> None:
         return
     entry, arguments = model.origin
     if wrong := other_arguments(layout, entry, arguments):
-        ours = {**_defaults(entry), **arguments}
+        ours = {**network_arguments(entry), **arguments}
         given = ", ".join(f"{key}={ours.get(key)!r}" for key in wrong)
         remedy = ", ".join(f"{key}={value!r}" for key, value in wrong.items())
         raise MismatchError(
@@ -32,10 +31,5 @@ def check_arguments(model: Net | FeatureNet, layout: Layout, name: str) -> None:
 
 def other_arguments(layout: Layout, entry: Entry, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a layout that differ from those of a model, which are the entry's defaults and `arguments`."""
-    ours = {**_defaults(entry), **arguments}
+    ours = {**network_arguments(entry), **arguments}
     return {key: value for key, value in layout.arguments.items() if ours.get(key) != value}
-
-
-def _defaults(entry: Entry) -> dict[str, Any]:
-    parameters = signature(entry.network).parameters if callable(entry.network) else {}
-    return {key: parameter.default for key, parameter in parameters.items()}
