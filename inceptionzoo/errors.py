@@ -117,13 +117,17 @@ def check_int(name: str, value: object, minimum: int, maximum: int = MAX_INT, *,
     return value
 
 
+def is_finite_number(value: object) -> bool:
+    """Return whether a value is a number of Python or NumPy that a float can hold, and neither nan nor infinite."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an int too large for a float
+        return False
+
+
 def check_number(name: str, value: object, *, error: type[ZooError] = ArgumentError) -> None:
     """Check that `value` is a finite number of at least 0."""
-    try:
-        is_valid = isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
-    except OverflowError:  # an int too large for a float
-        is_valid = False
-    if not is_valid:
+    if not isinstance(value, Real) or not is_finite_number(value) or value < 0:
         raise error(f"{name}={value!r} must be a finite number of at least 0")
 
 

@@ -7,10 +7,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Real
 from typing import Any, Self
 
-from ..errors import ArgumentError, FileError, SpecError, check_choice, check_int, check_rate, check_text
+from ..errors import ArgumentError, FileError, SpecError, check_choice, check_int, check_rate, check_text, is_finite_number
 from ..models import ENTRIES
 from ..nn import Net, check_class_names, check_task, check_unchanged, default_task
 from ..spec import GLOBAL_POOLS, MAX_CHANNELS, DataConfig, Network, network_from_json, network_to_json
@@ -207,17 +206,9 @@ def _check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float]:
         raise ArgumentError(f"metrics={metrics!r} must be a dict of names to numbers")
     for key, value in (metrics or {}).items():
         check_text("a name of metrics", key)
-        if not _is_finite(value):
+        if not is_finite_number(value):
             raise ArgumentError(f"metrics: {key}={value!r} must be a finite number")
     return {key: float(value) for key, value in (metrics or {}).items()}
-
-
-def _is_finite(value: object) -> bool:
-    """Return whether a value is a number of Python or NumPy that a float can hold."""
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an int too large for a float
-        return False
 
 
 def with_tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
