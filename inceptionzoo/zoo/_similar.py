@@ -11,12 +11,12 @@ def describe_similar_models(entry: Entry, network: Network, num_classes: int | N
 
     A model whose published weights have the source's `num_classes` is pointed out, if those of the entry have not.
     """
-    texts = []
+    texts, ours = [], _weights(network)
     for other in REGISTRY.values():
         if other.name == entry.name or not any(layout in entry.layouts for layout in other.layouts):
             continue
         theirs = make_network(other, {})
-        if _weights(theirs) == _weights(network) and first_difference(theirs, network):
+        if _weights(theirs) == ours and first_difference(theirs, network):
             is_theirs = _has_classes(other, num_classes) and not _has_classes(entry, num_classes)
             classes = f" (its published weights have {num_classes} classes too)" if is_theirs else ""
             texts.append(f"{other.name}{classes}, which computes other outputs")
