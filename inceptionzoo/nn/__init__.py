@@ -1,7 +1,7 @@
 """The torch modules of specifications (blocks, heads, `Net`, `FeatureNet`) and the functions that build them."""
 
 from . import _private_torch as private_torch
-from ._backbone import Backbone, Indices, Origin
+from ._backbone import Backbone, Indices
 from ._blocks import BATCH_NORMS, Branches, ConvNormAct, MapStages, ResidualBlock, Steps, training_batch_norms
 from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
@@ -15,7 +15,7 @@ from ._padding import SameConv1d
 from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
 from ._report import Report
-from ._task import CLASS_TASKS, TASKS, check_class_names, check_task, default_task
+from ._task import CLASS_TASKS, TASKS, check_class_names, check_task, default_task, name_counts
 from ._training_ops import TrainingOps, set_training_ops
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "Indices",
     "MapStages",
     "Net",
-    "Origin",
     "PreActModule",
     "Report",
     "ResidualBlock",
@@ -59,6 +58,7 @@ __all__ = [
     "is_relu",
     "is_tracing",
     "list_changes",
+    "name_counts",
     "name_type",
     "parts",
     "placeholder_device",

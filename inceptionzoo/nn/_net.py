@@ -16,7 +16,7 @@ from ..spec import AXES, DataConfig, Entry, GlobalPool, Head, Network
 from ._backbone import Backbone, Indices, Origin
 from ._heads import AuxHead, ClassifierHead, output_width
 from ._report import Report
-from ._task import check_class_names, check_task, default_task, task_fits
+from ._task import check_class_names, check_task, default_task, name_counts, task_fits
 
 
 class Net(Backbone[Tensor]):
@@ -59,9 +59,8 @@ class Net(Backbone[Tensor]):
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the outputs, two for one binary output; None if there are none or not as many as outputs."""
-        names, count = self._class_names, self.num_classes
-        is_pair = count == 1 and self.task == "binary"
-        return names if names is not None and (len(names) == count or (is_pair and len(names) == 2)) else None
+        names = self._class_names
+        return names if names is not None and len(names) in name_counts(self.num_classes, self.task) else None
 
     @class_names.setter
     def class_names(self, names: tuple[str, ...] | list[str] | None) -> None:

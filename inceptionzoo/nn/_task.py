@@ -32,14 +32,18 @@ def task_fits(task: str, num_classes: int) -> bool:
     return (num_classes == 1) if task == "binary" else task != "multiclass" or num_classes != 1
 
 
+def name_counts(num_classes: int, task: str) -> tuple[int, ...]:
+    """Return how many class names a model may have. One binary output may have two, of the classes that it separates."""
+    return (1, 2) if num_classes == 1 and task == "binary" else (num_classes,)
+
+
 def check_class_names(names: object, num_classes: int, task: str) -> tuple[str, ...]:
-    """Return the names as a tuple. One binary output may have two names, those of the two classes that it separates.
+    """Return the names as a tuple.
 
     Raises:
-        ArgumentError: the number of names is not `num_classes`, or two are equal.
+        ArgumentError: their number is none of `name_counts`, or two are equal.
     """
-    is_pair = num_classes == 1 and task == "binary"
-    numbers = (1, 2) if is_pair else (num_classes,)
+    numbers = name_counts(num_classes, task)
     strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     if isinstance(names, list | tuple) and strings and len(names) == len(set(names)) and len(names) in numbers:
         return tuple(names)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, FileError
+from ..nn import default_task, name_counts
 from ..spec import GLOBAL_POOLS, DataConfig, GlobalPool
 from ._checksum import Checksum
 from ._metadata import is_plain, with_tuples
@@ -42,7 +43,7 @@ class HubConfig:
 
     def fits_class_names(self) -> bool:
         """Return whether there are no class names, or as many as classes."""
-        counts = (1, 2) if self.num_classes == 1 else (self.num_classes,)  # one logit separates two classes
+        counts = name_counts(self.num_classes, default_task(self.num_classes))
         return self.class_names is None or len(self.class_names) in counts
 
 
