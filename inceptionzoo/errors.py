@@ -96,6 +96,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(closest)}?"
 
 
+def name_type(value: object) -> str:
+    """Return the name of a value's type with its article: "a Linear", "an Ensemble"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
 def plain_int(value: Value) -> Value | int:
     """Return an integer of another type, for example one of NumPy or torch, as an int, and any other value as it is."""
     if isinstance(value, bool):

@@ -2,19 +2,21 @@
 
 from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
-from ._blocks import BATCH_NORMS, Branches, ConvNormAct, MapStages, ResidualBlock, Steps, training_batch_norms
+from ._blocks import Branches, ConvNormAct, MapStages, ResidualBlock, Steps
 from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, default_accelerator, placeholder_device, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, ClassifierHead, check_head
+from ._layers import BATCH_NORMS, training_batch_norms
 from ._memory import activate, compact_max_pool, is_relu, is_tracing, run_module, window
 from ._memory_format import to_channels_last
-from ._net import Net, name_type, require_net
+from ._net import Net
 from ._padding import SameConv1d
 from ._parts import Change, FusedRecord, parts
 from ._pre_activation import PreActModule, apply_activation
 from ._report import Report
+from ._require_net import require_net
 from ._task import CLASS_TASKS, TASKS, check_class_names, check_task, default_task, name_counts
 from ._training_ops import TrainingOps, set_training_ops
 
@@ -59,7 +61,6 @@ __all__ = [
     "is_tracing",
     "list_changes",
     "name_counts",
-    "name_type",
     "parts",
     "placeholder_device",
     "private_torch",

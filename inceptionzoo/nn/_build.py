@@ -31,10 +31,12 @@ from ..spec import (
     out_channels,
     projection,
 )
-from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, make_act, make_norm, make_pool, use_masked_relu
+from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, use_masked_relu
 from ._heads import AuxHead, ClassifierHead, check_head
-from ._net import Net, require_net
+from ._layers import make_act, make_norm, make_pool
+from ._net import Net
 from ._private_torch import uncompiled
+from ._require_net import require_net
 
 
 @overload

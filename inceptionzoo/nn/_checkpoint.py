@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from ._blocks import BATCH_NORMS
+from ._layers import BATCH_NORMS
 from ._pre_activation import run_with_pre_act
 
 

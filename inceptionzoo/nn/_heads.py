@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError, check_choice, check_int, check_rate
 from ..spec import GLOBAL_POOLS, GlobalPool, Head, Size, as_tuple
-from ._blocks import ADAPTIVE_AVG_POOLS, CONVS
 from ._init import allocate, init_weights
+from ._layers import ADAPTIVE_AVG_POOLS, CONVS
 from ._padding import larger
 
 AVERAGES: dict[int, Callable[[Tensor, Any], Tensor]]  # by the number of spatial dimensions

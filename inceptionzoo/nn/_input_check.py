@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import InputError, SpecError
 from ..spec import AXES, Head, Network, Shape, format_size, min_input_size, network_cost
 from . import _private_torch as private_torch
-from ._blocks import CONVOLUTIONS, training_batch_norms
+from ._layers import CONVOLUTIONS, training_batch_norms
 from ._memory import is_tracing
 
 FOREIGN = "builtins", "numpy", "PIL"  # modules of types that are given in place of a tensor

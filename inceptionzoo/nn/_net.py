@@ -18,6 +18,8 @@ from ._heads import AuxHead, ClassifierHead, output_width
 from ._report import Report
 from ._task import check_class_names, check_task, default_task, name_counts, task_fits
 
+OTHER_CLASSIFIERS = "fc", "classifier", "last_linear"  # the classifier's name in the models of other libraries
+
 
 class Net(Backbone[Tensor]):
     """A network of this library: (n, in_chans, h, w) -> (n, num_classes). It returns one tensor in every mode.
@@ -49,6 +51,20 @@ class Net(Backbone[Tensor]):
         self._timm_cfg: dict[str, Any] | None = None  # set by timm's registry
         self.head = head
         self.aux: nn.ModuleDict | dict[str, nn.Module] = aux or {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Raises:
+            ArgumentError: it is a module under the name that torchvision or timm give the classifier, where no forward pass
+                would use it.
+        """
+        if name in OTHER_CLASSIFIERS and isinstance(value, nn.Module):
+            raise ArgumentError(
+                f"model.{name} is not used: this model's classifier is model.head.fc; model.reset_classifier(num_classes) "
+                "replaces it by a new one, and model.head.fc = ... by a layer of your own"
+            )
+        super().__setattr__(name, value)
 
     # --- attributes -------------------------------------------------------------------------------------------------
     @property
@@ -259,24 +275,3 @@ class Net(Backbone[Tensor]):
             ArgumentError: the number of names is not the number of classes, or two are equal.
         """
         self._class_names = check_class_names(names, self.num_classes, self.task)
-
-
-def require_net(model: object, function: str) -> Net:
-    """Return the model, which was passed to `function`.
-
-    Raises:
-        ArgumentError: it is no `Net`. The message names the attribute of it that is one.
-    """
-    if isinstance(model, Net):
-        return model
-    modules = model.named_modules() if isinstance(model, nn.Module) else ()
-    inside = next((path for path, part in modules if isinstance(part, Net)), "")
-    path = f"model.{inside}" if inside.replace(".", "").isidentifier() else f"model.get_submodule({inside!r})"
-    remedy = f"; pass the model in it: {path}" if inside else ""
-    raise ArgumentError(f"model is {name_type(model)}; {function} takes a model of create_model or build{remedy}")
-
-
-def name_type(value: object) -> str:
-    """Return the name of a value's type with its article: "a Linear", "an Ensemble"."""
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, MismatchError, check_flag
-from ..nn import ClassifierHead, FeatureNet, Net, Report, name_type
+from ..errors import ArgumentError, MismatchError, check_flag, name_type
+from ..nn import ClassifierHead, FeatureNet, Net, Report
 from ._adaptation import adapt_tensor, as_dense, unflatten
 from ._arguments import check_arguments
 from ._layout import LayoutMatch, is_batch_counter, is_classifier

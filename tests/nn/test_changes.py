@@ -104,9 +104,9 @@ CHANGES = {
     ),
     "a whole head": (replace("head", lambda: nn.Linear(8, 3)), "head is of type Linear, not ClassifierHead"),
     "no bias": (replace("head.fc.bias", None), "head.fc has no bias"),
-    "torchvision's name": (
-        replace("fc", lambda: nn.Linear(8, 3)),
-        "fc is not a part of the network (the classifier is head.fc)",
+    "a part that nothing uses": (
+        replace("projector", lambda: nn.Linear(8, 3)),
+        "projector is not a part of the network (the classifier is head.fc)",
     ),
     "another activation": (replace("features.stem.act", lambda: nn.ELU()), "features.stem.act is of type ELU, not ReLU"),
     "no activation": (replace("features.stem.act", None), "features.stem.act is missing"),

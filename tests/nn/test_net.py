@@ -234,6 +234,16 @@ def test_a_head_of_ones_own_gives_no_pre_logits():
     assert model.forward_head(maps).shape == (2, 5)
 
 
+@pytest.mark.parametrize("name", ["fc", "classifier", "last_linear"])
+def test_a_classifier_under_another_librarys_name_is_refused(name):
+    model = iz.build(tiny_network())
+    with pytest.raises(iz.ArgumentError, match=rf"model.{name} is not used: .* model.reset_classifier\(num_classes\)"):
+        setattr(model, name, torch.nn.Linear(8, 2))
+    assert not hasattr(model, name)
+    model.regularizer = torch.nn.Linear(8, 2)
+    assert "regularizer.weight" in model.state_dict()
+
+
 def test_with_aux_keeps_what_was_set():
     model = iz.build(tiny_network())
     model.set_grad_checkpointing()
