@@ -3,8 +3,8 @@
 The modules build on each other in this order:
 
 - `_jit` compiles an LLVM module and calls the machine code on torch's OpenMP threads.
-- `_codegen` emits the IR that kernels share, and `_tile_kernels` (`KernelBuilder`) that of all kernels on tiles of maps: loops
-  over tiles and channels, loads, stores.
+- `_codegen` emits the IR that kernels share, such as loops, loads and stores of vectors (`VectorBuilder`), and `_tile_kernels`
+  (`TileBuilder`) that of all kernels on tiles of maps.
 - The kernel functions emit and compile one kernel each and return the address of its machine code: `gather_kernel` and
   `scatter_kernel` in `_tile_transforms`, `gemm_kernel`, `max_pool_kernel` and `average_pool_kernel`. They cache their results.
 - Ops (`_kernel.KernelOp`) replace a torch module by one or several kernels: `Im2colConv`, `WinogradConv`, `MaxPoolOp`,

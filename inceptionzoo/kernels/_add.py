@@ -9,7 +9,7 @@ from ._codegen import FAST_MATH, relu_emitter
 from ._jit import EmitBody, choose_vector_width, kernel
 from ._kernel import KernelLaunch
 from ._tile_args import TileArgs
-from ._tile_kernels import KernelBuilder
+from ._tile_kernels import TileBuilder
 
 
 @kernel(TileArgs)
@@ -17,9 +17,9 @@ def add_kernel(vector_width: int) -> EmitBody:
     """Return what emits the kernel that replaces `target` by `relu(target + source)`. A tile is one pixel."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        kernel = KernelBuilder(module, (1, 1), (1, 1), vector_width)
+        kernel = TileBuilder(module, (1, 1), (1, 1), vector_width)
         builder, source, target = kernel.builder, kernel.pointer("source"), kernel.pointer("target")
-        with kernel.tile_loop() as pixel:
+        with kernel.item_loop() as pixel:
             first = builder.mul(pixel, kernel.args["pixel_stride"])
             with kernel.channel_loop() as channel:
                 offset = builder.add(kernel.element_offset(pixel, 0), channel)

@@ -16,7 +16,7 @@ from ._jit import EmitBody, choose_vector_width, kernel
 from ._kernel import KernelLaunch
 from ._pooling import PoolOp, supports_window
 from ._tile_args import Pair, TileArgs
-from ._tile_kernels import KernelBuilder
+from ._tile_kernels import TileBuilder
 
 
 @kernel(TileArgs)
@@ -24,12 +24,12 @@ def average_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> E
     """Return what emits the kernel that writes `relu(sum of the window * scale[window] + bias)`."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        kernel = KernelBuilder(module, kernel_size, stride, vector_width)
+        kernel = TileBuilder(module, kernel_size, stride, vector_width)
         builder, args = kernel.builder, kernel.args
         source, target, padding_pixel, bias, scales = map(
             kernel.pointer, ("source", "target", "padding_pixel", "bias", "scale")
         )
-        with kernel.tile_loop() as tile:
+        with kernel.item_loop() as tile:
             kernel.locate_pixels(tile, source, padding_pixel)
             window = builder.srem(tile, builder.mul(args["grid_rows"], args["grid_columns"]))
             scale = splat(builder, builder.load(element_pointer(builder, scales, window), typ=FLOAT), vector_width)

@@ -9,15 +9,14 @@ Two kernels sum over rows. They write the sums of each chunk of `CHUNK` rows; th
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from llvmlite import ir
 
-from ._codegen import FAST_MATH, FLOAT, element_pointer, minimum, multiply_add, splat
-from ._jit import INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
+from ._codegen import FAST_MATH, FLOAT, VectorBuilder, minimum, multiply_add, splat
+from ._jit import INT64, EmitBody, emit_loop, kernel
 
 CHUNK = 256  # rows
 UNROLL = 4  # rows that are summed in registers
@@ -37,22 +36,19 @@ class RowArgs(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in NAMES]  # ctypes wants a list
 
 
-class _Rows:
+class _RowBuilder(VectorBuilder):
     """Builder of the body of a kernel on rows."""
 
     def __init__(self, module: ir.Module, vector_width: int) -> None:
-        self.function, self.builder, self.args = declare_body(module, RowArgs)
-        self.vector_type, self.width = ir.VectorType(FLOAT, vector_width), vector_width
+        super().__init__(module, RowArgs, vector_width)
 
-    def load(self, name: str, offset: ir.Value) -> ir.Value:
+    def load_from(self, name: str, offset: ir.Value) -> ir.Value:
         """Emit the load of a vector from the array `name`."""
-        return self.builder.load(self._pointer(name, offset), typ=self.vector_type, align=4)
+        return self.load(self.pointer(name), offset)
 
-    def store(self, value: ir.Value, name: str, offset: ir.Value) -> None:
-        self.builder.store(value, self._pointer(name, offset), align=4)
-
-    def _pointer(self, name: str, offset: ir.Value) -> ir.Value:
-        return element_pointer(self.builder, self.builder.inttoptr(self.args[name], POINTER), offset)
+    def store_to(self, name: str, value: ir.Value, offset: ir.Value) -> None:
+        """Emit the store of a vector to the array `name`."""
+        self.store(value, self.pointer(name), offset)
 
     def row_offset(self, row: ir.Value, channel: ir.Value, stride: str = "channels") -> ir.Value:
         """Emit the offset of a channel in a row of a map."""
@@ -60,14 +56,11 @@ class _Rows:
 
     def load_map(self, name: str, row: ir.Value, channel: ir.Value) -> ir.Value:
         """Emit the load of a vector of a row of the map `name`."""
-        return self.load(name, self.row_offset(row, channel, "gradient_stride" if name == "gradient" else "channels"))
-
-    def constant(self, value: float) -> ir.Constant:
-        return ir.Constant(self.vector_type, [value] * self.width)
+        return self.load_from(name, self.row_offset(row, channel, "gradient_stride" if name == "gradient" else "channels"))
 
     def normalized(self, x: ir.Value, channel: ir.Value) -> ir.Value:
         """Emit `x * scale + shift`, rounded once: both passes must agree on its sign."""
-        return multiply_add(self.builder, x, self.load("scale", channel), self.load("shift", channel))
+        return multiply_add(self.builder, x, self.load_from("scale", channel), self.load_from("shift", channel))
 
     def relu_gradient(self, x: ir.Value, row: ir.Value, channel: ir.Value) -> ir.Value:
         """Emit the gradient of ReLU's input; that of nan is passed, as in torch."""
@@ -76,26 +69,21 @@ class _Rows:
 
     def emit_map(self, compute: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Function:
         """Emit `target = compute(row, channel)` for each vector of the rows, and return the function."""
-        _, start, stop = self.function.args
-        with (
-            emit_loop(self.builder, start, stop) as row,
-            emit_loop(self.builder, INT64(0), self.args["channels"], self.width) as channel,
-        ):
-            value = compute(row.index, channel.index)
-            self.store(value, "target", self.row_offset(row.index, channel.index))
+        with self.item_loop() as row, self.channel_loop() as channel:
+            self.store_to("target", compute(row, channel), self.row_offset(row, channel))
         self.builder.ret_void()
         return self.function
 
     def emit_chunks(self, slots: int, emit_chunk: Callable[[_Chunk], None]) -> ir.Function:
         """Emit a loop over chunks, each with `slots` sums per channel, which are 0 at first; return the function."""
-        builder, (_, start, stop) = self.builder, self.function.args
-        with emit_loop(builder, start, stop) as loop:
-            first = builder.mul(loop.index, INT64(CHUNK))
+        builder = self.builder
+        with self.item_loop() as number:
+            first = builder.mul(number, INT64(CHUNK))
             last = minimum(builder, builder.add(first, INT64(CHUNK)), self.args["rows"])
             length = builder.mul(self.args["channels"], INT64(slots))
-            chunk = _Chunk(self, first, last, builder.mul(loop.index, length))
-            with emit_loop(builder, INT64(0), length, self.width) as value:
-                self.store(self.constant(0.0), "sums", builder.add(chunk.sums, value.index))
+            chunk = _Chunk(self, first, last, builder.mul(number, length))
+            with emit_loop(builder, INT64(0), length, self.vector_type.count) as value:
+                self.store_to("sums", self.constant(0.0), builder.add(chunk.sums, value.index))
             emit_chunk(chunk)
         builder.ret_void()
         return self.function
@@ -105,7 +93,7 @@ class _Rows:
 class _Chunk:
     """A chunk of rows from `first` to before `last`; `sums` is the offset of its sums, (slots, channels)."""
 
-    rows: _Rows
+    rows: _RowBuilder
     first: ir.Value
     last: ir.Value
     sums: ir.Value
@@ -120,20 +108,14 @@ class _Chunk:
         builder = self.rows.builder
         whole = builder.sub(self.last, builder.srem(builder.sub(self.last, self.first), INT64(UNROLL)))
         for first, last, unroll in ((self.first, whole, UNROLL), (whole, self.last, 1)):
-            with emit_loop(builder, first, last, unroll) as row, self.channel_loop() as channel:
+            with emit_loop(builder, first, last, unroll) as row, self.rows.channel_loop() as channel:
                 offsets = [self.slot(slot, channel) for slot in slots]
-                totals = [self.rows.load("sums", offset) for offset in offsets]
+                totals = [self.rows.load_from("sums", offset) for offset in offsets]
                 for index in range(unroll):
                     values = terms(builder.add(row.index, INT64(index)), channel)
                     totals = [builder.fadd(total, value, flags=FAST_MATH) for total, value in zip(totals, values, strict=True)]
                 for total, offset in zip(totals, offsets, strict=True):
-                    self.rows.store(total, "sums", offset)
-
-    @contextmanager
-    def channel_loop(self) -> Iterator[ir.Value]:
-        """Emit a loop over vectors of channels; yield the first channel of the vector."""
-        with emit_loop(self.rows.builder, INT64(0), self.rows.args["channels"], self.rows.width) as loop:
-            yield loop.index
+                    self.rows.store_to("sums", total, offset)
 
 
 @kernel(RowArgs)
@@ -144,19 +126,19 @@ def moments_kernel(vector_width: int) -> EmitBody:
     """
 
     def emit_body(module: ir.Module) -> ir.Function:
-        rows = _Rows(module, vector_width)
+        rows = _RowBuilder(module, vector_width)
         builder = rows.builder
 
         def emit_chunk(chunk: _Chunk) -> None:
             chunk.emit_sums([2], lambda row, channel: [rows.load_map("x", row, channel)])
             count = builder.sitofp(builder.sub(chunk.last, chunk.first), FLOAT)
             inverse = splat(builder, builder.fdiv(FLOAT(1.0), count), vector_width)
-            with chunk.channel_loop() as channel:
+            with rows.channel_loop() as channel:
                 offset = chunk.slot(2, channel)
-                rows.store(builder.fmul(rows.load("sums", offset), inverse), "sums", offset)
+                rows.store_to("sums", builder.fmul(rows.load_from("sums", offset), inverse), offset)
 
             def terms(row: ir.Value, channel: ir.Value) -> list[ir.Value]:
-                mean = rows.load("sums", chunk.slot(2, channel))
+                mean = rows.load_from("sums", chunk.slot(2, channel))
                 difference = builder.fsub(rows.load_map("x", row, channel), mean)
                 return [difference, builder.fmul(difference, difference, flags=FAST_MATH)]
 
@@ -172,7 +154,7 @@ def normalize_kernel(vector_width: int) -> EmitBody:
     """Return what emits the kernel that writes relu(x * scale + shift); nan stays nan."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        rows = _Rows(module, vector_width)
+        rows = _RowBuilder(module, vector_width)
 
         def compute(row: ir.Value, channel: ir.Value) -> ir.Value:
             value, zero = rows.normalized(rows.load_map("x", row, channel), channel), rows.constant(0.0)
@@ -188,12 +170,12 @@ def gradient_sums_kernel(vector_width: int) -> EmitBody:
     """Return what emits the kernel that sums g and g * (x - mean), where g is the gradient of ReLU's input."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        rows = _Rows(module, vector_width)
+        rows = _RowBuilder(module, vector_width)
 
         def terms(row: ir.Value, channel: ir.Value) -> list[ir.Value]:
             x = rows.load_map("x", row, channel)
             gradient = rows.relu_gradient(x, row, channel)
-            difference = rows.builder.fsub(x, rows.load("mean", channel))
+            difference = rows.builder.fsub(x, rows.load_from("mean", channel))
             return [gradient, rows.builder.fmul(gradient, difference, flags=FAST_MATH)]
 
         return rows.emit_chunks(2, lambda chunk: chunk.emit_sums([0, 1], terms))
@@ -206,14 +188,14 @@ def gradient_kernel(vector_width: int) -> EmitBody:
     """Return what emits the kernel that writes g * scale + x * slope + offset, where g is the gradient of ReLU's input."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        rows = _Rows(module, vector_width)
+        rows = _RowBuilder(module, vector_width)
         multiply, add = (partial(getattr(rows.builder, name), flags=FAST_MATH) for name in ("fmul", "fadd"))
 
         def compute(row: ir.Value, channel: ir.Value) -> ir.Value:
             x = rows.load_map("x", row, channel)
             gradient = rows.relu_gradient(x, row, channel)
-            linear = add(multiply(x, rows.load("slope", channel)), rows.load("offset", channel))
-            return add(multiply(gradient, rows.load("scale", channel)), linear)
+            linear = add(multiply(x, rows.load_from("slope", channel)), rows.load_from("offset", channel))
+            return add(multiply(gradient, rows.load_from("scale", channel)), linear)
 
         return rows.emit_map(compute)
 

@@ -1,15 +1,57 @@
-"""Emit the LLVM IR that several kernels share: addresses, bounds of integers, vectors of equal elements, multiply-add, ReLU."""
+"""Emit the LLVM IR that several kernels share: arguments, loops, loads and stores of vectors, multiply-add, ReLU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from llvmlite import ir
 
-from ._jit import INT32
+from ._jit import INT32, INT64, POINTER, declare_body, emit_loop
 
 FLOAT = ir.FloatType()
 FAST_MATH = ("contract", "nsz")  # allow fused multiply-adds; other fast-math flags would change the results for inf and nan
+
+
+class VectorBuilder:
+    """Builder of the body of a kernel that goes through arrays of floats, a vector of `vector_width` channels at a time.
+
+    `args_type` is the structure of the kernel's arguments, of which `channels` is one.
+    """
+
+    def __init__(self, module: ir.Module, args_type: type[ctypes.Structure], vector_width: int) -> None:
+        self.function, self.builder, self.args = declare_body(module, args_type)
+        self.vector_type = ir.VectorType(FLOAT, vector_width)
+
+    def pointer(self, name: str) -> ir.Value:
+        """Emit the conversion of an argument to a pointer."""
+        return self.builder.inttoptr(self.args[name], POINTER)
+
+    def load(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+        """Emit the load of a vector."""
+        return self.builder.load(element_pointer(self.builder, pointer, offset), typ=self.vector_type, align=4)
+
+    def store(self, value: ir.Value, pointer: ir.Value, offset: ir.Value) -> None:
+        """Emit the store of a vector."""
+        self.builder.store(value, element_pointer(self.builder, pointer, offset), align=4)
+
+    def constant(self, value: float) -> ir.Constant:
+        """Return a vector of equal elements."""
+        return ir.Constant(self.vector_type, [value] * self.vector_type.count)
+
+    @contextmanager
+    def item_loop(self) -> Iterator[ir.Value]:
+        """Emit a loop over the items of this thread, of those from `start` to `stop`; yield the number of the item."""
+        _, start, stop = self.function.args
+        with emit_loop(self.builder, start, stop) as loop:
+            yield loop.index
+
+    @contextmanager
+    def channel_loop(self) -> Iterator[ir.Value]:
+        """Emit a loop over vectors of channels; yield the first channel of the vector."""
+        with emit_loop(self.builder, INT64(0), self.args["channels"], self.vector_type.count) as loop:
+            yield loop.index
 
 
 def element_pointer(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value) -> ir.Value:

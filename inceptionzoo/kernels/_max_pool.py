@@ -13,7 +13,7 @@ from ..spec import as_tuple, window_positions
 from ._jit import EmitBody, choose_vector_width, kernel
 from ._pooling import PoolOp, supports_window
 from ._tile_args import Pair, TileArgs
-from ._tile_kernels import KernelBuilder
+from ._tile_kernels import TileBuilder
 
 
 @kernel(TileArgs)
@@ -21,9 +21,9 @@ def max_pool_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> EmitB
     """Return what emits the kernel that writes the maximum of each window."""
 
     def emit_body(module: ir.Module) -> ir.Function:
-        kernel = KernelBuilder(module, kernel_size, stride, vector_width)
+        kernel = TileBuilder(module, kernel_size, stride, vector_width)
         source, target, padding_pixel = map(kernel.pointer, ("source", "target", "padding_pixel"))
-        with kernel.tile_loop() as tile:
+        with kernel.item_loop() as tile:
             kernel.locate_pixels(tile, source, padding_pixel)
             with kernel.channel_loop() as channel:
                 largest = _emit_maximum(kernel.builder, kernel.load_pixels(channel))

@@ -11,10 +11,10 @@ from itertools import product
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, element_pointer, maximum, splat
-from ._jit import INT8, INT32, INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
+from ._codegen import FLOAT, VectorBuilder, element_pointer, maximum, splat
+from ._jit import INT8, INT32, INT64, POINTER, EmitBody, kernel
 from ._tile_args import Pair, TileArgs
-from ._tile_kernels import KernelBuilder
+from ._tile_kernels import TileBuilder
 
 
 @kernel(TileArgs)
@@ -25,10 +25,10 @@ def max_position_kernel(kernel_size: Pair, stride: Pair, vector_width: int) -> E
     """
 
     def emit_body(module: ir.Module) -> ir.Function:
-        kernel = KernelBuilder(module, kernel_size, stride, vector_width)
+        kernel = TileBuilder(module, kernel_size, stride, vector_width)
         builder = kernel.builder
         source, target, positions, padding_pixel = map(kernel.pointer, ("source", "target", "positions", "padding_pixel"))
-        with kernel.tile_loop() as tile:
+        with kernel.item_loop() as tile:
             start = kernel.locate_pixels(tile, source, padding_pixel)
             top, left = (maximum(builder, builder.neg(side), INT64(0)) for side in start)  # pixels of padding
             first = builder.trunc(builder.add(builder.mul(top, INT64(kernel_size[1])), left), INT32)  # tap in the map
@@ -79,13 +79,12 @@ def max_pool_gradient_kernel(kernel_size: Pair, stride: Pair, padding: Pair, vec
     return lambda module: _GradientBuilder(module, kernel_size, stride, padding, vector_width).emit_body()
 
 
-class _GradientBuilder:
+class _GradientBuilder(VectorBuilder):
     """Builder of the body of `max_pool_gradient_kernel`."""
 
     def __init__(self, module: ir.Module, kernel_size: Pair, stride: Pair, padding: Pair, vector_width: int) -> None:
+        super().__init__(module, MaxPoolGradientArgs, vector_width)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.function, self.builder, self.args = declare_body(module, MaxPoolGradientArgs)
-        self.width, self.vector_type = vector_width, ir.VectorType(FLOAT, vector_width)
         reach = [range(-(-taps // step)) for taps, step in zip(kernel_size, stride, strict=True)]
         self.windows, self.pixels = list(product(*reach)), list(product(*map(range, stride)))
         slots = self.windows, self.windows, self.pixels
@@ -93,14 +92,14 @@ class _GradientBuilder:
         self.discarded = self.builder.alloca(FLOAT, size=self.args["channels"])  # takes the pixels of a block that are padding
 
     def emit_body(self) -> ir.Function:
-        builder, (_, start, stop) = self.builder, self.function.args
-        with emit_loop(builder, start, stop) as block:
-            row, column = (emit(block.index, self.args["block_columns"]) for emit in (builder.sdiv, builder.srem))
+        builder = self.builder
+        with self.item_loop() as block:
+            row, column = (emit(block, self.args["block_columns"]) for emit in (builder.sdiv, builder.srem))
             image, row = (emit(row, self.args["block_rows"]) for emit in (builder.sdiv, builder.srem))
             self._locate_windows(image, row, column)
             self._locate_pixels(image, row, column)
-            with emit_loop(builder, INT64(0), self.args["channels"], self.width) as channel:
-                self._emit_channels(channel.index)
+            with self.channel_loop() as channel:
+                self._emit_channels(channel)
         builder.ret_void()
         return self.function
 
@@ -111,10 +110,10 @@ class _GradientBuilder:
             y, x = builder.sub(row, INT64(down)), builder.sub(column, INT64(across))
             inside, number = self._locate(image, y, x, "rows", "columns")
             number = builder.select(inside, number, INT64(0))
-            pointer = element_pointer(builder, self._address("gradient"), builder.mul(number, self.args["gradient_stride"]))
-            self._put(self.gradients, slot, builder.select(inside, pointer, self._address("zeros")))
+            pointer = element_pointer(builder, self.pointer("gradient"), builder.mul(number, self.args["gradient_stride"]))
+            self._put(self.gradients, slot, builder.select(inside, pointer, self.pointer("zeros")))
             offset = builder.mul(number, self.args["channels"])
-            self._put(self.positions, slot, builder.gep(self._address("positions"), [offset], source_etype=INT8))
+            self._put(self.positions, slot, builder.gep(self.pointer("positions"), [offset], source_etype=INT8))
 
     def _locate_pixels(self, image: ir.Value, row: ir.Value, column: ir.Value) -> None:
         """Emit the addresses of the pixels of a block."""
@@ -123,25 +122,25 @@ class _GradientBuilder:
             axes = zip((row, column), self.stride, shifts, self.padding, strict=True)
             y, x = (builder.add(builder.mul(index, INT64(step)), INT64(shift - side)) for index, step, shift, side in axes)
             inside, number = self._locate(image, y, x, "height", "width")
-            pointer = element_pointer(builder, self._address("target"), builder.mul(number, self.args["channels"]))
+            pointer = element_pointer(builder, self.pointer("target"), builder.mul(number, self.args["channels"]))
             self._put(self.targets, slot, builder.select(inside, pointer, self.discarded))
 
     def _emit_channels(self, channel: ir.Value) -> None:
         """Emit the gradients of a block's pixels, for a vector of channels."""
-        builder, byte_type = self.builder, ir.VectorType(INT8, self.width)
-        zero = ir.Constant(self.vector_type, [0.0] * self.width)
+        builder, width, zero = self.builder, self.vector_type.count, self.constant(0.0)
         gradients, positions = [], []
         for slot in range(len(self.windows)):
-            pointer = element_pointer(builder, self._get(self.gradients, slot), channel)
-            gradients.append(builder.load(pointer, typ=self.vector_type, align=4))
+            gradients.append(self.load(self._get(self.gradients, slot), channel))
             pointer = builder.gep(self._get(self.positions, slot), [channel], source_etype=INT8)
-            positions.append(builder.zext(builder.load(pointer, typ=byte_type, align=1), ir.VectorType(INT32, self.width)))
+            positions.append(
+                builder.zext(builder.load(pointer, typ=ir.VectorType(INT8, width), align=1), ir.VectorType(INT32, width))
+            )
         for slot, shifts in enumerate(self.pixels):
             total = zero
             for window, tap in self._taps(shifts):
-                is_maximum = builder.icmp_signed("==", positions[window], _integers(tap, self.width))
+                is_maximum = builder.icmp_signed("==", positions[window], _integers(tap, width))
                 total = builder.fadd(total, builder.select(is_maximum, gradients[window], zero))
-            builder.store(total, element_pointer(builder, self._get(self.targets, slot), channel), align=4)
+            self.store(total, self._get(self.targets, slot), channel)
 
     def _taps(self, shifts: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         """Yield the slot of each window that holds a pixel of the block, and the pixel's tap there."""
@@ -157,9 +156,6 @@ class _GradientBuilder:
             builder.icmp_unsigned("<", y, args[height]), builder.icmp_unsigned("<", x, args[width])
         )
         return inside, builder.add(builder.mul(builder.add(builder.mul(image, args[height]), y), args[width]), x)
-
-    def _address(self, name: str) -> ir.Value:
-        return self.builder.inttoptr(self.args[name], POINTER)
 
     def _put(self, slots: ir.Value, slot: int, pointer: ir.Value) -> None:
         self.builder.store(pointer, self.builder.gep(slots, [INT64(slot)], source_etype=POINTER))

@@ -12,28 +12,25 @@ the channels of an element are contiguous.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from math import prod
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, element_pointer, splat
-from ._jit import INT32, INT64, POINTER, declare_body, emit_loop
+from ._codegen import VectorBuilder, element_pointer, splat
+from ._jit import INT32, INT64, POINTER
 from ._tile_args import Pair, TileArgs
 
 
-class KernelBuilder:
+class TileBuilder(VectorBuilder):
     """Builder of the body of a kernel with the arguments `TileArgs`.
 
     Tiles are `tile_size` pixels high and wide; neighbouring tiles start `tile_step` pixels apart.
     """
 
     def __init__(self, module: ir.Module, tile_size: Pair, tile_step: Pair, vector_width: int) -> None:
+        super().__init__(module, TileArgs, vector_width)
         self.tile_size, self.tile_step = tile_size, tile_step
-        self.function, self.builder, self.args = declare_body(module, TileArgs)
-        self.vector_type = ir.VectorType(FLOAT, vector_width)
         self.pixels = prod(tile_size)
         self._steps = [  # down and across, from the first pixel of a tile to each of its pixels
             ir.Constant(ir.VectorType(INT32, self.pixels), list(steps))
@@ -41,29 +38,6 @@ class KernelBuilder:
         ]
         self._pixel_offsets = self._emit_pixel_offsets()
         self._pixel_addresses = self.builder.alloca(self._pixel_offsets.type)
-
-    def pointer(self, name: str) -> ir.Value:
-        """Emit the conversion of an argument to a pointer."""
-        return self.builder.inttoptr(self.args[name], POINTER)
-
-    def load(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
-        return self.builder.load(element_pointer(self.builder, pointer, offset), typ=self.vector_type, align=4)
-
-    def store(self, value: ir.Value, pointer: ir.Value, offset: ir.Value) -> None:
-        self.builder.store(value, element_pointer(self.builder, pointer, offset), align=4)
-
-    @contextmanager
-    def tile_loop(self) -> Iterator[ir.Value]:
-        """Emit a loop over the tiles of this thread; yield the number of the tile."""
-        _, start, stop = self.function.args
-        with emit_loop(self.builder, start, stop) as loop:
-            yield loop.index
-
-    @contextmanager
-    def channel_loop(self) -> Iterator[ir.Value]:
-        """Emit a loop over vectors of channels; yield the first channel of the vector."""
-        with emit_loop(self.builder, INT64(0), self.args["channels"], self.vector_type.count) as loop:
-            yield loop.index
 
     def element_offset(self, tile: ir.Value, element: int) -> ir.Value:
         """Emit the offset of an element of a tile in the tile buffer, which begins with tile `start` of the arguments."""

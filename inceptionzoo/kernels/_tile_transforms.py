@@ -12,7 +12,7 @@ from llvmlite import ir
 from ._codegen import FAST_MATH, FLOAT, relu_emitter
 from ._jit import EmitBody, kernel
 from ._tile_args import Pair, TileArgs
-from ._tile_kernels import KernelBuilder
+from ._tile_kernels import TileBuilder
 from ._winograd_matrices import Matrix
 
 
@@ -24,9 +24,9 @@ def gather_kernel(down: Matrix, across: Matrix, tile_step: Pair, vector_width: i
     """
 
     def emit_body(module: ir.Module) -> ir.Function:
-        kernel = KernelBuilder(module, (len(down[0]), len(across[0])), tile_step, vector_width)
+        kernel = TileBuilder(module, (len(down[0]), len(across[0])), tile_step, vector_width)
         source, target, padding_pixel = map(kernel.pointer, ("source", "target", "padding_pixel"))
-        with kernel.tile_loop() as tile:
+        with kernel.item_loop() as tile:
             kernel.locate_pixels(tile, source, padding_pixel)
             with kernel.channel_loop() as channel:
                 elements = _separable_transform(kernel.builder, down, across, kernel.load_pixels(channel))
@@ -48,11 +48,11 @@ def scatter_kernel(down: Matrix, across: Matrix, vector_width: int) -> EmitBody:
 
     def emit_body(module: ir.Module) -> ir.Function:
         output_tile = len(down), len(across)
-        kernel = KernelBuilder(module, output_tile, output_tile, vector_width)
+        kernel = TileBuilder(module, output_tile, output_tile, vector_width)
         builder, args = kernel.builder, kernel.args
         source, target, bias = map(kernel.pointer, ("source", "target", "bias"))
         discarded = builder.alloca(FLOAT, size=args["channels"])  # takes the pixels of a tile that lie outside the map
-        with kernel.tile_loop() as tile:
+        with kernel.item_loop() as tile:
             kernel.locate_pixels(tile, target, discarded)
             with kernel.channel_loop() as channel:
                 offsets = (builder.add(kernel.element_offset(tile, element), channel) for element in range(elements))
