@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
 from ._cost import Cost
-from ._geometry import as_tuple, format_size
+from ._geometry import as_size, as_tuple, format_size
 from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import GlobalPool, Network
 from ._network_cost import head_cost, network_cost, stage_costs
@@ -98,12 +98,17 @@ def _patch(layer: Layer, dims: int) -> str:
     """Return the kernel and stride, for example "7x7/2". A chain has those of its largest kernel by area, branches none."""
     match layer:
         case Conv() | Depthwise() | Pool():
-            return f"{format_size(as_tuple(layer.kernel, dims))}/{format_size(layer.stride)}"
+            return f"{format_size(as_tuple(layer.kernel, dims))}/{format_size(as_size(as_tuple(layer.stride, dims)))}"
         case Chain():
-            kernels = [step for step in layer.layers if isinstance(step, Conv | Depthwise | Pool)]
+            kernels = [step for step in _steps(layer) if isinstance(step, Conv | Depthwise | Pool)]
             return _patch(max(kernels, key=lambda step: math.prod(as_tuple(step.kernel, dims))), dims) if kernels else ""
         case _:
             return ""
+
+
+def _steps(layer: Layer) -> list[Layer]:
+    """Return the layers of a chain and of the chains inside it, in order; a layer of another kind alone."""
+    return [step for inner in layer.layers for step in _steps(inner)] if isinstance(layer, Chain) else [layer]
 
 
 def _branches(layer: Layer, act: str) -> str:

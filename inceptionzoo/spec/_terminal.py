@@ -8,7 +8,7 @@ from typing import TextIO
 
 BOLD, DIM = "1", "2"
 POOL, NORM, DEPTHWISE, OP = "31", "32", "36", "35"  # four of the eight basic colours, which terminal themes keep readable
-KINDS = {"max": POOL, "avg": POOL, "adaptive_avg": POOL, "style": NORM, "lrn": NORM, "depthwise": DEPTHWISE, "op": OP}
+KINDS = {"max": POOL, "avg": POOL, "adaptive_avg": POOL, "norm": NORM, "lrn": NORM, "depthwise": DEPTHWISE, "op": OP}
 SHADES = ((2 / 3, "1;35"), (1 / 3, BOLD), (1 / 10, ""), (0.0, DIM))  # (smallest share of the largest value, code)
 
 

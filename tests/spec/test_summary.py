@@ -55,6 +55,14 @@ def test_what_is_highlighted(monkeypatch):
     assert "\x1b[2m34.0M\x1b[0m" in shown  # less
 
 
+@pytest.mark.parametrize("name", ["inception_time", "googlenet_paper"])
+def test_normalisations_have_one_colour(name, monkeypatch):
+    shown, _ = printed(monkeypatch, Terminal(), name)
+    word = "norm" if name == "inception_time" else "lrn"
+    assert f"\x1b[32m{word}\x1b[0m" in shown
+    assert f"\x1b[2m{word}\x1b[0m" not in shown
+
+
 def test_a_file_gets_the_table_without_codes(monkeypatch):
     shown, table = printed(monkeypatch, io.StringIO())
     assert shown == f"{table}\n"
@@ -96,3 +104,10 @@ def test_an_activation_is_printed_by_its_name(act, shown, capsys):
     rows = iz.summary(net).rows
     assert [row.branches for row in rows[:2]] == [shown, f"3 > {shown}"]
     assert "relu " not in capsys.readouterr().out
+
+
+def test_the_kernel_of_a_chain_may_be_in_a_chain_inside_it():
+    pair = iz.chain(iz.Conv(8, (1, 3, 3), (1, 2, 2)), iz.Conv(8, (3, 1, 1)))
+    net = iz.network(a=iz.chain(iz.Conv(4), pair), b=iz.chain(iz.chain(iz.Act(), iz.Norm()), iz.Act()), spatial_dims=3)
+    assert [row.patch for row in iz.summary(net, input_size=(3, 8, 16, 16)).rows] == ["1x3x3/1x2x2", "", "pool"]
+    assert {row.name: row.patch for row in iz.summary("s3d").rows}["conv2"] == "1x3x3/1"
