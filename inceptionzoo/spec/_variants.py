@@ -5,7 +5,6 @@ Each variant is a function that takes a network and returns the changed network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,7 +19,7 @@ from ._layers import Layer, Residual
 from ._network import ACTIVATIONS, Network
 from ._network_cost import stage_costs
 from ._shape import Shape
-from ._walk import children, leaves, map_children, map_leaves
+from ._walk import children, map_children, map_leaves
 
 VARIANT_ARGUMENTS = (
     "spatial_dims",
@@ -56,8 +55,8 @@ def apply_variants(
         spatial_dims: 1 or 3 turns a network for images into one for signals or for volumes and videos; see
             `with_spatial_dims`.
         time_padding: "replicate" pads the first of three dimensions with copies of its first and last frame; see `Style`.
-        padding: "same" pads every convolution and pool as TensorFlow does: the output has ceil(n / stride) pixels. The last
-            average of I3D and S3D stays unpadded.
+        padding: "same" pads every convolution and pool as TensorFlow does: the output has ceil(n / stride) pixels. A stage
+            that is an unpadded average of stride 1, as the last of I3D and S3D, stays unpadded.
             "valid" removes the padding of every layer with a stride above 1.
         include_pad: whether average pools count the zeros of the padding.
         ceil_mode: "pad" replaces the ceil mode of max pools by padding; the output is the same.
@@ -76,14 +75,15 @@ def apply_variants(
     if padding is not None:
         check_choice("padding", padding, ("same", "valid"))
         with _errors_of(f"padding={padding!r}"):
-            net = _map_stages(net, _with_same_padding if padding == "same" else _with_valid_padding)
-            _check_branch_sizes(net)
+            original, net = net, _with_same_padding(net) if padding == "same" else _map_stages(net, _valid_leaf)
+            _check_branch_sizes(net, original)
     if include_pad is not None:
         check_flag("include_pad", include_pad)
         net = _map_stages(net, lambda leaf: _with_include_pad(leaf, include_pad))
     if ceil_mode is not None:
         check_choice("ceil_mode", ceil_mode, ("pad",))
-        net = _map_stages(net, _with_padded_ceil)
+        with _errors_of(f"ceil_mode={ceil_mode!r}"):
+            net = _map_stages(net, _with_padded_ceil)
     if output_stride is not None:
         with _errors_of(f"output_stride={output_stride!r}"):
             net = dilated(net, output_stride)
@@ -106,23 +106,27 @@ def _map_stages(net: Network, change: Callable[[Layer], Layer]) -> Network:
     return replace(net, stages=tuple((name, map_leaves(layer, change)) for name, layer in net.stages))
 
 
-def _with_same_padding(leaf: Layer) -> Layer:
+def _with_same_padding(net: Network) -> Network:
+    return replace(net, stages=tuple((name, _same_stage(layer)) for name, layer in net.stages))
+
+
+def _same_stage(layer: Layer) -> Layer:
+    """Return the stage with padding="same". An unpadded average of stride 1 stays: zeros would be part of its means."""
+    is_average = isinstance(layer, Pool) and layer.kind == "avg" and layer.padding == "valid" and is_one(layer.stride)
+    return layer if is_average else map_leaves(layer, _same_leaf)
+
+
+def _same_leaf(leaf: Layer) -> Layer:
     match leaf:
         case Conv() | Depthwise():
             return replace(leaf, padding="same")
-        case Pool() if leaf.kind != "adaptive_avg" and not _is_last_average(leaf):
+        case Pool() if leaf.kind != "adaptive_avg":
             return replace(leaf, padding="same", ceil=False)
         case _:
             return leaf
 
 
-def _is_last_average(pool: Pool) -> bool:
-    """Return whether this is an unpadded average of stride 1 with an even kernel, as the last of I3D; "same" is not for it."""
-    even = isinstance(pool.kernel, tuple) and any(side % 2 == 0 for side in pool.kernel)
-    return pool.kind == "avg" and pool.padding == "valid" and is_one(pool.stride) and even
-
-
-def _with_valid_padding(leaf: Layer) -> Layer:
+def _valid_leaf(leaf: Layer) -> Layer:
     match leaf:
         case Conv() | Depthwise() if not is_one(leaf.stride):
             return replace(leaf, padding="valid")
@@ -145,12 +149,18 @@ def _errors_of(argument: str) -> Iterator[None]:
         raise ArgumentError(f"{argument} does not fit this network: {error}") from error
 
 
-def _check_branch_sizes(net: Network) -> None:
-    """Raise SpecError if branches give maps of different sizes for images of 512x512 px."""
-    first = next((leaf for _, layer in net.stages for leaf in leaves(layer) if isinstance(leaf, Conv)), None)
-    channels = 3 if first is None else math.lcm(3, first.groups)
-    with suppress(InputError):  # the network is for larger images
-        stage_costs(net, Shape(channels, *(512,) * net.spatial_dims))
+def _check_branch_sizes(net: Network, original: Network) -> None:
+    """Raise SpecError if branches give maps of different sizes for images of 3 channels and 512x512 px.
+
+    Nothing is checked if the `original` network is not for such images.
+    """
+    shape = Shape(3, *(512,) * net.spatial_dims)
+    try:
+        stage_costs(original, shape)
+    except (InputError, SpecError):
+        return
+    with suppress(InputError):  # the network is for larger images now
+        stage_costs(net, shape)
 
 
 def _with_include_pad(leaf: Layer, include_pad: bool) -> Layer:

@@ -105,3 +105,9 @@ def test_the_size_of_clips_is_set():
         model.set_input_size((8, 224, 224))
     with pytest.raises(iz.ArgumentError, match=r"img_size=\(224, 224\) must be an int or \(depth, height, width\)"):
         model.set_input_size((224, 224))
+
+
+@pytest.mark.parametrize("window", [(2, 7, 7), (3, 7, 7), 3], ids=str)
+def test_the_last_average_is_never_padded(window):
+    network = iz.create_model("i3d", window=window, padding="same", device="meta").network
+    assert dict(network.stages)["pool5"] == iz.Pool("avg", window, 1, "valid")

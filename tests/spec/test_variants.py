@@ -233,3 +233,31 @@ def test_padding_of_networks_for_other_inputs(register):
     assert iz.create_model("pairs", padding="same").in_chans == 2
     register("long", iz.network(a=iz.Conv(8, 1001, 4, "valid"), spatial_dims=1), num_classes=2, input_size=(3, 4000))
     assert iz.create_model("long", padding="valid").min_input_size == 1001
+
+
+GREY = iz.network(a=iz.Residual(iz.Conv(1, 3), project=False), b=iz.Conv(4, 3, 2))  # for one channel
+PAIRS = iz.network(a=iz.concat(x=iz.Conv(8, 3, 2), y=iz.Conv(8, 3, 2, groups=2)))  # for two
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("network", "channels"), [(GREY, 1), (PAIRS, 2)], ids=["grey", "pairs"])
+def test_padding_of_networks_that_do_not_take_three_channels(network, channels, padding):
+    assert iz.build(apply_variants(network, padding=padding), channels)(noise(1, channels, 9, 9)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, (2, 2), (3, 7)], ids=str)
+def test_a_stage_that_is_an_unpadded_average_of_stride_one_stays_unpadded(kernel):
+    network = iz.network(a=iz.Conv(3, 3, padding="valid"), b=iz.Pool("avg", kernel, 1, "valid"), c=iz.Pool("avg", 3))
+    assert [layer.padding for _, layer in apply_variants(network, padding="same").stages] == ["same", "valid", "same"]
+
+
+def test_an_unpadded_average_beside_a_convolution_is_padded_as_it():
+    branches = iz.concat(conv=iz.Conv(3, 3, padding="valid"), pool=iz.Pool("avg", 3, 1, "valid"))
+    network = apply_variants(iz.network(a=branches), padding="same")
+    assert network == iz.network(a=iz.concat(conv=iz.Conv(3, 3, padding="same"), pool=iz.Pool("avg", 3, 1, "same")))
+
+
+def test_a_pool_that_has_no_ceil_mode_by_padding_is_named():
+    network = iz.network(a=iz.Pool("max", 2, 3, "valid", ceil=True))
+    with pytest.raises(iz.ArgumentError, match="ceil_mode='pad' does not fit this network: .* needs a max pool whose kernel"):
+        apply_variants(network, ceil_mode="pad")
