@@ -6,7 +6,7 @@ from ._arguments import other_arguments
 from ._atomic import atomic_write, try_lock
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
-from ._hub_config import PREFIX, HubConfig, read_config
+from ._hub_config import PREFIX, HubConfig, parse_class_names, problem_type, read_config
 from ._layout import CLASSIFIER_WEIGHT, is_classifier
 from ._load import load_source, load_weights, names_of
 from ._locate import first_convolution, locate_network
@@ -44,6 +44,8 @@ __all__ = [
     "locate_network",
     "names_of",
     "other_arguments",
+    "parse_class_names",
+    "problem_type",
     "read_config",
     "read_safetensors",
     "read_safetensors_metadata",

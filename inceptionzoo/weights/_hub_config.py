@@ -19,6 +19,7 @@ MAX_FILE_SIZE = 4 << 20  # bytes
 MAX_NUMBER = 1_000_000
 MAX_NAME_LENGTH = 1000  # characters
 TIMM_NAMES = {"legacy_xception": "xception"}  # timm's name: ours
+PROBLEM_TYPES = {"multilabel": "multi_label_classification", "regression": "regression"}  # our task: transformers' name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class HubConfig:
     in_chans: int
     global_pool: GlobalPool = "avg"
     class_names: tuple[str, ...] | None = None
+    task: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
@@ -43,7 +45,7 @@ class HubConfig:
 
     def fits_class_names(self) -> bool:
         """Return whether there are no class names, or as many as classes."""
-        counts = name_counts(self.num_classes, default_task(self.num_classes))
+        counts = name_counts(self.num_classes, self.task or default_task(self.num_classes))
         return self.class_names is None or len(self.class_names) in counts
 
 
@@ -93,7 +95,8 @@ def _parse_config(values: object) -> HubConfig:
         num_classes=num_classes,
         in_chans=size[0],
         global_pool=next(known for known in GLOBAL_POOLS if known == pool),
-        class_names=_parse_class_names(values.get("label_names")),
+        class_names=parse_class_names(values.get("label_names"), num_classes),
+        task=_parse_task(_get(values, "problem_type", str, None), num_classes),
         arguments=_parse_arguments(_get(values, "model_args", dict, {})),
         data={key: value for key, value in data.items() if value is not None},
     )
@@ -135,14 +138,38 @@ def _get_numbers(values: Mapping[str, Any], key: str, kind: type, *counts: int) 
     return tuple(numbers)
 
 
-def _parse_class_names(value: object) -> tuple[str, ...] | None:
-    """Return the class names; None if there are none, or if a name appears twice."""
+def parse_class_names(value: object, num_classes: int) -> tuple[str, ...] | None:
+    """Return the class names; None if there are none, or if a name appears twice.
+
+    timm also writes {index: name}. A class that it leaves out has its index as name.
+
+    Raises:
+        TypeError: the value is neither a list of strings nor such a mapping.
+    """
     if value is None:
         return None
+    indices = [str(index) for index in range(num_classes)]
+    if isinstance(value, dict) and set(map(str, value)) <= set(indices):
+        by_index = {str(index): name for index, name in value.items()}
+        value = [by_index.get(index, index) for index in indices]
     if not isinstance(value, list) or len(value) > MAX_NUMBER or not all(type(item) is str for item in value):
-        raise TypeError("label_names must be a list of strings")
+        raise TypeError(f"label_names must be a list of strings, or a mapping from 0 to {num_classes - 1} to strings")
     names = tuple(_check_length(item, "a label") for item in value)
     return names if len(set(names)) == len(names) else None
+
+
+def problem_type(task: str, num_classes: int) -> str | None:
+    """Return transformers' name of a task; None for one class of several, its default for several outputs.
+
+    One output without this name would be a value. With it, its sigmoid is a probability.
+    """
+    return PROBLEM_TYPES.get("multilabel" if task == "binary" else task) if num_classes else None
+
+
+def _parse_task(name: str | None, num_classes: int) -> str | None:
+    """Return the task that `problem_type` wrote; None if it is the default of the number of outputs."""
+    task = next((task for task, known in PROBLEM_TYPES.items() if known == name), None)
+    return None if task == "multilabel" and num_classes == 1 else task
 
 
 def _parse_arguments(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..nn import CLASS_TASKS, Net
 from ..spec import Entry, format_size
-from ..weights import PREFIX
+from ..weights import PREFIX, problem_type
 from ._decode import MODES
 
 PLACEHOLDER = "OWNER/NAME"  # the repository's id until the model is uploaded
@@ -25,6 +25,7 @@ def model_config(model: Net, class_names: Sequence[str] | None) -> dict[str, Any
         arguments["global_pool"] = model.global_pool
     if model.in_chans != entry.data.input_size[0]:
         arguments["in_chans"] = model.in_chans
+    names = list(class_names or ())[-model.num_classes :]  # of two names for one output, timm and transformers take the second
     config = {
         "architecture": f"{PREFIX}{entry.name}",
         "num_classes": model.num_classes,
@@ -33,7 +34,8 @@ def model_config(model: Net, class_names: Sequence[str] | None) -> dict[str, Any
         "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
         "pretrained_cfg": {**model.data.to_json(), "num_classes": model.num_classes},
     }
-    return config | ({"label_names": list(class_names)} if class_names else {})
+    optional = {"label_names": names, "problem_type": problem_type(model.task, model.num_classes)}
+    return config | {key: value for key, value in optional.items() if value}
 
 
 def model_card(

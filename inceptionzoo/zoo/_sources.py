@@ -60,7 +60,7 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
         data = config.data_config(entry.data)
     except ArgumentError as error:
         raise FileError(f"{reference}: {CONFIG} does not describe the preprocessing: {error}; save it again") from error
-    return entry, replace(source, data=data), SourceInfo(options, arguments, data, names)
+    return entry, replace(source, data=data), SourceInfo(options, arguments, data, names, task=config.task)
 
 
 def _fitting_class_names(reference: str, config: HubConfig, num_classes: int | None) -> tuple[str, ...] | None:

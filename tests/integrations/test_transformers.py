@@ -3,7 +3,8 @@
 import pytest
 import torch
 from helpers import fill, noise, one_thread
-from transformers import AutoModel, AutoModelForImageClassification
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification, pipeline
 from transformers.models.timm_wrapper import TimmWrapperForImageClassification
 
 import inceptionzoo as iz
@@ -26,6 +27,31 @@ def test_a_folder_is_read_and_written(page):
     assert (again.class_names, again.data) == (("benign", "malignant"), model.data)
     probabilities = {answer["label"]: answer["score"] for answer in names["answers"]}
     assert probabilities == pytest.approx(dict(iz.predict(again, image)))
+
+
+@one_thread()
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [("multilabel", ["a", "b", "c"]), ("regression", ["x", "y"]), ("regression", ["x"]), ("binary", ["no", "yes"])],
+)
+def test_the_pipeline_answers_as_predict(task, names, tmp_path):
+    iz.interop.timm.register()
+    torch.manual_seed(0)
+    image = Image.effect_noise((64, 64), 90).convert("RGB")
+    model = fill(iz.create_model("googlenet_cifar", num_classes=1 if task == "binary" else len(names)))
+    model.task = task
+    model.set_class_names(names)
+    iz.save_pretrained(model, tmp_path)
+    theirs = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+    classify = pipeline("image-classification", model=theirs, image_processor=AutoImageProcessor.from_pretrained(tmp_path))
+    answers = {answer["label"]: answer["score"] for answer in classify(image)}
+    assert list(answers) == sorted(names[-model.num_classes :], key=answers.get, reverse=True)
+    theirs.save_pretrained(tmp_path / "again")
+    again = iz.create_model(f"local-dir:{tmp_path / 'again'}")
+    assert again.task == task
+    for ours in (model, again):
+        predicted = dict(iz.predict(ours, image))
+        assert {name: predicted[name] for name in answers} == pytest.approx(answers, rel=1e-5)
 
 
 @one_thread()

@@ -1,6 +1,7 @@
 """Models registered in timm: timm's own checks of a model, and all options of its factory."""
 
 import io
+import json
 import re
 
 import pytest
@@ -131,6 +132,14 @@ def test_arguments_of_both_libraries():
         assert timm.create_model("izoo_vgg16", features_only=True, out_indices=range(5)).model.features[0].conv.weight.is_meta
 
 
+def test_one_mean_for_all_channels():
+    for mean in (0.4, (0.4,)):
+        overlay = {"mean": mean, "std": (0.2,)}
+        for channels in (1, 3):
+            model = timm.create_model("izoo_googlenet_cifar", in_chans=channels, pretrained_cfg_overlay=overlay)
+            assert (model.data.mean, model.data.std) == (pytest.approx((0.4,) * channels), pytest.approx((0.2,) * channels))
+
+
 def test_the_same_seed_gives_the_same_model():
     models = []
     for make in (iz.create_model, lambda name, **keywords: timm.create_model(f"izoo_{name}", **keywords)):
@@ -207,6 +216,30 @@ def test_folders_of_both_libraries(tmp_path):
     )
     reloaded = iz.create_model(f"local-dir:{tmp_path}/timm").eval()
     assert reloaded(images).equal(model(images))
+
+
+def test_class_names_of_folders(tmp_path):
+    """One output may have two names, and timm's {index: name} those of the same number of classes."""
+    binary = iz.create_model("googlenet_cifar", num_classes=1)
+    iz.save_pretrained(binary, tmp_path, class_names=["benign", "malignant"])
+    assert timm.create_model(f"local-dir:{tmp_path}", pretrained=True).class_names == ("malignant",)
+    for labels, names in ((["benign", "malignant"], ("benign", "malignant")), ({"0": "malignant"}, ("malignant",))):
+        config = json.loads((tmp_path / "config.json").read_text()) | {"label_names": labels}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert timm.create_model(f"local-dir:{tmp_path}", pretrained=True).class_names == names
+    assert timm.create_model(f"local-dir:{tmp_path}", pretrained=True, num_classes=3).class_names is None
+
+
+def test_a_network_that_was_replaced(register, forget):
+    """timm's copy of the configuration is that of the first network."""
+    register("own", iz.network(stem=iz.Conv(8, 3, 2)), num_classes=2, input_size=(3, 64, 64))
+    iz.interop.timm.register()
+    register("own", iz.network(stem=iz.Conv(16, 3, 2)), num_classes=5, input_size=(3, 32, 32), replace=True)
+    assert iz.interop.timm.register() == []
+    for name in ("own", "izoo_own"):
+        model = timm.create_model(name)
+        assert (model.num_classes, model.num_features, model.data.input_size) == (5, 16, (3, 32, 32))
+        assert model.pretrained_cfg["architecture"] == name
 
 
 @one_thread()

@@ -249,6 +249,41 @@ def test_another_number_of_class_names_is_left_out(tmp_path):
     assert again.head.fc.weight.equal(model.head.fc.weight)
 
 
+def test_names_by_index(tmp_path):
+    """timm also writes label_names as {index: name}, in which an index may be missing."""
+    config = {"architecture": "izoo_googlenet_cifar", "num_classes": 3, "label_names": {"2": "c", "0": "a"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    safetensors.torch.save_file(iz.create_model("googlenet_cifar", num_classes=3).state_dict(), tmp_path / "model.safetensors")
+    assert iz.create_model(f"local-dir:{tmp_path}").class_names == ("a", "1", "c")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"label_names": {"3": "d"}}))
+    with pytest.raises(iz.FileError, match="label_names must be a list of strings, or a mapping from 0 to 2"):
+        iz.create_model(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "names", "problem", "written"),
+    [
+        ("multiclass", 3, NAMES, None, list(NAMES)),
+        ("multilabel", 3, NAMES, "multi_label_classification", list(NAMES)),
+        ("regression", 2, ("x", "y"), "regression", ["x", "y"]),
+        ("regression", 1, ("x",), "regression", ["x"]),
+        ("binary", 1, ("benign", "malignant"), "multi_label_classification", ["malignant"]),
+    ],
+)
+def test_the_task_is_in_the_config(tmp_path, task, classes, names, problem, written):
+    """Its name is transformers', which keeps it, but not the header of the weights."""
+    model = iz.create_model("googlenet_cifar", num_classes=classes)
+    model.task = task
+    iz.save_pretrained(model, tmp_path, class_names=names)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config.get("problem_type"), config["label_names"]) == (problem, written)
+    assert iz.create_model(f"local-dir:{tmp_path}").class_names == names
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "model.safetensors")
+    again = iz.create_model(f"local-dir:{tmp_path}")
+    assert (again.task, again.class_names) == (task, tuple(written))
+    assert iz.create_model(f"local-dir:{tmp_path}", num_classes=4).task == "multiclass"
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

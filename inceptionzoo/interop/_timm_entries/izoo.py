@@ -7,6 +7,7 @@ timm looks for `default_cfgs` in the module of an entry point, so both are here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 from torch import Tensor, nn
 
 from ...errors import ArgumentError, check_choice
-from ...nn import Net, build_layer
+from ...nn import Net, build_layer, name_counts
 from ...spec import (
     DataConfig,
     Entry,
@@ -27,7 +28,7 @@ from ...spec import (
     min_feature_size,
     stage_costs,
 )
-from ...weights import load_source, names_of, read_weights, select_weights
+from ...weights import load_source, names_of, parse_class_names, read_weights, select_weights
 from ...weights.download import HUB
 from ...zoo import create_model, find_entry, load_published
 
@@ -62,8 +63,11 @@ def register_as(names: Sequence[str], entry: Entry, extra: Mapping[str, Any]) ->
 
 
 def _entry_point(name: str, entry_name: str, extra: Mapping[str, Any]) -> EntryPoint:
-    def entry_point(pretrained: bool = False, **arguments: Any) -> Any:
-        return _build(name, find_entry(entry_name), pretrained, **{**extra, **arguments})
+    def entry_point(pretrained: bool = False, pretrained_cfg: Configuration = None, **arguments: Any) -> Any:
+        entry, config = find_entry(entry_name), pretrained_cfg
+        if config is None and not entry.weights:  # timm's own copy may be that of a network that was replaced
+            config = replace(_pretrained_cfg(entry, None, extra), architecture=name)
+        return _build(name, entry, pretrained, config, **{**extra, **arguments})
 
     entry_point.__name__ = entry_point.__qualname__ = name
     return entry_point
@@ -145,13 +149,23 @@ def _filter_state_dict(state: Mapping[str, Any], model: Net) -> dict[str, Tensor
 def _apply_pretrained_cfg(model: Net) -> None:
     """Set the model's preprocessing and class names to those of its `pretrained_cfg`."""
     config = model.pretrained_cfg
-    size, mean, std = (tuple(config[key]) for key in ("input_size", "mean", "std"))
+    size = tuple(config["input_size"])
+    mean, std = (_per_channel(config[key], size[0]) for key in ("mean", "std"))
     others = {key: config[key] for key in ("interpolation", "crop_pct", "crop_mode") if key in config}
     data = DataConfig(input_size=size, mean=mean, std=std, **others)
     model.data = data.sized(model.in_chans, *size[1:])
-    names = config.get("label_names")
-    if names and model.num_classes == len(names) == len(set(names)):
-        model.set_class_names(tuple(names))
+    labels = config.get("label_names")
+    if isinstance(labels, Mapping) and model.num_classes != config.get("num_classes"):
+        labels = None  # the indices are those of other classes
+    names = parse_class_names(labels, model.num_classes)
+    if names and len(names) in name_counts(model.num_classes, model.task):
+        model.set_class_names(names)
+
+
+def _per_channel(value: float | Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return a value for each channel of one number, which timm takes for all channels, or of a sequence."""
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    return values * channels if len(values) == 1 else values
 
 
 def _pretrained_cfg(entry: Entry, weights: Published | None, extra: Mapping[str, Any]) -> PretrainedCfg:
