@@ -241,6 +241,8 @@ TIMM = Layout(
     ),
 )
 
+CADENE = replace(TIMM, name="cadene", prefixes=(("head.fc.", "last_linear."), *TIMM.prefixes))
+
 FACES = DataConfig(input_size=(3, 160, 160), mean=(0.5, 0.5, 0.5), std=(128 / 255,) * 3, crop_pct=1.0)  # (x - 127.5) / 128
 FACENET = Layout(
     "facenet-pytorch",
@@ -372,7 +374,7 @@ ENTRIES = (
         paper=PAPER,
         about="the layout of the published weights (timm's): Inception-v3's stem, 10 + 20 + 10 blocks, a last 1x1 convolution",
         data=WIDE,
-        layouts=(TIMM, *KERAS_LAYOUTS),
+        layouts=(TIMM, CADENE, *KERAS_LAYOUTS),
         weights={
             tag: Published(
                 url=f"hf-hub:timm/inception_resnet_v2.{tag}", license="apache-2.0", layout="timm", data=WIDE, top1=top1

@@ -125,6 +125,8 @@ TIMM = Layout(
     ),
 )
 
+CADENE = replace(TIMM, name="cadene", prefixes=(("head.fc.", "last_linear."), *TIMM.prefixes))
+
 UNITS = {1: "stage1.unit1", 2: "stage2.unit1", 3: "stage3.unit1", 12: "stage4.unit1"} | {
     number: f"stage3.unit{number - 2}" for number in range(4, 12)
 }
@@ -179,7 +181,7 @@ ENTRIES = (
         paper=PAPER,
         about="Figure 5 of the paper, as timm's legacy_xception",
         data=WIDE,
-        layouts=(TIMM, PYTORCHCV, *KERAS_LAYOUTS),
+        layouts=(TIMM, PYTORCHCV, CADENE, *KERAS_LAYOUTS),
         weights={
             "tf_in1k": Published(
                 url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
@@ -197,7 +199,7 @@ ENTRIES = (
         paper=PAPER,
         about="Figure 5 of the paper, as Keras's Xception, on which the weights were trained",
         data=SQUASHED,
-        layouts=(TIMM, PYTORCHCV, *KERAS_LAYOUTS),
+        layouts=(TIMM, PYTORCHCV, CADENE, *KERAS_LAYOUTS),
         weights=keras_weights(
             "xception",
             "0a58e3b7378bc2990ea3b43d5981f1f6",

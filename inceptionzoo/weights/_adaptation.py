@@ -10,9 +10,10 @@ from ..errors import MismatchError
 def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input: bool = False) -> tuple[Tensor, str]:
     """Return `value` in the shape and dtype of `target`, and a description of the changes ("" if there are none).
 
-    `key` is the model's name of the tensor, and `name` the source's. Three changes are possible: a hidden layer of a head is
+    `key` is the model's name of the tensor, and `name` the source's. Four changes are possible: a hidden layer of a head is
     reshaped between dense and convolution; the kernel of the first convolution (`is_input`) is changed from three input
-    channels to another number; a floating-point tensor is cast to another floating-point dtype.
+    channels to another number; a matrix becomes a 1x1 kernel, as which some files of Xception hold it; a floating-point tensor
+    is cast to another floating-point dtype.
 
     Raises:
         MismatchError: another change is needed, or the tensor has more elements than its storage (it is expanded).
@@ -25,6 +26,9 @@ def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input
     if is_input and _differs_in_input_channels(value, target):
         changes.append(f"in_chans {value.shape[1]} to {target.shape[1]}")
         value = adapt_input_channels(value, target.shape[1])
+    if value.ndim == 2 and key.endswith(".conv.weight") and target.shape == (*value.shape, *(1,) * (target.ndim - 2)):
+        value = value.reshape(target.shape)
+        changes.append("a matrix to a 1x1 kernel")
     if value.shape != target.shape:
         hidden = key.startswith("head.hidden.") and value.ndim > 1 and value.shape[0] == target.shape[0]
         if not (hidden and value.numel() == target.numel() and min(value.ndim, target.ndim) == 2):

@@ -20,6 +20,8 @@ from inceptionzoo.zoo._registry import REGISTRY
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)
     from pretrainedmodels.models.bninception import bninception as cadene_bninception
+    from pretrainedmodels.models.inceptionresnetv2 import inceptionresnetv2 as cadene_inceptionresnetv2
+    from pretrainedmodels.models.xception import xception as cadene_xception
 
 PLAIN = {"weights": None, "init_weights": False}
 VGGS = iz.list_models("vgg*", exclude_filters=["*cifar", "vgg11_lrn", "vgg16_1x1"])
@@ -34,7 +36,9 @@ PEERS = {  # {(our model, layout): builder of the other library's model, of 1000
     ("inception_resnet_v1", "pytorchcv"): inceptionresnetv1,
     ("xception", "pytorchcv"): xception,
     ("inception_resnet_v2", "timm"): lambda: timm.create_model("inception_resnet_v2"),
+    ("inception_resnet_v2", "cadene"): lambda: cadene_inceptionresnetv2(pretrained=None),
     ("xception", "timm"): lambda: timm.create_model("legacy_xception"),
+    ("xception", "cadene"): lambda: cadene_xception(pretrained=None),
     **{(name, "torchvision"): lambda name=name: getattr(torchvision.models, name)(**PLAIN) for name in VGGS},
     **{(name, "timm"): lambda name=name: timm.create_model(name) for name in VGGS},
 }

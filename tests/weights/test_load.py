@@ -11,6 +11,7 @@ from torch import nn
 
 import inceptionzoo as iz
 from inceptionzoo.models import vgg
+from inceptionzoo.weights._export import exported_state_dict
 from inceptionzoo.weights._layout import match_layout
 from inceptionzoo.zoo._registry import REGISTRY
 
@@ -193,6 +194,36 @@ def test_another_number_of_input_channels_follows_timms_rule(tiny, in_chans):
     assert (made.in_chans, made.data.input_size[0], len(made.data.mean)) == (in_chans,) * 3
     with pytest.raises(iz.MismatchError, match=rf"\(4, {in_chans}, 3, 3\) must be \(4, 3, 3, 3\)"):
         iz.load_weights(tiny, model.state_dict())
+
+
+@pytest.mark.parametrize("spatial_dims", [1, 2, 3])
+def test_a_matrix_is_a_1x1_kernel(spatial_dims):
+    """The file of Xception that FaceForensics starts from holds 1x1 convolutions as matrices."""
+    network = iz.network(stem=iz.Conv(4, 3), point=iz.Conv(6), wide=iz.Conv(6, 3), spatial_dims=spatial_dims)
+    model, key = iz.build(network), "features.point.conv.weight"
+    state = changed(model)
+    report = iz.load_weights(model, state | {key: state[key].flatten(1)})
+    assert report.adapted == {key: "a matrix to a 1x1 kernel"}
+    assert bits(model.state_dict()) == bits(state)
+    before = bits(model.state_dict())
+    for faulty in (state[key].flatten(1).T, state[key].flatten(1)[:, :3], state[key].flatten()):
+        with pytest.raises(iz.MismatchError, match=rf"{key}: shape .* must be"):
+            iz.load_weights(model, state | {key: faulty})
+    with pytest.raises(iz.MismatchError, match="features.wide.conv.weight: shape"):
+        iz.load_weights(model, state | {"features.wide.conv.weight": torch.zeros(6, 6)})
+    assert bits(model.state_dict()) == before
+
+
+def test_a_fine_tuned_xception_of_cadenes_package():
+    """Its classifier is called last_linear; FaceForensics puts it behind dropout in an nn.Sequential."""
+    theirs = exported_state_dict(iz.create_model("xception", num_classes=2), "cadene")
+    assert theirs["last_linear.weight"].shape == (2, 2048)
+    assert iz.create_model("xception", weights=theirs).num_classes == 2
+    own = {f"model.{name}".replace("last_linear.", "last_linear.1."): value for name, value in theirs.items()}
+    features = iz.create_model("xception", weights=own)
+    assert (features.num_classes, features.report.layout) == (0, "cadene")
+    assert features.report.dropped == ["last_linear.1.weight", "last_linear.1.bias"]
+    assert iz.create_model("xception", weights=own, num_classes=3).report.left_random == ["head.fc.weight", "head.fc.bias"]
 
 
 def test_a_separable_stem_shows_its_input_channels():
