@@ -24,7 +24,7 @@ _FASTEST: dict[Hashable, str] = {}  # results of this process: implementation by
 
 
 class Autotuner:
-    """The implementations of an operation on (n, c, h, w), for one version of its weights.
+    """The implementations of an operation on maps, (n, c, h, w), or on rows, (n, c), for one version of its weights.
 
     Args:
         kind: equal for operations that run the same way: they share one measurement for each input shape in a process.
@@ -96,7 +96,7 @@ def random_like(x: Tensor) -> Tensor:
 
     If x is neither contiguous nor has channels_last pixels that are evenly spaced and apart, the result is contiguous.
     """
-    strides = row_strides(x)
+    strides = row_strides(x) if x.ndim == 4 else None
     with torch.inference_mode(False):
         if strides is None or strides[3] < x.shape[1]:  # pixels overlap if x is expanded
             values = torch.empty(x.shape, dtype=torch.float32, device="cpu")

@@ -16,12 +16,12 @@ from torch import nn
 
 from ..errors import ArgumentError
 from ..kernels import has_jit
-from ..nn import Backbone, Change, FusedRecord, parts, private_torch, to_channels_last
+from ..nn import Backbone, Change, ClassifierHead, FusedRecord, parts, private_torch, to_channels_last
 from ..spec import Network
 from ._changed import changed_stages, changes_to_keep, explain_copy_errors, networks
 from ._executor import FusedStages
 from ._fused_layers import fused_layer
-from ._modules import TunableModule
+from ._modules import Tunable, TunedLinear
 
 M = TypeVar("M", bound=nn.Module)
 NO_JIT_WARNING = (
@@ -39,8 +39,11 @@ def folded_network(network: Network) -> Network:
 def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:
     """Return a copy of the model in evaluation mode whose networks are fused; `changes` are those of each network."""
     pairs = list(zip(networks(model), changes, strict=True))
-    stages = {id(net.features): _fused_stages(net, changed_stages(changes_of_net)) for net, changes_of_net in pairs}
-    fused = copy.deepcopy(model, stages)  # takes the fused stages wherever the model refers to the others
+    fused_parts: dict[int, nn.Module] = {}
+    for net, changes_of_net in pairs:
+        fused_parts[id(net.features)] = _fused_stages(net, changed_stages(changes_of_net))
+        fused_parts |= _fused_linear_layers(net)
+    fused = copy.deepcopy(model, fused_parts)  # takes the fused parts wherever the model refers to the others
     for net, (_, changes_of_net) in zip(networks(fused), pairs, strict=True):
         net.fused, net.fused_record = True, FusedRecord(parts(net.features), changes_of_net)
     for module in fused.modules():
@@ -57,6 +60,16 @@ def _fused_stages(net: Backbone[Any], changed: Collection[str]) -> FusedStages:
     return FusedStages(stages, net.network.spatial_dims)
 
 
+def _fused_linear_layers(net: Backbone[Any]) -> dict[int, nn.Module]:
+    """Return the fused form of each linear layer of a head by its id; layers with hooks or methods of their own have none."""
+    layers = [layer for head in net.modules() if isinstance(head, ClassifierHead) for layer in head.modules()]
+    return {id(layer): TunedLinear(layer) for layer in layers if type(layer) is nn.Linear and not _is_changed(layer)}
+
+
+def _is_changed(layer: nn.Linear) -> bool:
+    return private_torch.is_patched(layer) or private_torch.is_hooked(layer)
+
+
 def tuned(model: M, enable: bool = True, *, cache: bool = True) -> M:
     """Enable or disable tuning of a fused model, in place, and return the model.
 
@@ -68,7 +81,7 @@ def tuned(model: M, enable: bool = True, *, cache: bool = True) -> M:
         cache: whether results of tuning are read from the user's cache and kept there; see `fuse`.
     """
     for module in model.modules():
-        if isinstance(module, TunableModule):
+        if isinstance(module, Tunable):
             module.tuned, module.cached = enable, cache
     return model
 
@@ -104,11 +117,11 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = Tr
         model: a model of this library, without auxiliary heads.
         compile: also compile the copy by `torch.compile` with frozen weights. This needs a C++ compiler; without one a
             warning is given. It runs torch's own operations: `tune` has no effect.
-        tune: run each convolution and pool by its fastest implementation: torch, oneDNN, or a kernel generated for this
-            processor (this needs the extra `fast`), for example by Winograd's method. It applies to float32 inputs on the CPU.
-            The first call with a new input size measures the implementations, which takes seconds. This is done for four
-            sizes; inputs of other sizes run by torch. The choice can differ between processes, and the outputs with it by about
-            1e-5 of the largest. With `tune=False` outputs are the same on every run.
+        tune: run each convolution, pool and linear layer by its fastest implementation: torch, oneDNN, or a kernel generated
+            for this processor (this needs the extra `fast`), for example by Winograd's method. It applies to float32 inputs on
+            the CPU. The first call with a new input size measures the implementations, which takes seconds. This is done for
+            four sizes; inputs of other sizes run by torch. The choice can differ between processes, and the outputs with it by
+            about 1e-5 of the largest. With `tune=False` outputs are the same on every run.
         cache: keep the results of tuning in the user's cache (XDG_CACHE_HOME, or INCEPTIONZOO_CACHE), and use those of earlier
             processes on this machine, with which outputs are the same. The environment variable INCEPTIONZOO_TUNING_CACHE=0
             turns the cache off for all models, also that of compiled kernels.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..kernels import OneDNNConv, has_jit, has_onednn
 from ._autotune import Autotuner, Implementation
@@ -117,6 +118,30 @@ def _with_fallback(build: Callable[[Sequence[int]], KernelOp], fallback: Impleme
         return operation
 
     return build_with_fallback
+
+
+def linear_autotuner(layer: nn.Linear) -> Autotuner:
+    """Return the autotuner of a linear layer that `supports_linear`."""
+    from ..kernels._linear import LinearOp
+
+    torch_implementation = partial(F.linear, weight=layer.weight, bias=layer.bias)
+    factories = {"kernel": lambda shape: LinearOp(layer, shape[0])}
+    tensors = [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
+    return Autotuner(("linear", *layer.weight.shape), linear_version(layer), torch_implementation, factories, tensors)
+
+
+def supports_linear(layer: nn.Linear, rows: int) -> bool:
+    """Return whether a linear layer has a kernel for inputs of this number of rows."""
+    if not has_jit():
+        return False
+    from ..kernels._linear import supports
+
+    return supports(layer, rows)
+
+
+def linear_version(layer: nn.Linear) -> Hashable:
+    """Return a value that changes when the weight or the bias does."""
+    return tensor_version(layer.weight), layer.bias is not None and tensor_version(layer.bias)
 
 
 def max_pool_autotuner(module: nn.MaxPool1d | nn.MaxPool2d) -> Autotuner:

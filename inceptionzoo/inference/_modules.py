@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,28 +18,64 @@ from ._implementations import (
     average_pool_autotuner,
     average_pool_version,
     convolution_autotuner,
+    linear_autotuner,
+    linear_version,
     max_pool_autotuner,
     max_pool_version,
+    supports_linear,
 )
 from ._signals import as_map, is_avg_pool, is_max_pool, is_tunable_conv, like_input
 
 is_patched = private_torch.is_patched
 
 
-class TunableModule(nn.Module):
+class Tunable:
     """A module that, if `tuned`, uses its fastest implementation for float32 inputs on the CPU.
 
-    If `cached`, it reads and keeps the results of tuning in the user's cache. Its maps have `dims` spatial dimensions; those of
-    three have no other implementation than torch's.
+    If `cached`, it reads and keeps the results of tuning in the user's cache. Each instance has these attributes from its
+    beginning: one that was added later would count as a change of the model.
     """
+
+    tuned: bool
+    cached: bool
+    _autotuner: Autotuner | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_autotuner": None}  # measurements hold for this process alone
+
+
+class TunableModule(Tunable, nn.Module):
+    """A tunable module whose maps have `dims` spatial dimensions; those of three have no other implementation than torch's."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()
         self.dims, self.tuned, self.cached = dims, False, True
-        self._autotuner: Autotuner | None = None
+        self._autotuner = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_autotuner": None}  # measurements hold for this process alone
+
+class TunedLinear(Tunable, nn.Linear):
+    """A linear layer: (n, in_features) -> (n, out_features)."""
+
+    stands_for = nn.Linear
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        self.weight, self.bias = copy.deepcopy((layer.weight, layer.bias))
+        self.tuned, self.cached, self._autotuner = False, True, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        implementation = None if must_use_torch(x, 0) else self._implementation(x)
+        return super().forward(x) if implementation is None else implementation(x)
+
+    def _implementation(self, x: Tensor) -> Implementation | None:
+        """Return the fastest implementation for x's shape, or None if torch must run."""
+        if not self.tuned or x.shape[1] != self.in_features or not supports_linear(self, len(x)):
+            return None
+        if not all(tensor is None or is_frozen(tensor) for tensor in (self.weight, self.bias)):
+            return None
+        if self._autotuner is None or self._autotuner.version != linear_version(self):
+            self._autotuner = linear_autotuner(self)
+        return self._autotuner.implementation(x, cached=self.cached)
 
 
 class TunedOp(TunableModule, PreActModule):

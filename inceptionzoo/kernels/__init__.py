@@ -11,6 +11,7 @@ The modules build on each other in this order:
   `AveragePoolOp`, and `ChannelPaddedConv` and `SpaceToDepthConv`, which wrap another op. `op.launches(x, y, scratch)` yields
   `KernelLaunch` pairs: the address of a kernel, and a ctypes structure with its arguments.
 - `_launch` runs a list of launches in a single OpenMP parallel region.
+- `_linear` is the kernel of linear layers, on rows instead of maps.
 - `_training` (`KernelOps`) decides which operations of a training step run by kernels. `_convolution_training`, `_batch_norm`
   and `_max_pool_training` hold their functions for autograd; `_winograd_training`, `_batch_norm_kernels`,
   `_batch_norm_channels` and `_max_pool_gradient` the kernels of these. `_normalization_source` lets a convolution find what

@@ -184,7 +184,8 @@ def _check_made(model: Net | FeatureNet, keys: Iterable[str], source_name: str) 
         ArgumentError: it does not: they belong to a head of the user's own.
     """
     heads = {name: head for name, head in model.named_modules() if isinstance(head, ClassifierHead)}
-    made = {f"{name}.hidden." for name in heads} | {f"{name}.fc." for name, head in heads.items() if type(head.fc) is nn.Linear}
+    made = {f"{name}.hidden." for name in heads}
+    made |= {f"{name}.fc." for name, head in heads.items() if isinstance(head.fc, nn.Linear)}
     for key in keys:
         if not key.startswith(tuple(made)):
             raise ArgumentError(

@@ -11,6 +11,9 @@ import argparse
 import random
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # guarded.py
 
 import torch
 from guarded import Guard, install

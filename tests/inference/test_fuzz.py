@@ -41,7 +41,9 @@ def test_random_operations_of_training(width):
 
 
 ONE_FLOAT = """
-import ctypes, guarded
+import ctypes, sys
+sys.path.insert(0, "..")
+import guarded
 guard = guarded.Guard()
 guard.at_end = {at_end}
 x = guard.floats(1025)
