@@ -44,8 +44,8 @@ def inception_time(
         depth: the number of modules. Modules after the last three have no shortcut.
         width: the channels of each branch.
         kernels: the lengths of the kernels of a module; tsai has (39, 19, 9).
-        shortcut: "conv", the paper's: a 1x1 convolution and batch normalisation; "norm", tsai's: where the number of channels
-            stays the same, batch normalisation alone.
+        shortcut: "conv", the paper's: a 1x1 convolution and batch normalisation; "norm", tsai's: after the first shortcut,
+            which changes the number of channels, batch normalisation alone.
         eps: the epsilon of batch normalisation: 1e-3, the paper's (Keras's); sktime and tsai have 1e-5.
 
     Raises:
