@@ -69,10 +69,12 @@ class InputCheck:
             cost = network_cost(network, Shape(self.in_chans, *size), 1, aux=self.aux)
         except (InputError, SpecError) as error:
             if min(size) < smallest and len(size) < 3:  # the least number of frames is another one
+                heads = " with auxiliary heads" if self.aux else ""
                 raise InputError(
-                    f"images of {sides} px are too small: the smallest side is {smallest} px; resize them"
+                    f"images of {sides} px are too small: the smallest side is {smallest} px{heads}; resize them"
                 ) from error
-            raise InputError(f"images of {sides} px do not fit: {error}; resize them") from error
+            remedy = "resize them" if len(size) < 3 else "use larger volumes, or clips of more frames"
+            raise InputError(f"images of {sides} px do not fit: {error}; {remedy}") from error
         self._normalized_positions[size, head] = cost.normed
 
     def _reshape_hint(self, x: Tensor, rank: int) -> str:
@@ -81,6 +83,8 @@ class InputCheck:
         if x.ndim == rank and x.shape[-1] == self.in_chans:
             order = ", ".join(map(str, (0, rank - 1, *range(1, rank - 1))))
             return f"; put the channels first: images.permute({order})"
+        if x.ndim == rank == 5 and x.shape[2] == self.in_chans:
+            return "; put the channels before the frames: images.transpose(1, 2)"
         return f"; create_model(..., in_chans={x.shape[1]}) makes a model for such images" if x.ndim == rank else ""
 
     def _check_dtype(self, x: Tensor, model: nn.Module) -> None:

@@ -19,6 +19,7 @@ from ._report import Report
 from ._task import check_class_names, check_task, default_task, name_counts, task_fits
 
 OTHER_CLASSIFIERS = "fc", "classifier", "last_linear"  # the classifier's name in the models of other libraries
+OTHER_AUX_HEADS = "AuxLogits", "aux1", "aux2"  # those of torchvision's auxiliary heads
 
 
 class Net(Backbone[Tensor]):
@@ -65,6 +66,27 @@ class Net(Backbone[Tensor]):
                 "replaces it by a new one, and model.head.fc = ... by a layer of your own"
             )
         super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        """Return a parameter, buffer or module, as torch does.
+
+        Raises:
+            AttributeError: there is none. For a stage and for names of other libraries, the message says where the part is.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            if hint := self._hint(name):
+                raise AttributeError(f"{error}; {hint}") from None
+            raise
+
+    def _hint(self, name: str) -> str:
+        if name in OTHER_CLASSIFIERS:
+            return "the classifier is model.head.fc"
+        if name in OTHER_AUX_HEADS:
+            return "with_aux(model) has auxiliary heads, in model.aux"
+        network = vars(self).get("network")  # there is none yet while the model is made or copied
+        return f"the stage is model.features.{name}" if network and name in dict(network.stages) else ""
 
     # --- attributes -------------------------------------------------------------------------------------------------
     @property

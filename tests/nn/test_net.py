@@ -56,6 +56,22 @@ def test_errors_of_images_name_the_remedy(tiny, case, features_only):
         assert text in str(error.value)
 
 
+def test_errors_of_clips_name_the_remedy():
+    pool = iz.Pool("avg", (2, 3, 3), 1, "valid")
+    model = iz.build(iz.network(stem=iz.Conv(4, 3), pool=pool, spatial_dims=3)).eval()
+    assert model(noise(2, 3, 5, 8, 8)).shape == (2, 1000)
+    with pytest.raises(iz.InputError, match=r"put the channels before the frames: images.transpose\(1, 2\)"):
+        model(noise(2, 5, 3, 8, 8))
+    with pytest.raises(iz.InputError, match="images of 1x8x8 px do not fit: .*; use larger volumes, or clips of more frames"):
+        model(noise(2, 3, 1, 8, 8))
+
+
+def test_the_smallest_side_with_auxiliary_heads_is_named_as_such():
+    model = iz.with_aux(iz.create_model("inception_v3", device="meta"))
+    with pytest.raises(iz.InputError, match="the smallest side is 299 px with auxiliary heads; resize them"):
+        model(torch.empty(2, 3, 150, 150, device="meta"))
+
+
 class Cast(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.float()
@@ -242,6 +258,21 @@ def test_a_classifier_under_another_librarys_name_is_refused(name):
     assert not hasattr(model, name)
     model.regularizer = torch.nn.Linear(8, 2)
     assert "regularizer.weight" in model.state_dict()
+
+
+def test_the_names_of_other_libraries_have_a_hint():
+    """Fine-tuning usually begins with model.fc.in_features."""
+    model = iz.build(tiny_network())
+    places = {"fc": "the classifier is model.head.fc", "classifier": "model.head.fc", "AuxLogits": r"with_aux\(model\)"}
+    for name, place in (places | {"stem": "the stage is model.features.stem"}).items():
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; .*{place}"):
+            getattr(model, name)
+    with pytest.raises(AttributeError, match="has no attribute 'other'$"):
+        _ = model.other
+    with pytest.raises(AttributeError, match="has no attribute 'network'$"):
+        _ = iz.Net.__new__(iz.Net).network
+    assert not hasattr(model, "fc")
+    assert not hasattr(model, "stem")
 
 
 def test_with_aux_keeps_what_was_set():
