@@ -14,14 +14,21 @@ from ..nn import check_device
 Number = TypeVar("Number", int, float)
 
 
-def check_target_folder(option: str, path: str | None) -> None:
+def check_target_folder(option: str, target: str | None) -> None:
     """Check that the folder of a file to write exists.
 
     Raises:
         ArgumentError: it does not. The message names the option.
     """
-    if path is not None and not Path(path).parent.is_dir():
-        raise ArgumentError(f"{option} {path}: the folder {Path(path).parent} does not exist; create it")
+    if target is not None and not Path(target).parent.is_dir():
+        raise ArgumentError(f"{option} {target}: the folder {Path(target).parent} does not exist; create it")
+
+
+def path(text: str) -> str:
+    """Return a path that is not empty, for argparse. An empty one, as of an unset variable, would be the current folder."""
+    if not text:
+        raise ValueError  # argparse names the argument, the value and the function
+    return text
 
 
 def positive_int(text: str) -> int:
@@ -51,7 +58,7 @@ def number(text: str) -> float:
 
 def _within(value: Number, low: float, high: float = sys.float_info.max) -> Number:
     if not low <= value <= high:  # False for nan
-        raise ValueError  # argparse names the option, the value and the function
+        raise ValueError  # as above
     return value
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ from ..zoo import Ensemble, image_paths, open_image, transforms, warn_of_other_i
 
 if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
+
+PART = re.compile("(train(ing)?|val(id(ation)?)?|test(ing)?)([ _-]?(set|data|images))?", re.IGNORECASE)
 
 
 def find_images(patterns: Iterable[str]) -> list[str]:
@@ -62,35 +66,54 @@ def open_image_folder(folder: str, model: Net | Ensemble) -> ImageFolder:
     """Return the images of a folder that has a folder for each class, prepared for the model.
 
     Raises:
-        ArgumentError: it has no such folders, or it has train/ and val/ with such folders.
+        ArgumentError: it has no such folders, hidden ones, or parts such as train/ and val/ with such folders.
         OSError: there is no such folder, or a class has no image.
     """
     from torchvision.datasets import ImageFolder
 
     check_class_folders(Path(folder))
-    if has_parts(Path(folder)):
-        raise ArgumentError(f"{folder} has the folders train/ and val/; give one of them, for example {Path(folder) / 'val'}")
-    dataset = ImageFolder(folder, transforms(model), loader=open_image)
+    if parts := part_folders(Path(folder)):
+        example = min(parts, key=lambda part: part.name.lower().startswith("train"))
+        raise ArgumentError(f"{folder} has the folders {describe_parts(parts)}; give one of them, for example {example}")
+    dataset = ImageFolder(folder, transforms(model), loader=partial(open_image, channels=model.in_chans))
     warn_of_other_images(Path(folder), stacklevel=2)
     return dataset
 
 
 def check_class_folders(folder: Path) -> None:
-    """Check that a folder, if it exists, has a folder for each class.
+    """Check that a folder, if it exists, has a folder for each class, and no others that ImageFolder would take for a class.
 
     Raises:
-        ArgumentError: it has no folders.
+        ArgumentError: it has no folders, or one that Jupyter, macOS or another program has made.
     """
-    if folder.is_dir() and not any(path.is_dir() for path in folder.iterdir()):
+    if not folder.is_dir():
+        return
+    names = sorted(path.name for path in _folders_in(folder))
+    if not names:
         raise ArgumentError(
             f"{folder} has no folder for each class; if it holds the images of one class, give the folder above"
         )
+    if hidden := [name for name in names if name.startswith(".") or name == "__MACOSX"]:
+        raise ArgumentError(f"{folder} has the folder {hidden[0]}, which would be taken for a class; remove it")
 
 
-def has_parts(folder: Path) -> bool:
-    """Return whether a folder has train/ and val/ with a folder for each class, and is not itself one for two such classes."""
-    parts = folder / "train", folder / "val"
-    return all(part.is_dir() and any(path.is_dir() for path in part.iterdir()) for part in parts)
+def part_folders(folder: Path) -> list[Path]:
+    """Return the folders such as train/, val/ and Testing/ that are parts of the images, and no classes; [] if there are none.
+
+    They have folders themselves, or there is no folder with another name: "train" can also be a class beside "car".
+    """
+    folders = _folders_in(folder) if folder.is_dir() else []
+    named = sorted(path for path in folders if PART.fullmatch(path.name))
+    return named if len(named) == len(folders) else list(filter(_folders_in, named))
+
+
+def describe_parts(parts: Iterable[Path]) -> str:
+    """Return the names of the parts: "train/ and val/"."""
+    return " and ".join(f"{part.name}/" for part in parts)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
 
 
 class ReadableBatches:

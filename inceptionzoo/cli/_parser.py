@@ -9,7 +9,7 @@ from typing import Any
 
 from ..bench import PRECISIONS
 from ..zoo import list_models
-from ._checks import positive_int
+from ._checks import path, positive_int
 from ._commands import run_bench, run_cache, run_convert, run_draw, run_info, run_list, run_verify
 from ._evaluate import run_evaluate
 from ._predict import SHOWN, run_predict
@@ -73,18 +73,21 @@ def _add_info_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     _add_model(command)
-    command.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern: 'moles/*.jpg'")
+    text = "an image, a folder of images, or a pattern: 'moles/*.jpg'"
+    command.add_argument("images", type=path, nargs="+", metavar="IMAGE", help=text)
     command.add_argument(
         "--top", type=positive_int, metavar="K", help=f"number of classes to give (default: all; {SHOWN} in text)"
     )
-    command.add_argument("--csv", metavar="FILE", help="write a table: path, prediction, and the probability of each class")
+    text = "write a table: path, prediction, and the probability of each class"
+    command.add_argument("--csv", type=path, metavar="FILE", help=text)
     _add_inference_arguments(command)
 
 
 def _add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
     _add_model(command)
-    command.add_argument("folder", metavar="FOLDER", help="a folder that has a folder of images for each class")
-    command.add_argument("--plots", metavar="DIR", help="write plots there: confusion, calibration, ROC, precision-recall")
+    command.add_argument("folder", type=path, metavar="FOLDER", help="a folder that has a folder of images for each class")
+    text = "write plots there: confusion, calibration, ROC, precision-recall"
+    command.add_argument("--plots", type=path, metavar="DIR", help=text)
     _add_inference_arguments(command)
 
 
@@ -102,7 +105,7 @@ def _add_inference_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_draw_arguments(command: argparse.ArgumentParser) -> None:
     _complete_models(command.add_argument("name", help=MODEL_HELP))
-    command.add_argument("path", help="the .svg file to write")
+    command.add_argument("path", type=path, help="the .svg file to write")
     command.add_argument(
         "--full",
         action="store_const",
@@ -114,16 +117,16 @@ def _add_draw_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_convert_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "source", help="a .pth, .pt, .ckpt, .keras, .h5 or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH"
-    )
-    command.add_argument("path", help="the .safetensors file to write")
+    text = "a .pth, .pt, .ckpt, .keras, .h5 or .safetensors file, hf-hub:OWNER/NAME, or local-dir:PATH"
+    command.add_argument("source", type=path, help=text)
+    command.add_argument("path", type=path, help="the .safetensors file to write")
     _add_architecture(command)
     command.add_argument("--class-names", metavar="NAME", nargs="+", help="names of the classes, in the order of the outputs")
 
 
 def _add_verify_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", help="a .safetensors, .pth, .keras or .h5 file, hf-hub:OWNER/NAME, or local-dir:PATH")
+    text = "a .safetensors, .pth, .keras or .h5 file, hf-hub:OWNER/NAME, or local-dir:PATH"
+    command.add_argument("path", type=path, help=text)
     _add_architecture(command)
 
 
@@ -148,9 +151,9 @@ def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
         "--precision", choices=tuple(PRECISIONS), default="fp32", help="data type of the computation (default: fp32)"
     )
     text = "with --peers: also time int8 forms, calibrated on the images of this folder, and compare their labels"
-    command.add_argument("--int8", metavar="FOLDER", help=text)
+    command.add_argument("--int8", type=path, metavar="FOLDER", help=text)
     command.add_argument("--device", help="cpu, cuda, ... (default: cpu)")
-    command.add_argument("--plot", metavar="FILE", help="also plot the timings to a .png, .pdf or .svg file")
+    command.add_argument("--plot", type=path, metavar="FILE", help="also plot the timings to a .png, .pdf or .svg file")
     command.set_defaults(job="inference")
 
 

@@ -50,19 +50,23 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     _check_epochs(options)
     torch.manual_seed(options.seed)
     images = find_labelled_images(Path(options.folder))
+    check_out(options, images)
     model = make_model(options, len(images.folder.classes))
     plan = describe_plan(options, model, images)
     if not options.json:
         print_plan(plan)
     if options.dry_run:
         return plan
-    record_training(options, images)
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    record = describe_training(options, images)
     images, loader, unreadable = prepare_images(model, images)
+    write_record(options, record)
     train, held_out = make_loaders(options, images, model, loader)
     try:
         history = fit(model, train, held_out, **fit_arguments(options, images), device=device)
     except KeyboardInterrupt:
-        print(f"inceptionzoo: interrupted; the same command continues after the last epoch in {options.out}", file=sys.stderr)
+        command = "the same command without --overwrite" if options.overwrite else "the same command"
+        print(f"inceptionzoo: interrupted; {command} continues after the last epoch in {options.out}", file=sys.stderr)
         raise
     load_weights(model, Path(options.out) / "best.safetensors")  # `fit` leaves the weights of the last epoch
     result = evaluate(model, DataLoader(held_out_files(images, model), options.batch, num_workers=options.workers))
@@ -83,24 +87,40 @@ def _check_epochs(options: argparse.Namespace) -> None:
             raise ArgumentError(f"{option} {value} must be at most {most} with --epochs {options.epochs}")
 
 
-def record_training(options: argparse.Namespace, images: LabelledImages) -> None:
-    """Write what is trained, and on which images, to a file in --out. Create the folder.
+def describe_training(options: argparse.Namespace, images: LabelledImages) -> dict[str, Any]:
+    """Return what is trained, and on which images, as plain values."""
+    return {"images": images.digest(), **{name: getattr(options, name) for name in RECORDED}}
+
+
+def check_out(options: argparse.Namespace, images: LabelledImages) -> None:
+    """Check the folder --out, before the images are read.
 
     Raises:
-        ArgumentError: --out holds another training, or is no folder; this is found before the images are read.
-        OSError: the folder cannot be written.
+        ArgumentError: it holds another training, is no folder, or lies where it would count as a class the next time.
     """
-    out, record = Path(options.out), {"images": images.digest(), **{name: getattr(options, name) for name in RECORDED}}
+    out, root = Path(options.out), Path(images.folder.root)
     if out.exists() and not out.is_dir():
         raise ArgumentError(f"--out {out} is a file, and must be a folder")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ArgumentError(f"--out {out} is inside {root}, whose folders are the classes; pass a folder outside as --out")
     path = out / RECORD
     if path.is_file() and (out / "history.json").is_file() and not options.overwrite:
         before = json.loads(path.read_text("utf-8"))
+        record = describe_training(options, images)
         if changed := [name for name, value in record.items() if before.get(name) != value]:
             what = "of other images" if changed[0] == "images" else f"with another --{changed[0].replace('_', '-')}"
             raise ArgumentError(f"--out {out} holds a training {what}; pass another --out, or --overwrite")
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as stream:
+
+
+def write_record(options: argparse.Namespace, record: dict[str, Any]) -> None:
+    """Write the result of `describe_training` to a file in --out. With --overwrite, remove the state of the old training first.
+
+    Otherwise an interrupt in the first epoch would leave the old state beside the new record, and both would continue together.
+    """
+    out = Path(options.out)
+    if options.overwrite:
+        (out / "last.safetensors").unlink(missing_ok=True)
+    with atomic_write(out / RECORD) as stream:
         stream.write(json.dumps(record, indent=2).encode())
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from ._checks import count, number, positive_int, rate, seed
+from ._checks import count, number, path, positive_int, rate, seed
 
 BATCH = 32  # images; `info` estimates the memory for as many
 
 
 def add_train_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments: folders, model, optimization, images."""
-    command.add_argument("folder", metavar="FOLDER", help="a folder with a folder for each class, or with train/ and val/")
-    command.add_argument("--out", default="runs/train", metavar="DIR", help="folder for the results (default: runs/train)")
+    text = "a folder with a folder for each class, or with train/ and val/"
+    command.add_argument("folder", type=path, metavar="FOLDER", help=text)
+    text = "folder for the results (default: runs/train)"
+    command.add_argument("--out", type=path, default="runs/train", metavar="DIR", help=text)
     command.add_argument("--overwrite", action="store_true", help="replace the training in DIR (default: continue it)")
     command.add_argument("--dry-run", action="store_true", help="only print the images, the model, and the memory it needs")
     command.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
@@ -28,7 +30,7 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument("--pretrained", action="store_true", help="start from the published weights")
-    start.add_argument("--weights", metavar="FILE", help="start from a .safetensors, .pth, .keras or .h5 file")
+    start.add_argument("--weights", type=path, metavar="FILE", help="start from a .safetensors, .pth, .keras or .h5 file")
     group.add_argument("--drop-rate", type=rate, help="dropout before the classifier (default: the model's)")
     group.add_argument("--aux", action="store_true", help="train with the auxiliary classifiers of the network")
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..errors import ArgumentError, ZooError
 from ..nn import Net
 from ..zoo import open_image, transforms, warn_of_other_images
-from ._images import UnreadableImages, check_class_folders
+from ._images import UnreadableImages, check_class_folders, describe_parts, part_folders
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -86,14 +86,21 @@ def find_labelled_images(folder: Path) -> LabelledImages:
     """Return the images in train/ and val/, or all in the folder's own folders, of which every fifth is held out.
 
     Raises:
-        ArgumentError: train/ and val/ have different classes, a class has a single image, or there are no folders.
+        ArgumentError: train/ and val/ have different classes, a class has a single image, or there are no folders, hidden
+            ones, or other parts than train/ and val/.
         OSError: the folder does not exist, or a class has no image.
     """
     from torchvision.datasets import ImageFolder
 
-    check_class_folders(folder)
+    parts = part_folders(folder)
+    used = [folder / "train", folder / "val"] if parts else [folder]
+    if parts and not set(used) <= set(parts):
+        names = describe_parts(parts)
+        raise ArgumentError(f"{folder} has {names}; name the folder to train on train/, and the one to hold out val/")
+    for part in used:
+        check_class_folders(part)
     warn_of_other_images(folder, stacklevel=2)
-    if not (folder / "train").is_dir():
+    if not parts:
         found = ImageFolder(folder)
         images = LabelledImages(found, *_split(found.samples, len(found.classes)), has_val=False)
     else:

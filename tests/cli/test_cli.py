@@ -140,6 +140,22 @@ def test_two_jobs_of_bench_are_refused(cli):
         cli("bench", "googlenet", "--train", "--load")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", ""), ("train", "pets", "--out", ""), ("train", "pets", "--weights", ""), ("predict", "m", ""),
+        ("predict", "m", "a.png", "--csv", ""), ("evaluate", "m", ""), ("evaluate", "m", "pets", "--plots", ""),
+        ("draw", "googlenet", ""), ("convert", "", "b"), ("convert", "a", ""), ("verify", ""),
+        ("bench", "--plot", ""), ("bench", "--peers", "--int8", ""),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_empty_path_is_not_the_current_folder(cli, capsys, command):
+    with pytest.raises(SystemExit, match="2"):
+        cli(*command)
+    assert "invalid path value: ''" in capsys.readouterr().err
+
+
 def test_convert_and_verify(cli, tmp_path):
     model = iz.create_model("googlenet_cifar", num_classes=2)
     torch.save({"net": exported_state_dict(model, "pytorch-cifar"), "epoch": 3}, tmp_path / "a.pth")

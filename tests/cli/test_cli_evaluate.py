@@ -1,11 +1,15 @@
 """`inceptionzoo evaluate`."""
 
 import json
+import math
 import warnings
 from pathlib import Path
 
+import numpy
 import pytest
+from helpers import fill, tiny_network
 from images import write_images
+from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
@@ -44,8 +48,11 @@ def test_evaluate(cli, model):
 def test_folders_that_are_not_those_of_the_classes(cli, model):
     for part in ("train", "val"):
         write_images(Path("pets") / part, {"cat": 1, "dog": 1, "owl": 1})
+    for part in ("Training", "Testing"):
+        write_images(Path("others") / part, {"cat": 1, "dog": 1, "owl": 1})
     for folder, text in (
         ("pets", "pets has the folders train/ and val/; give one of them, for example pets/val"),
+        ("others", "others has the folders Testing/ and Training/; give one of them, for example others/Testing"),
         (
             "pets/val/cat",
             "pets/val/cat has no folder for each class; if it holds the images of one class, give the folder above",
@@ -53,6 +60,21 @@ def test_folders_that_are_not_those_of_the_classes(cli, model):
     ):
         code, out, err = cli("evaluate", "tiny.safetensors", folder)
         assert (code, out, text in err) == (1, "", True), err
+
+
+def test_the_pixels_are_those_of_predict(cli, register, tmp_path, monkeypatch):
+    """A model of four channels sees the alpha channel."""
+    monkeypatch.chdir(tmp_path)
+    register("tiny4", tiny_network, num_classes=3, input_size=(4, 8, 8))
+    iz.save_weights(fill(iz.create_model("tiny4")), "four.safetensors", class_names=["cat", "dog", "owl"])
+    generator = numpy.random.default_rng(0)
+    for name in ("cat", "dog", "owl"):
+        Path("alpha", name).mkdir(parents=True)
+        Image.fromarray(generator.integers(0, 256, (8, 8, 4), dtype=numpy.uint8)).save(f"alpha/{name}/0.png")
+    answers = iz.predict(iz.load_model("four.safetensors"), "alpha")
+    losses = [-math.log(dict(answer)[Path(path).parent.name]) for path, answer in answers.items()]
+    values = json.loads(cli("evaluate", "four.safetensors", "alpha", "--json")[1])
+    assert values["loss"] == pytest.approx(sum(losses) / 3, rel=1e-4)
 
 
 def test_plots(cli, model):

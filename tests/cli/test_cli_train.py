@@ -289,6 +289,69 @@ def test_folders_that_cannot_be_used(cli, folder, split):
         cli("train", folder, "--pretrained", "--weights", "a.pth")
 
 
+def test_folders_of_parts_are_no_classes(cli):
+    for first, second in (("Training", "Testing"), ("train", "test"), ("training_set", "test_set")):
+        folder = f"{first}-{second}"
+        for part in (first, second):
+            write_images(Path(folder) / part, {"cat": 6, "dog": 6})
+        code, out, err = cli("train", folder, *QUICK, "--dry-run")
+        assert (code, out) == (1, "")
+        names = " and ".join(sorted((f"{first}/", f"{second}/")))
+        assert f"{folder} has {names}; name the folder to train on train/, and the one to hold out val/" in err
+    write_images(Path("vehicles"), {"car": 6, "test": 6, "train": 6})  # names of classes
+    assert "(car 4, test 4, train 4)" in cli("train", "vehicles", *QUICK, "--dry-run")[1]
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX"])
+@pytest.mark.parametrize("count", [0, 6])
+def test_folders_that_programs_make_are_no_classes(cli, folder, split, name, count):
+    for parent in (folder, split / "train"):
+        (parent / name).mkdir()
+        write_images(parent, {name: count})
+        code, out, err = cli("train", parent if parent == folder else split, *QUICK, "--dry-run")
+        assert (code, out) == (1, "")
+        assert f"{parent} has the folder {name}, which would be taken for a class; remove it" in err
+
+
+def test_results_do_not_become_a_class(cli, folder, split, monkeypatch):
+    for source, out in ((folder, "pets/run"), (split, "split/train/run")):
+        code, _, err = cli("train", source, *QUICK[:-1], out)
+        root = Path(out).parent
+        assert (code, f"--out {out} is inside {root}, whose folders are the classes; pass a folder outside" in err) == (1, True)
+        assert not Path(out).exists()
+    assert cli("train", split, *QUICK[:-1], "split/run", "--dry-run")[0] == 0
+    monkeypatch.chdir(folder)
+    assert "--out runs/train is inside ., whose folders" in cli("train", ".", *QUICK[:-2])[2]
+
+
+def test_an_interrupt_does_not_mix_two_trainings(cli, split, monkeypatch):
+    """With --overwrite and an interrupt in the first epoch, the state of the old training is gone."""
+    write_images(Path("other/train"), {"cat": 6, "dog": 6}, size=(14, 9))
+    write_images(Path("other/val"), {"cat": 2, "dog": 3}, size=(14, 9))
+    expected = json.loads(cli("train", "other", *QUICK, "--json", "--out", "new")[1])["result"]
+    assert cli("train", split, *QUICK)[0] == 0
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for place, changes in (("read_images", False), ("fit", True)):
+        state = Path("run/last.safetensors").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(train, place, interrupt)
+            assert cli("train", "other", *QUICK, "--overwrite")[0] == 130
+        assert Path("run/last.safetensors").exists() != changes
+        assert changes or Path("run/last.safetensors").read_bytes() == state
+    assert json.loads(cli("train", "other", *QUICK, "--json")[1])["result"] == expected
+
+
+def test_the_command_that_continues_does_not_overwrite(cli, split, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "fit", interrupt)
+    assert "interrupted; the same command without --overwrite continues after" in cli("train", split, *QUICK, "--overwrite")[2]
+
+
 @pytest.mark.parametrize(("channels", "code"), [(1, 0), (2, 1), (4, 0)])
 def test_channels(cli, split, channels, code):
     iz.save_pretrained(iz.create_model("tiny", in_chans=channels), "start")
