@@ -18,11 +18,13 @@ from ._build import build_aux_head, build_layer
 from ._device import placeholder_device
 from ._feature_net import FeatureNet
 from ._heads import ClassifierHead
+from ._layers import BATCH_NORMS
 from ._net import Net
 from ._parts import Change, Part, children, parts
 from ._private_torch import hook_names
 
 METHODS = "forward", "forward_features", "forward_head", "forward_stages", "run_stage"
+BATCH_NORM_KINDS = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in BATCH_NORMS)
 MAX_LISTED = 3  # changes in one message
 UNDO = (
     "Undo this, register a network of your own that contains it (Op, register_model), or keep the weights alone: "
@@ -72,7 +74,7 @@ def list_changes(changes: Sequence[Change]) -> str:
 def _changes(name: str, module: nn.Module, expected: Mapping[str, Part]) -> Iterator[Change]:
     """Yield the changes of a module and of those in it; of a module of another type, no more than that."""
     part, wanted, own = Part.of(module), expected[name], children(module)
-    if name and part.kind != wanted.kind:
+    if name and part.kind != wanted.kind and not _is_synchronised(module, wanted):
         yield _other_type(name, module, part.kind, wanted.kind)
         return
     if part.tensors != wanted.tensors:
@@ -88,6 +90,11 @@ def _changes(name: str, module: nn.Module, expected: Mapping[str, Part]) -> Iter
     for child_name, child in own.items():
         if child_name in wanted.children:
             yield from _changes(f"{name}.{child_name}".lstrip("."), child, expected)
+
+
+def _is_synchronised(module: nn.Module, wanted: Part) -> bool:
+    """Return whether `SyncBatchNorm` is in the place of batch normalisation, which it becomes in a file."""
+    return type(module) is nn.SyncBatchNorm and wanted.kind in BATCH_NORM_KINDS
 
 
 def _hooks(name: str, hooks: Sequence[str]) -> Change:

@@ -63,6 +63,19 @@ def test_what_a_file_carries_is_no_change(tiny):
     assert changes(tiny) == []
 
 
+@pytest.mark.parametrize("model", [{"spatial_dims": 1}, {"spatial_dims": 3}, {"name": "inception_resnet_v1"}], ids=str)
+def test_synchronised_batch_normalisation_is_no_change(model):
+    """FaceNet's head has a BatchNorm1d."""
+    arguments = {"name": "googlenet_cifar", "num_classes": 2, "device": "meta"} | model
+    assert changes(nn.SyncBatchNorm.convert_sync_batchnorm(iz.create_model(**arguments))) == []
+
+
+def test_synchronised_batch_normalisation_is_no_group_normalisation():
+    model = iz.create_model("googlenet_cifar", num_classes=2, norm_layer="groupnorm", device="meta")
+    model.features.conv1.bn = nn.SyncBatchNorm(192, device="meta")
+    assert len(changes(model)) == 1
+
+
 def test_random_generators_and_the_model_are_left_alone(register):
     register("own", iz.network(a=iz.Conv(4), b=iz.Op(lambda width: nn.Conv2d(width, 4, 1), 4)), num_classes=2)
     model, state = iz.create_model("own"), torch.get_rng_state()
