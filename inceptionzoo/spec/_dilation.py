@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import ArgumentError, check_choice
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._geometry import Size, as_size, as_tuple
+from ._geometry import Size, as_size, as_tuple, is_one
 from ._layers import Chain, Concat, Layer, Op, Residual
 from ._network import Network
 from ._network_cost import feature_levels
@@ -17,8 +17,9 @@ from ._network_cost import feature_levels
 def dilated(net: Network, output_stride: int) -> Network:
     """Return the network with a reduction of at most `output_stride`: later strides become dilation.
 
-    A layer that loses its stride keeps the size of its map. The convolutions and max pools after it are dilated by that
-    stride, so that their kernels see the same input pixels. Average pools are not dilated.
+    A layer that loses its stride keeps the size of its map. The dilation of the convolutions and max pools after it is
+    multiplied by that stride, so that their kernels see the same input pixels. Average pools are not dilated. A network whose
+    reduction is not larger is returned as it is.
 
     Raises:
         ArgumentError: `output_stride` is not 1, 2, 4, 8, 16 or 32, or an `Op` would have to lose its stride.
@@ -29,7 +30,7 @@ def dilated(net: Network, output_stride: int) -> Network:
     for name, layer in net.stages:
         changed, state = _dilate(layer, state, output_stride)
         stages.append((name, changed))
-    return replace(net, stages=tuple(stages), taps=names)
+    return net if tuple(stages) == net.stages else replace(net, stages=tuple(stages), taps=names)
 
 
 class _State(NamedTuple):
@@ -45,6 +46,13 @@ class _State(NamedTuple):
         reduction = tuple(map(math.prod, zip(self.reduction, kept, strict=True)))
         removed = (step // keep for step, keep in zip(strides, kept, strict=True))
         return as_size(kept), _State(reduction, tuple(map(math.prod, zip(self.dilation, removed, strict=True))))
+
+    def dilate(self, dilation: Size) -> Size:
+        """Return the dilation of a layer multiplied by the strides that were removed before it."""
+        if is_one(self.dilation):
+            return dilation
+        sides = zip(as_tuple(dilation, len(self.dilation)), self.dilation, strict=True)
+        return as_size(map(math.prod, sides))
 
 
 def _dilate(layer: Layer, state: _State, limit: int) -> tuple[Layer, _State]:
@@ -76,9 +84,9 @@ def _dilate(layer: Layer, state: _State, limit: int) -> tuple[Layer, _State]:
 
 def _dilate_window(layer: Conv | Depthwise | Pool, state: _State, limit: int) -> tuple[Layer, _State]:
     stride, after = state.then(layer.stride, limit)
-    dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else as_size(state.dilation)
+    dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else state.dilate(layer.dilation)
     if as_tuple(stride, len(after.reduction)) == as_tuple(layer.stride, len(after.reduction)):
-        if isinstance(layer, Pool) and dilation != 1 and layer.padding == "half":
+        if isinstance(layer, Pool) and not is_one(dilation) and layer.padding == "half":
             ceil = False if layer.ceil == "pad" else layer.ceil
             return replace(layer, dilation=dilation, padding="same", ceil=ceil), after
         return replace(layer, dilation=dilation), after

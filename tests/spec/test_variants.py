@@ -45,8 +45,8 @@ def test_output_stride(name, limit):
 def test_dilated_kernels_see_the_same_inputs():
     """The dilated map, sampled with the removed stride, equals the strided map."""
     down = iz.Pool("max", 3, 2)
-    last = iz.chain(iz.Pool("max", 3), iz.Conv(6, (1, 3)))
-    network = iz.network(a=iz.Conv(4, 3), down=down, b=iz.Conv(5, 3), c=down, d=last)
+    last = iz.chain(iz.Pool("max", 3), iz.Conv(6, (1, 3)), iz.Pool("max", 3, padding="same", dilation=2))
+    network = iz.network(a=iz.Conv(4, 3), down=down, b=iz.Conv(5, 3, dilation=(2, 3)), c=down, d=last)
     iz.register_model("dilatable", network, num_classes=2, input_size=(3, 32, 32))
     try:
         strided = iz.create_model("dilatable").eval()
@@ -57,6 +57,15 @@ def test_dilated_kernels_see_the_same_inputs():
             torch.testing.assert_close(dense.forward_features(x)[..., ::step, ::step], strided.forward_features(x))
     finally:
         del REGISTRY["dilatable"]
+
+
+def test_a_larger_output_stride_changes_nothing():
+    """The model is still that of other libraries, and a network's own dilation stays."""
+    assert make("googlenet", output_stride=32).network == make("googlenet").network
+    network = iz.network(a=iz.Conv(4, 3, (2, 2), dilation=(2, 2)), b=iz.Pool("max", 3, padding="same", dilation=2))
+    assert apply_variants(network, output_stride=2) == network
+    dense = dict(apply_variants(network, output_stride=1).stages)
+    assert [(layer.stride, layer.dilation) for layer in dense.values()] == [(1, (2, 2)), (1, 4)]
 
 
 @pytest.mark.parametrize("name", NAMES)
