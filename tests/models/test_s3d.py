@@ -57,6 +57,9 @@ def test_logits_are_torchvisions(reference, ours):
 
 
 def test_the_least_clip_is_torchvisions(reference, ours):
+    with torch.device("meta"):
+        assert s3d()(noise(1, 3, 13, 209, 209).to("meta")).shape == (1, 400)
+    assert iz.create_model("s3d", device="meta")(noise(1, 3, 13, 209, 209).to("meta")).shape == (1, 400)
     with pytest.raises(RuntimeError):
         reference(noise(1, 3, 12, 224, 224))
     with pytest.raises(iz.InputError):

@@ -161,6 +161,16 @@ def test_depth_is_the_length_of_the_longest_path():
     assert layer_cost(Conv(4, act=False), Shape(3, 8, 8), Style(act=nn.PReLU)).complete
 
 
+def test_only_batch_normalisation_counts_positions():
+    for norm, normed in (("batch", 64), ("group", None), ("layer", None), (None, None)):
+        assert layer_cost(Conv(4), Shape(3, 8, 8), Style(norm=norm)).normed == normed
+
+
+def test_the_stated_parameters_of_a_users_module_are_weights():
+    cost = layer_cost(Op(nn.Identity, 4, stride=(1, 2), cost=(20, 16)), Shape(4, 3, 5))
+    assert (cost.shape, cost.weights, cost.params, cost.macs) == ((4, 3, 3), 20, 20, 16 * 9)
+
+
 @pytest.mark.parametrize("num_classes", [0, 10])
 @pytest.mark.parametrize("pool", ["avg", "max", "catavgmax", ""])
 @pytest.mark.parametrize("head", HEADS, ids=str)

@@ -87,6 +87,15 @@ def test_replicated_time_padding_keeps_any_number_of_frames():
         assert layer_cost(layer, iz.Shape(3, frames, 32, 32), style).shape == (4, expected, 7, 7)
 
 
+def test_a_dilated_pool_in_time_sees_copies_of_a_single_frame():
+    """With zeros in their place, it would see nothing but padding."""
+    pool = iz.Pool("max", (2, 1, 1), 1, "same", dilation=(3, 1, 1))
+    replicate = iz.Style(spatial_dims=3, time_padding="replicate")
+    assert layer_cost(pool, iz.Shape(2, 1, 4, 4), replicate).shape == (2, 1, 4, 4)
+    with pytest.raises(iz.InputError, match="a map of 1x4x4x2 is too small"):
+        layer_cost(pool, iz.Shape(2, 1, 4, 4))
+
+
 WRONG = {
     "iz.network(a=iz.Conv(3, (1, 7)), spatial_dims=3)": "network: a: kernel=(1, 7) has 2 numbers, and spatial_dims=3 needs 3: "
     "(depth, height, width), or one int",
