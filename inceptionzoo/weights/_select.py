@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, MismatchError
-from ..spec import Layout
+from ..spec import NATIVE, Layout
 from ._layout import LayoutMatch, is_batch_counter, match_layout, rank_layouts
 from ._locate import Location, find_locations, parts_of
 from ._parts import Part
@@ -48,7 +48,7 @@ def select_weights(model: Model, source: WeightSource) -> tuple[WeightSource, La
     """
     locations = find_locations(model.keys, source, model.layouts)
     if not locations:
-        raise MismatchError(f"{source.name}: no tensor has a name of this model; use weights of the same architecture")
+        raise MismatchError(_describe_names(model, source))
     found = _complete(model, locations) or [_nearest(model, locations[0])]
     chosen = min(found, key=lambda place: (place.location.preference, len(place.match.absent)))
     _refuse_others(chosen.location, chosen.match)
@@ -85,6 +85,16 @@ def _complete(model: Model, locations: Iterable[Location]) -> list[_Found]:
         if match.distance == 0:
             found.append(_Found(location, match, names))
     return found
+
+
+def _describe_names(model: Model, source: WeightSource) -> str:
+    """Return the error for a source without any name of the model, with examples of the names in both."""
+    wanted = [next(iter(layout.table(model.keys).values())) for layout in (NATIVE, *model.layouts)]
+    found = [name[:MAX_LABEL] for name in source.tensors][:2]
+    return (
+        f"{source.name}: no tensor has a name of this model; use weights of the same architecture, with names such as "
+        f"{', '.join(dict.fromkeys(wanted))}; the names there are {', '.join(found) or 'none'}"
+    )
 
 
 def _rank(model: Model, names: Iterable[str]) -> list[LayoutMatch]:

@@ -208,7 +208,10 @@ REFUSED = {
         lambda a, b: {"state": {key: value for key, value in a.items() if key != CONV}, "optimizer": b[BIAS]},
         rf"'state': .* 49 of the model's 50 are there .* 1 missing \({CONV}\), none unknown",
     ),
-    "no tensor of the model": (lambda a, b: {"model": {"a": a[CONV]}, "step": 1}, "no tensor has a name of this model"),
+    "no tensor of the model": (
+        lambda a, b: {"model": {"a": a[CONV]}, "step": 1},
+        rf"no tensor has a name of this model; use weights .* with names such as {CONV}; the names there are a$",
+    ),
     "a name twice": (
         lambda a, b: {"net": a | under("module.", {BIAS: b[BIAS]})},
         f"'{BIAS}' appears twice without its prefixes",
