@@ -22,13 +22,19 @@ Batches = list[Tensor]
 MAX_IMAGES = 256  # of the folder, half of them to calibrate with
 
 
-def check_int8(folder: str | os.PathLike[str], batch: int) -> None:
-    """Check that a library is installed that can quantise a network, and that the folder has the images of two batches."""
+def find_images(folder: str | os.PathLike[str], batch: int) -> list[str]:
+    """Return the paths of at most `MAX_IMAGES` images of a folder, evenly spread over its classes.
+
+    Raises:
+        ArgumentError: no library is installed that can quantise a network, or the images do not fill two batches.
+    """
     if not quantizers():
         raise ArgumentError("bench: int8 needs onnxruntime and onnxscript, or also openvino and nncf; install them with pip")
-    count = len(_chosen(folder))
+    paths = image_paths(Path(folder))
+    count = min(len(paths), MAX_IMAGES)
     if count < 2 * batch:
         raise ArgumentError(f"int8={os.fspath(folder)!r} has {count} images; a batch of {batch} needs {2 * batch} or more")
+    return [paths[index * len(paths) // count] for index in range(count)]
 
 
 def quantizers() -> list[str]:
@@ -36,8 +42,8 @@ def quantizers() -> list[str]:
     return [name for name in installed_runtimes() if name != "openvino" or find_spec("nncf")]
 
 
-def read_batches(model: Net, folder: str | os.PathLike[str], batch: int, sides: tuple[int, ...]) -> tuple[Batches, Batches]:
-    """Return two lists of batches (n, c, h, w) from the images of a folder: to calibrate with, and to compare labels on.
+def read_batches(model: Net, paths: Sequence[str], batch: int, sides: tuple[int, ...]) -> tuple[Batches, Batches]:
+    """Return two lists of batches (n, c, h, w) of images: to calibrate with, and to compare labels on.
 
     The images have these sides. Every other one is in the first list. Those that fill no batch are left out.
 
@@ -45,17 +51,10 @@ def read_batches(model: Net, folder: str | os.PathLike[str], batch: int, sides: 
         ImageError: a file is not an image, or is damaged.
     """
     transform = transforms(model, input_size=(model.in_chans, *sides))
-    images = [transform(path) for path in _chosen(folder)]
+    images = [transform(path) for path in paths]
     halves = ([half[start : start + batch] for start in range(0, len(half), batch)] for half in (images[::2], images[1::2]))
     calibration, comparison = ([torch.stack(part) for part in half if len(part) == batch] for half in halves)
     return calibration, comparison
-
-
-def _chosen(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the paths of at most `MAX_IMAGES` images of a folder, evenly spread over its classes."""
-    paths = image_paths(Path(folder))
-    count = min(len(paths), MAX_IMAGES)
-    return [paths[index * len(paths) // count] for index in range(count)]
 
 
 def int8_runners(model: Net, batches: Sequence[Tensor]) -> Iterator[tuple[str, Call]]:
@@ -68,10 +67,11 @@ def int8_runners(model: Net, batches: Sequence[Tensor]) -> Iterator[tuple[str, C
 
 
 def label_agreement(runners: Mapping[str, Call], model: Net, batches: Sequence[Tensor]) -> dict[str, float]:
-    """Return for each runner the share of images whose largest output is the same as the model's."""
+    """Return for each runner the share of images whose label is the model's: the largest output, or the sign of a single."""
 
     def labels(run: Call) -> Tensor:
-        return torch.cat([run(batch).argmax(1) for batch in batches])
+        outputs = torch.cat([run(batch) for batch in batches])
+        return outputs.argmax(1) if outputs.shape[1] > 1 else outputs[:, 0] > 0
 
     with torch.inference_mode():
         expected = labels(model)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,10 @@ Sides = tuple[int, ...]  # of an image, signal or clip
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A model and the arguments of `bench` for it. `gemm` is the rate of a matrix product in multiply-adds per second."""
+    """A model and the arguments of `bench` for it.
+
+    `gemm` is the rate of a matrix product in multiply-adds per second, `photos` the paths of the images for int8.
+    """
 
     model: Net
     sides: Sides
@@ -38,7 +40,7 @@ class Case:
     precision: str
     with_peers: bool
     compiled: bool
-    int8: str | os.PathLike[str] | None
+    photos: Sequence[str]
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +68,7 @@ class Case:
 def inference_rows(case: Case) -> Iterator[Row]:
     """Yield a row for each runner on a batch of images."""
     model, shape = case.model, (case.batch, case.model.in_chans, *case.sides)
-    calibration, comparison = read_batches(model, case.int8, case.batch, case.sides) if case.int8 is not None else ([], [])
+    calibration, comparison = read_batches(model, case.photos, case.batch, case.sides) if case.photos else ([], [])
     images = comparison[0] if comparison else torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(case.device)
     with torch.inference_mode():
         expected = model(images)

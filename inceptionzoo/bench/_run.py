@@ -11,8 +11,8 @@ import torch
 
 from ..errors import ArgumentError, check_choice, check_int
 from ..nn import Net, check_device, warn_if_emulated
-from ..zoo import create_model, find_entry, load_model
-from ._int8 import check_int8
+from ..zoo import check_takes_images, create_model, find_entry, load_model
+from ._int8 import find_images
 from ._layers import check_layers
 from ._machine import background_load, describe_machine
 from ._rows import ROWS, Case, Sides
@@ -68,21 +68,23 @@ def bench(
     target = _check(names, batches, size, rounds, job, precision, device)
     if job == "layers" and with_peers:
         raise ArgumentError("with_peers=True has no effect on layers, which are those of the fused model; leave it out")
-    if int8 is not None:
-        if (job, precision, with_peers) != ("inference", "fp32", True):
-            raise ArgumentError(f"int8={os.fspath(int8)!r} needs with_peers=True, job='inference' and precision='fp32'")
-        check_int8(int8, max(batches))
+    if int8 is not None and (job, precision, with_peers, target.type) != ("inference", "fp32", True, "cpu"):
+        needs = "with_peers=True, job='inference', precision='fp32' and the CPU"
+        raise ArgumentError(f"int8={os.fspath(int8)!r} needs {needs}")
+    photos = [] if int8 is None else find_images(int8, max(batches))
     warn_if_emulated(precision, target, stacklevel=3)  # the call of bench
     for name in names:  # before minutes of measurements
         model = _build(name, "meta")
         if job == "layers":
             check_layers(model)
+        if photos:
+            check_takes_images(model)
     rows: list[Row] = []
     gemm, loads = gemm_peak(target), [background_load()]
     for name in names:
         model = _build(name).eval().to(target)
         for batch in OWN_BATCH.get(job, tuple(batches)):
-            case = Case(model, _sides(model, size), batch, rounds, gemm, precision, with_peers, compiled, int8)
+            case = Case(model, _sides(model, size), batch, rounds, gemm, precision, with_peers, compiled, photos)
             rows += ROWS[job](case)
             loads.append(background_load())
     machine = describe_machine(target, max(loads))
@@ -126,6 +128,8 @@ def _check(
         raise ArgumentError(f"device={device!r} has no effect on {job}, which is on the CPU; leave it out")
     if job in CPU_JOBS and precision != "fp32":
         raise ArgumentError(f"precision={precision!r} has no effect on {job}, which is in float32; leave it out")
+    if target.type == "meta":
+        raise ArgumentError(f"device={device!r} computes nothing; use 'cpu' or a GPU")
     return target
 
 

@@ -152,6 +152,7 @@ def test_refusals():
         ({"batches": [0]}, "batches=0"),
         ({"job": "baking"}, "job='baking'"),
         ({"device": "gpu"}, "device='gpu'"),
+        ({"device": "meta"}, "device='meta' computes nothing; use 'cpu' or a GPU"),
     ):
         with pytest.raises(iz.ArgumentError, match=text):
             bench(["vgg11_bn_cifar"], **options)

@@ -34,7 +34,10 @@ def test_rows_of_a_file(model, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(int8, "quantizers", lambda: ["onnxruntime"])
     iz.save_weights(model, tmp_path / "model.safetensors")
     options = {"batches": [2], "rounds": 1, "with_peers": True, "compiled": False}
+    listed, original = [], int8.image_paths
+    monkeypatch.setattr(int8, "image_paths", lambda folder: listed.append(folder) or original(folder))
     timings = bench([str(tmp_path / "model.safetensors")], int8=photos, **options)
+    assert listed == [photos]
     rows = {row.runner: row for row in timings.rows}
     assert rows["fused"].labels == rows["ONNX Runtime"].labels == 1
     assert 0.5 <= rows["ONNX Runtime, int8"].labels <= 1
@@ -44,7 +47,7 @@ def test_rows_of_a_file(model, photos, tmp_path, monkeypatch):
 
 
 def test_images_calibrate_or_compare(model, photos):
-    calibration, comparison = int8.read_batches(model, photos, 3, (32, 32))
+    calibration, comparison = int8.read_batches(model, int8.find_images(photos, 3), 3, (32, 32))
     assert [batch.shape for batch in (*calibration, *comparison)] == [(3, 3, 32, 32)] * 4
     images = [*torch.cat(calibration), *torch.cat(comparison)]
     assert not any(one.equal(other) for index, one in enumerate(images) for other in images[:index])
@@ -54,7 +57,7 @@ def test_images_calibrate_or_compare(model, photos):
 
 
 def test_the_products_are_in_int8(model, photos):
-    calibration, comparison = int8.read_batches(model, photos, 7, (32, 32))
+    calibration, comparison = int8.read_batches(model, int8.find_images(photos, 7), 7, (32, 32))
     data = int8._quantize_onnx(int8.export_onnx(model, calibration[0]), calibration)
     graph = onnx.load_from_string(data).graph
     count = sum(isinstance(module, torch.nn.Conv2d | torch.nn.Linear) for module in model.modules())
@@ -65,6 +68,12 @@ def test_the_products_are_in_int8(model, photos):
     assert agreement["wrong"] == 0
 
 
+def test_the_label_of_a_single_output_is_its_sign(photos):
+    model = iz.create_model("vgg11_bn_cifar", num_classes=1).eval()
+    batches = [torch.ones(2, 3, 32, 32)]
+    assert int8.label_agreement({"same": model, "wrong": lambda x: -model(x)}, model, batches) == {"same": 1, "wrong": 0}
+
+
 def test_vnni(monkeypatch):
     for flags, expected in (("fma avx2", False), ("avx2 avx512_vnni", True), ("avx_vnni", True), ("", False)):
         monkeypatch.setattr(machine, "_cpu_info", lambda field, flags=flags: flags)
@@ -73,10 +82,12 @@ def test_vnni(monkeypatch):
 
 def test_refusals(photos, monkeypatch):
     for options in ({}, {"with_peers": True, "job": "training"}, {"with_peers": True, "precision": "bf16"}):
-        with pytest.raises(iz.ArgumentError, match=r"needs with_peers=True, job='inference' and precision='fp32'"):
+        with pytest.raises(iz.ArgumentError, match=r"needs with_peers=True, job='inference', precision='fp32' and the CPU"):
             bench(["vgg11_bn_cifar"], int8=photos, **options)
     with pytest.raises(iz.ArgumentError, match="has 14 images; a batch of 8 needs 16 or more"):
         bench(["vgg11_bn_cifar"], batches=[1, 8], int8=photos, with_peers=True)
+    with pytest.raises(iz.ArgumentError, match="a model of spatial_dims=1 takes no image file"):
+        bench(["inception_time"], batches=[1], int8=photos, with_peers=True)
     monkeypatch.setattr(int8, "quantizers", list)
     with pytest.raises(iz.ArgumentError, match="int8 needs onnxruntime and onnxscript"):
         bench(["vgg11_bn_cifar"], int8=photos, with_peers=True)
@@ -89,6 +100,5 @@ def test_a_folder_that_is_accepted_gives_batches(tmp_path, monkeypatch, model, c
     monkeypatch.setattr(int8, "image_paths", lambda folder: paths)
     monkeypatch.setattr(int8, "quantizers", lambda: ["onnxruntime"])
     monkeypatch.setattr(int8, "transforms", lambda *_, **__: lambda path: torch.zeros(3, 4, 4))
-    int8.check_int8(tmp_path, batch)
-    calibration, comparison = int8.read_batches(model, tmp_path, batch, (4, 4))
+    calibration, comparison = int8.read_batches(model, int8.find_images(tmp_path, batch), batch, (4, 4))
     assert len(calibration) == len(comparison) == min(count, 256) // 2 // batch > 0
