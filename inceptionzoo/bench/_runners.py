@@ -98,12 +98,11 @@ def training_step(net: nn.Module, images: Tensor, precision: str = "fp32") -> Ca
     """
     net.to(images.device).train()
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9)
-    targets = torch.arange(len(images), device=images.device) % 2
+    targets = torch.zeros(len(images), dtype=torch.long, device=images.device)  # a class that every network has
 
     def step() -> None:
         with torch.autocast(images.device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-            outputs = net(images)
-            loss = F.cross_entropy(outputs, targets.clamp(max=outputs.shape[1] - 1))
+            loss = F.cross_entropy(net(images), targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         optimizer.zero_grad()
