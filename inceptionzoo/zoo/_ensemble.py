@@ -134,14 +134,14 @@ class Ensemble(nn.Module):
             ArgumentError: the number of weights is not the number of members, a weight is not a number of at least 0, or
                 all weights are 0.
         """
-        values = list(weights)
-        if len(values) != len(self.members):
-            raise ArgumentError(f"weights={values!r} must be {len(self.members)} numbers, one for each member")
+        values = list(weights) if isinstance(weights, Iterable) else None
+        if values is None or len(values) != len(self.members):
+            raise ArgumentError(f"weights={weights!r} must be {len(self.members)} numbers, one for each member")
         for value in values:
             check_number("weights", value)
         if not sum(values):
             raise ArgumentError(f"weights={values!r} must not all be 0")
-        self.get_buffer("weights").copy_(torch.tensor(values, dtype=torch.float64) / sum(values))
+        self.get_buffer("weights").copy_(torch.tensor(values, dtype=torch.float64, device="cpu") / sum(values))
 
     def fit_weights(self, loader: Batches) -> list[float]:
         """Set the weights that minimise the cross-entropy on `loader`, and return them.
@@ -154,7 +154,7 @@ class Ensemble(nn.Module):
         if self.task not in CLASS_TASKS:
             raise ArgumentError(f"fit_weights: the task of the members is {self.task!r}, and must be 'multiclass' or 'binary'")
         likelihoods = self._likelihoods(loader)
-        logits = torch.zeros(len(likelihoods), dtype=torch.float64, requires_grad=True)  # their softmax gives the weights
+        logits = likelihoods.new_zeros(len(likelihoods), requires_grad=True)  # their softmax gives the weights
         optimizer = torch.optim.LBFGS([logits], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
@@ -178,7 +178,7 @@ class Ensemble(nn.Module):
             labels = task.labels(task.check(targets if alignment is None else alignment.apply(targets, task))).cpu()
             with evaluation_mode(self):  # not around the loader, which may keep its tensors
                 logits = self._logits(images.to(parameter.device, parameter.dtype)).float().cpu()
-                rows = torch.stack([task.outputs(member)[torch.arange(len(labels)), labels] for member in logits])
+                rows = torch.stack([task.outputs(member)[torch.arange(len(labels), device="cpu"), labels] for member in logits])
             parts.append(rows.double())
         if not parts:
             raise ArgumentError("fit_weights: the loader gave no batch; check the data set and its filters")
@@ -204,9 +204,10 @@ class Ensemble(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Return the ensemble that `save` wrote to `path`, in evaluation mode.
+        """Return the ensemble that `save` wrote to `path`, in evaluation mode, on torch's default device.
 
         Raises:
+            OSError: the file cannot be read.
             FileError: the file does not hold an ensemble, or is damaged.
             WeightsError: the weights of a member do not fit its architecture.
         """
@@ -223,7 +224,7 @@ class Ensemble(nn.Module):
             prefix = f"members.{index}."
             state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             members.append(build_from_metadata(WeightSource(state, f"{path}, member {index}", metadata)))
-        return cls(members, weights.tolist()).eval()
+        return cls(members, weights.tolist()).to(torch.get_default_device()).eval()
 
 
 def holds_ensemble(path: str | os.PathLike[str]) -> bool:

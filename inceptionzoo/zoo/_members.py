@@ -21,7 +21,7 @@ def normalisation(data: DataConfig) -> tuple[tuple[float, ...], ...]:
 def renormalisation(source: DataConfig, target: DataConfig) -> tuple[Tensor, Tensor]:
     """Return scale and shift, each (c, 1, 1) for images, from the source's normalisation to the target's: x * scale + shift."""
     mean, std, target_mean, target_std = (
-        torch.tensor(values, dtype=torch.float64).view(-1, *(1,) * len(source.size))
+        torch.tensor(values, dtype=torch.float64, device="cpu").view(-1, *(1,) * len(source.size))
         for values in (*normalisation(source), *normalisation(target))
     )
     return std / target_std, (mean - target_mean) / target_std

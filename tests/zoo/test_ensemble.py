@@ -110,6 +110,20 @@ def test_save_and_load(members, tmp_path):
         iz.Ensemble.load(path)
 
 
+def test_the_default_device(members, tmp_path):
+    """As `load_model`, `load` puts the members on torch's default device. Other functions follow the members."""
+    path, x = tmp_path / "all.safetensors", noise(4, 3, 16, 16)
+    loader = batches()
+    iz.Ensemble(members, [1, 2, 3]).save(path)
+    with torch.device("meta"):
+        assert {value.device.type for value in iz.Ensemble.load(path).state_dict().values()} == {"meta"}
+        ensemble = iz.Ensemble(members, [1, 2, 3]).eval()
+        weights = ensemble.fit_weights(loader)
+    other = iz.Ensemble(members)
+    assert weights == other.fit_weights(loader)
+    assert ensemble(x).equal(other.eval()(x))
+
+
 def test_export_and_compile(members):
     ensemble, x = iz.Ensemble(members).eval(), noise(2, 3, 16, 16)
     with torch.no_grad():
@@ -221,6 +235,7 @@ def test_an_ensemble_beats_the_mean_of_its_members():
             "differ in task: .'multiclass', 'regr",
         ),
         (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one for each member"),
+        (lambda members: iz.Ensemble(members, 0.5), "weights=0.5 must be 3 numbers, one for each member"),
         (lambda members: iz.Ensemble(members, [1, 2, -1]), "weights=-1"),
         (lambda members: iz.Ensemble(members, [0, 0, 0]), "must not all be 0"),
     ],
