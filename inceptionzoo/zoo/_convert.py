@@ -56,17 +56,18 @@ def _load(
     source: str | os.PathLike[str] | Mapping[str, Any], architecture: str | None, arguments: Mapping[str, Any]
 ) -> tuple[Net, Mapping[str, float]]:
     """Return the model of a source, and the metrics that the source states for it."""
+    weights = read_weights(source)
+    metadata = None if arguments else weights.metadata  # with arguments, the model is another than the file describes
+    metrics = metadata.metrics if metadata else {}
     if is_reference(source):
-        model = create_model(str(source), **arguments)
+        model = build_from_metadata(weights) if metadata else create_model(str(source), **arguments)
         name = model.entry.name if model.entry else "a network without a name"
         if architecture not in (None, name):
             raise ArgumentError(f"architecture={architecture!r}: {source} holds {name!r}; leave out architecture")
-        return model, {}
-    weights = read_weights(source)
-    metadata = weights.metadata
-    if metadata is None or arguments or architecture not in (None, metadata.architecture):
-        return create_model(architecture or _architecture(weights), weights=weights, **arguments), {}
-    return build_from_metadata(weights), metadata.metrics
+        return model, metrics
+    if metadata and architecture in (None, metadata.architecture):
+        return build_from_metadata(weights), metrics
+    return create_model(architecture or _architecture(weights), weights=weights, **arguments), {}
 
 
 def _architecture(weights: WeightSource) -> str:

@@ -45,6 +45,12 @@ def test_a_file_of_this_library_keeps_what_it_says(tmp_path):
         assert report.dropped == []
         assert read_weights(tmp_path / "b.safetensors").metadata.metrics == metrics
         assert bits(iz.load_model(tmp_path / "b.safetensors")) == bits(model)
+    iz.save_pretrained(model, tmp_path / "folder", metrics={"auc": 0.75})
+    report = iz.convert(f"local-dir:{tmp_path / 'folder'}", tmp_path / "b.safetensors")
+    assert (report.dropped, read_weights(tmp_path / "b.safetensors").metadata.metrics) == ([], {"auc": 0.75})
+    assert bits(iz.load_model(tmp_path / "b.safetensors")) == bits(model)
+    with pytest.raises(iz.ArgumentError, match="architecture='vgg16': local-dir:.* holds 'googlenet'; leave out"):
+        iz.convert(f"local-dir:{tmp_path / 'folder'}", tmp_path / "c.safetensors", architecture="vgg16")
     iz.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", num_classes=3)
     assert read_weights(tmp_path / "b.safetensors").metadata.metrics == {}  # they are those of another head
 
