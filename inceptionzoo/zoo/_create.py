@@ -181,7 +181,8 @@ def load_model(
         )
     source = read_weights(path if is_reference(path) else check_path("path", path))
     if source.metadata is None:
-        raise FileError(f"{path} does not say which model it holds; use create_model(NAME, weights={str(path)!r})")
+        remedy = f"create_model({path!r})" if is_reference(path) else f"create_model(NAME, weights={str(path)!r})"
+        raise FileError(f"{path} does not say which model it holds; use {remedy}")
     return build_from_metadata(source, dtype=dtype).to(device=target or torch.get_default_device()).eval()
 
 

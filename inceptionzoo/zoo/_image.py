@@ -139,6 +139,8 @@ def check_dense(image: Tensor) -> None:
 def _suggest_layout(source: Tensor | np.ndarray[Any, Any]) -> str:
     """Return how to pass an image whose channels are on the other side, or several images."""
     shape = tuple(source.shape)
+    if len(shape) < 3:
+        return "; pass image[None]" if len(shape) == 2 and isinstance(source, Tensor) else ""
     if len(shape) == 3 and isinstance(source, Tensor) and shape[2] in MODES:
         return "; pass image.permute(2, 0, 1)"
     if len(shape) == 3 and not isinstance(source, Tensor) and shape[0] in MODES:

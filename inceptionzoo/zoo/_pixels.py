@@ -27,7 +27,8 @@ def scale_to_bytes(values: NDArray[Any], max_value: float | None, name: str) -> 
         return values
     is_16_bit = values.dtype.kind == "u" and values.dtype.itemsize == 2
     if values.dtype.kind not in "iuf":
-        raise ArgumentError(f"{name} has dtype {values.dtype}; convert it to uint8, uint16 or floating point")
+        target = "uint8, with 255 for True" if values.dtype.kind == "b" else "uint8, uint16 or floating point"
+        raise ArgumentError(f"{name} has dtype {values.dtype}; convert it to {target}")
     white = max_value or (65535 if is_16_bit else 1 if values.dtype.kind == "f" else None)
     if white is None:
         raise ArgumentError(

@@ -190,7 +190,8 @@ def _prepare(model: Net | Ensemble, image: Any, make_transform: Callable[[], Cal
         data = data_config(model)
         if image.ndim != len(data.input_size):
             expected = f"(c, {', '.join(AXES[len(data.size)])})"
-            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape {expected}; pass a batch as list(images)")
+            remedy = "image[None]" if image.ndim < len(data.input_size) else "a batch as list(images)"
+            raise ArgumentError(f"image of shape {tuple(image.shape)} must have shape {expected}; pass {remedy}")
         check_dense(image)
         check_range(image, data, stacklevel=4)  # the call of predict
         return image

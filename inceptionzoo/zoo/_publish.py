@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, DownloadError, check_path
+from ..errors import ArgumentError, DownloadError, ZooError, check_path
 from ..nn import Net, private_torch, require_net
 from ..weights import atomic_write, describe_model, save_weights
 from ..weights.download import CONFIG, WEIGHTS
@@ -61,7 +61,7 @@ def push_to_hub(
     repo_id: str,
     *,
     token: str | None = None,
-    private: bool = False,
+    private: bool | None = None,
     revision: str | None = None,
     commit_message: str = "Add model",
     **card: Any,
@@ -70,9 +70,12 @@ def push_to_hub(
 
     The repository is created if it does not exist. It gets the files of `save_pretrained(model, ..., **card)`. `revision`
     is an existing branch; the default is the main branch. `token` defaults to the token that huggingface_hub has stored.
+    Without an owner in `repo_id`, the owner is that of the token. `private=True` creates a private repository, False a public
+    one; None follows the default of the owner.
 
     Raises:
-        ArgumentError: as `save_pretrained`; or `repo_id` is not a valid identifier. Nothing is uploaded.
+        ArgumentError: as `save_pretrained`; or `repo_id` is not a valid identifier; or `private=True`, and the repository is
+            public already. Nothing is uploaded.
         DownloadError: the Hub refused the upload or could not be reached.
     """
     import tempfile
@@ -82,11 +85,16 @@ def push_to_hub(
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(model, folder, **card)
         card_file = Path(folder) / CARD
-        card_file.write_text(card_file.read_text("utf-8").replace(PLACEHOLDER, repo_id), "utf-8")
         try:
             api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the owner
+            if private and not api.model_info(repo_id).private:
+                remedy = "make it private in its settings on the Hub, or leave out private"
+                raise ArgumentError(f"private=True: {repo_id!r} exists and is public; {remedy}")
+            card_file.write_text(card_file.read_text("utf-8").replace(PLACEHOLDER, repo_id), "utf-8")
             commit = api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message)
+        except ZooError:
+            raise
         except ValueError as error:  # huggingface_hub rejects a malformed id
             raise ArgumentError(f"repo_id={repo_id!r}: {error}") from error
         except Exception as error:  # the HTTP client's errors; which client depends on huggingface_hub's version

@@ -20,7 +20,7 @@ from ..spec import (
     network_cost,
 )
 
-WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".hdf5")
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 
 
@@ -69,6 +69,9 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
     base, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
     if isinstance(name, str) and ("/" in name or "\\" in name or Path(name).suffix in WEIGHT_ENDINGS):
         remedy = f"load_model({name!r}) loads a file of this library, create_model(NAME, weights={name!r}) any file of weights"
+        if Path(name).suffix not in WEIGHT_ENDINGS:
+            path = name.removeprefix("hf_hub:")  # timm's older prefix
+            remedy += f", create_model('hf-hub:{path}') a repository of the Hub, create_model('local-dir:{path}') a folder"
         raise UnknownModelError(f"unknown model {name!r}, which looks like a path: {remedy}")
     if not base:
         raise UnknownModelError(f"unknown model {name!r}. See list_models(); local-dir:PATH names a folder of save_pretrained")

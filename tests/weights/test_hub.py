@@ -18,6 +18,7 @@ from server import COMMIT, FAULTS
 import inceptionzoo as iz
 from inceptionzoo.weights._hub_config import read_config
 from inceptionzoo.weights.download import open_repository
+from inceptionzoo.weights.download._http import download as http_download
 from inceptionzoo.weights.download._reference import parse_reference
 from inceptionzoo.zoo._registry import REGISTRY
 
@@ -224,6 +225,28 @@ def test_a_repository_written_by_timm(host, tmp_path):
     assert (model.data.mean, model.data.interpolation, model.data.crop_pct) == ((0.1, 0.2, 0.3), "bicubic", 0.9)
     with torch.no_grad():
         torch.testing.assert_close(model(noise(1, 3, 224, 224)), peer(noise(1, 3, 224, 224)))
+
+
+def test_a_repository_of_timm_is_no_file_of_this_library(tmp_path):
+    timm.models.save_for_hf(timm.create_model("inception_v3", num_classes=2), tmp_path, safe_serialization=True)
+    source = f"local-dir:{tmp_path}"
+    with pytest.raises(iz.FileError, match=rf"does not say which model it holds; use create_model\('{re.escape(source)}'\)"):
+        iz.load_model(source)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_token_is_sent_unless_the_user_forbids_it(repo, monkeypatch, hidden):
+    sent = []
+
+    def download(url: str, path: Path, check: object, *, headers: dict[str, str], policy: object) -> None:
+        sent.append({key.lower(): value for key, value in headers.items()}.get("authorization"))
+        http_download(url, path, check, headers=headers, policy=policy)
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", hidden)
+    monkeypatch.setattr("inceptionzoo.weights.download._hub.download", download)
+    iz.create_model("hf-hub:owner/tiny")
+    assert sent == [None if hidden else "Bearer hf_secret"] * 2
 
 
 def test_the_number_of_classes_is_that_of_the_weights(host, tmp_path):
@@ -454,7 +477,8 @@ def test_references_are_parsed():
     assert (reference.repo, reference.revision) == ("owner/na.me-1", "refs/pr/3")
 
 
-def test_push_to_hub(tiny, host, monkeypatch):
+@pytest.mark.parametrize("repo_id", ["owner/new", "new"])
+def test_push_to_hub(tiny, host, monkeypatch, repo_id):
     """The host answers as the Hub does: it creates the repository, says how to upload, and takes a commit."""
     taken, kept = {}, {}
 
@@ -480,7 +504,7 @@ def test_push_to_hub(tiny, host, monkeypatch):
     pages = ("", "/revision/main", "/revision/main?expand=xetEnabled")  # the last is huggingface_hub 0.30's
     for path in (f"/api/models/owner/new{page}" for page in pages):
         host.put(path, json.dumps({"id": "owner/new", "sha": COMMIT, "siblings": [], "private": False}).encode())
-    url = iz.push_to_hub(tiny, "owner/new", token="hf_x", class_names=NAMES, metrics={"auc": 0.9}, commit_message="First")
+    url = iz.push_to_hub(tiny, repo_id, token="hf_x", class_names=NAMES, metrics={"auc": 0.9}, commit_message="First")
     assert url == f"{host.url}/owner/new/commit/{COMMIT}"
     lines = [json.loads(line) for line in taken["/api/models/owner/new/commit/main"].splitlines()]
     assert lines[0]["value"]["summary"] == "First"
@@ -491,6 +515,11 @@ def test_push_to_hub(tiny, host, monkeypatch):
     model = iz.create_model("hf-hub:owner/new")
     assert same(model, tiny)
     assert model.class_names == NAMES
+    assert json.loads(taken["/api/repos/create"]).get("private") is None  # the default of the owner
+    taken.clear()
+    with pytest.raises(iz.ArgumentError, match="private=True: 'owner/new' exists and is public; make it private"):
+        iz.push_to_hub(tiny, repo_id, token="hf_x", private=True)
+    assert list(taken) == ["/api/repos/create"]
 
 
 def test_push_to_hub_refuses(tiny, host):

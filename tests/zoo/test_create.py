@@ -210,11 +210,18 @@ def test_loading_a_file_does_without_torchs_compiler(tmp_path):
 
 
 @pytest.mark.parametrize("call", [iz.create_model, iz.model_info])
-@pytest.mark.parametrize("name", ["./mine.safetensors", "runs/best", "mine.pth", "runs\\best.pt"])
+@pytest.mark.parametrize("name", ["./mine.safetensors", "runs/best", "mine.pth", "runs\\best.pt", "mine.keras", "mine.h5"])
 def test_a_path_in_place_of_a_name_is_refused_with_the_way_to_load_it(call, name):
     with pytest.raises(iz.UnknownModelError) as error:
         call(name)
     assert str(error.value).startswith(f"unknown model {name!r}, which looks like a path: load_model({name!r}) loads")
+
+
+@pytest.mark.parametrize("name", ["timm/inception_v3.tv_in1k", "hf_hub:timm/inception_v3.tv_in1k"])
+def test_a_repository_without_its_prefix_is_refused_with_it(name):
+    remedy = r"create_model\('hf-hub:timm/inception_v3.tv_in1k'\) a repository of the Hub, create_model\('local-dir:timm/"
+    with pytest.raises(iz.UnknownModelError, match=remedy):
+        iz.create_model(name)
 
 
 def test_an_unknown_keyword_lists_each_known_one_once():

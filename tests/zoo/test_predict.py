@@ -81,6 +81,8 @@ def test_refusals(model, picture):
         iz.predict(model, picture, batch_size=0)
     with pytest.raises(iz.ArgumentError, match=r"image of shape \(1, 3, 48, 48\) must have shape \(c, height, width\)"):
         iz.predict(model, torch.zeros(1, 3, 48, 48))
+    with pytest.raises(iz.ArgumentError, match=r"image of shape \(48, 48\) must have .*; pass image\[None\]$"):
+        iz.predict(model, torch.zeros(48, 48))
     with pytest.raises(iz.ArgumentError, match="in_chans=5 takes no image file"):
         iz.predict(iz.create_model("googlenet_cifar", in_chans=5), picture)
 

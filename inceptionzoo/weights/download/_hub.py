@@ -84,9 +84,9 @@ class HubRepository:
 
     def _download(self, name: str) -> tuple[Path, Checksum]:
         """Download a file into the cache; return its path and checksum."""
-        from huggingface_hub import get_token, hf_hub_url
+        from huggingface_hub import constants, get_token, hf_hub_url
 
-        token = get_token()
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         url, policy = hf_hub_url(self.reference.repo, name, revision=self.commit), RetryPolicy.from_environment()
         folder = _repository_folder(self.reference, self.cache)
