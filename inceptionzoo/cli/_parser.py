@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
+from .. import __version__
 from ..bench import PRECISIONS
 from ..zoo import list_models
 from ._checks import path, positive_int
@@ -23,7 +23,7 @@ SAVED_HELP = "a file of `save_weights`, a folder of `save_pretrained`, hf-hub:OW
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser. The parsed options have `run`, the function of the command."""
     parser = argparse.ArgumentParser(prog="inceptionzoo", description="Every Inception network and VGG: models and weights.")
-    parser.add_argument("--version", action="version", version=version("inceptionzoo"))
+    parser.add_argument("--version", action="version", version=__version__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     _add_import(parser, "imports")
