@@ -7,7 +7,7 @@ python examples/finetune.py moles --size 128 --augment --balance --adamw --ema 0
 
 import sys
 
-from inceptionzoo.cli import main
+from inceptionzoo.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main(["train", "--out", "runs/finetune", *sys.argv[1:]]))
+    sys.exit(run(["train", "--out", "runs/finetune", *sys.argv[1:]]))

@@ -8,6 +8,9 @@ iz.save_weights(model, "mine.safetensors")
 iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 """
 
+from . import _interrupt  # noqa: F401  # first, because the others import torch
+
+# isort: split
 from . import errors, evaluation, inference, interop, models, train, weights
 from .errors import (
     ArgumentError,

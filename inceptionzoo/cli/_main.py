@@ -8,13 +8,15 @@ import contextlib
 import importlib
 import io
 import json
+import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import _interrupt
 from ..errors import ArgumentError, ZooError
 from ._parser import build_parser
 
@@ -32,6 +34,15 @@ OPTIONS = {  # in messages of functions: the option for an argument
 }
 
 
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command as a program and return its exit code. Ctrl-C ends the process by SIGINT, so that a loop of a shell ends."""
+    code = main(arguments)
+    if code == INTERRUPTED:
+        sys.excepthook = lambda *_: None  # no traceback
+        raise KeyboardInterrupt
+    return code
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
@@ -43,13 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complete(parser)
     options = parser.parse_args(arguments)
     _print_any_file_name()
+    _interrupt.restore()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes what Python's takes, and ignores it
             _import_modules([*options.imports, *options.later_imports])
             result = options.run(options)
         if options.json:
-            print(json.dumps(result, indent=2, default=dict))
+            print(json.dumps(_as_json(result), indent=2, allow_nan=False))
         if sys.stdout is not None:  # None if it was closed before the start
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, for example `head`, has what it wants
@@ -68,6 +80,15 @@ def _print_any_file_name() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+
+
+def _as_json(value: Any) -> Any:
+    """Return the value with plain dicts and lists, and None for nan and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _exit_code(result: Any) -> int:

@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
 
 import inceptionzoo as iz
+from inceptionzoo.cli import _parser
 from inceptionzoo.weights import exported_state_dict
 
 
@@ -246,6 +249,44 @@ def test_verify_a_network_without_a_name(cli, tmp_path):
     code, out, _ = cli("verify", tmp_path / "a.safetensors")
     assert code == 0
     assert {"architecture: a network without a name", "layout: inceptionzoo"} <= set(out.splitlines())
+
+
+def run_module(folder: Path, *arguments: str) -> tuple[int, bytes, bytes]:
+    """Run `python -m inceptionzoo` with modules that are in a folder; return its exit status, stdout and stderr."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(iz.__file__).parents[1])])}
+    command = [sys.executable, "-m", "inceptionzoo", *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_an_interrupt_ends_the_process_without_a_traceback(tmp_path):
+    """By SIGINT, also while torch is imported. After an exit code of 130, the loop of a shell would go on."""
+    (tmp_path / "interrupts.py").write_text("raise KeyboardInterrupt")
+    assert run_module(tmp_path, "list", "--import", "interrupts") == (-signal.SIGINT, b"", b"")
+    (tmp_path / "torch.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
+    assert run_module(tmp_path, "list") == (-signal.SIGINT, b"", b"")
+
+
+def test_ctrl_c_is_pythons_own_in_other_programs():
+    code = "import signal, inceptionzoo; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"True\n"
+
+
+def test_a_checkout_that_is_not_installed():
+    code = (
+        "import sys, importlib.metadata as m\nfound = m.version\n"
+        "def version(name):\n    if name == 'inceptionzoo': raise m.PackageNotFoundError(name)\n    return found(name)\n"
+        "m.version = version\nfrom inceptionzoo.cli import main\nsys.exit(main(['list', 'vgg16']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "vgg16\n"), done.stderr
+
+
+def test_nan_is_null_in_json(cli, monkeypatch):
+    values = {"a": float("nan"), "b": (float("-inf"), 1.5), "c": types.MappingProxyType({"d": float("inf")})}
+    monkeypatch.setattr(_parser, "run_cache", lambda options: values)
+    code, out, _ = cli("cache", "--json")
+    assert (code, json.loads(out, parse_constant=pytest.fail)) == (0, {"a": None, "b": [None, 1.5], "c": {"d": None}})
 
 
 def test_program_and_module():
