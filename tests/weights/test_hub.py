@@ -234,6 +234,15 @@ def test_a_repository_of_timm_is_no_file_of_this_library(tmp_path):
         iz.load_model(source)
 
 
+def test_a_folder_with_a_pickle_names_it(tmp_path):
+    peer = timm.create_model("vgg11_bn", num_classes=2)
+    timm.models.save_for_hf(peer, tmp_path)
+    path = str(tmp_path / "pytorch_model.bin")
+    with pytest.raises(iz.DownloadError, match=rf"model.safetensors is missing; .*create_model\(NAME, weights='{path}'\)"):
+        iz.create_model(f"local-dir:{tmp_path}")
+    assert iz.create_model("vgg11_bn", weights=path).num_classes == 2
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_token_is_sent_unless_the_user_forbids_it(repo, monkeypatch, hidden):
     sent = []

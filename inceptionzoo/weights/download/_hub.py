@@ -124,7 +124,9 @@ def open_repository(
         folder = Path(os.path.expanduser(source.removeprefix(LOCAL)))  # no shell expands a ~ behind the prefix
         for file in (CONFIG, WEIGHTS):
             if not (folder / file).is_file():
-                raise DownloadError(f"{source}: {folder / file} is missing; save_pretrained writes such a folder")
+                pickles = sorted(folder.glob("*.bin"))  # timm's and transformers' older form
+                use = f"; create_model(NAME, weights={str(pickles[0])!r}) loads the weights alone" if pickles else ""
+                raise DownloadError(f"{source}: {folder / file} is missing; save_pretrained writes such a folder{use}")
         return LocalRepository(folder)
     reference, cache = parse_reference(source), hub_folder(cache_dir)
     return HubRepository(reference, _find_commit(reference, cache, name, newest), cache)
