@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import ArgumentError, check_choice, check_flag, suggestion
+from ..errors import ArgumentError, check_choice, check_flag, plain_int, suggestion
 from ..nn import FeatureNet, Net
 from ..spec import CROP_MODES, DataConfig
 from ._decode import MODES
@@ -93,6 +93,8 @@ def _check_options(options: dict[str, Any], *, training: bool, channels: int) ->
     for name, reason in _ignored_options(options, training=training).items():
         if name in options:
             raise ArgumentError(f"transforms: {name}={options[name]!r} has no effect {reason}")
+    if "input_size" in options:
+        _check_input_size(options["input_size"], channels)
     if "crop_mode" in options:
         check_choice("crop_mode", options["crop_mode"], CROP_MODES)
     if "crop_pct" in options and (not isinstance(options["crop_pct"], int | float) or not options["crop_pct"] > 0):
@@ -105,6 +107,18 @@ def _check_options(options: dict[str, Any], *, training: bool, channels: int) ->
     for name in ("auto_augment", "grayscale_prob"):
         if channels == max(MODES) and options.get(name):
             raise ArgumentError(f"transforms: {name} is for images of 1 or 3 channels; the model has in_chans={channels}")
+
+
+def _check_input_size(size: object, channels: int) -> None:
+    """Check that `size` is an int, (height, width) or (channels, height, width) of positive ints, and has these channels."""
+    sides = [plain_int(side) for side in size] if isinstance(size, tuple | list) else [plain_int(size)] * 2
+    if len(sides) not in (2, 3) or not all(type(side) is int and side > 0 for side in sides):
+        form = f"a positive int, (height, width) or ({channels}, height, width)"
+        raise ArgumentError(f"transforms: input_size={size!r} must be {form}")
+    if len(sides) == 3 and sides[0] != channels:
+        raise ArgumentError(
+            f"transforms: input_size={size!r}: the model has in_chans={channels}; pass ({channels}, height, width)"
+        )
 
 
 def _ignored_options(options: dict[str, Any], *, training: bool) -> dict[str, str]:

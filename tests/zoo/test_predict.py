@@ -232,6 +232,10 @@ def test_options_that_timm_would_ignore_are_refused(options, message):
         ({"re_mode": "more", "re_prob": 1.0}, "timm does not accept re_mode='more', re_prob=1.0: AssertionError"),
         ({"hflip": "x"}, "timm does not accept hflip='x': TypeError"),
         ({"scale": 3}, "timm does not accept scale=3: TypeError"),
+        ({"input_size": 0}, r"input_size=0 must be a positive int, \(height, width\) or \(3, height, width\)"),
+        ({"input_size": (3, 16, -1)}, r"input_size=\(3, 16, -1\) must be a positive int"),
+        ({"input_size": "16"}, "input_size='16' must be a positive int"),
+        ({"input_size": (1, 16, 16)}, r"input_size=\(1, 16, 16\): the model has in_chans=3; pass \(3, height, width\)"),
         ({"mean": None}, "mean=None must be numbers from 0 to 1"),
         ({"std": 0}, "std=0 must be numbers from 0 to 1; std must be above 0"),
         ({"training": False, "interpolation": "random"}, "interpolation='random' is not one of timm's"),
@@ -248,6 +252,11 @@ def test_options_that_timm_would_ignore_are_refused(options, message):
 def test_values_that_timm_does_not_accept(options, message):
     with pytest.raises(iz.ArgumentError, match=message):
         iz.transforms(tiny(), **{"training": True, **options})
+
+
+@pytest.mark.parametrize("size", [16, np.int64(16), (16, 16), [3, 16, 16]])
+def test_the_forms_of_a_size(size):
+    assert iz.transforms(tiny(), input_size=size)(Image.new("RGB", (30, 20))).shape == (3, 16, 16)
 
 
 def test_options_that_go_together():
