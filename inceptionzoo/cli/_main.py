@@ -35,7 +35,7 @@ OPTIONS = {  # in messages of functions: the option for an argument
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command as a program and return its exit code. Ctrl-C ends the process by SIGINT, so that a loop of a shell ends."""
+    """Run a command as a program and return its exit code. Ctrl-C ends the process by SIGINT, so that a shell ends its loop."""
     code = main(arguments)
     if code == INTERRUPTED:
         sys.excepthook = lambda *_: None  # no traceback
