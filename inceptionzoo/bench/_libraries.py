@@ -26,7 +26,8 @@ def entry_name(model: Net) -> str:
 
 def own_options(model: Net) -> dict[str, Any]:
     """Return the keyword arguments with which `create_model` builds the model's network."""
-    return {"num_classes": model.num_classes, "in_chans": model.in_chans, **model.arguments}
+    head = {"num_classes": model.num_classes, "global_pool": model.global_pool}
+    return {**head, "in_chans": model.in_chans, **model.arguments}
 
 
 def layout_in(library: str, model: Net) -> str | None:
@@ -35,6 +36,8 @@ def layout_in(library: str, model: Net) -> str | None:
 
     if model.entry is None or model.arguments or model.in_chans != model.entry.data.input_size[0]:
         return None  # its network is another one
+    if model.global_pool != "avg" or not model.num_classes:
+        return None  # its head is another one
     name = entry_name(model)
     layouts = {layout.name for layout in model.entry.layouts}
     if library == "torchvision":

@@ -81,6 +81,17 @@ def test_a_file_is_timed_as_the_network_that_it_holds(tmp_path):
     assert measure_in_subprocess(model="vgg11_bn_cifar", runner="inceptionzoo", threads=1, with_peers=False, **options) > 0
 
 
+@pytest.mark.parametrize(
+    "options", [{"num_classes": 0}, {"global_pool": "max"}, {"num_classes": 0, "global_pool": ""}], ids=str
+)
+def test_models_with_another_head_have_no_peers(options):
+    model = iz.create_model("vgg11_bn", **options, device="meta")
+    assert [libraries.layout_in(library, model) for library in libraries.BUILDERS] == [None, None]
+    with torch.device("meta"):
+        net = runners.training_networks(model, with_peers=True)["inceptionzoo"]()
+    assert (net.num_classes, net.global_pool) == (model.num_classes, model.global_pool)
+
+
 @pytest.mark.parametrize("name", ["vgg11", "googlenet"])
 def test_torchvision_loads_a_file_without_initial_weights_as_it_does_itself(name, tmp_path):
     assert libraries.torchvision_options(iz.create_model(name, device="meta"))["init_weights"] is False
