@@ -72,7 +72,7 @@ def read_weights(
         remedy = "; pass its state_dict()" if hasattr(source, "state_dict") else ""
         raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict{remedy}")
     if isinstance(source, str) and is_reference(source):
-        return open_repository(source, cache_dir).read(WEIGHTS, read_weight_file)
+        return open_repository(source, cache_dir, name=WEIGHTS).read(WEIGHTS, read_weight_file)
     path = Path(source)
     if not path.is_file():
         raise FileError(f"{source} is {_what_is_there(path)}")

@@ -19,6 +19,7 @@ from ..spec import (
     min_input_size,
     network_cost,
 )
+from ..weights.download import is_reference
 
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".hdf5")
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
@@ -67,6 +68,8 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
         UnknownModelError: no model has this name, or none of its weights has this tag. The message suggests the closest.
     """
     base, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
+    if is_reference(name):
+        raise UnknownModelError(f"unknown model {name!r}: it is a repository, not a name; create_model({name!r}) loads it")
     if isinstance(name, str) and ("/" in name or "\\" in name or Path(name).suffix in WEIGHT_ENDINGS):
         remedy = f"load_model({name!r}) loads a file of this library, create_model(NAME, weights={name!r}) any file of weights"
         if Path(name).suffix not in WEIGHT_ENDINGS:

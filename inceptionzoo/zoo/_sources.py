@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, FileError, MismatchError
+from ..errors import ArgumentError, FileError, MismatchError, UnknownModelError
 from ..spec import Entry, Network, Published, make_network
 from ..weights import (
     HubConfig,
@@ -49,7 +49,10 @@ def read_repository(reference: str, cache_dir: CacheFolder) -> tuple[Entry, Weig
             raise FileError(f"{reference}: {difference}; save it again")
         return find_saved_entry(metadata), source, info_from_metadata(metadata)
     config = _without_suffix(config)
-    entry = find_entry(config.architecture)
+    try:
+        entry = find_entry(config.architecture)
+    except UnknownModelError as error:
+        raise UnknownModelError(f"{reference}: {error}") from error
     common = {item.name for item in fields(ModelOptions)}  # timm lists these among the model's arguments
     arguments = {key: value for key, value in config.arguments.items() if key not in common}
     check_keywords(entry, arguments)

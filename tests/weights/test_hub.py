@@ -243,6 +243,32 @@ def test_a_folder_with_a_pickle_names_it(tmp_path):
     assert iz.create_model("vgg11_bn", weights=path).num_classes == 2
 
 
+def test_a_repository_with_a_file_alone(saved, tiny, host, tmp_path):
+    """`load_model`, `load_weights` and `convert` need no config.json."""
+    (saved / "config.json").unlink()
+    host.put_repo("owner/file", {"model.safetensors": (saved / "model.safetensors").read_bytes()})
+    for source in ("hf-hub:owner/file", f"local-dir:{saved}"):
+        assert same(iz.load_model(source), tiny)
+        assert iz.load_weights(iz.create_model("tiny"), source).layout == "inceptionzoo"
+        iz.convert(source, tmp_path / "x.safetensors")
+        with pytest.raises(iz.DownloadError, match=r"config\.json"):
+            iz.create_model(source)
+
+
+def test_the_error_for_another_librarys_model_names_the_repository(saved):
+    for architecture in ("resnet50", "izoo_lost"):
+        safetensors.torch.save_file({"a": torch.zeros(1)}, saved / "model.safetensors")
+        (saved / "config.json").write_text(json.dumps({"architecture": architecture}))
+        with pytest.raises(iz.UnknownModelError, match=f"local-dir:.*: unknown model '{architecture.removeprefix('izoo_')}'"):
+            iz.create_model(f"local-dir:{saved}")
+
+
+@pytest.mark.parametrize("call", [iz.model_info, iz.summary])
+def test_a_repository_in_place_of_a_name(call):
+    with pytest.raises(iz.UnknownModelError, match=r"it is a repository, not a name; create_model\('hf-hub:a/b'\) loads it"):
+        call("hf-hub:a/b")
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_token_is_sent_unless_the_user_forbids_it(repo, monkeypatch, hidden):
     sent = []

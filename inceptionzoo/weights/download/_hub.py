@@ -113,8 +113,9 @@ def open_repository(
 ) -> LocalRepository | HubRepository:
     """Return the repository that "hf-hub:owner/name@revision" or "local-dir:path" refers to.
 
-    For a branch or tag, a request for the file `name` finds the newest commit. The last known commit is used instead, if
-    there is one, with `newest=False`, offline (HF_HUB_OFFLINE=1) and, with a warning, if the Hub cannot be reached.
+    The repository must have the file `name`. For a branch or tag, a request for it finds the newest commit. The last known
+    commit is used instead, if there is one, with `newest=False`, offline (HF_HUB_OFFLINE=1) and, with a warning, if the Hub
+    cannot be reached.
 
     Raises:
         ArgumentError: `source` has another form.
@@ -122,7 +123,7 @@ def open_repository(
     """
     if source.startswith(LOCAL):
         folder = Path(os.path.expanduser(source.removeprefix(LOCAL)))  # no shell expands a ~ behind the prefix
-        for file in (CONFIG, WEIGHTS):
+        for file in dict.fromkeys((name, WEIGHTS)):
             if not (folder / file).is_file():
                 pickles = sorted(folder.glob("*.bin"))  # timm's and transformers' older form
                 use = f"; create_model(NAME, weights={str(pickles[0])!r}) loads the weights alone" if pickles else ""
