@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..kernels import is_kernel_input
 
@@ -21,5 +21,9 @@ def must_use_torch(x: Tensor, dims: int = 2) -> bool:
 
 
 def is_frozen(tensor: Tensor) -> bool:
-    """Return whether a tensor needs no gradient and has a version counter; tensors made in inference mode have none."""
-    return not (tensor.requires_grad or tensor.is_inference())
+    """Return whether a tensor is a plain one that needs no gradient and counts its changes.
+
+    A tensor of a subclass, for example a quantised one, may have other values than its memory. Tensors made in inference mode
+    do not count their changes.
+    """
+    return type(tensor) in (Tensor, nn.Parameter) and not (tensor.requires_grad or tensor.is_inference())

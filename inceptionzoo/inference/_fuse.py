@@ -21,7 +21,7 @@ from ..spec import Network
 from ._changed import changed_stages, changes_to_keep, explain_copy_errors, networks
 from ._executor import FusedStages
 from ._fused_layers import fused_layer
-from ._modules import Tunable, TunedLinear
+from ._modules import Tunable, TunedLayers
 
 M = TypeVar("M", bound=nn.Module)
 NO_JIT_WARNING = (
@@ -39,16 +39,15 @@ def folded_network(network: Network) -> Network:
 def _fused_copy(model: M, changes: Sequence[Sequence[Change]]) -> M:
     """Return a copy of the model in evaluation mode whose networks are fused; `changes` are those of each network."""
     pairs = list(zip(networks(model), changes, strict=True))
-    fused_parts: dict[int, nn.Module] = {}
-    for net, changes_of_net in pairs:
-        fused_parts[id(net.features)] = _fused_stages(net, changed_stages(changes_of_net))
-        fused_parts |= _fused_linear_layers(net)
-    fused = copy.deepcopy(model, fused_parts)  # takes the fused parts wherever the model refers to the others
+    stages = {id(net.features): _fused_stages(net, changed_stages(changes_of_net)) for net, changes_of_net in pairs}
+    fused = copy.deepcopy(model, stages)  # takes the fused stages wherever the model refers to the others
     for net, (_, changes_of_net) in zip(networks(fused), pairs, strict=True):
         net.fused, net.fused_record = True, FusedRecord(parts(net.features), changes_of_net)
     for module in fused.modules():
         if type(module) is nn.Dropout:  # a subclass may drop in evaluation mode too
             module.p = 0.0
+        if isinstance(module, ClassifierHead):
+            module.run_layer = TunedLayers()
     return to_channels_last(fused.eval().requires_grad_(False))
 
 
@@ -58,16 +57,6 @@ def _fused_stages(net: Backbone[Any], changed: Collection[str]) -> FusedStages:
     for (name, layer), stage in zip(net.network.stages, net.features.children(), strict=True):
         stages[name] = copy.deepcopy(stage) if name in changed else fused_layer(layer, stage, net.network.style)
     return FusedStages(stages, net.network.spatial_dims)
-
-
-def _fused_linear_layers(net: Backbone[Any]) -> dict[int, nn.Module]:
-    """Return the fused form of each linear layer of a head by its id; layers with hooks or methods of their own have none."""
-    layers = [layer for head in net.modules() if isinstance(head, ClassifierHead) for layer in head.modules()]
-    return {id(layer): TunedLinear(layer) for layer in layers if type(layer) is nn.Linear and not _is_changed(layer)}
-
-
-def _is_changed(layer: nn.Linear) -> bool:
-    return private_torch.is_patched(layer) or private_torch.is_hooked(layer)
 
 
 def tuned(model: M, enable: bool = True, *, cache: bool = True) -> M:
@@ -81,8 +70,9 @@ def tuned(model: M, enable: bool = True, *, cache: bool = True) -> M:
         cache: whether results of tuning are read from the user's cache and kept there; see `fuse`.
     """
     for module in model.modules():
-        if isinstance(module, Tunable):
-            module.tuned, module.cached = enable, cache
+        part = module.run_layer if isinstance(module, ClassifierHead) else module
+        if isinstance(part, Tunable):
+            part.tuned, part.cached = enable, cache
     return model
 
 

@@ -124,10 +124,11 @@ def linear_autotuner(layer: nn.Linear) -> Autotuner:
     """Return the autotuner of a linear layer that `supports_linear`."""
     from ..kernels._linear import LinearOp
 
-    torch_implementation = partial(F.linear, weight=layer.weight, bias=layer.bias)
-    factories = {"kernel": lambda shape: LinearOp(layer, shape[0])}
-    tensors = [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
-    return Autotuner(("linear", *layer.weight.shape), linear_version(layer), torch_implementation, factories, tensors)
+    weight, bias = layer.weight, layer.bias  # the autotuner must not hold the layer, with which it ends
+    torch_implementation = partial(F.linear, weight=weight, bias=bias)
+    factories = {"kernel": lambda shape: LinearOp(weight, bias, shape[0])}
+    tensors = [tensor for tensor in (weight, bias) if tensor is not None]
+    return Autotuner(("linear", *weight.shape), linear_version(layer), torch_implementation, factories, tensors)
 
 
 def supports_linear(layer: nn.Linear, rows: int) -> bool:

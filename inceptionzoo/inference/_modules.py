@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -30,18 +30,13 @@ is_patched = private_torch.is_patched
 
 
 class Tunable:
-    """A module that, if `tuned`, uses its fastest implementation for float32 inputs on the CPU.
+    """What, if `tuned`, uses its fastest implementation for float32 inputs on the CPU.
 
-    If `cached`, it reads and keeps the results of tuning in the user's cache. Each instance has these attributes from its
-    beginning: one that was added later would count as a change of the model.
+    If `cached`, it reads and keeps the results of tuning in the user's cache.
     """
 
     tuned: bool
     cached: bool
-    _autotuner: Autotuner | None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_autotuner": None}  # measurements hold for this process alone
 
 
 class TunableModule(Tunable, nn.Module):
@@ -50,32 +45,44 @@ class TunableModule(Tunable, nn.Module):
     def __init__(self, dims: int) -> None:
         super().__init__()
         self.dims, self.tuned, self.cached = dims, False, True
-        self._autotuner = None
+        self._autotuner: Autotuner | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_autotuner": None}  # measurements hold for this process alone
 
 
-class TunedLinear(Tunable, nn.Linear):
-    """A linear layer: (n, in_features) -> (n, out_features)."""
+class TunedLayers(Tunable):
+    """Runs the layers of a head, of which `nn.Linear` has several implementations: (n, in_features) -> (n, out_features)."""
 
-    stands_for = nn.Linear
+    def __init__(self) -> None:
+        self.tuned, self.cached = False, True
+        self._autotuners = WeakKeyDictionary[nn.Linear, Autotuner]()
 
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
-        self.weight, self.bias = copy.deepcopy((layer.weight, layer.bias))
-        self.tuned, self.cached, self._autotuner = False, True, None
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tuned": self.tuned, "cached": self.cached}
 
-    def forward(self, x: Tensor) -> Tensor:
-        implementation = None if must_use_torch(x, 0) else self._implementation(x)
-        return super().forward(x) if implementation is None else implementation(x)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # the same attributes as a new one
+        self.__dict__ |= state
 
-    def _implementation(self, x: Tensor) -> Implementation | None:
-        """Return the fastest implementation for x's shape, or None if torch must run."""
-        if not self.tuned or x.shape[1] != self.in_features or not supports_linear(self, len(x)):
+    def __call__(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """Return `layer(x)`."""
+        implementation = self._implementation(layer, x) if self.tuned and not must_use_torch(x, 0) else None
+        y: Tensor = layer(x) if implementation is None else implementation(x)
+        return y
+
+    def _implementation(self, layer: nn.Module, x: Tensor) -> Implementation | None:
+        """Return the fastest implementation for x's shape, or None if the layer itself must run."""
+        if type(layer) is not nn.Linear or x.shape[1] != layer.in_features or is_patched(layer):
             return None
-        if not all(tensor is None or is_frozen(tensor) for tensor in (self.weight, self.bias)):
+        if not supports_linear(layer, len(x)):
             return None
-        if self._autotuner is None or self._autotuner.version != linear_version(self):
-            self._autotuner = linear_autotuner(self)
-        return self._autotuner.implementation(x, cached=self.cached)
+        if not all(tensor is None or is_frozen(tensor) for tensor in (layer.weight, layer.bias)):
+            return None
+        autotuner = self._autotuners.get(layer)
+        if autotuner is None or autotuner.version != linear_version(layer):
+            autotuner = self._autotuners[layer] = linear_autotuner(layer)
+        return autotuner.implementation(x, cached=self.cached)
 
 
 class TunedOp(TunableModule, PreActModule):

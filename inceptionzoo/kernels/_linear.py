@@ -154,12 +154,12 @@ def supports(layer: nn.Linear, rows: int) -> bool:
 
 
 class LinearOp:
-    """A linear layer, (n, in_features) -> (n, out_features), for inputs of n = `rows` rows."""
+    """`torch.nn.functional.linear` of x, (n, depth) -> (n, outputs), for n = `rows`; see `supports`."""
 
-    def __init__(self, layer: nn.Linear, rows: int) -> None:
-        self.weight, width = layer.weight.detach(), max_vector_width()
-        self.bias = self.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach().contiguous()
-        self.blocks, self.kernel = -(-layer.out_features // block_size(rows, width)), linear_kernel(rows, width)
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+        self.weight, width = weight.detach(), max_vector_width()
+        self.bias = self.weight.new_zeros(len(weight)) if bias is None else bias.detach().contiguous()
+        self.blocks, self.kernel = -(-len(weight) // block_size(rows, width)), linear_kernel(rows, width)
 
     def __call__(self, x: Tensor) -> Tensor:
         x, (outputs, depth) = x.contiguous(), self.weight.shape

@@ -65,11 +65,12 @@ class ClassifierHead(nn.Module):
 
     With `num_classes=0` it returns the pre-logits, the input of the last linear layer: (n, num_features). With
     `global_pool=""` it returns its input. The hidden layers are in `hidden` and their ReLUs in `acts`; these are empty dicts
-    if there are none.
+    if there are none. `run_layer`, if `fuse` has set it, returns what `layer(x)` does for each of the hidden layers and `fc`.
     """
 
     hidden: nn.ModuleDict | dict[str, nn.Module]
     acts: nn.ModuleDict | dict[str, nn.Module]
+    run_layer: Callable[[nn.Module, Tensor], Tensor] | None = None
 
     def __init__(
         self, spec: Head, in_channels: int, num_classes: int, global_pool: GlobalPool, drop_rate: float, dims: int
@@ -141,13 +142,13 @@ class ClassifierHead(nn.Module):
         if _shapes(head.hidden) != _shapes(self.hidden):
             with reference.device:
                 head = ClassifierHead(*arguments).to(reference.dtype).train(self.training)
-            head.last_pool = pool or self.last_pool
+            head.last_pool, head.run_layer = pool or self.last_pool, self.run_layer
             return head
         head.hidden, head.acts, head.last_pool = self.hidden, self.acts, pool or self.last_pool
         if num_classes:
             head.fc = allocate(nn.Linear, head.num_features, num_classes, device=reference.device, dtype=reference.dtype)
             head.reset_classifier()
-        head.training = self.training  # not `train()`: the hidden layers keep their modes
+        head.training, head.run_layer = self.training, self.run_layer  # not `train()`: the hidden layers keep their modes
         for module in (head.pool, head.drop, head.fc):
             module.train(self.training)
         return head
@@ -158,7 +159,7 @@ class ClassifierHead(nn.Module):
         if self.spec.kind == "embed":
             x = self.drop(self.pool(x).flatten(1))
             for layer in self.hidden.values():
-                x = layer(x)
+                x = self._run_layer(layer, x)
         elif self.spec.kind == "conv":
             # enlarge a map that is smaller than the kernel; a larger map does not change
             sides = enumerate(as_tuple(self.spec.size, self.dims), start=-self.dims)
@@ -167,12 +168,16 @@ class ClassifierHead(nn.Module):
             x = self.drop(self.pool(x).flatten(1))
         else:
             x = self.drop(self._forward_hidden(self.pool(x).flatten(1)))
-        return x if pre_logits else self.fc(x)
+        return x if pre_logits else self._run_layer(self.fc, x)
 
     def _forward_hidden(self, x: Tensor) -> Tensor:
         """Return the output of the hidden layers, with a ReLU after each and dropout between them."""
         for index, (layer, act) in enumerate(zip(self.hidden.values(), self.acts.values(), strict=True)):
-            x = act(layer(self.drop(x) if index else x))
+            x = act(self._run_layer(layer, self.drop(x) if index else x))
+        return x
+
+    def _run_layer(self, layer: nn.Module, x: Tensor) -> Tensor:
+        x = layer(x) if self.run_layer is None else self.run_layer(layer, x)
         return x
 
 

@@ -11,7 +11,6 @@ from torch import nn
 import inceptionzoo as iz
 from inceptionzoo.inference import _autotune as autotune
 from inceptionzoo.inference import tuned
-from inceptionzoo.inference._modules import TunedLinear
 from inceptionzoo.kernels._linear import MAX_ROWS, LinearOp
 
 CLOSE = 1e-6
@@ -39,8 +38,8 @@ def maps(count: int = 2) -> torch.Tensor:
 
 def kernels(model: iz.Net) -> list[bool]:
     """Return for each linear layer whether the kernel was chosen for its last input sizes."""
-    layers = [model.head.get_submodule(name) for name in LAYERS]
-    chosen = [list(layer._autotuner.chosen.values()) if layer._autotuner else [] for layer in layers]
+    autotuners = [model.head.run_layer._autotuners.get(model.head.get_submodule(name)) for name in LAYERS]
+    chosen = [list(autotuner.chosen.values()) if autotuner else [] for autotuner in autotuners]
     return [bool(each) and type(each[-1][1]) is LinearOp for each in chosen]
 
 
@@ -50,7 +49,7 @@ def test_small_batches_run_by_the_kernel(model, count):
     fast = iz.fuse(model)
     assert distance(fast.forward_head(maps(count)), model.forward_head(maps(count))) < CLOSE
     assert kernels(fast) == [True, True, True]
-    assert [type(model.head.get_submodule(name)) for name in LAYERS] == [nn.Linear] * 3
+    assert model.head.run_layer is None
     assert not {value.data_ptr() for value in fast.head.parameters()} & {value.data_ptr() for value in model.parameters()}
 
 
@@ -138,20 +137,66 @@ def test_changed_weights_are_used(model, change):
     assert kernels(fast) == [True, True, True]
 
 
+class Doubled(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Scaled(torch.Tensor):
+    """A weight whose values are not those in its memory."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        plain = [arg.as_subclass(torch.Tensor) if isinstance(arg, cls) else arg for arg in args]
+        return (
+            2 * func(*plain, **kwargs or {})
+            if func is nn.functional.linear
+            else super().__torch_function__(func, types, args, kwargs)
+        )
+
+
+def hook(layer: nn.Linear) -> nn.Module:
+    layer.register_forward_hook(lambda module, inputs, y: 2 * y)
+    return layer
+
+
+def own_forward(layer: nn.Linear) -> nn.Module:
+    forward = layer.forward
+    layer.forward = lambda x: 2 * forward(x)
+    return layer
+
+
+def subclass(layer: nn.Linear) -> nn.Module:
+    other = Doubled(layer.in_features, layer.out_features).requires_grad_(False)
+    other.load_state_dict(layer.state_dict())
+    return other
+
+
+def weight_of_a_subclass(layer: nn.Linear) -> nn.Module:
+    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(Scaled), requires_grad=False)
+    layer.bias = None
+    return layer
+
+
 @torch.no_grad()
-def test_layers_with_hooks_stay_torchs(model):
-    model.head.hidden["fc1"].register_forward_hook(lambda module, inputs, y: 2 * y)
+@pytest.mark.parametrize("change", [hook, own_forward, subclass, weight_of_a_subclass], ids=lambda change: change.__name__)
+def test_a_changed_layer_runs_as_it_is(model, change):
+    model.head.fc.bias.zero_()
     fast = iz.fuse(model)
-    assert [type(fast.head.get_submodule(name)) for name in LAYERS] == [nn.Linear, TunedLinear, TunedLinear]
-    assert distance(fast.head(maps()), model.head(maps())) < CLOSE
+    expected = 2 * fast.head(maps())
+    assert kernels(fast) == [True, True, True]
+    fast.head.fc = change(fast.head.fc)
+    fast.head.run_layer._autotuners.clear()
+    assert distance(fast.head(maps()), expected) < CLOSE
+    assert kernels(fast) == [True, True, False]
 
 
 @torch.no_grad()
-def test_hooks_of_a_fused_layer_are_called(model):
-    fast, seen = iz.fuse(model), []
-    fast.head.fc.register_forward_hook(lambda module, inputs, y: seen.append(y))
-    y = fast.head(maps())
-    assert seen[0] is y
+def test_hooks_of_the_model_are_kept(model):
+    hook(model.head.hidden["fc1"])
+    fast = iz.fuse(model)
+    assert distance(fast.head(maps()), model.head(maps())) < CLOSE
+    assert kernels(fast) == [False, True, True]
 
 
 @torch.no_grad()
@@ -161,13 +206,25 @@ def test_a_fused_head_is_saved_copied_and_reset(model, cache, tmp_path):
     expected = fast.head(maps())
     iz.save_weights(fast, tmp_path / "m.safetensors")
     for again in (iz.load_model(tmp_path / "m.safetensors"), copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
-        assert type(again.head.fc) is TunedLinear
-        assert again.head.fc._autotuner is None
+        assert not again.head.run_layer._autotuners
         assert again.head(maps()).equal(expected)
+        assert kernels(again) == [True, True, True]
+    assert copy.deepcopy(fast).head.run_layer.cached is cache
     fast.reset_classifier(12)
+    fast.requires_grad_(False)
     assert fast.head(maps()).shape == (2, 12)
     iz.save_weights(fast, tmp_path / "m.safetensors")
-    assert distance(iz.load_model(tmp_path / "m.safetensors").head(maps()), fast.head(maps())) < CLOSE
+    assert iz.load_model(tmp_path / "m.safetensors").head(maps()).equal(fast.head(maps()))
+
+
+@torch.no_grad()
+def test_replaced_layers_are_forgotten(model):
+    fast = iz.fuse(model)
+    for classes in (12, 13, 14):
+        fast.reset_classifier(classes)
+        fast.requires_grad_(False).head(maps())
+    assert kernels(fast) == [True, True, True]
+    assert len(fast.head.run_layer._autotuners) == 3
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def test_outputs_agree_with_torch(sizes, rows):
     assert supports(layer, rows)
     wide = noise(rows, sizes[0] + 4)
     for x in (wide[:, :-4].contiguous(), wide[:, 4:], wide[:1, :-4].expand(rows, -1)):
-        assert distance(LinearOp(layer, rows)(x), expected(layer, x)) < ROUNDED
+        assert distance(LinearOp(layer.weight, layer.bias, rows)(x), expected(layer, x)) < ROUNDED
 
 
 @pytest.mark.parametrize("vector_width", [8, 16])
@@ -45,7 +45,7 @@ def test_all_vector_widths(vector_width, monkeypatch):
     layer = layer_of(CHUNK + 48, 41)
     for rows in (1, 2, 5, 8, 15):
         x = noise(rows, layer.in_features)
-        assert distance(LinearOp(layer, rows)(x), expected(layer, x)) < ROUNDED
+        assert distance(LinearOp(layer.weight, layer.bias, rows)(x), expected(layer, x)) < ROUNDED
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads():
@@ -54,7 +54,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            outputs.append(LinearOp(layer, 3)(x))
+            outputs.append(LinearOp(layer.weight, layer.bias, 3)(x))
     finally:
         torch.set_num_threads(threads)
     assert outputs[0].equal(outputs[1])
@@ -63,9 +63,9 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
 
 def test_a_row_that_is_not_finite_changes_no_other():
     layer, x = layer_of(64, 24), noise(6, 64)
-    finite = LinearOp(layer, 6)(x)
+    finite = LinearOp(layer.weight, layer.bias, 6)(x)
     x[1, 5], x[4, 63] = float("nan"), float("inf")
-    y = LinearOp(layer, 6)(x)
+    y = LinearOp(layer.weight, layer.bias, 6)(x)
     others = [0, 2, 3, 5]
     assert y[others].equal(finite[others])
     assert y[1].isnan().all()
@@ -82,7 +82,7 @@ def test_nothing_outside_the_tensors_is_read_or_written(rows, at_end, monkeypatc
         layer = layer_of(inputs, outputs)
         guard.move(layer)
         x = guard.copy(noise(rows, inputs))
-        assert distance(LinearOp(layer, rows)(x), expected(layer, x)) < ROUNDED
+        assert distance(LinearOp(layer.weight, layer.bias, rows)(x), expected(layer, x)) < ROUNDED
 
 
 @pytest.mark.parametrize(
