@@ -81,15 +81,17 @@ def rank_layouts(
 
     This library's layout comes before others that fit as well. Batch counters may be absent; with `new_head` classifiers or the
     whole head too. Auxiliary heads that the model lacks are dropped; so are `removed`, the keys of stages that the model lacks,
-    and the head or the classifier if the model has none.
+    and the head or the classifier if the model has none, or has other layers there and `new_head` keeps them.
     """
     ours, theirs, removed = list(ours), dict.fromkeys(theirs), list(removed)
     matches = []
     for layout in (NATIVE, *layouts):
         may_be_absent = {key for key in ours if is_batch_counter(key) or (new_head and is_classifier(key))}
-        if new_head and not any(layout.theirs(key) in theirs for key in ours if key.startswith("head.")):
+        other_head = new_head and not any(layout.theirs(key) in theirs for key in ours if key.startswith("head."))
+        if other_head:
             may_be_absent |= {key for key in ours if key.startswith("head.")}
-        matches.append(_match(layout, ours, theirs, may_be_absent, removed))
+        to_drop = _names_to_drop(layout, ours, removed, other_head=other_head)
+        matches.append(_match(layout, ours, theirs, may_be_absent, to_drop))
     return sorted(matches, key=lambda match: (match.distance, len(match.absent)))
 
 
@@ -132,9 +134,11 @@ def _remedy(best: LayoutMatch, source: str) -> str:
     if best.missing and not best.extra and set(best.missing) <= scales:
         return "if it has no scale in batch normalisation (Keras's scale=False), add tensors of ones under these names"
     head = {theirs for ours, theirs in best.table.items() if ours.startswith("head.") and not is_batch_counter(ours)}
-    if best.missing and set(best.missing) == head and not best.extra:
+    extra_is_head = all(key.startswith(tuple(_head_prefixes(best.rules))) for key in best.extra)
+    if best.missing and set(best.missing) == head and extra_is_head:
+        other = "another head" if best.extra else "no head"
         return (
-            "these weights have no head: pass new_head=True to keep the model's own, or create_model(..., weights=FILE, "
+            f"these weights have {other}: pass new_head=True to keep the model's own, or create_model(..., weights=FILE, "
             "num_classes=N)"
         )
     aux = {theirs for ours, theirs in best.table.items() if ours.startswith("aux.")}
@@ -143,10 +147,16 @@ def _remedy(best: LayoutMatch, source: str) -> str:
     return "use weights of this model, made with the same arguments"
 
 
-def _match(layout: Layout, ours: list[str], theirs: Iterable[str], may_be_absent: set[str], removed: list[str]) -> LayoutMatch:
+def _match(
+    layout: Layout,
+    ours: list[str],
+    theirs: Iterable[str],
+    may_be_absent: set[str],
+    to_drop: tuple[tuple[str, ...], set[str]],
+) -> LayoutMatch:
     table = layout.table(ours)
     present, known = set(theirs), set(table.values())
-    prefixes, names = _names_to_drop(layout, ours, removed)
+    prefixes, names = to_drop
     extra = [key for key in theirs if key not in known]
     lacking = [key for key in table if table[key] not in present]
     is_part = layout.has_other_layers and len(lacking) < len(table)
@@ -165,15 +175,24 @@ def _is_dropped(key: str, prefixes: tuple[str, ...], names: set[str]) -> bool:
     return key in names or key.startswith(prefixes) or key.rpartition(".")[2] in PROFILED
 
 
-def _names_to_drop(layout: Layout, ours: list[str], removed: list[str]) -> tuple[tuple[str, ...], set[str]]:
-    """Return the prefixes and the names of the source's tensors that a model without these heads and stages drops."""
+def _names_to_drop(
+    layout: Layout, ours: list[str], removed: list[str], *, other_head: bool
+) -> tuple[tuple[str, ...], set[str]]:
+    """Return the prefixes and the names of the source's tensors that a model without these heads and stages drops.
+
+    `other_head` says that the source's head has none of the model's names, and that the model keeps its own.
+    """
     names = {layout.theirs(key) for key in removed}
     prefixes = [theirs for ours, theirs in layout.prefixes if ours.startswith("aux.")] or ["aux."]
-    if not any(key.startswith("head.") for key in ours):
-        prefixes += ["head.", *(theirs for ours, theirs in layout.prefixes if ours.startswith("head."))]
+    if other_head or not any(key.startswith("head.") for key in ours):
+        prefixes += _head_prefixes(layout)
     elif not any(key in CLASSIFIER for key in ours):
         names |= {layout.theirs(key) for key in CLASSIFIER}
     return tuple(prefixes), names
+
+
+def _head_prefixes(layout: Layout) -> list[str]:
+    return ["head.", *(theirs for ours, theirs in layout.prefixes if ours.startswith("head."))]
 
 
 def _describe_differences(match: LayoutMatch) -> str:

@@ -41,8 +41,10 @@ REMEDIES = {  # keywords of other libraries, and what takes their place
     "aux_logits": "with_aux(model)",
     "checkpoint_path": "weights=FILE",
     "class_names": "model.set_class_names(names)",
+    "dropout": "drop_rate=0.5",
     "img_size": "model.set_input_size(64)",
     "input_size": "model.set_input_size(64)",
+    "transform_input": "model.data, which holds the mean and the standard deviation",
 }
 
 

@@ -180,6 +180,21 @@ def test_weights_without_a_head(tiny):
     assert bits(tiny.state_dict()) == before | bits(theirs)
 
 
+@pytest.mark.parametrize("layout", ["inceptionzoo", "torchvision"])
+def test_weights_with_a_head_of_other_layers(layout):
+    """Fine-tuned models often have an nn.Sequential in the place of their classifier."""
+    model = iz.create_model("googlenet", num_classes=2)
+    theirs = changed(model) if layout == "inceptionzoo" else exported_state_dict(model, layout)
+    theirs = {re.sub(r"^((head\.)?fc)\.", r"\1.1.", name): value for name, value in theirs.items()}
+    before = bits(model.state_dict())
+    with pytest.raises(iz.MismatchError, match=r"these weights have another head: pass new_head=True .*num_classes=N\)"):
+        iz.load_weights(model, theirs)
+    assert bits(model.state_dict()) == before
+    report = iz.load_weights(model, theirs, new_head=True)
+    assert (report.layout, report.left_random) == (layout, ["head.fc.weight", "head.fc.bias"])
+    assert sorted(name.rpartition("fc.")[2] for name in report.dropped) == ["1.bias", "1.weight"]
+
+
 @pytest.mark.parametrize("in_chans", [1, 2, 4, 6, 7])
 def test_another_number_of_input_channels_follows_timms_rule(tiny, in_chans):
     theirs = changed(tiny)

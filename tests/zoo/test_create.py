@@ -31,6 +31,8 @@ BAD = [
     ({"input_size": 64}, "unknown keyword 'input_size' for 'googlenet'; use model.set_input_size(64). It takes"),
     ({"img_size": 64}, "; use model.set_input_size(64). It takes"),
     ({"aux_logits": True}, "; use with_aux(model). It takes"),
+    ({"transform_input": True}, "; use model.data, which holds the mean and the standard deviation. It takes"),
+    ({"dropout": 0.2}, "; use drop_rate=0.5. It takes"),
     ({"class_names": ["a", "b"]}, "; use model.set_class_names(names). It takes"),
     ({"checkpoint_path": "a.pth"}, "; use weights=FILE. It takes"),
     ({"five": 4}, "five=4 must be one of 5, 3"),
