@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-EXTRAS = ("fast", "keras", "examples")  # of the extras only those for users; the others serve the tests
+EXTRAS = ("fast", "keras", "examples", "completion")  # of the extras only those for users; the others serve the tests
 
 
 def lowest(path: Path = PYPROJECT) -> list[str]:

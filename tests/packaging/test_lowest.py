@@ -19,6 +19,6 @@ def test_constraints_of_a_file(tmp_path):
     path = tmp_path / "pyproject.toml"
     path.write_text(
         '[project]\ndependencies = ["torch>=2.10", "x[y]>=1"]\n[project.optional-dependencies]\n'
-        'fast = ["a>=0.46"]\nkeras = []\nexamples = []\nintegrations = ["b>=3"]\ndev = ["c>=4"]\n'
+        'fast = ["a>=0.46"]\nkeras = []\nexamples = []\ncompletion = ["d>=5"]\nintegrations = ["b>=3"]\ndev = ["c>=4"]\n'
     )
-    assert lowest(path) == ["torch==2.10", "x==1", "a==0.46"]
+    assert lowest(path) == ["torch==2.10", "x==1", "a==0.46", "d==5"]
