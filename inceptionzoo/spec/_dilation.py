@@ -18,8 +18,8 @@ def dilated(net: Network, output_stride: int) -> Network:
     """Return the network with a reduction of at most `output_stride`: later strides become dilation.
 
     A layer that loses its stride keeps the size of its map. The dilation of the convolutions and max pools after it is
-    multiplied by that stride, so that their kernels see the same input pixels. Average pools are not dilated. A network whose
-    reduction is not larger is returned as it is.
+    multiplied by that stride, so that kernels padded by "half" see the same input pixels. Average pools are not dilated. A
+    network whose reduction is not larger is returned as it is.
 
     Raises:
         ArgumentError: `output_stride` is not 1, 2, 4, 8, 16 or 32, or an `Op` would have to lose its stride.
@@ -84,12 +84,16 @@ def _dilate(layer: Layer, state: _State, limit: int) -> tuple[Layer, _State]:
 
 def _dilate_window(layer: Conv | Depthwise | Pool, state: _State, limit: int) -> tuple[Layer, _State]:
     stride, after = state.then(layer.stride, limit)
+    dims = len(after.reduction)
     dilation = 1 if isinstance(layer, Pool) and layer.kind != "max" else state.dilate(layer.dilation)
-    if as_tuple(stride, len(after.reduction)) == as_tuple(layer.stride, len(after.reduction)):
-        if isinstance(layer, Pool) and not is_one(dilation) and layer.padding == "half":
-            ceil = False if layer.ceil == "pad" else layer.ceil
-            return replace(layer, dilation=dilation, padding="same", ceil=ceil), after
-        return replace(layer, dilation=dilation), after
-    if isinstance(layer, Pool):
+    if keeps_stride := as_tuple(stride, dims) == as_tuple(layer.stride, dims):
+        stride = layer.stride
+    is_odd = all(side % 2 for side in as_tuple(layer.kernel, dims))
+    is_half = layer.padding == "half"
+    keeps_padding = keeps_stride or (is_half and is_odd)  # without its stride, the layer must keep the size of its map
+    if not isinstance(layer, Pool):
+        padding = layer.padding if keeps_padding else "same"
+        return replace(layer, stride=stride, padding=padding, dilation=dilation), after
+    if not keeps_padding or (is_half and not is_one(dilation)):  # see `Pool`: a dilated one is not padded by half
         return replace(layer, stride=stride, padding="same", dilation=dilation, ceil=False), after
-    return replace(layer, stride=stride, padding="same", dilation=dilation), after
+    return replace(layer, stride=stride, dilation=dilation), after

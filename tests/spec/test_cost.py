@@ -23,6 +23,7 @@ from inceptionzoo.spec._cost import layer_cost, out_channels
 from inceptionzoo.spec._network_cost import (
     feature_levels,
     has_exact_reductions,
+    head_cost,
     min_feature_size,
     min_input_size,
     network_cost,
@@ -164,6 +165,8 @@ def test_depth_is_the_length_of_the_longest_path():
 def test_only_batch_normalisation_counts_positions():
     for norm, normed in (("batch", 64), ("group", None), ("layer", None), (None, None)):
         assert layer_cost(Conv(4), Shape(3, 8, 8), Style(norm=norm)).normed == normed
+    for norm, normed in (("batch", 1), ("layer", None)):
+        assert head_cost(Head("embed", (8,), norm=norm), Shape(3, 8, 8), 10).normed == normed
 
 
 def test_the_stated_parameters_of_a_users_module_are_weights():

@@ -59,6 +59,17 @@ def test_dilated_kernels_see_the_same_inputs():
         del REGISTRY["dilatable"]
 
 
+@pytest.mark.parametrize("down", [iz.Conv(5, 3, 2), iz.Pool("max", 3, 2), iz.Pool("max", 3, 2, ceil=True)], ids=str)
+def test_a_dimension_that_keeps_its_stride_is_computed_as_before(down):
+    """As time in S3D, which is reduced less than height and width."""
+    network = iz.network(a=iz.Conv(4, 3, (1, 2)), down=down, b=iz.Conv(6, 3))
+    strided, dense = (iz.build(net).eval() for net in (network, apply_variants(network, output_stride=2)))
+    dense.load_state_dict(strided.state_dict())
+    assert [info["reduction"] for info in dense.feature_info] == [2, 2]
+    x = noise(1, 3, 32, 29)
+    torch.testing.assert_close(dense.forward_features(x)[..., ::2], strided.forward_features(x))
+
+
 def test_a_larger_output_stride_changes_nothing():
     """The model is still that of other libraries, and a network's own dilation stays."""
     assert make("googlenet", output_stride=32).network == make("googlenet").network
