@@ -8,9 +8,15 @@ iz.save_weights(model, "mine.safetensors")
 iz.predict(iz.load_model("mine.safetensors"), "image.jpg")
 """
 
-from . import _interrupt  # noqa: F401  # first, because the others import torch
+import signal as _signal
+import sys as _sys
 
-# isort: split
+# While the command line imports torch, Ctrl-C ends the process without a traceback. `cli.run` restores Python's handler.
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler and (
+    _sys.orig_argv[1:3] == ["-m", "inceptionzoo"] or "".join(_sys.orig_argv[1:2]).endswith("/inceptionzoo")
+):
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
 from . import errors, evaluation, inference, interop, models, train, weights
 from .errors import (
     ArgumentError,

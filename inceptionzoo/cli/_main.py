@@ -10,13 +10,13 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import _interrupt
 from ..errors import ArgumentError, ZooError
 from ._parser import build_parser
 
@@ -36,6 +36,8 @@ OPTIONS = {  # in messages of functions: the option for an argument
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command as a program and return its exit code. Ctrl-C ends the process by SIGINT, so that a shell ends its loop."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # from inceptionzoo/__init__.py
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     code = main(arguments)
     if code == INTERRUPTED:
         sys.excepthook = lambda *_: None  # no traceback
@@ -54,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complete(parser)
     options = parser.parse_args(arguments)
     _print_any_file_name()
-    _interrupt.restore()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes what Python's takes, and ignores it
