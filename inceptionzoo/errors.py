@@ -99,7 +99,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def name_type(value: object) -> str:
     """Return the name of a value's type with its article: "a Linear", "an Ensemble"."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def plain_int(value: Value) -> Value | int:

@@ -70,8 +70,8 @@ class FeatureInfo:
 class FeatureNet(Backbone[list[Tensor]]):
     """The stages of a model up to the last selected map: (n, in_chans, h, w) -> [(n, c, h', w'), ...], the finest first.
 
-    `out_indices` selects the maps like `indices` of `Net.forward_intermediates`. The network shares the stages, `entry`, `data`
-    and `report` of `model`.
+    `out_indices` selects the maps like `indices` of `Net.forward_intermediates`. The network shares the stages, `entry`,
+    `data`, `report` and `pretrained_cfg` of `model`.
     """
 
     feature_info: FeatureInfo  # type: ignore[assignment]  # as in timm: a list for a model, this class for a feature network
@@ -88,6 +88,7 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.truncate(self.taps[-1])
         self.feature_info = FeatureInfo(rows, indices)
         self.entry, self.data, self.report, self.arguments = model.entry, model.data, model.report, model.arguments
+        self.pretrained_cfg = self.default_cfg = model.pretrained_cfg
         self.origin, self.removed = model.origin, model.removed + self.removed
 
     def forward(self, x: Tensor) -> list[Tensor]:

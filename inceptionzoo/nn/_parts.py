@@ -18,7 +18,7 @@ LIBRARIES = "torch.nn.", "inceptionzoo."
 class Part:
     """A module without its values.
 
-    - `kind`: the qualified name of its type. `SyncBatchNorm` counts as `BatchNorm2d`, which its files become.
+    - `kind`: the qualified name of its type.
     - `settings`: its attributes that are numbers, strings or tuples, for types of torch and of this library.
     - `tensors`: the shapes of its own parameters and buffers; for a tensor of a subclass, its type too.
     - `children`: the names of its modules, in order.
@@ -32,8 +32,7 @@ class Part:
     @classmethod
     def of(cls, module: nn.Module) -> Self:
         """Return the description of a module."""
-        kind = nn.BatchNorm2d if type(module) is nn.SyncBatchNorm else type(module)
-        name = f"{kind.__module__}.{kind.__qualname__}"
+        name = f"{type(module).__module__}.{type(module).__qualname__}"
         settings = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in FREE_SETTINGS}
         tensors = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
         return cls(

@@ -16,6 +16,6 @@ def require_net(model: object, function: str) -> Net:
         return model
     modules = model.named_modules() if isinstance(model, nn.Module) else ()
     inside = next((path for path, part in modules if isinstance(part, Net)), "")
-    path = f"model.{inside}" if inside.replace(".", "").isidentifier() else f"model.get_submodule({inside!r})"
+    path = f"model.{inside}" if all(map(str.isidentifier, inside.split("."))) else f"model.get_submodule({inside!r})"
     remedy = f"; pass the model in it: {path}" if inside else ""
     raise ArgumentError(f"model is {name_type(model)}; {function} takes a model of create_model or build{remedy}")

@@ -111,9 +111,12 @@ def _check_network(model: Net, layout: Layout) -> None:
     kept = {key: value for key, value in model.arguments.items() if key in MAY_DIFFER}
     theirs = make_network(model.entry, kept | dict(layout.arguments))
     problem = f"the model cannot be exported: it is not the network of the layout {layout.name!r}"
-    # the head may be another: files without one, FaceNet's sizes
     if difference := first_difference(replace(theirs, head=model.network.head), model.network):
         raise MismatchError(f"{problem}; {difference}, theirs first; use save_weights")
+    has_head = next(model.head.parameters(), None) is not None  # some libraries have files without one
+    found, wanted = len(model.network.head.hidden), len(theirs.head.hidden)  # their widths may differ
+    if has_head and found != wanted:
+        raise MismatchError(f"{problem}, whose head has {wanted} hidden layers, not {found}; use save_weights")
     if model.global_pool not in ("avg", "") and layout.name != "timm":  # timm takes the argument too
         raise MismatchError(f"{problem}, which has global_pool='avg', not {model.global_pool!r}; use save_weights")
 

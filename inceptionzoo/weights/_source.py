@@ -69,14 +69,22 @@ def read_weights(
     if isinstance(source, Mapping):
         return _from_checkpoint(source, "the state dict")
     if not isinstance(source, str | os.PathLike):
-        remedy = "; pass its state_dict()" if hasattr(source, "state_dict") else ""
-        raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict{remedy}")
+        raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict{_remedy(source)}")
     if isinstance(source, str) and is_reference(source):
         return open_repository(source, cache_dir, name=WEIGHTS).read(WEIGHTS, read_weight_file)
     path = Path(source)
     if not path.is_file():
         raise FileError(f"{source} is {_what_is_there(path)}")
     return read_weight_file(path)
+
+
+def _remedy(source: object) -> str:
+    """Return what to pass in place of an object that is no path and no state dict."""
+    if hasattr(source, "state_dict"):
+        return "; pass its state_dict()"
+    if hasattr(source, "get_state_dict"):  # an entry of torchvision's enums of weights
+        return "; pass its get_state_dict(), or to create_model pretrained=True"
+    return "; create_model(..., pretrained=True) takes the published weights" if source is True else ""
 
 
 def _what_is_there(path: Path) -> str:

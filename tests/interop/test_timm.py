@@ -162,6 +162,13 @@ def test_preprocessing_follows_pretrained_cfg():
     assert tuple(resolve_model_data_config(model)["input_size"]) == (3, 64, 64)
 
 
+def test_feature_networks_state_their_preprocessing():
+    model = iz.create_model("xception_keras", features_only=True, device="meta")
+    config = resolve_model_data_config(model)
+    assert (config["mean"], config["interpolation"]) == ((0.5, 0.5, 0.5), model.data.interpolation)
+    assert model.default_cfg is model.pretrained_cfg
+
+
 @pytest.mark.parametrize("channels", [3, 1, 5])
 @one_thread()
 def test_published_weights_by_tag(host, monkeypatch, channels):

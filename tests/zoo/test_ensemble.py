@@ -212,7 +212,8 @@ def test_an_ensemble_beats_the_mean_of_its_members():
         (lambda members: iz.Ensemble([]), r"members=\[\] must be one or more models"),
         (lambda members: iz.Ensemble([torch.nn.Linear(1, 1)]), "model is a Linear; Ensemble takes a model"),
         (lambda members: iz.Ensemble([torch.nn.DataParallel(members[0])]), "pass the model in it: model.module"),
-        (lambda members: iz.Ensemble(7), "model is a int; Ensemble takes a model"),
+        (lambda members: iz.Ensemble([iz.Ensemble(members)]), r"pass the model in it: model.get_submodule\('members.0'\)"),
+        (lambda members: iz.Ensemble(7), "model is an int; Ensemble takes a model"),
         (
             lambda members: iz.Ensemble([members[0], iz.create_model("wide", num_classes=4)]),
             r"differ in num_classes: \[3, 4\]",
