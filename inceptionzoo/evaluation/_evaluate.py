@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_choice
-from ..nn import TASKS, check_device, check_task
+from ..nn import TASKS, check_device, check_has_values, check_task
 from ..spec import DataConfig
 from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, move_batch
 from ._classes import Alignment, align_classes, find_class_names
@@ -58,13 +58,14 @@ def evaluate(
     evaluates all images.
 
     Raises:
-        ArgumentError: the model is not a module with parameters, the device does not exist, the loader has no batch, a target
-            is not one of the task, or the data set has a class that the model lacks.
+        ArgumentError: the model is not a module with parameters, or is on the meta device; the device does not exist, the
+            loader has no batch, a target is not one of the task, or the data set has a class that the model lacks.
     """
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         raise ArgumentError(
             f"model of type {type(model).__name__} must be a module with parameters, such as create_model returns"
         )
+    check_has_values(model)
     check_loader("loader", loader)
     check_unpack(unpack)
     if task is not None:

@@ -5,7 +5,7 @@ from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, MapStages, ResidualBlock, Steps
 from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
-from ._device import check_device, default_accelerator, placeholder_device, warn_if_emulated
+from ._device import check_device, check_has_values, default_accelerator, placeholder_device, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, ClassifierHead, check_head
 from ._layers import BATCH_NORMS, training_batch_norms
@@ -50,6 +50,7 @@ __all__ = [
     "build_network",
     "check_class_names",
     "check_device",
+    "check_has_values",
     "check_head",
     "check_task",
     "check_unchanged",

@@ -6,6 +6,7 @@ import os
 import warnings
 
 import torch
+from torch import nn
 
 from ..errors import ArgumentError
 from ..spec import Layer, Op, Style, leaves
@@ -43,6 +44,16 @@ def default_accelerator() -> torch.device | None:
     if device is None or rank is None:
         return device
     return torch.device(device.type, int(rank) % torch.accelerator.device_count())
+
+
+def check_has_values(model: nn.Module) -> None:
+    """Check that every parameter and buffer of a model has values.
+
+    Raises:
+        ArgumentError: one is on the meta device.
+    """
+    if any(tensor.is_meta for tensors in (model.parameters(), model.buffers()) for tensor in tensors):
+        raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
 
 
 def placeholder_device(style: Style, *layers: Layer) -> torch.device:

@@ -27,7 +27,7 @@ from ..evaluation import (
     make_task,
     reads_once,
 )
-from ..nn import TASKS, Net, check_device, default_accelerator, default_task, require_net
+from ..nn import TASKS, Net, check_device, check_has_values, default_accelerator, default_task, require_net
 from ..weights import describe_model, find_invalid_values
 from ._callbacks import Callback, check_callback
 from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
@@ -46,6 +46,7 @@ def _check_model(name: str, model: object) -> None:
     model = require_net(model, "fit")
     if not model.num_classes:
         raise ArgumentError(f"{name}: num_classes=0 leaves nothing to predict; call reset_classifier(num_classes) first")
+    check_has_values(model)
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
 
@@ -194,8 +195,7 @@ class FitConfig:
         check_trainable(self.model, self.own_optimizer, self.loss, set(frozen))
 
     def _check_values(self) -> None:
-        state = {key: value for key, value in self.model.state_dict().items() if not value.is_meta}
-        if faults := find_invalid_values(state):
+        if faults := find_invalid_values(self.model.state_dict()):
             raise ArgumentError(f"model: {faults[0]}; load other weights")
 
     def _check_passes(self) -> None:

@@ -109,6 +109,8 @@ def check_recipe(epochs: int, warmup_epochs: int, optimizer: str | None, **numbe
     for name, number in numbers.items():
         if number is not None:
             check_number(name, number)
+            if name in ("momentum", "layer_decay") and number > 1:
+                raise ArgumentError(f"{name}={number!r} must be a number from 0 to 1")
     if optimizer == "adamw" and numbers["momentum"] is not None:
         raise ArgumentError(f"momentum={numbers['momentum']} has no effect with optimizer='adamw'; leave it out, or use 'sgd'")
 

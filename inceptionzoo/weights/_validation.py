@@ -9,18 +9,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from ..errors import ArgumentError, MismatchError
-from ..nn import private_torch
+from ..nn import check_has_values, private_torch
 from ._safetensors_header import DTYPE_NAMES
-
-
-def check_materialized(state: Mapping[str, Tensor]) -> None:
-    """Check that every tensor of a model's state dict has values.
-
-    Raises:
-        ArgumentError: a tensor is on the meta device.
-    """
-    if any(tensor.is_meta for tensor in state.values()):
-        raise ArgumentError("the model is on the meta device and holds no weights; load or create them first")
 
 
 def checked_state(model: nn.Module) -> dict[str, Tensor]:
@@ -40,7 +30,7 @@ def checked_state(model: nn.Module) -> dict[str, Tensor]:
             f"the model cannot be saved: state_dict() and the parameters and buffers differ in {odd[0]!r}; remove the hook, "
             "the state_dict method or the get_extra_state that changes the state dict"
         )
-    check_materialized(state)
+    check_has_values(model)
     if faults := find_invalid_values(state):
         raise ArgumentError(
             f"the model cannot be saved: {faults[0]}; load_model would refuse the file. Restore earlier weights"

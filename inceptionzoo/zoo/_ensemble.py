@@ -23,7 +23,7 @@ from ..evaluation import (
     task_of,
     unpack_batch,
 )
-from ..nn import CLASS_TASKS, Net, warn_of_hooks
+from ..nn import CLASS_TASKS, Net, check_has_values, warn_of_hooks
 from ..weights import (
     MARKER,
     ModelMetadata,
@@ -170,6 +170,7 @@ class Ensemble(nn.Module):
 
     def _likelihoods(self, loader: Batches) -> Tensor:
         """Return the probability that each member gives to the target of each image: (members, images), at least 1e-12."""
+        check_has_values(self)
         check_loader("loader", loader)
         parameter, parts, task = next(self.parameters()), [], task_of(self, self.num_classes)
         alignment = align_classes(find_class_names(loader), self.class_names, task, "loader")

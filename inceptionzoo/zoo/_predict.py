@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ArgumentError, ZooError, check_int, plain_int
 from ..evaluation import check_logits, check_range, evaluation_mode, task_of
-from ..nn import Net
+from ..nn import Net, check_has_values
 from ..spec import AXES, DataConfig
 from ._decode import MODES
 from ._ensemble import Ensemble
@@ -80,6 +80,8 @@ def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
         hint = "; pass model.module" if isinstance(getattr(model, "module", None), Net | Ensemble) else ""
         kind = type(model).__name__
         raise ArgumentError(f"model of type {kind} must be a model from create_model or load_model, or an Ensemble{hint}")
+    if isinstance(model, nn.Module):
+        check_has_values(model)
     if topk is not None:
         check_int("topk", topk, 1)
     check_int("batch_size", batch_size, 1)

@@ -250,6 +250,23 @@ def test_a_head_of_ones_own_gives_no_pre_logits():
     assert model.forward_head(maps).shape == (2, 5)
 
 
+USES = {
+    "fit": lambda model, data: iz.fit(model, data, epochs=1),
+    "evaluate": lambda model, data: iz.evaluate(model, data),
+    "predict": lambda model, data: iz.predict(model, data[0][0][0]),
+    "fit_weights": lambda model, data: iz.Ensemble([model]).fit_weights(data),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_model_without_values_is_refused(use):
+    model = iz.create_model("googlenet_cifar", num_classes=2, device="meta")
+    with pytest.raises(
+        iz.ArgumentError, match="the model is on the meta device and holds no weights; load or create them first"
+    ):
+        USES[use](model, [(noise(4, 3, 32, 32), torch.tensor([0, 1, 1, 0]))])
+
+
 @pytest.mark.parametrize("name", ["fc", "classifier", "last_linear"])
 def test_a_classifier_under_another_librarys_name_is_refused(name):
     model = iz.build(tiny_network())

@@ -474,6 +474,8 @@ def test_recipe_checks_its_arguments(tiny):
     for options, text in (
         ({"warmup_epochs": 3}, "warmup_epochs=3"),
         ({"layer_decay": -1.0}, "layer_decay"),
+        ({"layer_decay": 5.0}, "layer_decay=5.0 must be a number from 0 to 1"),
+        ({"momentum": 9.0}, "momentum=9.0 must be a number from 0 to 1"),
         ({"lr": "1"}, "lr="),
         ({"optimizer": "adam"}, "optimizer='adam'"),
         ({"optimizer": "adamw", "momentum": 0.9}, "momentum=0.9 has no effect with optimizer='adamw'"),
