@@ -32,6 +32,7 @@ ACTS: dict[str, Callable[..., nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
     "silu": nn.SiLU,
+    "gelu": nn.GELU,
     "mish": nn.Mish,
     "hard_swish": nn.Hardswish,
 }
@@ -96,8 +97,6 @@ def make_act(style: Style) -> nn.Module:
     """Return the style's activation. It is never in place; see `activate`."""
     if callable(style.act):
         return _own_module("act", style.act)
-    if style.act == "gelu":
-        return nn.GELU()
     return ACTS[style.act]()
 
 
