@@ -251,11 +251,16 @@ def test_verify_a_network_without_a_name(cli, tmp_path):
     assert {"architecture: a network without a name", "layout: inceptionzoo"} <= set(out.splitlines())
 
 
+def restore_sigint() -> None:
+    """Let SIGINT end this process: what started the tests may ignore it, as a shell does for what runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run_module(folder: Path, *arguments: str) -> tuple[int, bytes, bytes]:
     """Run `python -m inceptionzoo` with modules that are in a folder; return its exit status, stdout and stderr."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(iz.__file__).parents[1])])}
     command = [sys.executable, "-m", "inceptionzoo", *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120, preexec_fn=restore_sigint)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -269,7 +274,7 @@ def test_an_interrupt_ends_the_process_without_a_traceback(tmp_path):
 
 def test_ctrl_c_is_pythons_own_in_other_programs():
     code = "import signal, inceptionzoo; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    assert subprocess.check_output([sys.executable, "-c", code]) == b"True\n"
+    assert subprocess.check_output([sys.executable, "-c", code], preexec_fn=restore_sigint) == b"True\n"
 
 
 def test_a_checkout_that_is_not_installed():
