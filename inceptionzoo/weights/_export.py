@@ -113,9 +113,10 @@ def _check_network(model: Net, layout: Layout) -> None:
     problem = f"the model cannot be exported: it is not the network of the layout {layout.name!r}"
     if difference := first_difference(replace(theirs, head=model.network.head), model.network):
         raise MismatchError(f"{problem}; {difference}, theirs first; use save_weights")
-    has_head = next(model.head.parameters(), None) is not None  # some libraries have files without one
     found, wanted = len(model.network.head.hidden), len(theirs.head.hidden)  # their widths may differ
-    if has_head and found != wanted:
+    # files without a head exist, and Keras loads by name
+    may_differ = isinstance(layout, KerasLayout) or next(model.head.parameters(), None) is None
+    if found != wanted and not may_differ:
         raise MismatchError(f"{problem}, whose head has {wanted} hidden layers, not {found}; use save_weights")
     if model.global_pool not in ("avg", "") and layout.name != "timm":  # timm takes the argument too
         raise MismatchError(f"{problem}, which has global_pool='avg', not {model.global_pool!r}; use save_weights")

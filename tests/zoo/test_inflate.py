@@ -13,6 +13,7 @@ NAMES = IMAGE_MODELS
 FAMILIES = ("googlenet_paper", "bn_inception", "inception_v3", "inception_v4", "inception_resnet_v1")
 FAMILIES += ("xception_keras", "vgg11", "vgg16_bn_cifar")
 VARIANTS = [{"padding": "same"}, {"output_stride": 8}, {"ceil_mode": "pad"}, {"include_pad": True}]
+ROUNDED = 5e-5  # in float32; VGG-19 with batch normalisation differed by 1.7e-5
 SHORT = {"vgg11": "pool", "vgg13": "conv", "vgg13_bn": "pool", "vgg16": "pool", "vgg19": "conv"}  # heads of few weights
 
 
@@ -34,10 +35,10 @@ def test_a_still_clip_gives_the_outputs_of_its_image(name):
     logits, expected = model(image), model.forward_features(image)
     for frames in (1, 5):
         clip = image[:, :, None].repeat(1, 1, frames, 1, 1)
-        assert distance(inflated(clip), logits) < 1e-5
+        assert distance(inflated(clip), logits) < ROUNDED
         maps = inflated.forward_features(clip)
         for frame in maps.unbind(2):
-            assert distance(frame, expected) < 1e-5
+            assert distance(frame, expected) < ROUNDED
 
 
 @torch.no_grad()
@@ -55,7 +56,7 @@ def test_variants_are_inflated_too(name, arguments):
     image = noise(1, 3, 81, 81)
     inflated = iz.inflate(model, length=3)
     assert inflated.network == make_network(find_entry(name), inflated.arguments)
-    assert distance(inflated(image[:, :, None].repeat(1, 1, 3, 1, 1)), model(image)) < 1e-5
+    assert distance(inflated(image[:, :, None].repeat(1, 1, 3, 1, 1)), model(image)) < ROUNDED
     assert distance(iz.fuse(inflated)(image[:, :, None]), model(image)) < 1e-4
 
 
@@ -105,7 +106,7 @@ def test_a_network_of_ones_own_is_inflated():
     model = fill(iz.build(network)).requires_grad_(False)
     inflated, image = iz.inflate(model, length=7), noise(2, 3, 9, 9)
     assert inflated.entry is None
-    assert distance(inflated(image[:, :, None].repeat(1, 1, 7, 1, 1)), model(image)) < 1e-5
+    assert distance(inflated(image[:, :, None].repeat(1, 1, 7, 1, 1)), model(image)) < ROUNDED
 
 
 def test_what_cannot_be_inflated_is_refused():
