@@ -104,7 +104,7 @@ def name_type(value: object) -> str:
 
 def plain_int(value: Value) -> Value | int:
     """Return an integer of another type, for example one of NumPy or torch, as an int, and any other value as it is."""
-    if isinstance(value, bool):
+    if type(value).__name__ in ("bool", "bool_"):  # NumPy 1 lets its own be an index, with a warning
         return value
     index: Any = value
     try:
