@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,3 +29,8 @@ def is_frozen(tensor: Tensor) -> bool:
     do not count their changes.
     """
     return type(tensor) in (Tensor, nn.Parameter) and not (tensor.requires_grad or tensor.is_inference())
+
+
+def has_frozen_values(layer: Any) -> bool:
+    """Return whether the weight and the bias of a layer are frozen; the bias may be None."""
+    return all(tensor is None or is_frozen(tensor) for tensor in (layer.weight, layer.bias))

@@ -21,7 +21,12 @@ UNUSED_SETTINGS = "training", "inplace"  # the outputs of a program do not depen
 def conv_version(conv: Any) -> Hashable:
     """Return a value that changes when the convolution's weight, bias or settings do."""
     settings = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-    return tensor_version(conv.weight), conv.bias is not None and tensor_version(conv.bias), settings
+    return values_version(conv), settings
+
+
+def values_version(layer: Any) -> Hashable:
+    """Return a value that changes when the layer's weight or bias does."""
+    return tensor_version(layer.weight), layer.bias is not None and tensor_version(layer.bias)
 
 
 def is_known(module: nn.Module) -> bool:

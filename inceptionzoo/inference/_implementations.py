@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..kernels import OneDNNConv, has_jit, has_onednn
 from ._autotune import Autotuner, Implementation
-from ._fingerprint import conv_version, tensor_version
+from ._fingerprint import conv_version, tensor_version, values_version
 from ._signals import as_avg_pool2d, as_conv2d, as_max_pool2d, run_on_map
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def linear_autotuner(layer: nn.Linear) -> Autotuner:
     torch_implementation = partial(F.linear, weight=weight, bias=bias)
     factories = {"kernel": lambda shape: LinearOp(weight, bias, shape[0])}
     tensors = [tensor for tensor in (weight, bias) if tensor is not None]
-    return Autotuner(("linear", *weight.shape), linear_version(layer), torch_implementation, factories, tensors)
+    return Autotuner(("linear", *weight.shape), values_version(layer), torch_implementation, factories, tensors)
 
 
 def supports_linear(layer: nn.Linear, rows: int) -> bool:
@@ -138,11 +138,6 @@ def supports_linear(layer: nn.Linear, rows: int) -> bool:
     from ..kernels._linear import supports
 
     return supports(layer, rows)
-
-
-def linear_version(layer: nn.Linear) -> Hashable:
-    """Return a value that changes when the weight or the bias does."""
-    return tensor_version(layer.weight), layer.bias is not None and tensor_version(layer.bias)
 
 
 def max_pool_autotuner(module: nn.MaxPool1d | nn.MaxPool2d) -> Autotuner:

@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from ..nn import PreActModule, ResidualBlock, Steps, activate, apply_activation, is_relu, private_torch, run_module
 from ._autotune import Autotuner, Implementation
-from ._conditions import is_frozen, must_use_torch
-from ._fingerprint import conv_version
+from ._conditions import has_frozen_values, is_frozen, must_use_torch
+from ._fingerprint import conv_version, values_version
 from ._implementations import (
     average_pool_autotuner,
     average_pool_version,
     convolution_autotuner,
     linear_autotuner,
-    linear_version,
     max_pool_autotuner,
     max_pool_version,
     supports_linear,
@@ -54,16 +53,12 @@ class TunableModule(Tunable, nn.Module):
 class TunedLayers(Tunable):
     """Runs the layers of a head, of which `nn.Linear` has several implementations: (n, in_features) -> (n, out_features)."""
 
-    def __init__(self) -> None:
-        self.tuned, self.cached = False, True
+    def __init__(self, tuned: bool = False, cached: bool = True) -> None:
+        self.tuned, self.cached = tuned, cached
         self._autotuners = WeakKeyDictionary[nn.Linear, Autotuner]()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"tuned": self.tuned, "cached": self.cached}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]  # the same attributes as a new one
-        self.__dict__ |= state
+    def __reduce__(self) -> tuple[type[TunedLayers], tuple[bool, bool]]:
+        return TunedLayers, (self.tuned, self.cached)  # measurements hold for this process alone
 
     def __call__(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Return `layer(x)`."""
@@ -77,10 +72,10 @@ class TunedLayers(Tunable):
             return None
         if not supports_linear(layer, len(x)):
             return None
-        if not all(tensor is None or is_frozen(tensor) for tensor in (layer.weight, layer.bias)):
+        if not has_frozen_values(layer):
             return None
         autotuner = self._autotuners.get(layer)
-        if autotuner is None or autotuner.version != linear_version(layer):
+        if autotuner is None or autotuner.version != values_version(layer):
             autotuner = self._autotuners[layer] = linear_autotuner(layer)
         return autotuner.implementation(x, cached=self.cached)
 
@@ -139,7 +134,7 @@ class ConvAct(TunedOp):
     def implementation(self, x: Tensor) -> Implementation | None:
         if not self.tuned or is_patched(self.conv) or is_patched(self.act) or not is_tunable_conv(self.conv):
             return None
-        if not all(tensor is None or is_frozen(tensor) for tensor in (self.conv.weight, self.conv.bias)):
+        if not has_frozen_values(self.conv):
             return None
         relu = self.active if is_relu(self.act) else 0
         if self._autotuner is None or self._autotuner.version != (conv_version(self.conv), relu):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from ._jit import INT32, INT64, POINTER, declare_body, emit_loop
+from ._jit import INT32, INT64, POINTER, VOID, declare_body, emit_loop
 
 FLOAT = ir.FloatType()
 FAST_MATH = ("contract", "nsz")  # allow fused multiply-adds; other fast-math flags would change the results for inf and nan
@@ -74,6 +74,14 @@ def multiply_add(builder: ir.IRBuilder, x: ir.Value, factor: ir.Value, addend: i
     name = f"llvm.fma.v{x.type.count}f32"
     fma = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(x.type, [x.type] * 3), name)
     return builder.call(fma, [x, factor, addend])
+
+
+def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Emit the fetch of a cache line into the cache of the second level, to read it as data."""
+    name = "llvm.prefetch.p0"
+    function_type = ir.FunctionType(VOID, [POINTER, INT32, INT32, INT32])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+    builder.call(function, [address, INT32(0), INT32(2), INT32(1)])
 
 
 def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:

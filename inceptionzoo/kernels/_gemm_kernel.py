@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from ._codegen import FLOAT, element_pointer, maximum, minimum, multiply_add, relu_emitter, splat
-from ._jit import INT8, INT32, INT64, POINTER, VOID, EmitBody, declare_body, emit_loop, kernel
+from ._codegen import FLOAT, element_pointer, maximum, minimum, multiply_add, prefetch, relu_emitter, splat
+from ._jit import INT8, INT64, POINTER, EmitBody, declare_body, emit_loop, kernel
 
 DEPTH_UNROLL = 4  # the depth must be a multiple of it
 CACHE_LINE = 64  # bytes
@@ -159,7 +159,6 @@ def _emit_sums(
     x is the address of the block's first row.
     """
     vector_type = ir.VectorType(FLOAT, block.vector_width)
-    prefetch = ir.Function(builder.module, ir.FunctionType(VOID, [POINTER, INT32, INT32, INT32]), "llvm.prefetch.p0")
 
     def load_vectors(pointer: ir.Value) -> list[ir.Value]:
         pointers = (element_pointer(builder, pointer, INT64(index * block.vector_width)) for index in range(block.vectors))
@@ -172,7 +171,7 @@ def _emit_sums(
     with emit_loop(builder, INT64(0), depth, DEPTH_UNROLL, [fetch.address, *load_vectors(strip.bias) * block.rows]) as loop:
         address, *sums = loop.carried
         for _ in range(fetch.lines):
-            builder.call(prefetch, [address, INT32(0), INT32(2), INT32(1)])  # to read, into the second level, as data
+            prefetch(builder, address)
             address = builder.gep(address, [fetch.distance], source_etype=INT8)
         for offset in range(DEPTH_UNROLL):
             k = builder.add(loop.index, INT64(offset))

@@ -17,8 +17,8 @@ import torch
 from llvmlite import ir
 from torch import Tensor, nn
 
-from ._codegen import FLOAT, VectorBuilder, element_pointer, minimum, multiply_add
-from ._jit import INT32, INT64, POINTER, VOID, EmitBody, emit_loop, kernel, launch, max_vector_width
+from ._codegen import FLOAT, VectorBuilder, element_pointer, minimum, multiply_add, prefetch
+from ._jit import INT64, EmitBody, emit_loop, kernel, launch, max_vector_width
 
 MAX_ROWS = 16  # with more, the products take longer than reading the weight
 MAX_BLOCK = 8  # rows of the weight
@@ -64,7 +64,6 @@ class _LinearBuilder(VectorBuilder):
         self.rows, self.block = rows, block_size(rows, vector_width)
         self.x, self.weight, self.bias, self.y = map(self.pointer, ("x", "weight", "bias", "y"))
         self.sums = self.builder.alloca(self.vector_type, size=INT64(GROUP * self.block * rows))
-        self.prefetch = ir.Function(module, ir.FunctionType(VOID, [POINTER, INT32, INT32, INT32]), "llvm.prefetch.p0")
         add = ir.FunctionType(FLOAT, [FLOAT, self.vector_type])
         self.add_elements = ir.Function(module, add, f"llvm.vector.reduce.fadd.v{vector_width}f32")
 
@@ -116,8 +115,7 @@ class _LinearBuilder(VectorBuilder):
             with emit_loop(builder, start, stop, STEP, sums) as loop:
                 if tile.start == 0 and self.rows > 1:  # the processor foresees the rows of a single product
                     for pointer in others:
-                        line = element_pointer(builder, pointer, loop.index)
-                        builder.call(self.prefetch, [line, INT32(0), INT32(2), INT32(1)])  # to read, as data
+                        prefetch(builder, element_pointer(builder, pointer, loop.index))
                 for offset in range(0, STEP, self.vector_type.count):
                     loop.next_carried = self._emit_step(
                         weights, inputs, builder.add(loop.index, INT64(offset)), loop.next_carried
