@@ -26,7 +26,7 @@ import os
 from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 Value = TypeVar("Value")
 MAX_INT = 2**31 - 1  # largest size: torch computes in 64 bits, and a product of two sizes must fit
@@ -123,7 +123,7 @@ def check_int(name: str, value: object, minimum: int, maximum: int = MAX_INT, *,
     return value
 
 
-def is_finite_number(value: object) -> bool:
+def is_finite_number(value: object) -> TypeGuard[float]:
     """Return whether a value is a number of Python or NumPy that a float can hold, and neither nan nor infinite."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
@@ -133,7 +133,7 @@ def is_finite_number(value: object) -> bool:
 
 def check_number(name: str, value: object, *, error: type[ZooError] = ArgumentError) -> None:
     """Check that `value` is a finite number of at least 0."""
-    if not isinstance(value, Real) or not is_finite_number(value) or value < 0:
+    if not is_finite_number(value) or value < 0:
         raise error(f"{name}={value!r} must be a finite number of at least 0")
 
 

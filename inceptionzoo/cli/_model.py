@@ -8,8 +8,9 @@ from pathlib import Path
 from ..errors import ArgumentError, FileError
 from ..inference import fuse
 from ..nn import Net
+from ..weights import WEIGHT_ENDINGS
 from ..weights.download import CONFIG, is_reference
-from ..zoo import WEIGHT_ENDINGS, Ensemble, check_takes_images, create_model, holds_ensemble, is_model, load_model
+from ..zoo import Ensemble, check_takes_images, create_model, holds_ensemble, is_model, load_model
 from ._checks import check_device_of_values
 
 

@@ -20,11 +20,11 @@ from ._feature_net import FeatureNet
 from ._heads import ClassifierHead
 from ._layers import BATCH_NORMS
 from ._net import Net
-from ._parts import Change, Part, children, parts
+from ._parts import Change, Part, children, parts, qualified_name
 from ._private_torch import hook_names
 
 METHODS = "forward", "forward_features", "forward_head", "forward_stages", "run_stage"
-BATCH_NORM_KINDS = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in BATCH_NORMS)
+BATCH_NORM_KINDS = frozenset(map(qualified_name, BATCH_NORMS))
 MAX_LISTED = 3  # changes in one message
 UNDO = (
     "Undo this, register a network of your own that contains it (Op, register_model), or keep the weights alone: "

@@ -32,7 +32,7 @@ class Part:
     @classmethod
     def of(cls, module: nn.Module) -> Self:
         """Return the description of a module."""
-        name = f"{type(module).__module__}.{type(module).__qualname__}"
+        name = qualified_name(type(module))
         settings = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in FREE_SETTINGS}
         tensors = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
         return cls(
@@ -79,6 +79,11 @@ class FusedRecord:
         stages = tuple(name for name in kept[""].children if is_kept(f"features.{name}"))
         kept[""] = replace(kept[""], children=stages)
         return replace(self, parts=kept, changes=[change for change in self.changes if is_kept(change.part)])
+
+
+def qualified_name(kind: type) -> str:
+    """Return the name of a type with that of its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def parts(root: nn.Module) -> dict[str, Part]:

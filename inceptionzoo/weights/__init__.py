@@ -16,13 +16,14 @@ from ._safetensors import read_safetensors, read_safetensors_metadata, write_saf
 from ._safetensors_header import MARKER
 from ._save import check_safetensors_path, save_weights
 from ._select import select_weights
-from ._source import WeightSource, read_weight_file, read_weights
+from ._source import WEIGHT_ENDINGS, WeightSource, read_weight_file, read_weights
 from ._validation import checked_state, find_invalid_values, require_dense
 
 __all__ = [
     "CLASSIFIER_WEIGHT",
     "MARKER",
     "PREFIX",
+    "WEIGHT_ENDINGS",
     "Checksum",
     "HubConfig",
     "ModelMetadata",

@@ -22,6 +22,7 @@ from ._safetensors_header import MARKER
 from .download import WEIGHTS, is_reference, open_repository
 
 PICKLES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
+WEIGHT_ENDINGS = (".safetensors", *PICKLES, *KERAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _what_is_there(path: Path) -> str:
     """Return what a path that is no file is, and the remedy."""
     give = "give the path of a .safetensors, .pth, .keras or .h5 file"
     if path.is_dir():
-        files = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", *PICKLES, *KERAS))
+        files = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHT_ENDINGS)
         held = f"; it holds {', '.join(files[:4])}" if files else ""
         return f"not a file but a folder; {give} in it, or 'local-dir:{path}' if it has a config.json{held}"
     if ":/" in str(path):  # a path has one slash where the URL has two

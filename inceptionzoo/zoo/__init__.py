@@ -10,7 +10,6 @@ from ._publish import push_to_hub, save_pretrained
 from ._register import register_model
 from ._registry import (
     REGISTRY,
-    WEIGHT_ENDINGS,
     ModelInfo,
     find_entry,
     is_model,
@@ -25,7 +24,6 @@ from ._transforms import transforms
 __all__ = [
     "REGISTRY",
     "SAME_SUFFIX",
-    "WEIGHT_ENDINGS",
     "Drawing",
     "Ensemble",
     "ModelInfo",

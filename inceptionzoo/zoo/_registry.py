@@ -19,9 +19,9 @@ from ..spec import (
     min_input_size,
     network_cost,
 )
+from ..weights import WEIGHT_ENDINGS
 from ..weights.download import is_reference
 
-WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".hdf5")
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 
 
