@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError
 from ..evaluation import Result, evaluate
 from ..nn import CLASS_TASKS
-from ._images import ReadableBatches, UnreadableImages, open_image_folder
+from ..zoo import open_image, transforms
+from ._images import ReadableBatches, UnreadableImages, find_image_folder
 from ._model import open_model
 from ._table import table_lines
 
@@ -21,15 +23,17 @@ def run_evaluate(options: argparse.Namespace) -> dict[str, Any]:
     Images that cannot be read are reported and left out, and the exit code is 3. Classes are matched by name; if the model
     has no class names, by their order.
     """
+    images = find_image_folder(options.folder)  # before a model is downloaded
     model = open_model(options)
     if model.task not in CLASS_TASKS:
         raise ArgumentError(f"{options.model} is a model for {model.task}, not for classes; use evaluate() in Python")
+    images.loader, images.transform = partial(open_image, channels=model.in_chans), transforms(model)
     unreadable = UnreadableImages()
-    batches = ReadableBatches(open_image_folder(options.folder, model), options.batch, unreadable)
+    batches = ReadableBatches(images, options.batch, unreadable)
     if options.plots:
         Path(options.plots).mkdir(parents=True, exist_ok=True)  # before minutes of work
     result = evaluate(model, batches)
-    unreadable.print_count(len(batches.dataset))
+    unreadable.print_count(len(images))
     values = describe_result(result)
     if not options.json:
         print_result(values)

@@ -6,7 +6,6 @@ import glob
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import ArgumentError, ZooError
-from ..nn import Net
-from ..zoo import Ensemble, image_paths, open_image, transforms, warn_of_other_images
+from ..zoo import find_hidden_images, image_paths, is_hidden, warn_of_other_images
 
 if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
@@ -62,8 +60,8 @@ class UnreadableImages:
             print(f"inceptionzoo: {len(self.found)} of {total} images could not be read and were left out", file=sys.stderr)
 
 
-def open_image_folder(folder: str, model: Net | Ensemble) -> ImageFolder:
-    """Return the images of a folder that has a folder for each class, prepared for the model.
+def find_image_folder(folder: str) -> ImageFolder:
+    """Return the images of a folder that has a folder for each class.
 
     Raises:
         ArgumentError: it has no such folders, hidden ones, or parts such as train/ and val/ with such folders.
@@ -75,7 +73,7 @@ def open_image_folder(folder: str, model: Net | Ensemble) -> ImageFolder:
     if parts := part_folders(Path(folder)):
         example = min(parts, key=lambda part: part.name.lower().startswith("train"))
         raise ArgumentError(f"{folder} has the folders {describe_parts(parts)}; give one of them, for example {example}")
-    dataset = ImageFolder(folder, transforms(model), loader=partial(open_image, channels=model.in_chans))
+    dataset = ImageFolder(folder)
     warn_of_other_images(Path(folder), stacklevel=2)
     return dataset
 
@@ -84,17 +82,19 @@ def check_class_folders(folder: Path) -> None:
     """Check that a folder, if it exists, has a folder for each class, and no others that ImageFolder would take for a class.
 
     Raises:
-        ArgumentError: it has no folders, or one that Jupyter, macOS or another program has made.
+        ArgumentError: it has no folders, or a hidden one, as Jupyter and macOS make them; or a class has one with images.
     """
     if not folder.is_dir():
         return
-    names = sorted(path.name for path in _folders_in(folder))
-    if not names:
+    classes = sorted(_folders_in(folder))
+    if not classes:
         raise ArgumentError(
             f"{folder} has no folder for each class; if it holds the images of one class, give the folder above"
         )
-    if hidden := [name for name in names if name.startswith(".") or name == "__MACOSX"]:
+    if hidden := [path.name for path in classes if is_hidden(path.name)]:
         raise ArgumentError(f"{folder} has the folder {hidden[0]}, which would be taken for a class; remove it")
+    if found := next(filter(None, map(find_hidden_images, classes)), None):
+        raise ArgumentError(f"{found} is hidden, but its images would be taken for those of a class; remove it")
 
 
 def part_folders(folder: Path) -> list[Path]:

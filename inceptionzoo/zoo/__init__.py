@@ -4,8 +4,9 @@ from ._convert import convert
 from ._create import create_model, load_model
 from ._ensemble import Ensemble, holds_ensemble
 from ._image import open_image
+from ._image_folders import find_hidden_images, image_endings, image_paths, is_hidden, warn_of_other_images
 from ._inflate import inflate
-from ._predict import check_takes_images, image_endings, image_paths, predict, predict_files, warn_of_other_images
+from ._predict import check_takes_images, predict, predict_files
 from ._publish import push_to_hub, save_pretrained
 from ._register import register_model
 from ._registry import (
@@ -33,10 +34,12 @@ __all__ = [
     "create_model",
     "draw",
     "find_entry",
+    "find_hidden_images",
     "holds_ensemble",
     "image_endings",
     "image_paths",
     "inflate",
+    "is_hidden",
     "is_model",
     "list_models",
     "load_model",

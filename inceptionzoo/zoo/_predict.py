@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +19,10 @@ from ..spec import AXES, DataConfig
 from ._decode import MODES
 from ._ensemble import Ensemble
 from ._image import check_dense, open_image
+from ._image_folders import image_paths
 from ._transforms import data_config, transforms
 
 Prediction: TypeAlias = list[tuple[str, float]]
-
-OTHER_IMAGES = (".avif", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".tga")  # that ImageFolder leaves out
 
 
 @overload
@@ -49,7 +47,7 @@ def predict(model: Net | Ensemble, image: Any, *, topk: int | None = None, batch
     - A list, tuple or iterator of images gives a list of such answers in the same order, computed `batch_size` images at a
       time, for example `predict(model, Path("moles").glob("*.jpg"))`.
     - The path of a folder gives a dict {path: answer}, sorted by path, of the images in it and in its folders. Images are the
-      files with the extensions that torchvision's ImageFolder reads.
+      files with the extensions that torchvision's ImageFolder reads. Hidden files and folders are left out.
 
     `topk` limits the number of classes. Without class names, the names are the indices "0", "1", ... The model runs in
     evaluation mode; its mode is restored.
@@ -87,60 +85,6 @@ def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
     check_int("batch_size", batch_size, 1)
     if not num_classes:
         raise ArgumentError("predict: the model has num_classes=0; give it a classifier with reset_classifier")
-
-
-def image_paths(folder: Path) -> list[str]:
-    """Return the paths of the images in a folder and its folders, sorted. Links to folders are followed, as by ImageFolder.
-
-    Raises:
-        ArgumentError: there is none.
-        OSError: a folder cannot be read.
-    """
-    paths = [path for path in _files_in(folder) if path.lower().endswith(image_endings())]
-    warn_of_other_images(folder, stacklevel=3)  # the call of predict
-    if not paths:
-        raise ArgumentError(f"folder {str(folder)!r} has no image; images are files with {', '.join(image_endings())}")
-    return paths
-
-
-def image_endings() -> tuple[str, ...]:
-    """Return the ends of the names of the files that torchvision's ImageFolder takes for images."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS  # when it is needed, because it imports much
-
-    endings: tuple[str, ...] = IMG_EXTENSIONS
-    return endings
-
-
-def _files_in(folder: Path) -> list[str]:
-    """Return the paths of the files in a folder and its folders, sorted; each folder is read once, whatever links to it.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
-
-    def fail(error: OSError) -> NoReturn:
-        raise error
-
-    seen, paths = set[str](), []
-    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        if (real := os.path.realpath(parent)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()  # of two links to a folder, always the same is followed
-        paths += [str(path) for name in files if (path := Path(parent, name)).is_file()]
-    return sorted(paths)
-
-
-def warn_of_other_images(folder: Path, *, stacklevel: int) -> None:
-    """Warn of images in a folder and its folders that ImageFolder does not read. `stacklevel` is the caller's."""
-    skipped = [path for path in _files_in(folder) if os.path.splitext(path)[1].lower() in OTHER_IMAGES]
-    if skipped:
-        warnings.warn(
-            f"folder {str(folder)!r}: {len(skipped)} files such as {min(skipped)!r} are left out, because ImageFolder does not "
-            "read them either; convert them to PNG or JPEG; predict also takes a list of their paths",
-            stacklevel=stacklevel + 1,
-        )
 
 
 def predict_files(

@@ -313,6 +313,16 @@ def test_folders_that_programs_make_are_no_classes(cli, folder, split, name, cou
         assert f"{parent} has the folder {name}, which would be taken for a class; remove it" in err
 
 
+def test_hidden_folders_of_a_class_are_refused(cli, folder):
+    (folder / "cat" / ".empty").mkdir()
+    assert cli("train", folder, *QUICK, "--dry-run")[0] == 0
+    write_images(folder / "cat", {".ipynb_checkpoints": 1})
+    for command in (("train", folder, *QUICK, "--dry-run"), ("evaluate", "googlenet", folder)):
+        code, out, err = cli(*command)
+        assert (code, out) == (1, "")
+        assert f"{folder / 'cat' / '.ipynb_checkpoints'} is hidden, but its images would be taken for those of a class" in err
+
+
 def test_results_do_not_become_a_class(cli, folder, split, monkeypatch):
     for source, out in ((folder, "pets/run"), (split, "split/train/run")):
         code, _, err = cli("train", source, *QUICK[:-1], out)

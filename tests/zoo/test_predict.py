@@ -333,6 +333,16 @@ def test_images_of_a_folder_that_are_left_out_are_named(tmp_path):
     assert [warning.filename for warning in warned] == [__file__]
 
 
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    folder = tmp_path / ".hidden"  # only what is below the folder counts
+    folder.mkdir()
+    paths = pictures(folder)
+    for hidden in ("a/._0.png", ".ipynb_checkpoints/0-checkpoint.png", "__MACOSX/a/0.png", "a/.thumbnails/0.gif"):
+        (folder / hidden).parent.mkdir(parents=True, exist_ok=True)
+        (folder / hidden).write_bytes(paths[0].read_bytes())
+    assert list(iz.predict(tiny(), folder)) == sorted(map(str, paths))
+
+
 def test_the_error_names_what_is_wrong_with_the_model():
     model = tiny()
     with pytest.raises(iz.ArgumentError, match=r"DataParallel must be a model .*; pass model\.module"):
