@@ -73,11 +73,11 @@ class Trainer:
 
     @property
     def loss_of_val(self) -> Loss | None:
-        """The caller's loss for the validation data. If train has soft labels, class indices are one-hot encoded for it."""
-        task, loss, criterion = self.stepper.task, self.config.loss, self.stepper.losses.criterion
-        loss = criterion if isinstance(criterion, OwnLoss) else loss  # which has warned already
-        takes_indices = loss is None or isinstance(loss, nn.CrossEntropyLoss)
-        return OneHotTargets(loss, task.num_outputs) if self.stepper.soft_labels and not takes_indices else loss
+        """The caller's loss for the validation data. If train has soft labels, one that is not torch's gets indices as rows."""
+        criterion = self.stepper.losses.criterion
+        if not isinstance(criterion, OwnLoss):
+            return self.config.loss
+        return OneHotTargets(criterion, self.stepper.task.num_outputs) if self.stepper.soft_labels else criterion
 
     @property
     def device(self) -> torch.device:

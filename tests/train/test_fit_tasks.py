@@ -338,10 +338,12 @@ def test_the_smallest_error_of_the_callers_is_the_best(name):
     assert resolve_monitor(name, {name: len}, Task(3), validates=True) == f"-val_{name}"
 
 
-def test_soft_labels_and_the_weights_of_a_cross_entropy(make):
-    """The validation data has class indices: their loss is the weighted mean, as that of `evaluate`."""
-    loss, images = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0])), noise(4, 3, 8, 8)
-    soft, val = [(images, torch.tensor([[0.8, 0.2]] * 4))], [(images, torch.tensor([0, 0, 0, 1]))]
+@pytest.mark.parametrize("kind", ["module", "function"])
+def test_soft_labels_and_the_options_of_a_cross_entropy(make, kind):
+    """The validation data has class indices: their loss is the weighted mean without ignored targets, as that of `evaluate`."""
+    weight, images = torch.tensor([1.0, 9.0]), noise(4, 3, 8, 8)
+    loss = nn.CrossEntropyLoss(weight) if kind == "module" else partial(F.cross_entropy, weight=weight)
+    soft, val = [(images, torch.tensor([[0.8, 0.2]] * 4))], [(images, torch.tensor([0, 0, -100, 1]))]
     model = make()
     history = iz.fit(model, soft, val, epochs=1, loss=loss, progress=False)
     assert history.epochs[0]["val_loss"] == pytest.approx(iz.evaluate(model, val, loss=loss).loss, rel=1e-5)
