@@ -6,6 +6,9 @@ import pytest
 import server  # must come before imports of huggingface_hub; it allows connections to loopback only
 import torch
 from helpers import tiny_network
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 import inceptionzoo as iz
 from inceptionzoo.weights.download._retry import RetryPolicy
@@ -46,6 +49,15 @@ def tiny(register):
     for key, buffer in model.named_buffers():
         buffer.add_(3 if "tracked" in key else torch.rand(buffer.shape))
     return model
+
+
+@pytest.fixture
+def sharded(tiny, tmp_path):
+    """`tiny` after `fully_shard`, in a process group of one."""
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    fully_shard(tiny, mesh=init_device_mesh("cpu", (1,)))
+    yield tiny
+    distributed.destroy_process_group()
 
 
 @pytest.fixture

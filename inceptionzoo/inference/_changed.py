@@ -46,7 +46,7 @@ def explain_copy_errors(changes: Sequence[Sequence[Change]]) -> Iterator[None]:
         if not made or "deepcopy" not in str(error):
             raise
         undo = "undo this, or use the model unfused"
-        remedy = next((f"call {change.remedy} first" for change in made if change.remedy), undo)
+        remedy = next((change.remedy for change in made if change.remedy), undo)
         raise ArgumentError(f"fuse: the model cannot be copied: {list_changes(made)}; {remedy}") from error
 
 

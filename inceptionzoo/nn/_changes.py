@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -27,8 +28,18 @@ METHODS = "forward", "forward_features", "forward_head", "forward_stages", "run_
 BATCH_NORM_KINDS = frozenset(map(qualified_name, BATCH_NORMS))
 MAX_LISTED = 3  # changes in one message
 UNDO = (
-    "Undo this, register a network of your own that contains it (Op, register_model), or keep the weights alone: "
+    "undo this, register a network of your own that contains it (Op, register_model), or keep the weights alone: "
     "torch.save(model.state_dict(), path)"
+)
+REPLACED = {  # by the ending of a tensor that stands in place of another: what was done, and the function that undoes it
+    "mask": ("is pruned", "prune.remove"),
+    "u": ("has spectral normalisation", "remove_spectral_norm"),
+    "g": ("has weight normalisation", "remove_weight_norm"),
+}
+UNFREEZE = "call timm.layers.unfreeze_batch_norm_2d(model) first"
+UNSHARD = (
+    "pass torch.distributed.checkpoint.state_dict.get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) "
+    "to load_weights of a model that is not sharded"
 )
 
 
@@ -39,6 +50,8 @@ def describe_changes(model: Backbone[Any]) -> list[Change]:
     pruning), a hook, or a method that was replaced. The values of tensors, `requires_grad`, the training mode, the momentum of
     batch normalisation and the number of classes may be any.
     """
+    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):  # by fully_shard or parallelize_module
+        return [Change("", "has sharded parameters (DTensor)", remedy=UNSHARD)]
     record, expected = model.fused_record, parts(_reference(model))
     if record is None:
         return list(_changes("", model, expected))
@@ -54,8 +67,8 @@ def check_unchanged(model: Net, problem: str) -> None:
     """
     changes = [change for change in describe_changes(model) if change.kind != "hook"]
     if changes:
-        remedy = next((f"Call {change.remedy} first" for change in changes if change.remedy), UNDO)
-        raise ArgumentError(f"{problem}: {list_changes(changes)}; its name and arguments build no such model. {remedy}")
+        remedy = next((change.remedy for change in changes if change.remedy), UNDO)
+        raise ArgumentError(f"{problem}: {list_changes(changes)}; its name and arguments build no such model; {remedy}")
 
 
 def warn_of_hooks(model: nn.Module, *, stacklevel: int) -> None:
@@ -104,19 +117,21 @@ def _hooks(name: str, hooks: Sequence[str]) -> Change:
 def _other_type(name: str, module: nn.Module, kind: str, wanted: str) -> Change:
     if parametrize.is_parametrized(module):
         (tensor, *_) = module.parametrizations  # type: ignore[misc]  # a ModuleDict
-        remedy = f"torch.nn.utils.parametrize.remove_parametrizations(model.get_submodule({name!r}), {tensor!r})"
+        remedy = f"call torch.nn.utils.parametrize.remove_parametrizations(model.get_submodule({name!r}), {tensor!r}) first"
         return Change(name, f"has a parametrization of {tensor}", remedy=remedy)
     short, short_wanted = (text.rpartition(".")[2] for text in (kind, wanted))
     if short == short_wanted:
         short, short_wanted = kind, wanted
-    return Change(name, f"is of type {short}, not {short_wanted}")
+    remedy = UNFREEZE if short.startswith("FrozenBatchNorm") else ""
+    return Change(name, f"is of type {short}, not {short_wanted}", remedy=remedy)
 
 
 def _other_tensors(name: str, found: Mapping[str, tuple[Any, ...]], wanted: Mapping[str, tuple[Any, ...]]) -> Change:
-    for key in wanted:
-        if f"{key}_mask" in found:
-            remedy = f"torch.nn.utils.prune.remove(model.get_submodule({name!r}), {key!r})"
-            return Change(name, f"is pruned: it has {key}_orig and {key}_mask in place of {key}", remedy=remedy)
+    for key, (ending, (what, undo)) in product(wanted, REPLACED.items()):
+        if f"{key}_{ending}" in found:
+            remedy = f"call torch.nn.utils.{undo}(model.get_submodule({name!r}), {key!r}) first"
+            tensors = " and ".join(each for each in found if each.startswith(f"{key}_"))
+            return Change(name, f"{what}: it has {tensors} in place of {key}", remedy=remedy)
     if missing := [key for key in wanted if key not in found]:
         extra = [key for key in found if key not in wanted]
         return Change(name, f"has no {missing[0]}" + (f", but {', '.join(extra)}" if extra else ""))

@@ -50,7 +50,7 @@ class Change:
     - `part`: the module's name in the model, "" for the model itself.
     - `text`: what differs, with a verb: "is of type Sequential, not Linear".
     - `kind`: "hook"; "method", one that was replaced on this instance; "child", a module that is added or missing; or "module".
-    - `remedy`: what undoes it, if that is a single call.
+    - `remedy`: what undoes it, if that is a single call, as the end of an error.
     """
 
     part: str

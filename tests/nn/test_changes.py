@@ -1,12 +1,15 @@
 """describe_changes: how a model differs from its specification, and who asks before writing a file."""
 
 import copy
+import re
 import types
 
 import pytest
+import timm
 import torch
 from helpers import noise, tiny_network
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.nn.utils import parametrize, prune
 
 import inceptionzoo as iz
@@ -251,10 +254,40 @@ def test_a_file_that_could_not_be_loaded_is_not_written(case, tiny, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+UNDONE = {
+    "pruned": lambda model: prune.l1_unstructured(model.head.fc, "bias", 0.5),
+    "spectral norm": lambda model: nn.utils.spectral_norm(model.features.stem.conv),
+    "weight norm": lambda model: nn.utils.weight_norm(model.head.fc),
+    "parametrized": lambda model: parametrize.register_parametrization(model.head.fc, "bias", nn.Identity()),
+    "frozen": lambda model: timm.layers.freeze_batch_norm_2d(model),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("case", UNDONE)
+def test_the_call_that_the_error_names_undoes_a_change(case, tiny, tmp_path):
+    file = tmp_path / "file.safetensors"
+    UNDONE[case](tiny)
+    with pytest.raises(iz.ArgumentError, match=r"cannot be saved: .*; call .* first$") as raised:
+        iz.save_weights(tiny, file)
+    eval(re.search("call (.*) first", str(raised.value))[1], {"torch": torch, "timm": timm, "model": tiny})
+    iz.save_weights(tiny, file)
+    assert iz.load_model(file).head.fc.bias.equal(tiny.head.fc.bias)
+
+
+def test_the_weights_of_a_sharded_model_go_through_one_that_is_not(sharded, tmp_path):
+    with pytest.raises(iz.ArgumentError, match=r"DTensor.*; pass torch.*\.get_model_state_dict\(model, .*\) to load_weights"):
+        iz.save_weights(sharded, tmp_path / "file.safetensors")
+    options = StateDictOptions(full_state_dict=True)
+    model = iz.create_model("tiny")
+    iz.load_weights(model, get_model_state_dict(sharded, options=options))
+    assert model.head.fc.weight.equal(sharded.head.fc.weight.full_tensor())
+
+
 def test_a_changed_model_is_not_exported(tmp_path):
     model = iz.create_model("vgg11_bn_cifar", num_classes=2)
     prune.l1_unstructured(model.head.fc, "weight", 0.3)
-    with pytest.raises(iz.ArgumentError, match="cannot be exported: head.fc is pruned: .* Call torch.nn.utils.prune.remove"):
+    with pytest.raises(iz.ArgumentError, match="cannot be exported: head.fc is pruned: .* call torch.nn.utils.prune.remove"):
         iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
     prune.remove(model.head.fc, "weight")
     iz.export_weights(model, tmp_path / "out.pth", layout="pytorch-cifar")
@@ -275,7 +308,7 @@ def test_several_changes_are_listed(tiny, tmp_path):
         if hasattr(stage, "act"):
             stage.act = nn.SiLU()
     with pytest.raises(
-        iz.ArgumentError, match=r"act is of type SiLU, not ReLU; .*; and \d more; .* Undo this, register a network"
+        iz.ArgumentError, match=r"act is of type SiLU, not ReLU; .*; and \d more; .* undo this, register a network"
     ):
         iz.save_weights(tiny, tmp_path / "file.safetensors")
 
