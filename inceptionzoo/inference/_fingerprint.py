@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from ..nn import BATCH_NORMS, private_torch
+from ..nn import BATCH_NORMS, ResidualBlock, private_torch
 
 tensor_version, tensor_versions = private_torch.tensor_version, private_torch.tensor_versions
 KNOWN = "torch.nn.", "inceptionzoo."  # modules of the user's own are called in each run of a program
@@ -43,18 +43,18 @@ def is_known_per_image(module: nn.Module) -> bool:
 class ModelFingerprint:
     """The submodules, parameters and buffers of a module, and the versions of their values, at the time of construction.
 
-    It also has the settings of the layers, and the number of attributes of each module: a method that was replaced on one
-    instance is a new attribute. Each call of a model reads all of this again, after the feature maps have displaced it from the
-    processor's caches. So few calls of C functions read it, and compare it by identity.
+    It also has the settings of the layers and of the residual blocks, and the number of attributes of each submodule: a method
+    that was replaced on one instance is a new attribute. Each call of a model reads all of this again, after the feature maps
+    have displaced it from the processor's caches. So few calls of C functions read it, and compare it by identity.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.modules = list(module.modules())
+        _, *self.modules = module.modules()  # without the module, which holds its fingerprint and is freed with it
         known = list(filter(is_known, self.modules))
-        tables = ((part, table) for part in self.modules for table in private_torch.content_tables(part))
+        tables = ((part, table) for part in module.modules() for table in private_torch.content_tables(part))
         self.contents = [table for part, table in tables if table or isinstance(part, CONTAINERS)]
         self.attributes = list(map(vars, known))
-        layers = [vars(part) for part in known if next(part.children(), None) is None]
+        layers = [vars(part) for part in known if isinstance(part, ResidualBlock) or next(part.children(), None) is None]
         self.settings = [(_getter(names), table) for table in layers if (names := _setting_names(table))]
         self.tensors = [*module.parameters(), *module.buffers()]
         self.has_inference_tensors = any(tensor.is_inference() for tensor in self.tensors)

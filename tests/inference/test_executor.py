@@ -1,8 +1,10 @@
 """A program gives the outputs of the stages run one by one, for every input layout and after every change of the model."""
 
 import copy
+import gc
 import pickle
 import threading
+import weakref
 from collections import OrderedDict
 
 import pytest
@@ -134,8 +136,8 @@ def test_in_and_out_of_inference_mode(fast):
 
 
 CHANGED_OUTPUTS = (
-    "weight", "bias", "parameter", "data", "data twice", "module", "added module", "state", "setting", "method",
-    "method of a block",
+    "weight", "bias", "parameter", "data", "data twice", "module", "added module", "state", "setting", "scale",
+    "method", "method of a block",
 )  # fmt: skip
 
 
@@ -174,6 +176,8 @@ def test_changes_of_the_model_are_detected(fast, change, monkeypatch):
             fast.features.pool = nn.MaxPool2d(5, 2, 2)
         case "setting":
             fast.features.pool.pool.stride = 1
+        case "scale":
+            fast.features.around.scale = 2.0
         case "method":
             act.forward = torch.tanh
         case "hook":
@@ -479,6 +483,21 @@ def test_a_module_moves_to_the_next_branch():
     block["b"].insert(0, moved)
     assert distance(fast(x), before) > 1e-3
     assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+
+
+@torch.no_grad()
+def test_a_fused_model_is_freed_with_its_last_reference():
+    """Its programs and packed weights must not wait for the garbage collector."""
+    fast = iz.fuse(fill(iz.build(NETWORK), noise(4, 3, 20, 20)))
+    fast(noise(1, 3, 20, 20))
+    assert programs(fast)
+    stages = weakref.ref(fast.features)
+    gc.disable()
+    try:
+        del fast
+        assert stages() is None
+    finally:
+        gc.enable()
 
 
 @torch.no_grad()
