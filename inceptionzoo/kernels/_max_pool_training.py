@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -10,9 +11,15 @@ from torch import Tensor, nn
 from ..spec import window_positions
 from ._buffers import channels_last_rows, empty_channels_last
 from ._jit import choose_vector_width, launch
+from ._max_pool import supports as supports_output
 from ._max_pool_gradient import MaxPoolGradientArgs, max_pool_gradient_kernel, max_position_kernel
-from ._pooling import as_pair
+from ._pooling import MAX_WINDOW, as_pair
 from ._tile_args import Pair, TileArgs
+
+
+def supports(pool: nn.MaxPool2d) -> bool:
+    """Return whether `max_pool` can replace the pool. The kernel of the gradient holds code for each pixel of a stride."""
+    return supports_output(pool) and prod(as_pair(pool.stride)) <= MAX_WINDOW
 
 
 class MaxPoolFunction(torch.autograd.Function):

@@ -65,8 +65,7 @@ class KernelOps:
     def max_pool(self, pool: nn.MaxPool2d, x: Tensor) -> Tensor:
         """Return the max pool of x, (n, c, h, w), of which a backward pass keeps as little as possible."""
         if is_kernel_input(x) and x.shape[1] % CHANNEL_MULTIPLE == 0 and _is_channels_last(x) and has_jit():
-            from ._max_pool import supports
-            from ._max_pool_training import max_pool
+            from ._max_pool_training import max_pool, supports
             from ._pooling import window_fits
 
             if supports(pool) and window_fits(pool, x):

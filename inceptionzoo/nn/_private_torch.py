@@ -100,14 +100,8 @@ def is_patched(module: nn.Module) -> bool:
 
 
 def is_hooked(module: nn.Module | None) -> bool:
-    """Return whether the module has a hook of any kind, or a `forward` of this instance alone. Call it in each forward pass."""
-    return module is not None and bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
-    )
+    """Return whether the module has a hook of any kind, or is patched. Call it in each forward pass."""
+    return module is not None and bool(is_patched(module) or module._backward_hooks or module._backward_pre_hooks)
 
 
 def hook_names(module: nn.Module) -> list[str]:

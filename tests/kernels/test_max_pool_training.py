@@ -96,11 +96,12 @@ def test_threads_change_no_bit():
     [
         (nn.MaxPool2d(3, 2, dilation=2), maps(2, 8, 9, 9)),
         (nn.MaxPool2d(7, 2), maps(2, 8, 9, 9)),
+        (nn.MaxPool2d(3, 6), maps(2, 8, 9, 9)),
         (nn.MaxPool2d(3, 2), maps(2, 12, 9, 9)),
         (nn.MaxPool2d(3, 2), maps(2, 8, 9, 9).contiguous()),
         (nn.MaxPool2d(3, 2), maps(2, 8, 9, 9).double()),
     ],
-    ids=["dilation", "49 taps", "12 channels", "contiguous", "double"],
+    ids=["dilation", "49 taps", "stride 6", "12 channels", "contiguous", "double"],
 )
 def test_other_pools_run_by_torch(pool, x, monkeypatch):
     monkeypatch.setattr(MaxPoolFunction, "apply", None)

@@ -152,16 +152,24 @@ def hooked(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def patched(layer: nn.Conv2d) -> nn.Conv2d:
+    """A convolution that doubles its output by a method of this instance alone."""
+    convolve = layer._conv_forward
+    layer._conv_forward = lambda *operands: 2 * convolve(*operands)
+    return layer
+
+
 @pytest.mark.parametrize(
     ("change", "x"),
     [
         (lambda layer: layer.eval(), maps(2, 16, 12, 12)),
         (hooked, maps(2, 16, 12, 12)),
+        (patched, maps(2, 16, 12, 12)),
         (lambda layer: layer.to(memory_format=torch.contiguous_format), maps(2, 16, 12, 12)),
         (lambda layer: layer, maps(2, 16, 12, 12).contiguous()),
         (lambda layer: layer.double(), maps(2, 16, 12, 12).double()),
     ],
-    ids=["eval", "hook", "contiguous weight", "contiguous maps", "double"],
+    ids=["eval", "hook", "method", "contiguous weight", "contiguous maps", "double"],
 )
 def test_torch_computes(functions, change, x):
     layer = change(make_conv())
