@@ -29,9 +29,11 @@ Sides = tuple[int, ...]  # of an image, signal or clip
 class Case:
     """A model and the arguments of `bench` for it.
 
-    `gemm` is the rate of a matrix product in multiply-adds per second, `photos` the paths of the images for int8.
+    `name` is the caller's name or path of it. `gemm` is the rate of a matrix product in multiply-adds per second. `photos` are
+    the paths of the images for int8.
     """
 
+    name: str
     model: Net
     sides: Sides
     batch: int
@@ -56,7 +58,7 @@ class Case:
     def row(self, runner: str, seconds: list[float], reference: list[float]) -> Row:
         low, median, high = (1000 * value for value in quartiles(seconds))
         ratio = time_ratio(seconds, reference)
-        return Row(entry_name(self.model), as_size(self.sides), self.batch, runner, median, low, high, ratio)
+        return Row(self.name, as_size(self.sides), self.batch, runner, median, low, high, ratio)
 
     def memory(self, runner: str, **arguments: object) -> float | None:
         name, options, threads = entry_name(self.model), own_options(self.model), torch.get_num_threads()

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ArgumentError, check_choice, check_int
 from ..nn import Net, check_device, warn_if_emulated
+from ..weights.download import is_reference
 from ..zoo import check_takes_images, create_model, find_entry, load_model
 from ._int8 import find_images
 from ._layers import check_layers
@@ -42,7 +43,8 @@ def bench(
     All candidates are timed once in each round, so that a disturbance of the machine affects them alike. The ratios are
     computed for each round. If other processes keep the machine busy, there are no ratios.
 
-    - `names`: one model or several, with random weights, or .safetensors files that describe their model.
+    - `names`: one model or several, with random weights; or .safetensors files that describe their model, folders of
+      `save_pretrained`, and "hf-hub:OWNER/NAME".
     - `batches`: the batch sizes.
     - `size`: the side of the images in pixels, the length of signals, or the height and width of clips; by default the model's.
     - `job`: "inference"; "training", a step of SGD without auxiliary heads; "loading", the creation of a model with
@@ -84,7 +86,7 @@ def bench(
     for name in names:
         model = _build(name).eval().to(target)
         for batch in OWN_BATCH.get(job, tuple(batches)):
-            case = Case(model, _sides(model, size), batch, rounds, gemm, precision, with_peers, compiled, photos)
+            case = Case(name, model, _sides(model, size), batch, rounds, gemm, precision, with_peers, compiled, photos)
             rows += ROWS[job](case)
             loads.append(background_load())
     machine = describe_machine(target, max(loads))
@@ -94,13 +96,18 @@ def bench(
 
 
 def _build(name: str, device: str = "cpu") -> Net:
-    """Return the model of a file, or of a registry name with random weights; on "meta" a registered one has no values."""
-    if name.endswith(".safetensors") or os.sep in name:
+    """Return the model of a file, folder or repository, or of a registry name with random weights, on `device`."""
+    if is_reference(name):
+        model = create_model(name)
+    elif os.path.isdir(name):
+        model = create_model(f"local-dir:{name}")
+    elif name.endswith(".safetensors") or os.sep in name:
         model = load_model(name)
-        if model.entry is None:
-            raise ArgumentError(f"{name} holds a network without a name, which bench cannot build again; see register_model")
-        return model
-    return create_model(find_entry(name).name, device=device)
+    else:
+        return create_model(find_entry(name).name, device=device)
+    if model.entry is None:
+        raise ArgumentError(f"{name} holds a network without a name, which bench cannot build again; see register_model")
+    return model
 
 
 def _check(

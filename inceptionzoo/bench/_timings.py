@@ -19,6 +19,7 @@ NO_RATIOS = "the machine is busy: no ratios are shown; stop other programs and m
 class Row:
     """The timing of one runner, for example "fused" or "timm", or of one layer, with one model and batch size.
 
+    - `model`: its name, or the path or reference that `bench` was given.
     - `size`: the side of the images in pixels, or all sides if they differ. `batch`: the batch size, 0 for loading.
     - `median`, `low`, `high`: median and quartiles of the time in milliseconds.
     - `ratio`: time divided by the reference's, as (median, lower quartile, upper quartile); None on a busy machine.
@@ -68,8 +69,9 @@ class Timings:
         return "\n".join([conditions, versions, NO_RATIOS if machine.busy else "", *self._lines()])
 
     def _lines(self) -> Iterator[str]:
-        width = max(27, *(len(row.runner) for row in self.rows))
-        line = f"{{:20}} {{:>10}} {{:>5}} {{:{width}}} {{:>8}} {{:>15}} {{:>18}} {{:>6}} {{:>5}} {{:>6}} {{:>6}}".format
+        models, runners = [row.model for row in self.rows], [row.runner for row in self.rows]
+        first, width = (max(least, *map(len, texts)) for least, texts in ((20, models), (27, runners)))
+        line = f"{{:{first}}} {{:>10}} {{:>5}} {{:{width}}} {{:>8}} {{:>15}} {{:>18}} {{:>6}} {{:>5}} {{:>6}} {{:>6}}".format
         yield line("model", "px", "batch", "runner", "ms", "quartiles", "time ratio", "error", "peak", "MiB", "labels")
         for row in self.rows:
             ratio = "-" if row.ratio is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.ratio)

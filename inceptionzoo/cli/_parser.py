@@ -131,7 +131,7 @@ def _add_verify_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
-    text = f"{MODEL_HELP}, or a .safetensors file that describes its model"
+    text = f"{MODEL_HELP}, a .safetensors file that describes its model, a folder of save_pretrained, or hf-hub:OWNER/NAME"
     _complete_models(command.add_argument("models", nargs="*", default=["googlenet"], metavar="MODEL", help=text))
     command.add_argument(
         "--peers", action="store_true", help="also time torchvision, timm, ONNX Runtime and OpenVINO, if installed"

@@ -178,3 +178,14 @@ def test_a_network_without_a_name_is_refused(tmp_path):
     iz.save_weights(iz.build(iz.network(a=iz.Conv(4, 3))), tmp_path / "a.safetensors")
     with pytest.raises(iz.ArgumentError, match="holds a network without a name, which bench cannot build again"):
         bench(str(tmp_path / "a.safetensors"))
+
+
+@pytest.mark.usefixtures("idle")
+def test_folders_of_save_pretrained_are_timed(tmp_path):
+    for name in ("first", "second"):
+        iz.save_pretrained(iz.create_model("googlenet_cifar", num_classes=2), tmp_path / name)
+    names = [str(tmp_path / "first"), f"local-dir:{tmp_path / 'second'}"]
+    timings = bench(names, batches=[1], rounds=1, compiled=False)
+    assert [row.model for row in timings.rows] == [name for name in names for _ in ("inceptionzoo", "fused")]
+    lines = str(timings).splitlines()[-4:]
+    assert len({line.index(" 32 ") for line in lines}) == 1
