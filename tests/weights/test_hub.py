@@ -512,10 +512,10 @@ def test_references_are_parsed():
     assert (reference.repo, reference.revision) == ("owner/na.me-1", "refs/pr/3")
 
 
-@pytest.mark.parametrize("repo_id", ["owner/new", "new"])
-def test_push_to_hub(tiny, host, monkeypatch, repo_id):
-    """The host answers as the Hub does: it creates the repository, says how to upload, and takes a commit."""
-    taken, kept = {}, {}
+@pytest.fixture
+def pushed(host, monkeypatch):
+    """Let the host take uploads to "owner/new" as the Hub does; return the bodies of the requests by path."""
+    taken = {}
 
     def do_post(handler: object) -> None:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
@@ -539,22 +539,54 @@ def test_push_to_hub(tiny, host, monkeypatch, repo_id):
     pages = ("", "/revision/main", "/revision/main?expand=xetEnabled")  # the last is huggingface_hub 0.30's
     for path in (f"/api/models/owner/new{page}" for page in pages):
         host.put(path, json.dumps({"id": "owner/new", "sha": COMMIT, "siblings": [], "private": False}).encode())
+    return taken
+
+
+def uploaded(pushed: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files of the last upload."""
+    lines = [json.loads(line)["value"] for line in pushed["/api/models/owner/new/commit/main"].splitlines()]
+    return {value["path"]: base64.b64decode(value["content"]) for value in lines[1:]}
+
+
+@pytest.mark.parametrize("repo_id", ["owner/new", "new"])
+def test_push_to_hub(tiny, host, pushed, repo_id):
     url = iz.push_to_hub(tiny, repo_id, token="hf_x", class_names=NAMES, metrics={"auc": 0.9}, commit_message="First")
     assert url == f"{host.url}/owner/new/commit/{COMMIT}"
-    lines = [json.loads(line) for line in taken["/api/models/owner/new/commit/main"].splitlines()]
-    assert lines[0]["value"]["summary"] == "First"
-    for line in lines[1:]:
-        kept[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-    host.put_repo("owner/new", kept)
-    assert 'iz.create_model("hf-hub:owner/new")' in kept["README.md"].decode()
+    assert json.loads(pushed["/api/models/owner/new/commit/main"].splitlines()[0])["value"]["summary"] == "First"
+    files = uploaded(pushed)
+    host.put_repo("owner/new", files)
+    assert 'iz.create_model("hf-hub:owner/new")' in files["README.md"].decode()
     model = iz.create_model("hf-hub:owner/new")
     assert same(model, tiny)
     assert model.class_names == NAMES
-    assert json.loads(taken["/api/repos/create"]).get("private") is None  # the default of the owner
-    taken.clear()
+    assert json.loads(pushed["/api/repos/create"]).get("private") is None  # the default of the owner
+    pushed.clear()
     with pytest.raises(iz.ArgumentError, match="private=True: 'owner/new' exists and is public; make it private"):
         iz.push_to_hub(tiny, repo_id, token="hf_x", private=True)
-    assert list(taken) == ["/api/repos/create"]
+    assert list(pushed) == ["/api/repos/create"]
+
+
+def test_an_edited_model_card_is_kept(tiny, host, pushed, tmp_path):
+    iz.save_pretrained(tiny, tmp_path)
+    iz.save_pretrained(tiny, tmp_path, description="Second.")
+    card = (tmp_path / "README.md").read_text()
+    assert "Second." in card
+    iz.push_to_hub(tiny, "owner/new", token="hf_x")
+    host.put_repo("owner/new", uploaded(pushed))
+    iz.push_to_hub(tiny, "owner/new", token="hf_x", description="Second.")
+    assert b"Second." in uploaded(pushed)["README.md"]
+    for text in (card.replace("Second.", "My own words."), f"{card}My own words.", "My own words.\n"):
+        (tmp_path / "README.md").write_text(text)
+        with pytest.warns(UserWarning, match=r"README\.md was edited or is of another program, and is kept") as warned:
+            iz.save_pretrained(tiny, tmp_path, description="Third.")
+        assert (tmp_path / "README.md").read_text() == text
+        host.put_repo("owner/new", {"README.md": text.encode()})
+        with pytest.warns(
+            UserWarning, match=r"owner/new: README\.md was edited .* delete it there to get a new one"
+        ) as warned_too:
+            iz.push_to_hub(tiny, "owner/new", token="hf_x", description="Third.")
+        assert uploaded(pushed).keys() == {"config.json", "model.safetensors"}
+        assert [warning.filename for warning in (*warned, *warned_too)] == [__file__] * 2
 
 
 def test_push_to_hub_refuses(tiny, host):
