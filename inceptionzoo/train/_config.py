@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -61,6 +62,8 @@ def _check_batches(name: str, loader: object) -> None:
 class FitConfig:
     """The validated arguments of `fit`: one field for each of its parameters, documented there.
 
+    Numbers of NumPy become those of Python.
+
     Raises:
         ArgumentError: an argument lies outside its range, or has no effect because of another. Nothing has changed then.
     """
@@ -111,8 +114,11 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for argument in fields(self):
+            if isinstance(value := getattr(self, argument.name), numpy.generic):
+                value = value.item()
+                object.__setattr__(self, argument.name, value)
             if check := argument.metadata["check"]:
-                check(argument.name, getattr(self, argument.name))
+                check(argument.name, value)
         check_recipe(self.epochs, **self.recipe_options)
         check_freeze_epochs(self.model, self.freeze_epochs, self.epochs)
         self._check_passes()

@@ -8,6 +8,7 @@ import re
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -50,14 +51,15 @@ def optimizer_fingerprint(optimizer: Optimizer | Scheduler | str | None) -> str 
 
 
 def added_fingerprint(model: Net, train: Batches, loss: object) -> dict[str, Any]:
-    """Return what files of version 0.1 do not say: the class names, what is frozen, and the settings of a loss of torch."""
+    """Return what files of version 0.1 do not say: class names, data type, what is frozen, the settings of a loss of torch."""
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     in_eval = [name for name, module in model.named_modules() if model.training and not module.training]
     digest = hashlib.sha256(json.dumps([frozen, in_eval]).encode()).hexdigest()[:8]
     parts = f"{len(frozen)} parameters and {len(in_eval)} modules in evaluation mode ({digest})"
-    names = find_class_names(train)
+    names, dtype = find_class_names(train), next(model.parameters()).dtype
     return {
         **({} if names is None else {"classes": list(names)}),
+        **({} if dtype is torch.float32 else {"dtype": str(dtype)}),
         **({"frozen": parts} if frozen or in_eval else {}),
         **({} if (settings := loss_settings(loss)) is None else {"loss_settings": settings}),
     }

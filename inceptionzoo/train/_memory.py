@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ..errors import InputError, check_int
+from ..errors import InputError, check_int, plain_int
 from ..nn import Net, require_net
 from ._losses import is_single_value
 from ._recipe import freeze_batch_norm
@@ -48,6 +48,7 @@ def estimate_memory(model: Net, batch_size: int, *, states: int = 1) -> MemoryEs
         ArgumentError: `model` is not a model of this library, or a number is out of range.
     """
     require_net(model, "estimate_memory")
+    batch_size, states = plain_int(batch_size), plain_int(states)
     check_int("batch_size", batch_size, 1)
     check_int("states", states, 0)
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)

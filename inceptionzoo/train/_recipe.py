@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from ..errors import ArgumentError, check_choice, check_int, check_number
+from ..errors import ArgumentError, check_choice, check_int, check_number, plain_int
 from ..nn import AuxHead, Net, private_torch, require_net, training_batch_norms
 from ..spec import Recipe
 
@@ -44,6 +44,7 @@ def recipe(
             optimizer.
     """
     require_net(private_torch.uncompiled(model), "recipe")
+    epochs, warmup_epochs = plain_int(epochs), plain_int(warmup_epochs)
     check_recipe(epochs, warmup_epochs, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay, layer_decay=layer_decay)
     defaults = ADAMW if optimizer == "adamw" else model.entry.recipe if model.entry else Recipe()
     rate = defaults.lr if lr is None else lr

@@ -14,6 +14,7 @@ from ._config import FitConfig
 from ._history import History
 from ._losses import AUTOCAST_DTYPES, Losses
 from ._recipe import make_grad_scaler, recipe
+from ._resume import resume
 from ._schedule import Schedule, metric_column
 from ._state import LAST, read_state
 from ._step import Stepper
@@ -50,7 +51,7 @@ def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: An
     model.task = config.resolved_task.name
     copy_class_names(model, config.train, config.resolved_task)
     trainer = Trainer(config, fingerprint, make_stepper(config, compiled), train, val, History(cast("str", config.monitor)))
-    trainer.resume(state)
+    resume(trainer, state)
     return trainer
 
 

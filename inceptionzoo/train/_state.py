@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.optim import Optimizer
 
 from ..errors import ArgumentError, FileError
 from ..weights import MARKER, read_safetensors, write_safetensors
+from ._encoding import join_tensors, split_tensors
 from ._generators import loader_generators, other_generators
 from ._history import Row
 from ._schedule import Schedule, Scheduler
@@ -28,20 +28,7 @@ FIRST = ("model", "optimizer", "scheduler", "scaler", "average", "loader")  # st
 VAL = "val."  # begins the names of what belongs to the validation data
 Loaders = Mapping[str, Iterable[Any]]  # the loaders by the beginning of their names in the file: "" and `VAL`
 STEPPED = frozenset({"optimizer", "scheduler", "frozen"})  # keys of the fingerprint whose values a training changes
-ADDED = ("classes", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
-
-
-def as_json_value(name: str, value: Any) -> Any:
-    """Return a value that JSON can hold.
-
-    Raises:
-        ArgumentError: JSON cannot hold the value; `name` says which one it is.
-    """
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Real):  # NumPy scalars too
-        return float(value)
-    raise ArgumentError(f"{name}={value!r} cannot be saved in out for resuming; pass out=None, and save the model yourself")
+ADDED = ("classes", "dtype", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
 def check_state_dicts(objects: Mapping[str, Any]) -> None:
@@ -51,7 +38,7 @@ def check_state_dicts(objects: Mapping[str, Any]) -> None:
         ArgumentError: a state dict holds a value that is not a tensor and that JSON cannot hold.
     """
     for name, owner in objects.items():
-        _split_tensors(owner.state_dict(), name, {})
+        split_tensors(owner.state_dict(), name, {})
 
 
 def stateful_objects(
@@ -79,6 +66,11 @@ def _torch_generators(loaders: Loaders) -> dict[str, torch.Generator]:
     }
 
 
+def worker_counts(loaders: Loaders) -> list[int]:
+    """Return the number of worker processes of each loader: random numbers that the data sets draw depend on it."""
+    return [getattr(loader, "num_workers", 0) for loader in loaders.values()]
+
+
 def save_state(
     path: Path,
     objects: Mapping[str, Any],
@@ -93,7 +85,7 @@ def save_state(
         ArgumentError: a state dict cannot be saved.
     """
     tensors: dict[str, Tensor] = {}
-    states = {name: _split_tensors(owner.state_dict(), name, tensors) for name, owner in objects.items()}
+    states = {name: split_tensors(owner.state_dict(), name, tensors) for name, owner in objects.items()}
     tensors |= {name: generator.get_state() for name, generator in _torch_generators(loaders).items()}
     tensors["random.torch"] = torch.get_rng_state()
     if device.type == "cuda":
@@ -108,6 +100,7 @@ def save_state(
         "asked": dict(fingerprint),  # the name of the fingerprint in the files of version 0.1
         "numpy": [kind, *rest],
         "python": random.getstate(),
+        "workers": worker_counts(loaders),
     }
     write_safetensors(path, tensors, {"format": "pt", MARKER: json.dumps(header)})
 
@@ -126,6 +119,12 @@ class State:
         return epochs
 
     @property
+    def workers(self) -> list[int] | None:
+        """The number of worker processes of each loader; None in the files of version 0.1."""
+        workers: list[int] | None = self.header.get("workers")
+        return workers
+
+    @property
     def rows(self) -> list[Row]:
         """The rows of the finished epochs."""
         rows: list[Row] = self.header["rows"]
@@ -141,7 +140,7 @@ class State:
             if name not in self.header["states"] and name not in FIRST:
                 continue  # version 0.1 did not save it
             try:
-                objects[name].load_state_dict(_join_tensors(self.header["states"][name], self.tensors))
+                objects[name].load_state_dict(join_tensors(self.header["states"][name], self.tensors))
             except (KeyError, RuntimeError, ValueError) as error:
                 raise ArgumentError(
                     f"the saved state of the {name} does not fit: {error}; pass the same {name} as before, or resume=False"
@@ -202,33 +201,3 @@ def fork_rng(device: torch.device) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             numpy.random.set_state(numpy_state)
-
-
-def _split_tensors(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Return a state dict as JSON values; each tensor is added to `tensors` and replaced by its name there."""
-    if isinstance(state, Tensor):
-        tensors[name] = state
-        return {"tensor": name}
-    if isinstance(state, Mapping):
-        items = [[as_json_value(name, key), _split_tensors(value, f"{name}.{key}", tensors)] for key, value in state.items()]
-        return {"dict": items}
-    if isinstance(state, list | tuple):
-        kind = "tuple" if isinstance(state, tuple) else "list"  # files of version 0.1 have lists only
-        return {kind: [_split_tensors(value, f"{name}.{index}", tensors) for index, value in enumerate(state)]}
-    return {"value": as_json_value(name, state)}
-
-
-def _join_tensors(state: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return the state dict that `_split_tensors` has split."""
-    ((kind, value),) = state.items()
-    match kind:
-        case "tensor":
-            return tensors[value]
-        case "dict":
-            return {key: _join_tensors(item, tensors) for key, item in value}
-        case "list":
-            return [_join_tensors(item, tensors) for item in value]
-        case "tuple":
-            return tuple(_join_tensors(item, tensors) for item in value)
-        case _:
-            return value

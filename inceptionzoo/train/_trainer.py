@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ArgumentError, TrainingError
+from ..errors import TrainingError
 from ..evaluation import DistributedContext, Loss, OneHotTargets, OwnLoss, Result, ShardedLoader, evaluate_shards
 from ..nn import Net
 from ..weights import save_weights
@@ -33,10 +33,9 @@ from ._recipe import (
     gradient_checkpointing,
     learning_rate,
     parts_in_evaluation,
-    set_rates,
     set_training_mode,
 )
-from ._state import LAST, State, fork_rng, save_state, stateful_objects
+from ._state import LAST, fork_rng, save_state, stateful_objects
 from ._step import Stepper
 
 
@@ -111,33 +110,6 @@ class Trainer:
         names = set(state_dict["eval_parts"])
         for name, module in self.model.named_modules():
             module.training = name not in names
-
-    def resume(self, state: State | None) -> None:
-        """Restore the state, if there is one, and warn if the training is complete already.
-
-        Raises:
-            ArgumentError: some ranks have a state and some have none.
-        """
-        if self.context.all_reduce(state is not None)[0] not in (0, self.context.world_size):
-            raise ArgumentError(f"out={str(self.config.out)!r} must be a folder that all ranks share, and it is not")
-        if state is None:
-            return
-        state.restore(self.stateful, self.config.loaders, self.device)
-        self.history.epochs = state.rows
-        if state.epochs != self.config.epochs and not self.is_complete:
-            self._change_epochs(state.epochs)
-        if self.is_complete:
-            text = f"{self.config.out} holds this training, and it is complete; pass resume=False to train again"
-            warnings.warn(text, stacklevel=4)  # the call of fit
-
-    def _change_epochs(self, before: int) -> None:
-        """Continue a training that was to have another number of epochs, and warn about it."""
-        text = f"{self.config.out} holds {len(self.history.epochs)} epochs of a training with epochs={before}; it continues to "
-        text += f"epochs={self.config.epochs}"
-        if self.config.own_optimizer is None and self.stepper.schedule is not None:
-            set_rates(self.stepper.schedule.scheduler)
-            text += ", with the learning rates of the cosine for that number"
-        warnings.warn(f"{text}; pass resume=False to start again", stacklevel=5)  # the call of fit
 
     def run(self) -> None:
         """Train, validate, record and call back, epoch after epoch."""

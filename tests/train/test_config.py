@@ -4,6 +4,7 @@ import inspect
 from dataclasses import fields
 from unittest.mock import patch
 
+import numpy
 import pytest
 import torch
 from torch.optim import SGD
@@ -108,6 +109,14 @@ def test_arguments_that_change_the_fingerprint(tiny, options, changes):
     fingerprint = configure(tiny, epochs=3, **options).fingerprint()
     assert {key: value for key, value in fingerprint.items() if value != default.get(key)} == changes
     assert default.keys() <= fingerprint.keys()
+
+
+def test_numbers_of_numpy_become_those_of_python(tiny):
+    options = {"epochs": 3, "accumulate": 2, "warmup_epochs": 1, "seed": 7, "lr": 0.5, "ema": 0.5, "checkpoint": True}
+    types = {int: numpy.int64, float: numpy.float32, bool: numpy.bool_}
+    config = configure(tiny, **{name: types[type(value)](value) for name, value in options.items()})
+    assert {name: getattr(config, name) for name in options} == options
+    assert [type(getattr(config, name)) for name in options] == [type(value) for value in options.values()]
 
 
 def test_fingerprint_of_an_optimizer_has_its_settings(tiny):

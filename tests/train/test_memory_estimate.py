@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy
 import pytest
 import torch
 from helpers import quick
@@ -13,7 +14,7 @@ MEASURED = {"googlenet": (8, 224), "vgg11_bn": (4, 128), "inception_v3": (4, 299
 
 
 def test_the_parts_are_counted_exactly(tiny):
-    estimate = iz.train.estimate_memory(tiny, 1, states=3)
+    estimate = iz.train.estimate_memory(tiny, numpy.int64(1), states=numpy.int64(3))
     assert estimate.gradients == sum(4 * parameter.numel() for parameter in tiny.parameters())
     assert estimate.weights == estimate.gradients + sum(buffer.nbytes for buffer in tiny.buffers())
     assert estimate.optimizer == 3 * estimate.gradients

@@ -254,7 +254,8 @@ def zeros(count: int) -> DataLoader:
 
 
 @pytest.mark.parametrize(
-    "change", ["learning rate of an optimizer", "data", "loss", "dropout", "image size", "generator", "validation data"]
+    "change",
+    ["learning rate of an optimizer", "data", "loss", "dropout", "image size", "generator", "validation data", "data type"],
 )
 def test_other_data_or_another_model_is_refused(tiny, tmp_path, change):
     def run(*, changed: bool) -> None:
@@ -262,6 +263,8 @@ def test_other_data_or_another_model_is_refused(tiny, tmp_path, change):
         model = iz.create_model("tiny", drop_rate=0.5 if changed and change == "dropout" else 0.0)
         if changed and change == "image size":
             model.set_input_size(16)
+        if changed and change == "data type":
+            model.double()
         options: dict[str, object] = {}
         if change == "learning rate of an optimizer":
             options = other_optimizer(model, 0.1 if changed else 0.01)
@@ -308,6 +311,36 @@ def test_persistent_workers_warn_when_a_training_begins_and_is_resumed(tiny, tmp
             assert len(iz.fit(tiny, workers, epochs=epochs, out=tmp_path).epochs) == epochs
         assert warned[0].filename == __file__
     iz.fit(tiny, workers, epochs=1)
+
+
+def test_another_number_of_workers_warns(make, tmp_path):
+    """Workers draw random numbers from seeds of their own."""
+    workers = DataLoader(loader().dataset, 4, num_workers=1)
+    with pytest.raises(StopError):
+        iz.fit(make(), loader(), epochs=3, out=tmp_path, callbacks=[stop_after(0)])
+    with (
+        pytest.warns(UserWarning, match=r"had num_workers=\[0\], and now they have \[1\]") as warned,
+        pytest.raises(StopError),
+    ):
+        iz.fit(make(), workers, epochs=3, out=tmp_path, callbacks=[stop_after(1)])
+    assert [warning.filename for warning in warned] == [__file__]
+    assert len(iz.fit(make(), workers, epochs=3, out=tmp_path).epochs) == 3
+
+
+@one_thread()
+def test_numbers_of_numpy_in_an_optimizer_keep_their_type(make, tmp_path):
+    """A rate of numpy.float32 times a factor is rounded to 32 bits."""
+
+    def run(out: Path, **options: object) -> list[float]:
+        model = make()
+        optimizer = SGD(model.parameters(), lr=numpy.float32(0.01))
+        schedule = ExponentialLR(optimizer, 0.9)
+        history = iz.fit(model, loader(), epochs=4, optimizer=optimizer, scheduler=schedule, out=out, **options)
+        return [row["lr"] for row in history.epochs]
+
+    with pytest.raises(StopError):
+        run(tmp_path / "b", callbacks=[stop_after(1)])
+    assert run(tmp_path / "b") == run(tmp_path / "a")
 
 
 class Half:

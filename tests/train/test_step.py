@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
+from inceptionzoo.train._average import MovingAverage
 from inceptionzoo.train._recipe import freeze_batch_norm
 
 
@@ -53,8 +54,8 @@ class Refilling:
 def test_a_loader_may_use_its_memory_again(make):
     refilled, expected = make(), make()
     data = [(images, torch.full((4,), index % 2)) for index, (images, _) in enumerate(batches(4))]
-    iz.fit(refilled, Refilling(data), epochs=2, accumulate=3)
-    iz.fit(expected, data, epochs=2, accumulate=3)
+    iz.fit(refilled, Refilling(data), epochs=2, accumulate=2)
+    iz.fit(expected, data, epochs=2, accumulate=2)
     assert weights(refilled).equal(weights(expected))
 
 
@@ -123,6 +124,17 @@ def test_ema_equals_torchs_averaged_model(make, tmp_path):
     assert distance(weights(model), weights(averaged.module)) < 1e-6
     assert distance(weights(model), weights(other)) > 1e-4
     assert iz.evaluate(model, batches(8)).loss == pytest.approx(history.epochs[-1]["val_loss"], rel=1e-5)
+
+
+def test_ema_has_the_decays_of_tensorflow():
+    """With weights of 1, 0, 0, 0, 0 the average is the product of the decays."""
+    model = nn.Linear(1, 1, bias=False)
+    average = MovingAverage(model, 0.3)
+    for value, expected in zip((1, 0, 0, 0, 0), (1, 2 / 11, 3 / 12, 0.3, 0.3), strict=True):
+        before = average.model.weight.item() if value == 0 else 1
+        nn.init.constant_(model.weight, value)
+        average.update(model)
+        assert average.model.weight.item() == pytest.approx(before * expected)
 
 
 def test_ema_follows_a_short_training(make):
