@@ -11,11 +11,13 @@ WINOGRAD = 1e-4  # the same of Winograd's algorithm, which rounds more
 
 
 def conv(into: int = 8, out: int = 16, kernel: object = 3, **options: object) -> nn.Conv2d:
-    """Return a frozen channels_last convolution with random weight and bias; its output is as large as its input by default."""
+    """Return a frozen channels_last convolution with random values; its output is as large as its input by default."""
     kernel_size = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     options = {"padding": tuple(side // 2 for side in kernel_size)} | options
     layer = nn.Conv2d(into, out, kernel_size, **options).requires_grad_(False)
-    layer.weight.copy_(noise(*layer.weight.shape)), layer.bias.copy_(noise(out))
+    layer.weight.copy_(noise(*layer.weight.shape))
+    if layer.bias is not None:
+        layer.bias.copy_(noise(out))
     return layer.to(memory_format=torch.channels_last)
 
 

@@ -10,14 +10,14 @@ from ._kernel import KernelOp
 
 
 class ConvOp(KernelOp):
-    """Base of the convolutions with bias, followed by ReLU of the leading `relu_channels` output channels."""
+    """Base of the convolutions, followed by ReLU of the leading `relu_channels` output channels."""
 
     def __init__(self, conv: nn.Conv2d, relu_channels: int) -> None:
-        assert conv.bias is not None
         self.kernel_size, self.stride = conv.kernel_size, conv.stride
         self.padding = [int(side) for side in conv.padding]
         self.padding_pixel = torch.zeros(conv.in_channels, dtype=torch.float32, device="cpu")
-        self.bias, self.out_channels, self.relu_channels = conv.bias.detach().contiguous(), conv.out_channels, relu_channels
+        self.bias = conv.weight.new_zeros(len(conv.weight)) if conv.bias is None else conv.bias.detach().contiguous()
+        self.out_channels, self.relu_channels = conv.out_channels, relu_channels
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
         return x.shape[0], self.out_channels, *self.output_size(x.shape[2], x.shape[3])

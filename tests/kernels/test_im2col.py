@@ -23,6 +23,7 @@ from inceptionzoo.kernels._im2col import Im2colConv, packed_weight, supports
         {"kernel": (1, 7), "into": 4},
         {"kernel": 5, "stride": 3, "padding": (0, 4)},
         {"kernel": 7},
+        {"bias": False},
     ],
     ids=str,
 )

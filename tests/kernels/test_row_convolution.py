@@ -20,6 +20,7 @@ from inceptionzoo.kernels._row_convolution import RowConv, packed_weight, suppor
         {"kernel": (1, 5), "into": 7, "out": 9, "stride": (1, 3)},
         {"kernel": (1, 2), "padding": (0, 2), "stride": (1, 2)},
         {"kernel": (1, 128), "into": 2},
+        {"kernel": (1, 3), "bias": False},
     ],
     ids=str,
 )

@@ -35,6 +35,7 @@ def winograd_op(layer: nn.Conv2d, relu: bool | int, x: torch.Tensor, m: int = 4)
         {"kernel": (1, 3)},
         {"kernel": (3, 5), "padding": 0},
         {"into": 256, "out": 128},
+        {"bias": False},
     ],
     ids=str,
 )
