@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 from dataclasses import dataclass, field
 
 from ..errors import check_path
+from ..weights import atomic_write
 
 Row = dict[str, float]
 COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc")  # then own metrics, then seconds
@@ -62,17 +64,20 @@ class History:
         return len(self.epochs) - 1 - self.epochs.index(self.best) if self.epochs else 0
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows to a CSV file."""
-        with open(check_path("path", path), "w", newline="", encoding="utf-8") as stream:
-            names = dict.fromkeys(name for row in self.epochs for name in row)  # a callback may add one in some epochs only
-            writer = csv.DictWriter(stream, names or COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.epochs)
+        """Write the rows to a CSV file, which is replaced as a whole."""
+        names = dict.fromkeys(name for row in self.epochs for name in row)  # a callback may add one in some epochs only
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names or COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.epochs)
+        with atomic_write(check_path("path", path)) as stream:
+            stream.write(text.getvalue().encode())
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write `monitor` and the rows to a JSON file; values that are not finite become null."""
+        """Write `monitor` and the rows to a JSON file, which is replaced as a whole; values that are not finite become null."""
         rows = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in self.epochs]
-        check_path("path", path).write_text(json.dumps({"monitor": self.monitor, "epochs": rows}, indent=1) + "\n")
+        with atomic_write(check_path("path", path)) as stream:
+            stream.write((json.dumps({"monitor": self.monitor, "epochs": rows}, indent=1) + "\n").encode())
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Plot loss, accuracy, AUC and learning rate against the epoch, and save the image."""

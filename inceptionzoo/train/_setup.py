@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
 import torch
@@ -41,7 +43,7 @@ def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: An
         device = config.target_device or next(model.parameters()).device
         warn_if_emulated(config.precision, device, stacklevel=4)  # the call of fit
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
     if config.seed is not None:
         seed_everything(config.seed)
     model.to(device=config.target_device)
@@ -53,6 +55,21 @@ def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: An
     trainer = Trainer(config, fingerprint, make_stepper(config, compiled), train, val, History(cast("str", config.monitor)))
     resume(trainer, state)
     return trainer
+
+
+def _make_folder(folder: Path) -> None:
+    """Create the folder `out`, and check that files can be made in it: otherwise the first epoch would be lost.
+
+    Raises:
+        ArgumentError: it cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        text = f"out={str(folder)!r} must be a folder that can be written to: {error.strerror}; pass another path"
+        raise ArgumentError(text) from error
 
 
 def make_stepper(config: FitConfig, compiled: Any) -> Stepper:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import inceptionzoo as iz
 from inceptionzoo.train import recipe
+from inceptionzoo.weights._safetensors import read_safetensors
 
 # the rates in the log of the script that this library replaces, by epoch: 200 epochs, lr 0.025
 LOGGED_RATES = {
@@ -427,6 +428,8 @@ def test_early_stopping(tiny, tmp_path):
     history = iz.fit(tiny, batches(1), batches(1), epochs=9, **options)
     assert [row["val_own"] for row in history.epochs] == [0.5, 0.7, 0.7, 0.6]
     assert history.best["epoch"] == 1
+    _, metadata = read_safetensors(tmp_path / "best.safetensors")
+    assert json.loads(metadata["inceptionzoo"])["metrics"]["epoch"] == 1  # the first of equals
     with pytest.warns(UserWarning, match="holds this training, and it is complete; pass resume=False"):
         assert iz.fit(tiny, batches(1), batches(1), epochs=9, **options).epochs == history.epochs
 

@@ -656,6 +656,9 @@ def test_out_must_be_a_folder(tiny, tmp_path):
     path.write_text("")
     with pytest.raises(iz.ArgumentError, match="run' is a file, and must be a folder; pass another path"):
         iz.fit(tiny, loader(), epochs=1, out=path)
+    for folder in (path / "inside", Path("/proc/self/task")):  # no process can make files in the second
+        with pytest.raises(iz.ArgumentError, match=f"{folder}' must be a folder that can be written to: .*; pass another path"):
+            iz.fit(tiny, loader(), epochs=1, out=folder)
 
 
 def test_a_state_of_version_0_1_does_not_say_what_is_frozen(make, tmp_path):
