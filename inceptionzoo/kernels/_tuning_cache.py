@@ -164,7 +164,11 @@ def _write(name: str, content: bytes) -> None:
     try:
         _machine_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = _machine_folder() / f".{name}.{os.getpid()}.{get_ident()}.tmp"
-        temporary.write_bytes(content)
-        os.replace(temporary, temporary.with_name(name))
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, temporary.with_name(name))
+        except BaseException:  # a full disk, or an interrupt
+            temporary.unlink(missing_ok=True)
+            raise
     except (OSError, RuntimeError) as error:
         LOG.info("the tuning cache cannot be written: %s", error)

@@ -1,5 +1,6 @@
 """Results of tuning and compiled kernels are kept between processes, and whatever is wrong with the files is survived."""
 
+import errno
 import json
 import logging
 import subprocess
@@ -113,6 +114,15 @@ def test_a_folder_that_cannot_be_written(measured, monkeypatch, tmp_path, caplog
         run()
     assert len(measured) == 1
     assert "the tuning cache cannot be written" in caplog.text
+
+
+def test_a_full_disk_leaves_no_partial_file(measured, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "replace", fail)
+    assert cache.machine_code("kernel", lambda: b"code") == b"code"
+    assert cache.tuning_cache_bytes() == 0
 
 
 def test_a_user_without_a_home_folder(measured, monkeypatch, caplog):
