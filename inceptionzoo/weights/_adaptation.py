@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..errors import MismatchError
+from ._validation import is_expanded
 
 
 def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input: bool = False) -> tuple[Tensor, str]:
@@ -18,7 +19,7 @@ def adapt_tensor(key: str, name: str, value: Tensor, target: Tensor, *, is_input
     Raises:
         MismatchError: another change is needed, or the tensor has more elements than its storage (it is expanded).
     """
-    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+    if is_expanded(value):
         raise MismatchError(
             f"{name}: its shape {tuple(value.shape)} has more elements than are stored (an expanded tensor); save it contiguous"
         )

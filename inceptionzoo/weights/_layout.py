@@ -80,8 +80,9 @@ def rank_layouts(
     """Return how each layout fits a source's names (`theirs`) to the model's keys (`ours`), the best first.
 
     This library's layout comes before others that fit as well. Batch counters may be absent; with `new_head` classifiers or the
-    whole head too. Auxiliary heads that the model lacks are dropped; so are `removed`, the keys of stages that the model lacks,
-    and the head or the classifier if the model has none, or has other layers there and `new_head` keeps them.
+    whole head too. Batch counters and auxiliary heads that the model lacks are dropped. So are `removed`, the keys of stages
+    that the model lacks, and the head or the classifier if the model has none, or has other layers there and `new_head` keeps
+    them.
     """
     ours, theirs, removed = list(ours), dict.fromkeys(theirs), list(removed)
     matches = []
@@ -172,7 +173,7 @@ def _match(
 
 
 def _is_dropped(key: str, prefixes: tuple[str, ...], names: set[str]) -> bool:
-    return key in names or key.startswith(prefixes) or key.rpartition(".")[2] in PROFILED
+    return key in names or key.startswith(prefixes) or is_batch_counter(key) or key.rpartition(".")[2] in PROFILED
 
 
 def _names_to_drop(

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, MismatchError, check_flag, name_type
-from ..nn import ClassifierHead, FeatureNet, Net, Report
+from ..nn import FeatureNet, Net, Report
 from ._adaptation import adapt_tensor, as_dense, unflatten
 from ._arguments import check_arguments
+from ._assign import assign_values, check_made, check_tied
 from ._layout import LayoutMatch, is_batch_counter, is_classifier
 from ._published import recognise_published
 from ._report import describe_assumption, describe_differences
 from ._select import Model, select_weights
 from ._source import WeightSource, read_weights
-from ._validation import find_invalid_values
+from ._validation import check_settable, find_invalid_values
 
 
 def load_weights(
@@ -73,6 +74,7 @@ def load_source(model: Net | FeatureNet, source: WeightSource, *, new_head: bool
     """Load the result of `read_weights` into a model; see `load_weights`."""
     _check_same_model(model, source)
     state = model.state_dict()
+    check_settable(state)
     source, match = select_weights(names_of(model, new_head=new_head), source)
     check_arguments(model, match.rules, source.name)
     report, values = _prepare_values(match, state, source, new_head=new_head)
@@ -82,8 +84,9 @@ def load_source(model: Net | FeatureNet, source: WeightSource, *, new_head: bool
     report.differs = describe_differences(model, source)
     if source.metadata is None and source.data is None:
         report.preprocessing = describe_assumption(model, report.layout, source)
-    _check_made(model, [key for key in report.left_random if state[key].is_meta], source.name)
-    _assign_values(model, values, state, copy=not source.owned)
+    check_tied(model, values, source.name)
+    check_made(model, [key for key in report.left_random if state[key].is_meta], source.name)
+    assign_values(model, values, state, copy=not source.owned)
     model.report = report
     return report
 
@@ -175,39 +178,3 @@ def _refuse_faults(faults: list[str], source_name: str) -> None:
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         remedy = "use weights of this model, made with the same arguments"
         raise MismatchError(f"{source_name} does not fit: {'; '.join(faults[:3])}{more}; {remedy}")
-
-
-def _check_made(model: Net | FeatureNet, keys: Iterable[str], source_name: str) -> None:
-    """Check that `_fill_heads` initialises the tensors `keys`, which are on the meta device and have no values in the source.
-
-    Raises:
-        ArgumentError: it does not: they belong to a head of the user's own.
-    """
-    heads = {name: head for name, head in model.named_modules() if isinstance(head, ClassifierHead)}
-    made = {f"{name}.hidden." for name in heads}
-    made |= {f"{name}.fc." for name, head in heads.items() if isinstance(head.fc, nn.Linear)}
-    for key in keys:
-        if not key.startswith(tuple(made)):
-            raise ArgumentError(
-                f"{key} is on the meta device, and {source_name} has no value for it; call model.head.to_empty(device='cpu') "
-                "and initialise your head first"
-            )
-
-
-def _assign_values(model: Net | FeatureNet, values: Mapping[str, Tensor], state: Mapping[str, Tensor], *, copy: bool) -> None:
-    """Copy checked values into the model; on the meta device, make them the model's tensors (copies of them with `copy`)."""
-    if any(tensor.is_meta for tensor in state.values()):
-        copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in values.items()} if copy else values
-        model.load_state_dict(dict(copies), strict=False, assign=True)
-        _fill_heads(model)
-    else:
-        model.load_state_dict(dict(values), strict=False)
-
-
-def _fill_heads(model: Net | FeatureNet) -> None:
-    """Initialise the layers of heads that are still on the meta device, on the CPU."""
-    for head in [module for module in model.modules() if isinstance(module, ClassifierHead)]:
-        for layers, initialise in ((head.hidden, head.reset_hidden), (head.fc, head.reset_classifier)):
-            if isinstance(layers, nn.Module) and any(value.is_meta for value in layers.parameters()):
-                layers.to_empty(device="cpu")
-                initialise()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from ..errors import ArgumentError, MismatchError
+from ..errors import ArgumentError, MismatchError, name_type
 from ..nn import check_has_values, private_torch
 from ._safetensors_header import DTYPE_NAMES
 
@@ -45,20 +45,56 @@ def require_dense(name: str, value: Tensor) -> Tensor:
         MismatchError: it is not a dense tensor of numbers in memory: it is lazy, sparse, nested, quantized, functional, on
             the meta device, or an instance of a subclass.
     """
-    problem = "" if type(value) in (Tensor, Parameter) else f"a {type(value).__name__}"
-    if not problem:
-        value = Tensor.detach(value)  # a new object, without attributes; never a method that the file has replaced
-        problems = {
-            "a functional tensor": private_torch.is_functional_tensor(value),
-            "a nested tensor": value.is_nested,
-            f"a quantized tensor ({value.dtype})": value.is_quantized,
-            "a tensor on the meta device": value.is_meta,
-            f"of layout {value.layout}": value.layout is not torch.strided,
-        }
-        problem = next((problem for problem, present in problems.items() if present), "")
-    if problem:
-        raise MismatchError(f"{name}: must be a plain dense tensor with values, not {problem}; save it as one")
-    return value
+    if problem := _unreadable(value):
+        whole = "call full_tensor() on it" if hasattr(value, "full_tensor") else "save it as one"
+        raise MismatchError(f"{name}: must be a plain dense tensor with values, not {problem}; {whole}")
+    return Tensor.detach(value)  # a new object, without attributes; never a method that the file has replaced
+
+
+def _unreadable(value: Tensor) -> str:
+    """Return why a tensor is not one that `require_dense` accepts, or ""."""
+    if type(value) not in (Tensor, Parameter):
+        return name_type(value)
+    value = Tensor.detach(value)
+    problems = {
+        "a functional tensor": private_torch.is_functional_tensor(value),
+        "a nested tensor": value.is_nested,
+        f"a quantized tensor ({value.dtype})": value.is_quantized,
+        "a tensor on the meta device": value.is_meta,
+        f"of layout {value.layout}": value.layout is not torch.strided,
+    }
+    return next((problem for problem, present in problems.items() if present), "")
+
+
+def check_settable(state: Mapping[str, object]) -> None:
+    """Check that values can be copied into every tensor of a model's state dict.
+
+    Raises:
+        ArgumentError: they cannot be copied into one: it is of another kind, was made in torch.inference_mode(), or has more
+            elements than its storage (it is expanded).
+    """
+    for key, value in state.items():
+        problem = _unsettable(value) if isinstance(value, Tensor) else name_type(value)
+        if problem:
+            raise ArgumentError(
+                f"the model's {key} is {problem}: no values can be copied into it; load the weights into a new model, made "
+                "outside of torch.inference_mode(), and then change that (fully_shard, quantization)"
+            )
+
+
+def _unsettable(value: Tensor) -> str:
+    if type(value) in (Tensor, Parameter) and value.is_meta:
+        return ""
+    if problem := _unreadable(value):
+        return problem
+    if value.is_inference() and not torch.is_inference_mode_enabled():
+        return "an inference tensor"
+    return "an expanded tensor" if is_expanded(value) else ""
+
+
+def is_expanded(value: Tensor) -> bool:
+    """Return whether a tensor has more elements than its storage."""
+    return value.untyped_storage().nbytes() < value.numel() * value.element_size()
 
 
 def find_invalid_values(values: Mapping[str, Tensor]) -> list[str]:

@@ -4,6 +4,7 @@ import re
 import signal
 
 import pytest
+import timm.layers
 import timm.models.vgg
 import torch
 import torchvision
@@ -114,6 +115,90 @@ def test_overflow_and_foreign_files_change_nothing(tmp_path, tiny, register):
     with pytest.raises(iz.ArgumentError, match="model is a Linear; load_weights takes a model of create_model"):
         iz.load_weights(torch.nn.Linear(1, 1), {})
     assert bits(half.state_dict()) == before
+
+
+class Counting(nn.Linear):
+    """A layer with a state that is no tensor."""
+
+    def get_extra_state(self) -> int:
+        return 1
+
+
+UNSETTABLE = {
+    "lazy": (lambda model: setattr(model.head, "fc", nn.LazyLinear(3)), "head.fc.weight is an UninitializedParameter"),
+    "expanded": (
+        lambda model: setattr(model.head.fc, "bias", nn.Parameter(torch.zeros(1).expand(3))),
+        "head.fc.bias is an expanded tensor",
+    ),
+    "sparse": (
+        lambda model: setattr(model.head.fc, "weight", nn.Parameter(model.head.fc.weight.detach().to_sparse())),
+        "head.fc.weight is of layout torch.sparse_coo",
+    ),
+    "no tensor": (lambda model: setattr(model.head, "fc", Counting(8, 3)), "head.fc._extra_state is an int"),
+}
+
+
+@pytest.mark.parametrize("case", UNSETTABLE)
+def test_a_model_into_which_some_values_cannot_be_copied_is_unchanged(case, tiny):
+    """torch copies the others before it raises an error."""
+    change, text = UNSETTABLE[case]
+    theirs, before = changed(tiny), bits(tiny.features.state_dict())
+    change(tiny)
+    with pytest.raises(iz.ArgumentError, match=f"the model's {text}: no values can be copied into it; load .* into a new"):
+        iz.load_weights(tiny, theirs)
+    assert bits(tiny.features.state_dict()) == before
+
+
+def test_a_model_of_inference_mode_is_loaded_in_it_only(tiny):
+    with torch.inference_mode():
+        model = iz.create_model("tiny")
+    with pytest.raises(iz.ArgumentError, match=r"is an inference tensor: .*outside of torch.inference_mode\(\)"):
+        iz.load_weights(model, changed(tiny))
+    with torch.inference_mode():
+        iz.load_weights(model, changed(tiny))
+    assert model.head.fc.bias.equal(changed(tiny)["head.fc.bias"])
+
+
+def test_a_sharded_model_is_unchanged(sharded):
+    theirs = {key: getattr(value, "full_tensor", lambda v=value: v)() + 1 for key, value in sharded.state_dict().items()}
+    before = sharded.features.stem.bn.running_mean.clone()
+    with pytest.raises(iz.ArgumentError, match=r"is a DTensor: .* then change that \(fully_shard"):
+        iz.load_weights(sharded, theirs)
+    assert sharded.features.stem.bn.running_mean.equal(before)
+    with pytest.raises(iz.MismatchError, match=r"not a DTensor; call full_tensor\(\) on it"):
+        iz.load_weights(iz.create_model("tiny"), sharded.state_dict())
+
+
+def test_a_tensor_of_two_names_gets_one_value(tiny):
+    theirs = changed(tiny)
+    stem = tiny.features.stem.bn
+    stem.bias = stem.weight
+    with pytest.raises(iz.MismatchError, match=r"'features.stem.bn.weight' and 'features.stem.bn.bias' differ and are one"):
+        iz.load_weights(tiny, theirs)
+    assert not stem.weight.equal(theirs["features.stem.bn.weight"])
+    theirs["features.stem.bn.bias"] = theirs["features.stem.bn.weight"]
+    iz.load_weights(tiny, theirs)
+    assert stem.bias is stem.weight
+    assert stem.weight.equal(theirs["features.stem.bn.weight"])
+
+
+def test_a_head_on_the_meta_device_leaves_the_other_tensors_in_their_place(tiny):
+    """An optimizer may hold them; and they may be on another device than the weights."""
+    tiny.to(memory_format=torch.channels_last)
+    tiny.head.fc = nn.Linear(8, 3, device="meta")
+    kernel, theirs = tiny.features.stem.conv.weight, changed(iz.create_model("tiny"))
+    iz.load_weights(tiny, theirs)
+    assert tiny.features.stem.conv.weight is kernel
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert bits(tiny.state_dict()) == bits(theirs)
+
+
+def test_frozen_batch_normalisation_has_no_counters(tiny):
+    theirs = changed(tiny)
+    timm.layers.freeze_batch_norm_2d(tiny)
+    report = iz.load_weights(tiny, theirs)
+    assert report.dropped == [key for key in theirs if "num_batches_tracked" in key]
+    assert bits(tiny.state_dict()) == bits(without(theirs, "num_batches_tracked"))
 
 
 def test_a_mapping_inside_itself_ends(tiny):
