@@ -16,12 +16,12 @@ from ._distributed import DistributedContext, distributed_context, seed_everythi
 from ._epoch import EpochMetrics
 from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
 from ._image_check import check_range, describe_difference
-from ._loss import Loss, check_logits, check_loss_value, loss_dtype, make_loss, make_task, task_of, weight_in_mean
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import OneHotTargets, OwnLoss, check_loss, is_loss_of_torch, weights_of_classes
 from ._plots import save_curves
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
-from ._task import Task
+from ._task import Task, loss_dtype
 
 __all__ = [
     "Batches",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import ArgumentError
-from ._loss import loss_dtype
+from ._task import loss_dtype
 
 Batch = tuple[Any, ...] | list[Any] | Mapping[str, Any]
 Batches = Iterable[Batch]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ._distributed import DistributedContext
-from ._loss import loss_dtype
-from ._task import IGNORED, Task
+from ._task import IGNORED, Task, loss_dtype
 
 
 @dataclass(slots=True)

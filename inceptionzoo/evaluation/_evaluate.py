@@ -19,12 +19,12 @@ from ._classes import Alignment, align_classes, find_class_names
 from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
 from ._image_check import describe_difference
-from ._loss import Loss, check_logits, check_loss_value, loss_dtype, make_loss, make_task, task_of, weight_in_mean
+from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
 from ._own_loss import check_loss, weights_of_classes
 from ._probabilities import warn_of_probabilities
 from ._result import Result
 from ._sharding import Shard, ShardedLoader
-from ._task import Task
+from ._task import Task, loss_dtype
 
 
 def evaluate(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,11 +22,6 @@ LOGIT_LOSSES = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
 LOGIT_FUNCTIONS = (F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
 ELEMENTWISE_LOSSES = (*REGRESSION_LOSSES, *LOGIT_LOSSES)
 ELEMENTWISE_FUNCTIONS = (*REGRESSION_FUNCTIONS, *LOGIT_FUNCTIONS)
-
-
-def loss_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the data type in which the loss of logits or targets of this type is computed: at least torch.float32."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def make_task(task: str | None, loss: Any, *, own: str, num_outputs: int) -> Task:

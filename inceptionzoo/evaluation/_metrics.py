@@ -51,9 +51,9 @@ def _mean(values: list[float]) -> float:
 
 
 def regression_metrics(values: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return mean absolute error, root mean squared error and R2, the mean over the outputs; both arguments are (n, outputs).
+    """Return mean absolute error and root mean squared error over all values, and R2, the mean over the outputs.
 
-    R2 needs two images, and is nan for one.
+    Both arguments are (n, outputs). R2 needs two images, and is nan for one.
     """
     from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from ._metrics import multilabel_auc, multilabel_average_precision
 from ._plots import save_calibration, save_confusion, save_precision_recall, save_roc
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Result:
     """The result of a model on n labelled images. The tensors are on the CPU, in the order of the loader.
 
@@ -38,7 +38,7 @@ class Result:
     metrics: Mapping[str, float]
     class_names: tuple[str, ...]
     task: str = "multiclass"
-    _scores: Tensor | None = field(default=None, compare=False)  # in the order of `outputs`, without their rounding
+    _scores: Tensor | None = None  # in the order of `outputs`, without their rounding
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in {"loss": self.loss, **self.metrics}.items())
@@ -60,12 +60,12 @@ class Result:
 
     @property
     def mae(self) -> float:
-        """Mean absolute error, of "regression"."""
+        """Mean absolute error over all values, of "regression"."""
         return self._metric("mae")
 
     @property
     def rmse(self) -> float:
-        """Root mean squared error, of "regression"."""
+        """Root mean squared error over all values, of "regression"."""
         return self._metric("rmse")
 
     @property
@@ -237,7 +237,7 @@ class Result:
 
     def _check_task(self, name: str, *tasks: str) -> None:
         if self.task not in tasks:
-            raise ArgumentError(f"{name} is for {' and '.join(tasks)}; the task of this result is {self.task!r}")
+            raise ArgumentError(f"{name} is for {', '.join(tasks)}; the task of this result is {self.task!r}")
 
     def _check_finite(self, name: str) -> None:
         if wrong := int((~self.outputs.isfinite()).any(1).sum()):
@@ -254,5 +254,6 @@ class Result:
     def _check_curve_path(self, name: str, path: str | os.PathLike[str]) -> Path:
         self._check_curve(name, *CLASS_TASKS, "multilabel")
         if math.isnan(self.auc):
-            raise ArgumentError(f"{name}: only one class is present in the targets; there is no curve to draw")
+            what = "no label has images with it and without it" if self.task == "multilabel" else "only one class is present"
+            raise ArgumentError(f"{name}: {what} in the targets; there is no curve to draw")
         return check_path("path", path)

@@ -18,6 +18,11 @@ CHUNK = 4096  # images whose scores are computed together
 SUM_TOLERANCE = 1e-2  # of the sum of soft labels, which may be in half precision
 
 
+def loss_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the data type in which the loss of logits or targets of this type is computed: at least torch.float32."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task of a model with `num_outputs` outputs, here "multiclass"; each subclass is another one.
@@ -45,7 +50,7 @@ class Task:
                 raise self._error(targets, f"rows of at least 0 that sum to 1, to be soft labels of {self.num_outputs} classes")
             return targets
         if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex() or targets.dtype is torch.bool:
-            raise self._error(targets, f"(n,) of torch.int64, or soft labels (n, {self.num_outputs})")
+            raise self._error(targets, f"(n,) of torch.int64, or soft labels (n, {self.num_outputs}) in floating point")
         counted = targets if self.ignore_index is None else targets[targets != self.ignore_index]
         low, high = (int(counted.min()), int(counted.max())) if len(counted) else (0, 0)
         if low < 0 or high >= self.num_outputs:
@@ -172,7 +177,7 @@ class Regression(Task):
         return targets
 
     def labels(self, targets: Tensor) -> Tensor:
-        return targets.reshape(len(targets), self.num_outputs).to(torch.promote_types(targets.dtype, torch.float32))
+        return targets.reshape(len(targets), self.num_outputs).to(loss_dtype(targets.dtype))
 
     def outputs(self, logits: Tensor) -> Tensor:
         return logits

@@ -133,3 +133,6 @@ def test_there_is_no_curve_of_one_class():
     one = Result(torch.rand(3, 2), torch.zeros(3, dtype=torch.long), 0.0, {"auc": float("nan")}, ("a", "b"))
     with pytest.raises(iz.ArgumentError, match="only one class is present in the targets"):
         one.plot_roc("unused.png")
+    none = Result(torch.rand(3, 2), torch.zeros(3, 2), 0.0, {"auc": float("nan")}, ("a", "b"), "multilabel")
+    with pytest.raises(iz.ArgumentError, match="no label has images with it and without it"):
+        none.plot_roc("unused.png")

@@ -62,7 +62,7 @@ def test_several_labels(tmp_path):
     assert len(result.roc) == 4
     result.plot_roc(tmp_path / "roc.png"), result.plot_precision_recall(tmp_path / "pr.png")
     for name in ("confusion", "balanced_accuracy", "calibration_error"):
-        with pytest.raises(iz.ArgumentError, match=f"{name} is for multiclass and binary; the task .* 'multilabel'"):
+        with pytest.raises(iz.ArgumentError, match=f"{name} is for multiclass, binary; the task .* 'multilabel'"):
             getattr(result, name)
 
 
@@ -97,6 +97,13 @@ def test_a_result_prints_its_metrics_only():
     assert "accuracy 0." in text
     assert "tensor" not in text
     assert len(text) < 150
+
+
+def test_results_can_be_compared_and_collected():
+    """A result is equal to itself only; its tensors cannot be compared as one value."""
+    one, other = (iz.evaluate(Score(), batches(noise(12, 3), INDICES)) for _ in range(2))
+    assert len({one, other}) == 2
+    assert one != other
 
 
 def test_targets_of_cross_entropy_that_are_ignored_do_not_count():
@@ -172,6 +179,7 @@ WRONG_TARGETS = {
         {},
         r"must be \(n,\) of torch.int64, or soft labels .* pass task=, one of 'binary'",
     ),
+    "rows of integers": (3, torch.eye(4, 3).long(), {}, r"\(n, 3\) in floating point"),
     "booleans for classes": (3, torch.ones(4, dtype=torch.bool), {}, "torch.bool must be"),
     "numbers for one logit": (1, torch.full((4,), 0.3), {}, "must be 0 or 1, and has 0.3.*task='binary'.*'regression'"),
     "a third class for one logit": (1, torch.tensor([0, 1, 2, 0]), {}, "must be 0 or 1, and has 2"),

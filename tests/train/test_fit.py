@@ -492,7 +492,7 @@ def test_recipe_checks_its_arguments(tiny):
 
 def test_undefined_values_are_null_in_json(tiny, tmp_path):
     one_class = [(images, torch.zeros_like(targets)) for images, targets in batches(1)]
-    iz.fit(tiny, one_class, epochs=1).to_json(tmp_path / "history.json")
+    iz.fit(tiny, one_class, epochs=1, out=tmp_path)
     assert json.loads((tmp_path / "history.json").read_text())["epochs"][0]["auc"] is None
 
 
