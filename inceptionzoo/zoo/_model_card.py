@@ -96,7 +96,7 @@ def _usage(model: Net) -> str:
 
 def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -> str:
     params = sum(parameter.numel() for parameter in model.parameters())
-    names = f": {', '.join(class_names)}" if class_names and len(class_names) <= MAX_LISTED_CLASSES else ""
+    names = f": {', '.join(map(_one_line, class_names))}" if class_names and len(class_names) <= MAX_LISTED_CLASSES else ""
     size = format_size(model.data.size)
     mean, std = _numbers(model.data.mean), _numbers(model.data.std)
     meaning = "classes" if model.task in CLASS_TASKS else "outputs"
@@ -110,8 +110,13 @@ def _facts(model: Net, class_names: Sequence[str] | None, license: str | None) -
 
 
 def _metrics_table(metrics: Mapping[str, float]) -> str:
-    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+    names = [_one_line(name).replace("|", r"\|") for name in metrics]
+    rows = [f"| {name} | {value:.4g} |" for name, value in zip(names, metrics.values(), strict=True)]
     return "\n".join(["## Metrics", "", "| metric | value |", "| --- | ---: |", *rows]) if rows else ""
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 def _numbers(values: Sequence[float]) -> str:

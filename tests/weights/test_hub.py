@@ -391,6 +391,13 @@ def test_the_card_fits_the_model(register, tmp_path, options, pipeline, facts, u
     assert model.network.spatial_dims == dims
 
 
+def test_any_name_keeps_the_layout_of_the_card(tiny, tmp_path):
+    iz.save_pretrained(tiny, tmp_path, class_names=["one\nline", "two", "three"], metrics={"recall | mole\n": 0.5})
+    card = (tmp_path / "README.md").read_text()
+    assert "3 classes: one line, two, three\n" in card
+    assert "| recall \\| mole | 0.5 |\n" in card
+
+
 def test_long_and_nested_arguments_come_back(tmp_path):
     def network(widths: tuple[tuple[int, ...], ...] = ((4,), (8,))) -> iz.Network:
         return iz.network(**{f"conv{index}": iz.Conv(width, 1) for index, (width,) in enumerate(widths)})
