@@ -213,6 +213,16 @@ def test_two_threads_at_once(fast):
     assert not wrong
 
 
+def test_a_second_thread_does_not_wait_for_the_first(fast):
+    x, results = noise(1, 3, 20, 20), []
+    y = fast(x)
+    with fast.features._lock:  # as while the first runs a program
+        thread = threading.Thread(target=lambda: results.append(fast(x)), daemon=True)
+        thread.start()
+        thread.join(300)
+        assert distance(results[0], y) < WINOGRAD
+
+
 @torch.no_grad()
 def test_another_number_of_threads(fast):
     x, before = noise(1, 3, 20, 20), torch.get_num_threads()
@@ -234,6 +244,16 @@ def test_the_memory_limit(fast, monkeypatch):
 
 
 @torch.no_grad()
+def test_all_programs_share_the_memory_limit(fast, monkeypatch):
+    fast(noise(1, 3, 20, 20))
+    (first,) = programs(fast)
+    monkeypatch.setattr(executor, "MAX_PROGRAM_BYTES", 3 * first.size // 2)
+    x = noise(1, 3, 20, 21)
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    assert programs(fast) == [first, None]
+
+
+@torch.no_grad()
 def test_a_large_batch_is_split(fast, monkeypatch):
     """Parts hold a power of two images, and the rest; if a part exceeds the limit too, the batch runs stage by stage."""
     monkeypatch.setattr(autotune, "_FASTEST", {})
@@ -249,6 +269,10 @@ def test_a_large_batch_is_split(fast, monkeypatch):
         seen.clear()
         assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
     assert seen == [4, 4, 1]
+    monkeypatch.setattr(executor, "MAX_INPUT_SIZES", 2)  # one less than the batch and its parts need
+    fast.features._programs.clear()
+    assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
+    assert len(programs(fast)) <= 2
     monkeypatch.setattr(executor, "MAX_PROGRAM_BYTES", 1 << 10)
     fast.features._programs.clear()
     seen.clear()
@@ -449,13 +473,15 @@ def test_a_module_of_ones_own_may_keep_its_input():
 
 
 @torch.no_grad()
-def test_a_module_of_ones_own_that_changes_its_buffers():
-    fast, x = network_with(Counting()), noise(1, 3, 20, 20)
+def test_a_module_of_ones_own_that_changes_its_buffers(monkeypatch):
+    fast, x, recorded, record = network_with(Counting()), noise(1, 3, 20, 20), [], FusedStages._record
+    monkeypatch.setattr(FusedStages, "_record", lambda *arguments: recorded.append(arguments) or record(*arguments))
     before = int(fast.features.own.calls)
     for call in range(1, 4):
         assert distance(fast(x), untuned_output(fast, x)) < WINOGRAD
         assert fast.features.own.calls == before + call
         assert not programs(fast)
+    assert len(recorded) == 1
 
 
 @torch.no_grad()
