@@ -44,7 +44,8 @@ class Losses(nn.Module):
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
             logits, aux_logits = self._run_model(images)
             if not counted:
-                return logits, sum((tensor.sum() * 0 for tensor in aux_logits.values()), logits.sum() * 0)
+                of_loss = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
+                return logits, sum((tensor.sum() * 0 for tensor in (*aux_logits.values(), *of_loss)), logits.sum() * 0)
             loss = self._criterion(logits, targets)
             for aux in self.model.network.aux if aux_logits else ():
                 loss = loss + aux.weight * self._criterion(aux_logits[aux.tap], targets)

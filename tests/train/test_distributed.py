@@ -66,6 +66,17 @@ def test_several_ranks_train_like_one_process(tmp_path, world, kind, options):
                 assert row[key] == pytest.approx(other[key], rel=tolerance, abs=1e-6), key
 
 
+class Scaled(torch.nn.Module):
+    """A cross entropy with a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits * self.scale, targets)
+
+
 LABELS = torch.randn(IMAGES, 3, generator=torch.Generator().manual_seed(7))
 TASKS = {  # the targets and the loss
     "binary": (LABELS[:, 0] > 0, torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]))),
@@ -73,6 +84,7 @@ TASKS = {  # the targets and the loss
     "regression": (LABELS, torch.nn.HuberLoss()),
     "multiclass": (LABELS.softmax(1), None),  # soft labels
     "weighted": (LABELS.argmax(1), torch.nn.CrossEntropyLoss(torch.tensor([1.0, 5.0, 2.0]))),
+    "learned": (LABELS.argmax(1), Scaled()),
     "ignored": (LABELS.argmax(1).masked_fill(LABELS[:, 0] > 1, -100), torch.nn.CrossEntropyLoss()),
 }
 
@@ -88,8 +100,10 @@ def train_a_task(out: Path, kind: str) -> None:
     train = DataLoader(TensorDataset(images, targets), BATCH, shuffle=True)
     val = [(images[:8], targets[:8]), (images[-1:], targets[-1:])]
     task = kind if loss is None else None
-    history = iz.fit(model, train, val, epochs=2, lr=0.05, loss=loss, task=task, accumulate=2, seed=4)
-    vector = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    parameters = [*model.parameters(), *(loss.parameters() if loss else ())]
+    optimizer = torch.optim.SGD(parameters, lr=0.05)
+    history = iz.fit(model, train, val, epochs=2, optimizer=optimizer, loss=loss, task=task, accumulate=2, seed=4)
+    vector = torch.cat([parameter.detach().flatten() for parameter in parameters])
     outcome = {"task": model.task, "rows": history.epochs, "weights": vector.tolist()}
     (out / f"rank{os.environ.get('RANK', '')}.json").write_text(json.dumps(outcome))
 
