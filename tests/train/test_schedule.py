@@ -53,16 +53,17 @@ def test_a_step_for_each_epoch_or_each_optimizer_step(tiny, optimizer):
     assert accumulated == pytest.approx([0.1 * 0.5**step for step in range(5)])
 
 
-def test_one_cycle(tiny, optimizer):
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 3), (2, 2)], ids=["each batch", "two batches, the last alone"])
+def test_one_cycle(tiny, optimizer, accumulate, steps):
     reference = SGD([torch.nn.Parameter(torch.zeros(()))], lr=0.1)
-    expected, schedule = [], OneCycleLR(reference, max_lr=0.1, epochs=2, steps_per_epoch=3)
-    for _ in range(6):
+    expected, schedule = [], OneCycleLR(reference, max_lr=0.1, epochs=2, steps_per_epoch=steps)
+    for _ in range(2 * steps):
         expected.append(reference.param_groups[0]["lr"])
         reference.step()
         schedule.step()
-    scheduler = OneCycleLR(optimizer, max_lr=0.1, epochs=2, steps_per_epoch=3)
-    assert rates(tiny, optimizer, scheduler, scheduler_step="step")[:-1] == expected
-    assert scheduler.last_epoch == 6
+    scheduler = OneCycleLR(optimizer, max_lr=0.1, epochs=2, steps_per_epoch=steps)
+    assert rates(tiny, optimizer, scheduler, scheduler_step="step", accumulate=accumulate)[:-1] == expected
+    assert scheduler.last_epoch == 2 * steps
 
 
 def test_a_step_that_fp16_skips_is_no_step_of_the_schedule(tiny, optimizer):
