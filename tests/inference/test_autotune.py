@@ -154,6 +154,7 @@ class TensorSubclass(torch.Tensor):
         "hook",
         "global hook",
         "subclass",
+        "negated memory",
         "vmap",
         "jvp",
         "autocast",
@@ -187,6 +188,8 @@ def test_torch_runs_if_something_observes(how, monkeypatch):
             assert block.conv in seen
         case "subclass":
             assert type(block(x.as_subclass(TensorSubclass))) is TensorSubclass
+        case "negated memory":  # as that of the imaginary part of a conjugate
+            assert block(torch._neg_view(-x)).equal(plain)
         case "vmap":
             assert distance(torch.vmap(block)(x[None])[0], plain) < PACKED
         case "jvp":

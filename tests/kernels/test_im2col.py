@@ -45,6 +45,13 @@ def test_im2col_in_several_parts(monkeypatch):
     assert distance(op(x), expected(layer, x, True)) < PACKED
 
 
+def test_large_scratch_memory_is_freed_after_the_call(monkeypatch):
+    monkeypatch.setattr(buffers, "MAX_KEPT_BYTES", 0)
+    layer = conv()
+    Im2colConv(layer, 0, packed_weight(layer))(maps(1, 8, 9, 9))
+    assert buffers.thread_scratch().size == 0
+
+
 @pytest.mark.parametrize("options", [{"into": 3}, {"out": 4}, {"groups": 2}, {"dilation": 2}, {"kernel": 9}], ids=str)
 def test_convolutions_unsupported_by_im2col(options):
     assert not supports(conv(**options))
