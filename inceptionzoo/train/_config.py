@@ -34,8 +34,9 @@ from ._callbacks import Callback, check_callback
 from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
+from ._modes import check_freeze_epochs, stages_up_to
 from ._optimizer import check_optimizer, check_trainable
-from ._recipe import check_freeze_epochs, check_recipe, stages_up_to
+from ._recipe import check_recipe
 from ._rules import check_positive, rules, unless_none
 from ._schedule import Scheduler, Unit, check_scheduler, metric_column
 from ._schedule_length import check_length

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, InputError
 from ..evaluation import Loss, check_loss_value, loss_dtype
 from ..nn import Net, private_torch, require_net
-from ._recipe import freeze_batch_norm
+from ._modes import freeze_batch_norm
 
 AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

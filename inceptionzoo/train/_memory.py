@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from ..errors import InputError, check_int, plain_int
 from ..nn import Net, require_net
 from ._losses import is_single_value
-from ._recipe import freeze_batch_norm
+from ._modes import freeze_batch_norm
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,19 @@
-"""Parts of a training: optimizer and schedule, gradient scaler, frozen layers."""
+"""Parts of a training: optimizer and schedule, gradient scaler."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from numbers import Real
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..errors import ArgumentError, check_choice, check_int, check_number, plain_int
-from ..nn import AuxHead, Net, private_torch, require_net, training_batch_norms
+from ..nn import Net, private_torch, require_net
 from ..spec import Recipe
+from ._modes import requires_grad
 
 OPTIMIZERS = ("sgd", "adamw")
 ADAMW = Recipe(lr=5e-4, weight_decay=0.05)
@@ -53,7 +51,7 @@ def recipe(
     if layer_decay is not None:
         from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # exported, but not in timm's __all__
 
-        with _all_trainable(model):  # timm leaves frozen parameters out, and a callback may unfreeze them later
+        with requires_grad(model.parameters(), True):  # timm leaves frozen ones out, and a callback may unfreeze them
             groups = param_groups_layer_decay(model, decay, layer_decay=layer_decay)
         groups = [{"lr": rate * group.pop("lr_scale"), **group} for group in groups]
     made: Optimizer
@@ -68,19 +66,6 @@ def recipe(
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
 
     return made, LambdaLR(made, factor)
-
-
-@contextmanager
-def _all_trainable(model: nn.Module) -> Iterator[None]:
-    """Let every parameter require a gradient inside the block."""
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
 
 
 def learning_rate(optimizer: Optimizer) -> float:
@@ -106,7 +91,7 @@ def check_recipe(epochs: int, warmup_epochs: int, optimizer: str | None, **numbe
     if optimizer is not None:
         check_choice("optimizer", optimizer, OPTIMIZERS)
     check_int("epochs", epochs, 1)
-    check_int("warmup_epochs", warmup_epochs, 0, epochs - 1)
+    check_int(f"epochs={epochs}: warmup_epochs", warmup_epochs, 0, epochs - 1)
     for name, number in numbers.items():
         if number is not None:
             check_number(name, number)
@@ -127,113 +112,3 @@ def describe_optimizer(model: Net, optimizer: Optimizer) -> str:
 def make_grad_scaler(model: Net, precision: str) -> torch.amp.GradScaler:
     """Return a gradient scaler, which is enabled for "fp16" only."""
     return torch.amp.GradScaler(next(model.parameters()).device.type, enabled=precision == "fp16")
-
-
-def parts_in_evaluation(model: nn.Module, before: list[nn.Module]) -> list[nn.Module]:
-    """Return the modules that the user put into evaluation mode: those in this mode inside a model in training mode.
-
-    If the whole model is in evaluation mode, as `load_model` returns it or as a callback leaves it, they are those `before`.
-    """
-    return [module for module in model.modules() if not module.training] if model.training else before
-
-
-def set_training_mode(model: nn.Module, eval_parts: list[nn.Module]) -> list[nn.Module]:
-    """Put the model into training mode, but not its `parts_in_evaluation`; return these."""
-    eval_parts = parts_in_evaluation(model, eval_parts)
-    model.train()
-    for module in eval_parts:
-        module.training = False
-    return eval_parts
-
-
-@contextmanager
-def freeze_batch_norm(model: nn.Module, *, only_frozen: bool = False) -> Iterator[None]:
-    """Make batch normalisation use its running statistics, without updating them.
-
-    With `only_frozen` this holds for the modules that have parameters, of which none requires a gradient.
-    """
-    norms = [module for module in training_batch_norms(model) if not only_frozen or _is_frozen(module)]
-    for module in norms:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module in norms:
-            module.train()
-
-
-def _is_frozen(module: nn.Module) -> bool:
-    parameters = list(module.parameters())
-    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
-
-
-def classifier_parameters(model: Net) -> list[nn.Parameter]:
-    """Return the parameters of the classifiers, the auxiliary ones too."""
-    heads = [model.get_classifier(), *(branch.head.fc for branch in model.aux.values() if isinstance(branch, AuxHead))]
-    return [parameter for head in heads for parameter in head.parameters()]
-
-
-def check_freeze_epochs(model: Net, freeze_epochs: int, epochs: int) -> None:
-    """Check that some epochs can train only the classifiers.
-
-    Raises:
-        ArgumentError: there are fewer epochs, or no parameter of a classifier requires a gradient.
-    """
-    check_int("freeze_epochs", freeze_epochs, 0, epochs)
-    if freeze_epochs and not any(parameter.requires_grad for parameter in classifier_parameters(model)):
-        raise ArgumentError(
-            f"freeze_epochs={freeze_epochs} trains only the classifiers, and their parameters have requires_grad=False; call "
-            "model.get_classifier().requires_grad_(True)"
-        )
-
-
-@contextmanager
-def freeze_backbone(model: Net) -> Iterator[None]:
-    """Freeze all parameters but those of the classifiers (the auxiliary ones too), and batch normalisation's statistics."""
-    classifiers = set(map(id, classifier_parameters(model)))
-    backbone = [parameter for parameter in model.parameters() if id(parameter) not in classifiers]
-    with freeze_parameters(backbone), freeze_batch_norm(model):
-        yield
-
-
-def stages_up_to(model: Net, name: str) -> nn.Sequential:
-    """Return the stages of a model up to and including the one with this name.
-
-    Raises:
-        ArgumentError: no stage has this name.
-    """
-    names = [stage for stage, _ in model.features.named_children()]
-    check_choice("freeze_up_to", name, names)
-    return model.features[: names.index(name) + 1]
-
-
-@contextmanager
-def freeze_stages(model: Net, up_to: str | None) -> Iterator[None]:
-    """Freeze the parameters and the batch normalisation's statistics of the stages up to `up_to`; of none if it is None."""
-    stages = nn.Sequential() if up_to is None else stages_up_to(model, up_to)
-    with freeze_parameters(stages.parameters()), freeze_batch_norm(stages):
-        yield
-
-
-@contextmanager
-def freeze_parameters(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Set `requires_grad` of the parameters to False, and restore it afterwards."""
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def gradient_checkpointing(model: Net, enable: bool) -> Iterator[None]:
-    """Turn gradient checkpointing on if `enable`, and restore the model's setting afterwards."""
-    before = model.grad_checkpointing
-    model.set_grad_checkpointing(enable or before)
-    try:
-        yield
-    finally:
-        model.set_grad_checkpointing(before)

@@ -23,18 +23,17 @@ from ._generators import loader_generators
 from ._history import History, Row, describe_nan
 from ._kernels import training_kernels
 from ._metrics import compute_metric
-from ._preparation import set_epoch, training_mode, try_first_batch
-from ._progress import Progress, print_line
-from ._recipe import (
-    describe_optimizer,
+from ._modes import (
     freeze_backbone,
     freeze_batch_norm,
     freeze_stages,
     gradient_checkpointing,
-    learning_rate,
     parts_in_evaluation,
     set_training_mode,
 )
+from ._preparation import set_epoch, training_mode, try_first_batch
+from ._progress import Progress, print_line
+from ._recipe import describe_optimizer, learning_rate
 from ._state import LAST, fork_rng, save_state, stateful_objects
 from ._step import Stepper
 

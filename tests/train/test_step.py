@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
 from inceptionzoo.train._average import MovingAverage
-from inceptionzoo.train._recipe import freeze_batch_norm
+from inceptionzoo.train._modes import freeze_batch_norm
 
 
 def batches(size: int, count: int = 24) -> list[tuple[torch.Tensor, torch.Tensor]]:
