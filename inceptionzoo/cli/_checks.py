@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,38 +28,42 @@ def check_target_folder(option: str, target: str | None) -> None:
 def path(text: str) -> str:
     """Return a path that is not empty, for argparse. An empty one, as of an unset variable, would be the current folder."""
     if not text:
-        raise ValueError  # argparse names the argument, the value and the function
+        raise ArgumentTypeError("the path is empty; pass one, and check the variable that should hold it")
     return text
 
 
 def positive_int(text: str) -> int:
     """Return a positive int, for argparse."""
-    return _within(int(text), 1)
+    return _parse(int, text, "an int of at least 1", 1)
 
 
 def count(text: str) -> int:
     """Return an int of 0 or more, for argparse."""
-    return _within(int(text), 0)
+    return _parse(int, text, "an int of at least 0", 0)
 
 
 def seed(text: str) -> int:
     """Return a seed that torch accepts, for argparse."""
-    return _within(int(text), 0, 2**63 - 1)
+    return _parse(int, text, "an int from 0 to 2**63 - 1", 0, 2**63 - 1)
 
 
 def rate(text: str) -> float:
     """Return a number from 0 to below 1, for argparse."""
-    return _within(float(text), 0, 1 - sys.float_info.epsilon)
+    return _parse(float, text, "a number of at least 0 and below 1", 0, 1 - sys.float_info.epsilon)
 
 
 def number(text: str) -> float:
     """Return a finite number of 0 or more, for argparse."""
-    return _within(float(text), 0)
+    return _parse(float, text, "a finite number of at least 0", 0)
 
 
-def _within(value: Number, low: float, high: float = sys.float_info.max) -> Number:
-    if not low <= value <= high:  # False for nan
-        raise ValueError  # as above
+def _parse(kind: type[Number], text: str, form: str, low: float, high: float = sys.float_info.max) -> Number:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:  # False for nan
+        raise ArgumentTypeError(f"{text!r} must be {form}")  # argparse names the argument
     return value
 
 

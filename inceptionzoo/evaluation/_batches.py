@@ -22,6 +22,11 @@ Unpack = Callable[[Any], Any]
 IMAGE_KEYS = ("pixel_values", "image", "images", "x", "inputs")
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 WRAP = "wrap the data set in a DataLoader: torch.utils.data.DataLoader(dataset, batch_size=32)"
+PREPARE = "prepare the images with iz.transforms(model): ImageFolder(folder, iz.transforms(model), loader=iz.open_image)"
+COLLATE_NOTES = {  # by a part of the message with which torch's default_collate fails
+    "default_collate: batch must contain tensors": f"If the data set gives images of Pillow, {PREPARE}",
+    "stack expects each tensor to be equal size": f"If the images have different sizes, {PREPARE}",
+}
 
 
 def check_loader(name: str, loader: object) -> None:
@@ -69,7 +74,7 @@ def length_or_none(loader: object) -> int | None:
 
 
 def explain_read_errors(loader: Iterable[Any]) -> Iterator[Any]:
-    """Yield the batches of a loader; a note on an error of reading a file names the file, or says how to find it."""
+    """Yield the batches of a loader. Notes on its errors name a file that cannot be read, or say how to prepare the images."""
     try:
         yield from loader
     except OSError as error:
@@ -80,6 +85,10 @@ def explain_read_errors(loader: Iterable[Any]) -> Iterator[Any]:
             if path is None
             else f"The file is {path}; replace or remove it"
         )
+        raise
+    except (RuntimeError, TypeError) as error:
+        for note in (note for part, note in COLLATE_NOTES.items() if part in str(error)):
+            error.add_note(note)
         raise
 
 

@@ -160,6 +160,15 @@ class State:
         random.setstate((version, tuple(state), gauss))
 
 
+def _show(key: str, fingerprint: Mapping[str, Any]) -> str:
+    """Return a value of a fingerprint as text, with a name for each number of a loader."""
+    value = fingerprint.get(key)
+    if key in ("data", "val") and isinstance(value, list):
+        names = "batches", "images", "random generators"
+        return f"({', '.join(f'{name}: {number}' for name, number in zip(names, value, strict=False))})"
+    return repr(value)
+
+
 def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     """Return the state in a file. The number of epochs may differ from that in the fingerprint.
 
@@ -178,7 +187,7 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     ignored = ("epochs", *(() if "frozen" in header else ADDED))
     keys = [key for key in dict.fromkeys((*current, *saved)) if key not in ignored]
     if changed := [key for key in keys if saved.get(key) != current.get(key)]:
-        text = "; ".join(f"{key} was {saved.get(key)!r}, is {current.get(key)!r}" for key in changed[:3])
+        text = "; ".join(f"{key} was {_show(key, saved)}, is {_show(key, current)}" for key in changed[:3])
         text = f"{path} is of another training: {text}; pass another folder as out, or resume=False"
         if STEPPED.intersection(changed):
             text += ". If this training has changed them, make a new model, optimizer and scheduler, as at its start"

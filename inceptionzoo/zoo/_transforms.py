@@ -49,8 +49,9 @@ def transforms(model: Net | FeatureNet | Ensemble, training: bool = False, **opt
         raise ArgumentError(
             f"transforms prepares images, and the model has spatial_dims={len(data.size)}; prepare its tensors yourself"
         )
-    accepted = inspect.signature(create_transform).parameters
+    accepted = ["training", *inspect.signature(create_transform).parameters]
     if unknown := next((key for key in options if key not in accepted), None):
+        accepted.remove("is_training")  # timm's name of `training`
         hint = f"{suggestion(unknown, accepted)} It takes {', '.join(accepted)}"
         raise ArgumentError(f"transforms: unknown option {unknown}={options[unknown]!r}{hint}")
     settings = {

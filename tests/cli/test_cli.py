@@ -156,7 +156,22 @@ def test_two_jobs_of_bench_are_refused(cli):
 def test_an_empty_path_is_not_the_current_folder(cli, capsys, command):
     with pytest.raises(SystemExit, match="2"):
         cli(*command)
-    assert "invalid path value: ''" in capsys.readouterr().err
+    assert "the path is empty; pass one, and check the variable that should hold it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "form"),
+    [
+        ("--epochs", "0", "an int of at least 1"), ("--size", "1.5", "an int of at least 1"),
+        ("--workers", "-1", "an int of at least 0"), ("--seed", "-1", "an int from 0 to 2**63 - 1"),
+        ("--ema", "1", "a number of at least 0 and below 1"), ("--drop-rate", "nan", "a number of at least 0 and below 1"),
+        ("--lr", "abc", "a finite number of at least 0"), ("--lr", "inf", "a finite number of at least 0"),
+    ],
+)  # fmt: skip
+def test_a_number_outside_its_range_names_the_range(cli, capsys, option, value, form):
+    with pytest.raises(SystemExit, match="2"):
+        cli("train", "pets", f"{option}={value}")
+    assert f"argument {option}: {value!r} must be {form}" in capsys.readouterr().err
 
 
 def test_convert_and_verify(cli, tmp_path):

@@ -7,6 +7,7 @@ import numpy
 import pytest
 import torch
 from helpers import noise
+from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import inceptionzoo as iz
@@ -98,3 +99,27 @@ def test_tensors_in_the_place_of_a_loader(tiny):
 
 def test_a_stream_in_a_loader(tiny):
     assert len(iz.evaluate(tiny, DataLoader(Stream(), 2)).targets) == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "note"),
+    [
+        (
+            [Image.new("RGB", (8, 8))] * 2,
+            TypeError,
+            "If the data set gives images of Pillow, prepare the images with iz.transforms",
+        ),
+        (
+            [torch.ones(3, 8, 8), torch.ones(3, 8, 9)],
+            RuntimeError,
+            "If the images have different sizes, prepare the images with",
+        ),
+    ],
+)
+def test_images_that_torch_cannot_collate_have_a_note(tiny, images, error, note):
+    loader = DataLoader([(image, 0) for image in images], 2)
+    for call in (lambda: iz.fit(tiny, loader, epochs=1), lambda: iz.evaluate(tiny, loader)):
+        with pytest.raises(error) as raised:
+            call()
+        assert raised.value.__notes__[0].startswith(note)
+        assert len(raised.value.__notes__) == 1

@@ -82,6 +82,18 @@ def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     assert fresh.epochs[0]["seconds"] != again.epochs[0]["seconds"]
 
 
+def test_the_error_says_how_other_data_differs(tiny, tmp_path):
+    images, targets = torch.rand(8, 3, 8, 8), torch.arange(8) % 2
+    data = TensorDataset(images, targets)
+    iz.fit(tiny, DataLoader(data, 4), DataLoader(data, 8), epochs=1, out=tmp_path)
+    text = (
+        r"data was \(batches: 2, images: 8, random generators: 0\), is \(batches: 3, images: None, random generators: 0\); "
+        r"val was \(batches: 1, images: 8, random generators: 0\), is \(batches: None, images: None, random generators: 0\);"
+    )
+    with pytest.raises(iz.ArgumentError, match=text):
+        iz.fit(tiny, [(images, targets)] * 3, epochs=1, out=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -75,6 +75,8 @@ def test_refusals(model, picture):
         iz.predict(model, picture, topk=0)
     with pytest.raises(iz.ArgumentError, match="transforms: unknown option vflop=0.5; did you mean 'vflip'?"):
         iz.transforms(model, vflop=0.5)
+    with pytest.raises(iz.ArgumentError, match="unknown option train=True; did you mean 'training'"):
+        iz.transforms(model, train=True)
     with pytest.raises(iz.ArgumentError, match="image of type int"):
         iz.predict(model, 7)
     with pytest.raises(iz.ArgumentError, match="batch_size=0 must be an int from 1 to"):
