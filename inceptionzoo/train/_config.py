@@ -51,6 +51,11 @@ def _check_model(name: str, model: object) -> None:
     check_has_values(model)
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
+    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+        raise ArgumentError(
+            f"{name} has sharded parameters (DTensor), which fit does not train; pass it without fully_shard, or write the loop "
+            "with Losses and recipe"
+        )
 
 
 def _check_batches(name: str, loader: object) -> None:

@@ -557,3 +557,16 @@ def test_a_loader_without_a_length(tiny, capfd):
     history = iz.fit(tiny, loader, loader, epochs=1, progress=True)
     assert math.isfinite(history.best["val_loss"])
     assert "epoch 1/1: 0it" in capfd.readouterr().err
+
+
+def test_a_sharded_model_is_refused_and_trains_in_a_loop_of_the_callers(sharded):
+    batch = noise(4, 3, 8, 8), torch.arange(4) % 2
+    with pytest.raises(
+        iz.ArgumentError, match=r"model has sharded parameters \(DTensor\), which fit does not train; pass it without"
+    ):
+        iz.fit(sharded, [batch], epochs=1)
+    before = sharded.head.fc.weight.full_tensor().clone()
+    optimizer, _ = iz.train.recipe(sharded, epochs=1)
+    iz.train.Losses(sharded, torch.nn.functional.cross_entropy)(*batch)[1].backward()
+    optimizer.step()
+    assert not sharded.head.fc.weight.full_tensor().equal(before)
