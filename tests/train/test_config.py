@@ -111,6 +111,11 @@ def test_arguments_that_change_the_fingerprint(tiny, options, changes):
     assert default.keys() <= fingerprint.keys()
 
 
+def test_the_mode_of_the_whole_model_is_no_part_of_the_fingerprint(tiny):
+    """`load_model` returns it in evaluation mode, and all of it is trained."""
+    assert configure(tiny.eval(), epochs=1).fingerprint() == configure(tiny.train(), epochs=1).fingerprint()
+
+
 def test_numbers_of_numpy_become_those_of_python(tiny):
     options = {"epochs": 3, "accumulate": 2, "warmup_epochs": 1, "seed": 7, "lr": 0.5, "ema": 0.5, "checkpoint": True}
     types = {int: numpy.int64, float: numpy.float32, bool: numpy.bool_}

@@ -176,19 +176,21 @@ def test_samplers_and_data_sets_learn_the_epoch(tiny):
     assert first != second
 
 
-def test_a_batch_sampler_learns_the_epoch_once(tiny):
-    class Batches(Sampler):
-        epochs: list[int] = []  # noqa: RUF012  # of the only object
+@pytest.mark.parametrize("argument", ["batch_sampler", "sampler"])
+def test_a_sampler_learns_the_epoch_once(tiny, argument):
+    """DataLoader makes a batch sampler that holds the sampler too."""
+    epochs = []
 
+    class Indices(Sampler):
         def set_epoch(self, epoch: int) -> None:
-            self.epochs.append(epoch)
+            epochs.append(epoch)
 
         def __iter__(self):
-            yield from ([0, 1, 2, 3], [4, 5, 6, 7])
+            yield from ([0, 1, 2, 3], [4, 5, 6, 7]) if argument == "batch_sampler" else range(8)
 
-    loader = DataLoader(TensorDataset(IMAGES, CLASSES), batch_sampler=Batches())
-    iz.fit(tiny, loader, epochs=3)
-    assert Batches.epochs == [0, 1, 2]
+    options = {} if argument == "batch_sampler" else {"batch_size": 4}
+    iz.fit(tiny, DataLoader(TensorDataset(IMAGES, CLASSES), **{argument: Indices()}, **options), epochs=3)
+    assert epochs == [0, 1, 2]
 
 
 def test_a_monitor_without_a_value_warns(tiny):

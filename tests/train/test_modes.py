@@ -6,6 +6,7 @@ from helpers import noise
 from torch import nn
 
 import inceptionzoo as iz
+from inceptionzoo.train._modes import freeze_batch_norm
 
 DATA = [(noise(8, 3, 16, 16), torch.arange(8) % 2)]
 
@@ -74,3 +75,10 @@ def test_auxiliary_heads_keep_the_modes_of_the_other_parts():
     assert not model.features.stem.bn.training
     assert with_aux.training
     assert with_aux.aux.stem.training
+
+
+def test_batch_normalisation_without_parameters_is_not_frozen():
+    norm, frozen = nn.BatchNorm2d(2, affine=False), nn.BatchNorm2d(2).requires_grad_(False)
+    with freeze_batch_norm(nn.Sequential(norm, frozen), only_frozen=True):
+        assert (norm.training, frozen.training) == (True, False)
+    assert frozen.training
