@@ -76,7 +76,7 @@ def tuned(model: M, enable: bool = True, *, cache: bool = True) -> M:
     return model
 
 
-def _warn_if_slow() -> None:
+def warn_if_slow() -> None:
     """Warn if this installation lacks what the fast implementations need."""
     if missing := private_torch.missing_names():
         names = ", ".join(missing)
@@ -104,7 +104,8 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = Tr
     trained. It shares no tensors with `model`, which is unchanged. A stage that you changed (a hook, a module) stays as it is.
 
     Args:
-        model: a model of this library, without auxiliary heads.
+        model: a model of this library, without auxiliary heads; or a module that has one, such as a U-Net with an encoder of
+            this library, of which the rest is copied as it is. `inceptionzoo.inference.fuse_convolutions` fuses the rest.
         compile: also compile the copy by `torch.compile` with frozen weights. This needs a C++ compiler; without one a
             warning is given. It runs torch's own operations: `tune` has no effect.
         tune: run each convolution, pool and linear layer by its fastest implementation: torch, oneDNN, or a kernel generated
@@ -120,7 +121,7 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = Tr
         The fused copy, in evaluation mode and with frozen parameters.
 
     Raises:
-        ArgumentError: `model` is not a model of this library, is already fused or compiled, or has auxiliary heads; or it has a
+        ArgumentError: `model` is no model of this library and has none, is already fused or compiled, or has auxiliary heads; or it has a
             change that the copy cannot keep, such as a hook on `features` or a pruned layer.
     """
     nets = networks(model) if isinstance(model, nn.Module) else []
@@ -136,7 +137,7 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = Tr
             _fused_copy(model, changes), tune, cache=cache
         )  # tensors made in inference mode would not count their changes
     if tune and not compile:
-        _warn_if_slow()
+        warn_if_slow()
     if compile:
         _compile(fused)
     return fused

@@ -148,6 +148,7 @@ def combine(first: iz.Net, second: iz.Net, batches: Pairs, x: Tensor) -> iz.Ense
     both.save("both.safetensors")
     assert_type(iz.fuse(first), iz.Net)
     assert_type(iz.inference.fuse(both, tune=False, cache=False), iz.Ensemble)
+    assert_type(iz.inference.fuse_convolutions(nn.Sequential(), torch.ones(1)), nn.Sequential)
     assert_type(iz.inference.tuning_cache_folder(), Path)
     assert_type(iz.inference.clear_tuning_cache(), int)
     return iz.Ensemble.load("both.safetensors")
