@@ -121,8 +121,8 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = Tr
         The fused copy, in evaluation mode and with frozen parameters.
 
     Raises:
-        ArgumentError: `model` is no model of this library and has none, is already fused or compiled, or has auxiliary heads; or it has a
-            change that the copy cannot keep, such as a hook on `features` or a pruned layer.
+        ArgumentError: `model` is no model of this library and has none, is already fused or compiled, or has auxiliary heads;
+            or it has a change that the copy cannot keep, such as a hook on `features` or a pruned layer.
     """
     nets = networks(model) if isinstance(model, nn.Module) else []
     if not nets or private_torch.uncompiled(model) is not model:
