@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import nn
 
@@ -14,12 +14,21 @@ from ._history import Row
 Callback = Callable[[nn.Module, Row], None]
 
 
-def check_callback(callback: Callback) -> None:
-    """Check that a callback takes two arguments, the model and the row.
+def check_callbacks(callbacks: object) -> tuple[Callback, ...]:
+    """Return the callbacks as a tuple. Check that each takes two arguments, the model and the row.
 
     Raises:
-        ArgumentError: it does not.
+        ArgumentError: they are no list of functions, or one does not take two arguments.
     """
+    functions = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    if not all(map(callable, functions)):
+        raise ArgumentError(f"callbacks={callbacks!r} must be a list of functions of (model, row)")
+    for function in functions:
+        _check_arguments(function)
+    return functions
+
+
+def _check_arguments(callback: Callback) -> None:
     try:
         parameters = inspect.signature(callback)
     except (TypeError, ValueError):  # a function of C without a signature

@@ -21,16 +21,15 @@ from ..evaluation import (
     Loss,
     Task,
     Unpack,
-    check_loader,
     check_loss,
     check_unpack,
     length_or_none,
     make_task,
-    reads_once,
 )
-from ..nn import TASKS, Net, check_device, check_has_values, default_accelerator, default_task, require_net
-from ..weights import describe_model, find_invalid_values
-from ._callbacks import Callback, check_callback
+from ..nn import TASKS, Net, check_device, default_accelerator, default_task
+from ..weights import describe_model
+from ._callbacks import Callback, check_callbacks
+from ._checks import check_batches, check_model, check_passes, check_values
 from ._fingerprint import added_fingerprint, loader_fingerprint, loss_name, model_fingerprint, optimizer_fingerprint
 from ._losses import AUTOCAST_DTYPES
 from ._metrics import Metrics, check_metrics, try_metrics
@@ -44,26 +43,6 @@ from ._state import LAST, VAL, check_state_dicts, stateful_objects
 from ._task_options import ClassWeights, check_classes, check_loss_options, resolve_monitor, trained_class_names
 
 
-def _check_model(name: str, model: object) -> None:
-    model = require_net(model, "fit")
-    if not model.num_classes:
-        raise ArgumentError(f"{name}: num_classes=0 leaves nothing to predict; call reset_classifier(num_classes) first")
-    check_has_values(model)
-    if model.fused:
-        raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
-    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
-        raise ArgumentError(
-            f"{name} has sharded parameters (DTensor), which fit does not train; pass it without fully_shard, or write the loop "
-            "with Losses and recipe"
-        )
-
-
-def _check_batches(name: str, loader: object) -> None:
-    check_loader(name, loader)
-    if length_or_none(loader) == 0:
-        raise ArgumentError(f"{name} has no batch; a DataLoader with drop_last=True needs a whole batch of images")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitConfig:
     """The validated arguments of `fit`: one field for each of its parameters, documented there.
@@ -74,9 +53,9 @@ class FitConfig:
         ArgumentError: an argument lies outside its range, or has no effect because of another. Nothing has changed then.
     """
 
-    model: Net = field(metadata=rules(_check_model, fingerprint=model_fingerprint))
-    train: Batches = field(metadata=rules(_check_batches, fingerprint=loader_fingerprint, key="data"))
-    val: Batches | None = field(metadata=rules(unless_none(_check_batches), fingerprint=loader_fingerprint))
+    model: Net = field(metadata=rules(check_model, fingerprint=model_fingerprint))
+    train: Batches = field(metadata=rules(check_batches, fingerprint=loader_fingerprint, key="data"))
+    val: Batches | None = field(metadata=rules(unless_none(check_batches), fingerprint=loader_fingerprint))
     epochs: int = field(metadata=rules(partial(check_int, minimum=1)))
     unpack: Unpack | None = field(metadata=rules(lambda _, unpack: check_unpack(unpack), fingerprint=loss_name, default=None))
     lr: float | None = field(metadata=rules(fingerprint=unless_none(float), recipe=True))
@@ -127,7 +106,7 @@ class FitConfig:
                 check(argument.name, value)
         check_recipe(self.epochs, **self.recipe_options)
         check_freeze_epochs(self.model, self.freeze_epochs, self.epochs)
-        self._check_passes()
+        check_passes(self.epochs, self.train, self.val)
         self._check_steps()
         task = self.resolved_task
         weights = check_loss_options(self.class_weights, self.label_smoothing, self.loss, task)
@@ -137,9 +116,9 @@ class FitConfig:
         object.__setattr__(self, "monitor", monitor)
         self._check_schedule(monitor)
         try_metrics(self.metrics or {}, task, trained_class_names(self.model, self.train, task))
-        object.__setattr__(self, "callbacks", self._resolve_callbacks())
+        object.__setattr__(self, "callbacks", check_callbacks(self.callbacks))
         self._check_out()
-        self._check_values()  # last, because the other checks read no tensor
+        check_values(self.model)  # last, because the other checks read no tensor
 
     @property
     def recipe_options(self) -> dict[str, Any]:
@@ -206,18 +185,6 @@ class FitConfig:
         frozen = () if self.freeze_up_to is None else stages_up_to(self.model, self.freeze_up_to).parameters()
         check_trainable(self.model, self.own_optimizer, self.loss, set(frozen))
 
-    def _check_values(self) -> None:
-        if faults := find_invalid_values(self.model.state_dict()):
-            raise ArgumentError(f"model: {faults[0]}; load other weights")
-
-    def _check_passes(self) -> None:
-        for name, loader in (("train", self.train), ("val", self.val)):
-            if self.epochs > 1 and reads_once(loader):
-                raise ArgumentError(
-                    f"{name} is a {type(loader).__name__}, which can be read only once, and epochs={self.epochs}; pass a "
-                    "DataLoader or a list"
-                )
-
     def _check_steps(self) -> None:
         if self.own_optimizer is not None:
             for name, value in self.recipe_options.items():
@@ -240,14 +207,6 @@ class FitConfig:
         batches = length_or_none(self.train)
         steps = None if batches is None else self.epochs * -(-batches // self.accumulate)
         check_length(self.scheduler, self.scheduler_step, self.epochs, steps)
-
-    def _resolve_callbacks(self) -> tuple[Callback, ...]:
-        callbacks = tuple(self.callbacks) if isinstance(self.callbacks, Iterable) else (None,)
-        if not all(map(callable, callbacks)):
-            raise ArgumentError(f"callbacks={self.callbacks!r} must be a list of functions of (model, row)")
-        for callback in callbacks:
-            check_callback(callback)
-        return callbacks
 
     def _check_out(self) -> None:
         if self.folder is None:
