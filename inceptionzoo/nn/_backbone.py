@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, check_flag
 from ..spec import PRE, Conv, Entry, Layout, Network, Norm, Pool, feature_levels, resolve_taps, stage_levels
 from ..spec import Indices as Indices
+from ._attributes import Attributes
 from ._blocks import MapStages, Steps
 from ._checkpoint import checkpoint
 from ._input_check import InputCheck
@@ -28,7 +29,7 @@ class Origin(NamedTuple):
     arguments: dict[str, Any]
 
 
-class Backbone(nn.Module, Generic[Out]):
+class Backbone(Attributes, Generic[Out]):
     """Named stages that run one after the other: (n, in_chans, h, w) -> (n, c, h', w').
 
     `feature_info` lists the last stage of each resolution, the finest first, as {num_chs, reduction, module}. `reduction` is
@@ -237,6 +238,10 @@ class Backbone(nn.Module, Generic[Out]):
             "stem": rf"^features\.{stages[0]}\.",
             "blocks": [(rf"^features\.{name}\.", (group,)) for name, group in groups.items()],
         }
+
+    def _reference(self) -> Tensor:
+        """Return a tensor with the device and dtype of the stages' weights, those of torch if there are none."""
+        return next(self.features.parameters(), torch.empty(0))
 
     def no_weight_decay(self) -> set[str]:
         """Return an empty set. timm itself excludes biases and normalisation from weight decay."""

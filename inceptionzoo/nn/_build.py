@@ -213,7 +213,7 @@ def attach_aux_heads(model: Net) -> Net:
         raise ArgumentError(f"with_aux: {name} has no auxiliary heads; train it without them")
     if model.fused:
         raise ArgumentError("with_aux: a fused model cannot be trained; use the model from which it was fused")
-    reference = next(model.features.parameters())
+    reference = model._reference()
     with torch.device(reference.device):
         heads = nn.ModuleDict()
         for aux in model.network.aux:

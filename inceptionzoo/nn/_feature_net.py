@@ -88,7 +88,7 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.truncate(self.taps[-1])
         self.feature_info = FeatureInfo(rows, indices)
         self.entry, self.data, self.report, self.arguments = model.entry, model.data, model.report, model.arguments
-        self.pretrained_cfg = self.default_cfg = model.pretrained_cfg
+        self.pretrained_cfg = model.pretrained_cfg
         self.origin, self.removed = model.origin, model.removed + self.removed
 
     def forward(self, x: Tensor) -> list[Tensor]:

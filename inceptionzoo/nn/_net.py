@@ -5,7 +5,7 @@ Annotations are evaluated here, because torch.jit.script of a traced model needs
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -18,8 +18,14 @@ from ._heads import AuxHead, ClassifierHead, output_width
 from ._report import Report
 from ._task import check_class_names, check_task, default_task, name_counts, task_fits
 
-OTHER_CLASSIFIERS = "fc", "classifier", "last_linear"  # the classifier's name in the models of other libraries
-OTHER_AUX_HEADS = "AuxLogits", "aux1", "aux2"  # those of torchvision's auxiliary heads
+OTHER_NAMES = {  # the name of a part in torchvision's, timm's and Cadene's models: where it is in these
+    **dict.fromkeys(
+        ("fc", "classifier", "last_linear"), "the classifier is model.head.fc; model.reset_classifier(num_classes) replaces it"
+    ),
+    **dict.fromkeys(("AuxLogits", "aux1", "aux2"), "with_aux(model) has auxiliary heads, in model.aux"),
+    **dict.fromkeys(("avgpool", "avg_pool", "global_pool"), "the pooling is model.head.pool"),
+    **dict.fromkeys(("dropout", "head_drop"), "the dropout is model.head.drop"),
+}
 
 
 class Net(Backbone[Tensor]):
@@ -49,44 +55,11 @@ class Net(Backbone[Tensor]):
         self._class_names: tuple[str, ...] | None = None
         self._task: str | None = None  # None: the default of the number of outputs
         self.report: Report | None = None  # of the last `load_weights`
-        self._timm_cfg: dict[str, Any] | None = None  # set by timm's registry
         self.head = head
         self.aux: nn.ModuleDict | dict[str, nn.Module] = aux or {}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute.
-
-        Raises:
-            ArgumentError: it is a module under the name that torchvision or timm give the classifier, where no forward pass
-                would use it.
-        """
-        if name in OTHER_CLASSIFIERS and isinstance(value, nn.Module):
-            raise ArgumentError(
-                f"model.{name} is not used: this model's classifier is model.head.fc; model.reset_classifier(num_classes) "
-                "replaces it by a new one, and model.head.fc = ... by a layer of your own"
-            )
-        super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Tensor | nn.Module:
-        """Return a parameter, buffer or module, as torch does.
-
-        Raises:
-            AttributeError: there is none. For a stage and for names of other libraries, the message says where the part is.
-        """
-        try:
-            return super().__getattr__(name)
-        except AttributeError as error:
-            if hint := self._hint(name):
-                raise AttributeError(f"{error}; {hint}") from None
-            raise
-
     def _hint(self, name: str) -> str:
-        if name in OTHER_CLASSIFIERS:
-            return "the classifier is model.head.fc"
-        if name in OTHER_AUX_HEADS:
-            return "with_aux(model) has auxiliary heads, in model.aux"
-        network = vars(self).get("network")  # there is none yet while the model is made or copied
-        return f"the stage is model.features.{name}" if network and name in dict(network.stages) else ""
+        return OTHER_NAMES.get(name) or super()._hint(name)
 
     # --- attributes -------------------------------------------------------------------------------------------------
     @property
@@ -148,30 +121,9 @@ class Net(Backbone[Tensor]):
         weights = [weight for weight in self.parameters() if weight.ndim == 4 and not weight.is_contiguous()]
         return any(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
-    @property
-    def pretrained_cfg(self) -> dict[str, Any]:
-        """The model's configuration in timm's format: architecture, preprocessing, classifier. timm's registry can set it."""
-        if self._timm_cfg is not None:
-            return self._timm_cfg
-        return {
-            "architecture": self.entry.name if self.entry else None,
-            "num_classes": self.num_classes,
-            "classifier": "head.fc",
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in self.data.to_json().items()},
-        }
-
-    @pretrained_cfg.setter
-    def pretrained_cfg(self, cfg: dict[str, Any]) -> None:
-        self._timm_cfg = cfg
-
-    @property
-    def default_cfg(self) -> dict[str, Any]:
-        """The older name of `pretrained_cfg` in timm."""
-        return self.pretrained_cfg
-
-    @default_cfg.setter
-    def default_cfg(self, cfg: dict[str, Any]) -> None:
-        self._timm_cfg = cfg
+    def _own_cfg(self) -> dict[str, Any]:
+        architecture = self.entry.name if self.entry else None
+        return {"architecture": architecture, "num_classes": self.num_classes, "classifier": "head.fc", **asdict(self.data)}
 
     # --- forward ----------------------------------------------------------------------------------------------------
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -227,7 +179,7 @@ class Net(Backbone[Tensor]):
             ArgumentError: `num_classes` is negative, or is above 0 with `global_pool=""`.
         """
         num_classes = plain_int(num_classes)
-        reference, head, before = next(self.features.parameters()), self.head, self.num_classes
+        reference, head, before = self._reference(), self.head, self.num_classes
         if not isinstance(head, ClassifierHead):  # of the user's own: start again from the specification
             spec = self.network.head
             with torch.device("meta"):
@@ -258,7 +210,7 @@ class Net(Backbone[Tensor]):
         kept_indices, channels = self.level_indices(names), self.stage_info(names)[-1]["num_chs"]
         truncated = self.truncate(names[-1])
         if truncated or prune_head:
-            reference = next(self.features.parameters())
+            reference = self._reference()
             head = ClassifierHead(Head(), channels, 0, "", self.drop_rate, self.network.spatial_dims)
             self.head = head.to(reference.device).train(self.training)
             if self.aux:
@@ -287,8 +239,6 @@ class Net(Backbone[Tensor]):
         except InputError as error:
             raise InputError(f"img_size={img_size!r}: {error}") from error
         self.data = self.data.sized(self.in_chans, *sides)
-        if self._timm_cfg is not None:
-            self._timm_cfg = {**self._timm_cfg, "input_size": self.data.input_size}
 
     def set_class_names(self, names: tuple[str, ...] | list[str]) -> None:
         """Set the class names, in the order of the outputs; for one binary output, those of a low and of a high logit.

@@ -62,7 +62,8 @@ def apply_variants(
         ceil_mode: "pad" replaces the ceil mode of max pools by padding; the output is the same.
         output_stride: the largest factor by which maps are smaller than the image; later strides become dilation.
         act_layer: the activation: a name of `Style.act`, or a class.
-        norm_layer: the normalisation: timm's name ("batchnorm2d", "groupnorm", "layernorm2d"), or a class.
+        norm_layer: the normalisation: timm's name ("batchnorm2d", "groupnorm", "layernorm2d"), or a class for maps, which does
+            not replace the normalisation of vectors in the head of an embedding.
         drop_path_rate: the drop-path rate of the last residual block; rates rise linearly from 0 at the first of several.
 
     Raises:

@@ -1,5 +1,7 @@
 """Attributes of a model, and the errors of unsuitable images and arguments."""
 
+from dataclasses import asdict, replace
+
 import numpy
 import pytest
 import torch
@@ -267,14 +269,56 @@ def test_a_model_without_values_is_refused(use):
         USES[use](model, [(noise(4, 3, 32, 32), torch.tensor([0, 1, 1, 0]))])
 
 
-@pytest.mark.parametrize("name", ["fc", "classifier", "last_linear"])
-def test_a_classifier_under_another_librarys_name_is_refused(name):
+UNUSED = {
+    **dict.fromkeys(("fc", "classifier", "last_linear"), r"model.head.fc; model.reset_classifier\(num_classes\) replaces it"),
+    **dict.fromkeys(("AuxLogits", "aux1", "aux2"), r"with_aux\(model\) has auxiliary heads, in model.aux"),
+    **dict.fromkeys(("avgpool", "avg_pool", "global_pool"), "the pooling is model.head.pool"),
+    **dict.fromkeys(("dropout", "head_drop"), "the dropout is model.head.drop"),
+    "stem": "the stage is model.features.stem",
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_a_part_under_a_name_that_no_forward_pass_uses_is_refused(name):
     model = iz.build(tiny_network())
-    with pytest.raises(iz.ArgumentError, match=rf"model.{name} is not used: .* model.reset_classifier\(num_classes\)"):
+    with pytest.raises(iz.ArgumentError, match=f"model.{name} is not used: .*{UNUSED[name]}"):
         setattr(model, name, torch.nn.Linear(8, 2))
-    assert not hasattr(model, name)
+    assert name not in dict(model.named_modules())
     model.regularizer = torch.nn.Linear(8, 2)
     assert "regularizer.weight" in model.state_dict()
+
+
+def test_stages_may_have_the_names_of_a_models_parts():
+    network = iz.network(features=iz.Conv(8, 3))
+    model = iz.build(replace(network, stages=(*network.stages, ("head", iz.Conv(8, 3)))))
+    model.head = model.head
+    assert model(noise(2, 3, 8, 8)).shape == (2, 1000)
+
+
+def test_a_feature_network_names_its_stages(tiny):
+    encoder = iz.create_model("tiny", features_only=True)
+    with pytest.raises(iz.ArgumentError, match="model.stem is not used: the stage is model.features.stem"):
+        encoder.stem = torch.nn.Identity()
+    with pytest.raises(AttributeError, match="no attribute 'stem'; the stage is model.features.stem"):
+        _ = encoder.stem
+
+
+@pytest.mark.parametrize("name", ["num_classes", "global_pool", "drop_rate", "is_channels_last"])
+def test_a_read_only_attribute_names_what_changes_it(tiny, name):
+    with pytest.raises(AttributeError, match=rf"'{name}' .*has no setter; (model\.|set model.head.drop.p)"):
+        setattr(tiny, name, 3)
+
+
+@pytest.mark.parametrize("features_only", [False, True])
+def test_timms_configuration_follows_the_preprocessing(tiny, features_only):
+    model = iz.create_model("tiny", features_only=features_only)
+    model.pretrained_cfg = {**model.pretrained_cfg, "crop_mode": "border", "license": "mit"}
+    model.data = replace(model.data, mean=(0.1, 0.2, 0.3))
+    values = asdict(model.data) | {"license": "mit"}
+    assert {key: model.pretrained_cfg[key] for key in values} == {key: model.default_cfg[key] for key in values} == values
+    with pytest.raises(iz.ArgumentError, match="data={} must be a DataConfig, for example"):
+        model.data = {}
+    assert model.data.mean == (0.1, 0.2, 0.3)
 
 
 def test_the_names_of_other_libraries_have_a_hint():
@@ -290,6 +334,28 @@ def test_the_names_of_other_libraries_have_a_hint():
         _ = iz.Net.__new__(iz.Net).network
     assert not hasattr(model, "fc")
     assert not hasattr(model, "stem")
+
+
+@pytest.mark.parametrize("features_only", [False, True])
+def test_load_state_dict_of_other_names_refers_to_load_weights(tiny, features_only):
+    model = iz.create_model("tiny", features_only=features_only)
+    state = {f"module.{key}": value + 1 for key, value in model.state_dict().items()}
+    with pytest.raises(
+        RuntimeError, match=r"Unexpected key\(s\)[\s\S]*inceptionzoo.load_weights\(model, state_dict\) also takes"
+    ):
+        model.load_state_dict(state)
+    model.load_state_dict(state, strict=False)
+    iz.load_weights(model, state)
+    assert all(value.equal(state[f"module.{key}"]) for key, value in model.state_dict().items())
+
+
+def test_a_network_without_weights_has_new_heads():
+    side = iz.Aux("pool", iz.Pool("adaptive_avg", 2), iz.Head())
+    model = iz.build(iz.network(pool=iz.Pool("max", 3, 2), aux=(side,)))
+    model.reset_classifier(2)
+    assert iz.with_aux(model).train().forward_aux(noise(2, 3, 8, 8))[1]["pool"].shape == (2, 2)
+    model.prune_intermediate_layers()
+    assert model(noise(2, 3, 8, 8)).shape == (2, 3, 4, 4)
 
 
 def test_with_aux_keeps_what_was_set():

@@ -154,6 +154,7 @@ def _apply_pretrained_cfg(model: Net) -> None:
     others = {key: config[key] for key in ("interpolation", "crop_pct", "crop_mode") if key in config}
     data = DataConfig(input_size=size, mean=mean, std=std, **others)
     model.data = data.sized(model.in_chans, *size[1:])
+    model.pretrained_cfg = config  # timm's own, for the channels of the weights
     labels = config.get("label_names")
     if isinstance(labels, Mapping) and model.num_classes != config.get("num_classes"):
         labels = None  # the indices are those of other classes
