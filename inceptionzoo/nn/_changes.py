@@ -22,7 +22,7 @@ from ._heads import ClassifierHead
 from ._layers import BATCH_NORMS
 from ._net import Net
 from ._parts import Change, Part, children, parts, qualified_name
-from ._private_torch import hook_names
+from ._private_torch import hook_names, uncompiled
 
 METHODS = "forward", "forward_features", "forward_head", "forward_stages", "run_stage"
 BATCH_NORM_KINDS = frozenset(map(qualified_name, BATCH_NORMS))
@@ -123,6 +123,8 @@ def _other_type(name: str, module: nn.Module, kind: str, wanted: str) -> Change:
     if short == short_wanted:
         short, short_wanted = kind, wanted
     remedy = UNFREEZE if short.startswith("FrozenBatchNorm") else ""
+    if uncompiled(module) is not module:
+        remedy = f"compile it in place, by model.get_submodule({name!r}).compile(), and not by torch.compile"
     return Change(name, f"is of type {short}, not {short_wanted}", remedy=remedy)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 FREE_SETTINGS = (  # change no evaluation
     "training", "inplace", "momentum", "memory_saving", "masked", "training_ops", "tuned", "cached",
@@ -105,4 +106,4 @@ def _is_plain(value: object) -> bool:
 
 def _describe(tensor: Tensor) -> tuple[Any, ...]:
     kind = () if type(tensor) in (Tensor, nn.Parameter) else (type(tensor).__name__,)
-    return (*tensor.shape, *kind)
+    return kind if is_lazy(tensor) else (*tensor.shape, *kind)

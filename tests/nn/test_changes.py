@@ -131,6 +131,10 @@ CHANGES = {
         replace("features.stem.conv.padding_mode", "reflect"),
         "features.stem.conv has padding_mode='reflect', not 'zeros'",
     ),
+    "compiled": (
+        lambda model: set_part(model, "features.stem", torch.compile(model.features.stem)),
+        "features.stem is of type OptimizedModule, not ConvNormAct",
+    ),
     "strided": (replace("features.stem.conv.stride", (2, 2)), "features.stem.conv has stride=(2, 2), not (1, 1)"),
     "wider": (replace("head.fc", lambda: nn.Linear(9, 3)), "head.fc has weight of shape (3, 9), not (3, 8)"),
     "wrapped": (
@@ -273,6 +277,22 @@ def test_the_call_that_the_error_names_undoes_a_change(case, tiny, tmp_path):
     eval(re.search("call (.*) first", str(raised.value))[1], {"torch": torch, "timm": timm, "model": tiny})
     iz.save_weights(tiny, file)
     assert iz.load_model(file).head.fc.bias.equal(tiny.head.fc.bias)
+
+
+def test_a_layer_without_a_shape_is_named(tiny, tmp_path):
+    tiny.head.fc = nn.LazyLinear(3)
+    with pytest.raises(iz.ArgumentError, match="cannot be saved: head.fc is of type LazyLinear, not Linear"):
+        iz.save_weights(tiny, tmp_path / "file.safetensors")
+
+
+def test_stages_may_be_compiled_in_place(tiny, tmp_path):
+    stem = tiny.features.stem
+    tiny.features.stem = torch.compile(stem)
+    with pytest.raises(iz.ArgumentError, match=r"; compile it in place, by model.get_submodule\('features.stem'\).compile\(\)"):
+        iz.save_weights(tiny, tmp_path / "file.safetensors")
+    tiny.features.stem = stem
+    tiny.get_submodule("features.stem").compile()
+    iz.save_weights(tiny, tmp_path / "file.safetensors")
 
 
 def test_the_weights_of_a_sharded_model_go_through_one_that_is_not(sharded, tmp_path):
