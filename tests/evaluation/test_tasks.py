@@ -173,6 +173,7 @@ def test_outputs_that_are_not_finite_have_no_metrics(task, outputs, bad, tmp_pat
 
 WRONG_TARGETS = {
     "rows that are no distribution": (3, torch.ones(4, 3), {}, r"\(4, 3\) .* sum to 1.*task='multiclass'.*'multilabel', 'regr"),
+    "rows that sum to 0.95": (2, torch.full((4, 2), 0.475), {}, "rows of at least 0 that sum to 1"),
     "numbers for classes": (
         3,
         torch.rand(4),
