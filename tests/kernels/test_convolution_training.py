@@ -139,3 +139,15 @@ def test_second_derivatives_by_the_map_between(options):
 
     theirs = second(copy.deepcopy(chain).double(), x.double(), by_kernels=False)
     assert distance(second(chain, x, by_kernels=True), theirs) < 1e-4
+
+
+def test_second_derivatives_after_a_change_of_the_map_between():
+    """They are those of the map that was convolved."""
+    chain, x, found = Chain(kernel_size=3, padding=1), maps(2, 16, 6, 7), []
+    for factor in (1, 2):
+        y = OPS.normalize_relu(chain.bn, x)
+        z = OPS.convolve(chain.conv, y)
+        with torch.no_grad():
+            y.mul_(factor)
+        found += torch.autograd.grad(z.square().sum(), chain.conv.weight, create_graph=True)
+    assert distance(found[1].detach(), found[0].detach()) < 1e-5

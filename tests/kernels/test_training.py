@@ -177,6 +177,12 @@ def test_torch_computes(functions, change, x):
     assert not functions
 
 
+def test_maps_of_other_channels_get_torchs_error(functions):
+    with pytest.raises(RuntimeError, match="to have 16 channels, but got 8 channels"):
+        KernelOps().convolve(make_conv(), maps(2, 8, 12, 12))
+    assert not functions
+
+
 def test_torch_computes_under_autocast(functions):
     with torch.autocast("cpu", torch.bfloat16):
         assert KernelOps().convolve(make_conv(), maps(2, 16, 12, 12)).dtype == torch.bfloat16

@@ -145,6 +145,14 @@ def test_a_folder_that_others_can_write_is_ignored(measured, caplog):
     assert "other users can write it" in caplog.text
 
 
+def test_a_folder_of_another_user_is_ignored(measured, monkeypatch):
+    run()
+    other = results_file().stat().st_uid + 1
+    monkeypatch.setattr(cache.os, "geteuid", lambda: other)
+    run()
+    assert len(measured) == 2
+
+
 def test_results_of_other_processes_stay(measured):
     run()
     path = results_file()

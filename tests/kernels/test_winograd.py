@@ -66,6 +66,15 @@ def test_winograd_in_several_parts(threads, monkeypatch):
         torch.set_num_threads(threads_before)
 
 
+def test_winograd_with_few_tiles_for_each_thread():
+    layer, x, threads_before = conv(), maps(1, 8, 14, 14), torch.get_num_threads()
+    torch.set_num_threads(8)  # two tiles each, fewer than a register block
+    try:
+        assert distance(winograd_op(layer, True, x)(x), expected(layer, x, True)) < WINOGRAD
+    finally:
+        torch.set_num_threads(threads_before)
+
+
 def test_winograd_of_slices_and_other_layouts():
     layer, wide = conv(), maps(2, 40, 9, 11)
     for x in (wide[:, 8:16], wide[:, 32:], maps(2, 8, 9, 11).contiguous(), maps(2, 8, 22, 11)[:, :, ::2], wide[1:, :8]):
