@@ -41,10 +41,12 @@ def load_weights(
     from that of the weights.
 
     Raises:
-        ArgumentError: `model` contains no model of `create_model`, or several; or `source` is none of these.
+        ArgumentError: `model` contains no model of `create_model`, or several; no values can be copied into one of its tensors
+            (of `fully_shard`, or quantized); or `source` is none of these.
         FileError: the file cannot be read as weights.
         DownloadError: the repository cannot be downloaded.
-        MismatchError: names, shapes or values do not fit, or the checkpoint holds two sets of weights that fit.
+        MismatchError: names, shapes or values do not fit, the checkpoint holds two sets of weights that fit, or it has several
+            values for a tensor that the model has under several names.
     """
     check_flag("new_head", new_head)
     target, weights = _find_model(model), read_weights(source)

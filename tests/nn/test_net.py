@@ -384,6 +384,13 @@ def test_reset_classifier_keeps_hidden_layers_of_the_same_shape():
     assert model(torch.randn(2, 3, 16, 16)).shape == (2, 7)
 
 
+def test_auxiliary_heads_keep_their_pooling(tiny):
+    model = iz.with_aux(tiny)
+    model.reset_classifier(2, "max")
+    assert (model.global_pool, model.aux["stem"].head.global_pool) == ("max", "avg")
+    assert (model.num_classes, model.aux["stem"].head.num_classes) == (2, 2)
+
+
 def test_reset_classifier_keeps_the_mode_of_hidden_layers():
     model = iz.build(iz.network(stem=iz.Conv(4, 3), head=iz.Head("embed", (8,))))
     model.head.hidden["bn1"].eval()
