@@ -128,7 +128,7 @@ def fuse(model: M, *, compile: bool = False, tune: bool = True, cache: bool = Tr
     if not nets or private_torch.uncompiled(model) is not model:
         raise ArgumentError(f"model of type {type(model).__name__} must be a model of create_model, or an Ensemble of such")
     if any(net.fused for net in nets):
-        raise ArgumentError("fuse: the model is fused already")
+        raise ArgumentError("fuse: the model is fused already; use it as it is")
     if any(getattr(net, "aux", None) for net in nets):
         raise ArgumentError("fuse: auxiliary heads are for training; fuse the model without them")
     changes = changes_to_keep(nets)

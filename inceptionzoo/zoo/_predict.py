@@ -76,6 +76,7 @@ def _check_arguments(model: object, topk: int | None, batch_size: int) -> None:
     data, num_classes = getattr(model, "data", None), getattr(model, "num_classes", None)
     if not isinstance(data, DataConfig) or not isinstance(num_classes, int):
         hint = "; pass model.module" if isinstance(getattr(model, "module", None), Net | Ensemble) else ""
+        hint = f"; pass load_model({os.fspath(model)!r})" if isinstance(model, str | os.PathLike) else hint
         kind = type(model).__name__
         raise ArgumentError(f"model of type {kind} must be a model from create_model or load_model, or an Ensemble{hint}")
     if isinstance(model, nn.Module):

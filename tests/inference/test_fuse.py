@@ -286,7 +286,7 @@ def test_what_cannot_be_fused_trained_or_exported_is_refused(tmp_path):
     for call, error, text in (
         (lambda: iz.fuse(nn.Linear(2, 2)), iz.ArgumentError, "must be a model of create_model, or an Ensemble"),
         (lambda: iz.fuse(7), iz.ArgumentError, "must be a model of create_model"),
-        (lambda: iz.fuse(fast), iz.ArgumentError, "fused already"),
+        (lambda: iz.fuse(fast), iz.ArgumentError, "fused already; use it as it is"),
         (lambda: iz.fuse(iz.with_aux(model)), iz.ArgumentError, "auxiliary heads are for training"),
         (lambda: iz.with_aux(fast), iz.ArgumentError, "a fused model cannot be trained"),
         (lambda: iz.fit(fast, batch, epochs=1), iz.ArgumentError, "train the model that it was made from"),

@@ -349,9 +349,12 @@ def test_the_error_names_what_is_wrong_with_the_model():
     model = tiny()
     with pytest.raises(iz.ArgumentError, match=r"DataParallel must be a model .*; pass model\.module"):
         iz.predict(torch.nn.DataParallel(model), GREY)
-    model.data = {"mean": (0.5, 0.5, 0.5)}
+    with pytest.raises(iz.ArgumentError, match=r"model of type str must be .*; pass load_model\('best.safetensors'\)$"):
+        iz.predict("best.safetensors", GREY)
+    ensemble = iz.Ensemble([model])
+    ensemble.data = {"mean": (0.5, 0.5, 0.5)}
     with pytest.raises(iz.ArgumentError, match=r"model\.data={'mean': .* must be a DataConfig"):
-        iz.predict(model, GREY)
+        iz.predict(ensemble, GREY)
 
 
 def test_tensors_of_several_sizes_keep_their_order():
