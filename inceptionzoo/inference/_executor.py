@@ -61,10 +61,8 @@ class FusedStages(TunableModule, MapStages):
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self._run_recorded(x, (len(self) - 1,))
-        if maps is None:
-            x = self._run_stages(x)
-            return x
-        return maps[0]
+        x = super().forward(x) if maps is None else maps[0]  # type: ignore[no-untyped-call]  # torch's own
+        return x
 
     def forward_maps(self, x: Tensor, names: Sequence[str]) -> list[Tensor] | None:
         stages = [name for name, _ in self.named_children()]
@@ -91,11 +89,6 @@ class FusedStages(TunableModule, MapStages):
         except ChangedLayoutError:  # of the result of a module that is not ours
             self._programs.clear()
             return None
-
-    def _run_stages(self, x: Tensor) -> Tensor:
-        for stage in self:
-            x = stage(x)
-        return x
 
     def _run_maps(self, x: Tensor, outputs: Outputs) -> list[Tensor]:
         maps: dict[int, Tensor] = {}

@@ -43,7 +43,6 @@ class KernelOps:
             type(bn) is nn.BatchNorm2d
             and type(act) is nn.ReLU
             and bn.training
-            and bn.affine
             and is_kernel_input(x)
             and x.shape[1] == bn.num_features
             and x.shape[1] % CHANNEL_MULTIPLE == 0
