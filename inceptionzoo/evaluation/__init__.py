@@ -20,10 +20,11 @@ from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, t
 from ._own_loss import OneHotTargets, OwnLoss, check_loss, is_loss_of_torch, weights_of_classes
 from ._plots import save_curves
 from ._result import Result
-from ._sharding import Shard, ShardedLoader
+from ._sharding import OTHER_BATCHES, Shard, ShardedLoader
 from ._task import Task, loss_dtype
 
 __all__ = [
+    "OTHER_BATCHES",
     "Batches",
     "DistributedContext",
     "EpochMetrics",

@@ -47,14 +47,18 @@ class DistributedContext:
         result: list[float] = sums.tolist()
         return result
 
+    def is_same(self, value: object) -> bool:
+        """Return whether `value` has the same `repr` on every rank."""
+        checksum = crc32(repr(value).encode())
+        return self.all_reduce(checksum) == [self.world_size * checksum]
+
     def check_same(self, fingerprint: object) -> None:
         """Check that `fingerprint` has the same `repr` on every rank.
 
         Raises:
             ArgumentError: it differs.
         """
-        checksum = crc32(repr(fingerprint).encode())
-        if self.all_reduce(checksum) != [self.world_size * checksum]:
+        if not self.is_same(fingerprint):
             raise ArgumentError("the ranks differ in their arguments, model or number of images; make the same call on each")
 
     def all_gather(self, rows: Tensor, indices: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, check_choice
+from ..errors import ArgumentError, TrainingError, check_choice
 from ..nn import TASKS, check_device, check_has_values, check_task
 from ..spec import DataConfig
 from ._batches import Batches, Unpack, check_images, check_loader, check_unpack, move_batch
@@ -23,7 +23,7 @@ from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, t
 from ._own_loss import check_loss, weights_of_classes
 from ._probabilities import warn_of_probabilities
 from ._result import Result
-from ._sharding import Shard, ShardedLoader
+from ._sharding import OTHER_BATCHES, Shard, ShardedLoader
 from ._task import Task, loss_dtype
 
 
@@ -141,8 +141,12 @@ def evaluate_shards(
 
     If `shards` are given, these are read instead of those of the loader. With `stacklevel`, warn if the images have another
     range than `model.data` says, or the outputs are probabilities.
+
+    Raises:
+        ArgumentError: there is no batch, or one is not what the task needs.
+        TrainingError: the ranks read different batches.
     """
-    parameter, current = next(model.parameters()), None
+    parameter, current, checksums = next(model.parameters()), None, []
     loss_mode = _eval_mode(loss) if isinstance(loss, nn.Module) else nullcontext()
     with _eval_mode(model), loss_mode, torch.no_grad():  # not inference mode: the loader and the loss may keep their tensors
         for shard in loader if shards is None else shards:
@@ -156,8 +160,11 @@ def evaluate_shards(
                     _warn_of_other_images(model, shard.images, name, stacklevel + 1)
                     warn_of_probabilities(model, logits, current.metrics.task, stacklevel + 1)
             current.add(logits, targets, shard.indices)
+            checksums.append(shard.checksum)
     if current is None:
         raise ArgumentError("evaluate: the loader gave no batch; check the data set and its filters")
+    if not loader.context.is_same(checksums):
+        raise TrainingError(f"{name}: {OTHER_BATCHES}")
     return current.result(model, loader.context)
 
 

@@ -21,6 +21,10 @@ LOADER_OPTIONS = (  # the options of a DataLoader that its sharded copy keeps
     "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "generator",
     "prefetch_factor", "persistent_workers",
 )  # fmt: skip
+OTHER_BATCHES = (
+    "the ranks read different batches; pass the same loader on each rank, with batches in the same order: each batch is split "
+    "between the ranks"
+)
 
 
 @dataclass(frozen=True, slots=True)

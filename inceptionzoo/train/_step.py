@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from ..errors import ArgumentError, TrainingError
 from ..evaluation import (
+    OTHER_BATCHES,
     DistributedContext,
     EpochMetrics,
     Shard,
@@ -109,10 +110,7 @@ class Stepper:
         numbers = [len(group), sum(shard.checksum for shard in group)]
         total, *sums = context.all_reduce(sum(weights), *numbers)
         if sums != [context.world_size * number for number in numbers]:
-            raise TrainingError(
-                "the ranks read different batches; pass the same loader on each rank, with batches in the same order: fit "
-                "splits each batch between the ranks"
-            )
+            raise TrainingError(OTHER_BATCHES)
         factors = [weight * context.world_size / total if total else 1.0 for weight in weights]
         return list(zip(group, weights, factors, strict=True))
 

@@ -193,15 +193,17 @@ def noise(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 def unequal(out: Path, change: str) -> None:
     """Call fit differently on rank 1."""
     other = os.environ["RANK"] == "1"
-    train, lr = [noise(4), noise(5), noise(6)], 0.1
+    train, val, lr = [noise(4), noise(5), noise(6)], [noise(4), noise(5)], 0.1
     if other and change == "one more":
         train.append(noise(4))
     if other and change == "another order":
         train.reverse()
+    if other and change == "another order of val":
+        val.reverse()
     if other and change == "another lr":
         lr = 0.2
     try:
-        iz.fit(tiny(), (batch for batch in train), epochs=1, lr=lr)
+        iz.fit(tiny(), (batch for batch in train), (batch for batch in val), epochs=1, lr=lr)
     except iz.ZooError as error:
         (out / os.environ["RANK"]).write_text(str(error))
         raise
@@ -212,6 +214,7 @@ def unequal(out: Path, change: str) -> None:
     [
         ("one more", "read different batches"),
         ("another order", "read different batches"),
+        ("another order of val", "val: the ranks read different batches"),
         ("another lr", "differ in their arg"),
     ],
 )
