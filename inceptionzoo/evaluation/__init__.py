@@ -14,9 +14,10 @@ from ._batches import (
 from ._classes import align_classes, check_number_of_classes, find_class_names
 from ._distributed import DistributedContext, distributed_context, seed_everything
 from ._epoch import EpochMetrics
-from ._evaluate import evaluate, evaluate_shards, evaluation_mode, made_up_result
+from ._evaluate import evaluate, evaluate_shards, made_up_result
 from ._image_check import check_range, describe_difference
 from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._modes import evaluation_mode
 from ._own_loss import OneHotTargets, OwnLoss, check_loss, is_loss_of_torch, weights_of_classes
 from ._plots import save_curves
 from ._result import Result

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
 from ._image_check import describe_difference
 from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
+from ._modes import eval_mode
 from ._own_loss import check_loss, weights_of_classes
 from ._probabilities import warn_of_probabilities
 from ._result import Result
@@ -90,43 +90,6 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, without gradients, and restore the mode of every module afterwards.
-
-    Several threads may use one model: the modes are restored when the last one leaves.
-    """
-    with _eval_mode(model), torch.inference_mode():
-        yield
-
-
-@contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    with _MODES_LOCK:
-        users, modes = _MODES.get(module) or (0, [(one, one.training) for one in module.modules()])
-        _MODES[module] = users + 1, modes
-        module.eval()
-    try:
-        yield
-    finally:
-        with _MODES_LOCK:
-            users, modes = _MODES.pop(module)
-            if users > 1:
-                _MODES[module] = users - 1, modes
-            else:
-                _restore(modes)
-
-
-_MODES: dict[nn.Module, tuple[int, list[tuple[nn.Module, bool]]]] = {}  # of the models in use: threads, and modes before
-_MODES_LOCK = Lock()
-
-
-def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
-    for module, mode in modes:  # parents come before their children
-        if module.training is not mode:
-            module.train(mode)
-
-
 def evaluate_shards(
     model: nn.Module,
     loader: ShardedLoader,
@@ -147,8 +110,8 @@ def evaluate_shards(
         TrainingError: the ranks read different batches.
     """
     parameter, current, checksums = next(model.parameters()), None, []
-    loss_mode = _eval_mode(loss) if isinstance(loss, nn.Module) else nullcontext()
-    with _eval_mode(model), loss_mode, torch.no_grad():  # not inference mode: the loader and the loss may keep their tensors
+    loss_mode = eval_mode(loss) if isinstance(loss, nn.Module) else nullcontext()
+    with eval_mode(model), loss_mode, torch.no_grad():  # not inference mode: the loader and the loss may keep their tensors
         for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
