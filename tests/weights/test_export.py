@@ -124,6 +124,12 @@ def test_the_network_of_another_library_has_no_variants(name, layout, arguments,
         exported_state_dict(model, layout)
 
 
+def test_another_epsilon_is_no_other_network():
+    model = iz.create_model("xception", num_classes=2, eps=1e-3, device="meta").to_empty(device="cpu")
+    model.load_state_dict({key: torch.zeros_like(value) for key, value in model.state_dict().items()})
+    assert "conv1.weight" in exported_state_dict(model, "timm")
+
+
 def test_timms_global_pooling_may_be_any():
     model = iz.create_model("inception_v4", num_classes=2, global_pool="max", device="meta").to_empty(device="cpu")
     model.load_state_dict({key: torch.zeros_like(value) for key, value in model.state_dict().items()})

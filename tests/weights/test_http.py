@@ -62,6 +62,22 @@ def test_a_broken_download_is_resumed(get, host):
     assert ranges == ["", f"bytes={len(DATA) // 2}-", f"bytes={len(DATA) * 3 // 4}-"]
 
 
+@pytest.mark.parametrize("etag", ['"1"', 'W/"1"'])
+def test_only_the_same_bytes_are_resumed(get, host, monkeypatch, etag):
+    """The host may have another file by then. A weak ETag does not say that the bytes are the same."""
+    conditions, plain = [], host.server.RequestHandlerClass.answer
+
+    def answer(self: object, *, body: bool) -> None:
+        conditions.append((self.headers.get("Range"), self.headers.get("If-Range")))
+        plain(self, body=body)
+
+    monkeypatch.setattr(host.server.RequestHandlerClass, "answer", answer)
+    host.sent = {"ETag": etag}
+    host.faults.append("truncated")
+    assert get().read_bytes() == DATA
+    assert conditions == [(None, None), (None, None) if etag.startswith("W/") else (f"bytes={len(DATA) // 2}-", etag)]
+
+
 def test_a_download_that_cannot_be_resumed_starts_again(get, host):
     host.faults.extend(["truncated", "416"])
     assert get().read_bytes() == DATA

@@ -405,6 +405,15 @@ def test_new_head(tiny):
     assert iz.create_model("tiny", weights=theirs).num_classes == 3
 
 
+def test_a_kept_head_keeps_its_batch_counter():
+    model = iz.build(iz.network(stem=iz.Conv(4, 3), head=iz.Head("embed", hidden=(5,))))
+    model.head.hidden["bn1"].num_batches_tracked.fill_(7)
+    report = iz.load_weights(model, without(changed(model), "head."), new_head=True)
+    assert model.head.hidden["bn1"].num_batches_tracked == 7
+    assert report.replaced == report.left_random == [key for key in model.state_dict() if key.startswith("head.")]
+    assert report.adapted == {}
+
+
 def test_a_classifier_of_another_width_keeps_its_bias_too(tiny):
     """Its weight has another shape, its bias has not."""
     wide = iz.create_model("tiny", global_pool="catavgmax")

@@ -192,6 +192,15 @@ def test_a_hostile_value_is_refused_before_anything_is_allocated(saved, small_me
         iz.load_model(path)
 
 
+@pytest.mark.parametrize("name", ["../tiny", "a b", "a\n"])
+def test_the_name_beside_a_network_is_a_word(saved, name):
+    path, metadata = saved
+    assert "network" in metadata
+    rewrite(path, metadata | {"architecture": name})
+    with pytest.raises(iz.FileError, match="architecture=.* must be made of letters, digits, '_' and '-'"):
+        iz.load_model(path)
+
+
 @pytest.mark.parametrize("key", ["num_classes", "in_chans"])
 @pytest.mark.parametrize("value", [10**9, 10**12, 10**30])
 def test_a_hostile_value_is_refused_for_a_network_with_a_custom_module(tmp_path, register, small_memory, key, value):
