@@ -166,6 +166,14 @@ def test_both_files_are_of_one_commit(repo, tmp_path):
     assert (record.name, record.read_text()) == ("v1", COMMIT)
 
 
+def test_a_damaged_record_of_the_last_commit_is_not_used(repo, tmp_path):
+    iz.create_model("hf-hub:owner/tiny@v1")
+    (record,) = (tmp_path / "hub").rglob("refs/*")
+    record.write_text("../../evil")
+    assert open_repository("hf-hub:owner/tiny@v1", newest=False).commit == COMMIT
+    assert record.read_text() == COMMIT
+
+
 def test_without_the_hub_the_last_known_commit_is_used_with_a_warning(repo, tiny):
     iz.create_model("hf-hub:owner/tiny")
     repo.always = "503"
