@@ -158,7 +158,7 @@ def test_the_figures_are_those_of_the_saved_model_on_the_files(cli, split):
 def test_values_outside_their_range_are_refused_at_once(cli, split, capsys, options):
     with pytest.raises(SystemExit, match="2"):
         cli("train", split, *QUICK, *options)
-    assert f"argument {options[0]}: invalid" in capsys.readouterr().err
+    assert f"argument {options[0]}: {options[1]!r} must be " in capsys.readouterr().err
 
 
 def test_options_that_depend_on_others_are_refused_at_once(cli, split):
