@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy
@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import ArgumentError
 from ..nn import default_accelerator
 
+T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)  # of the process group, unless the caller has initialized one
 
 
@@ -76,6 +77,13 @@ class DistributedContext:
             value = tensor.detach().cpu().contiguous()
             distributed.broadcast(value, 0, group=self.group)
             tensor.detach().copy_(value)
+
+    def broadcast_object(self, value: T) -> T:
+        """Return the value of rank 0, which can be pickled, on every rank."""
+        values = [value]
+        if self.world_size > 1:
+            distributed.broadcast_object_list(values, 0, group=self.group)
+        return values[0]
 
     def broadcast_rng(self, generators: Iterable[torch.Generator]) -> None:
         """Set the random generators of every rank to the state of rank 0, so that all ranks draw the same batches."""

@@ -205,17 +205,20 @@ class Trainer:
             save_state(folder / LAST, self.stateful, self.config.loaders, self.history.epochs, self.fingerprint, self.device)
 
     def call_back(self) -> None:
-        """Call the callbacks on rank 0; they do not change the random generators. StopIteration stops every rank.
+        """Call the callbacks on rank 0; they do not change the random generators. Every rank gets its row, and stops with it.
 
         Raises:
             TrainingError: a callback has written a value to the row that is not a number.
         """
-        stops, row = 0, self.history.epochs[-1]
+        row = self.history.epochs[-1]
+        stopped = False
         with fork_rng(self.device):
             for callback in self.config.callbacks if self.context.is_main else ():
                 try:
                     callback(self.evaluated_model, row)
                 except StopIteration:
-                    stops += 1
+                    stopped = True
         row |= added_columns(row)
-        self.stopped = bool(self.context.all_reduce(stops)[0])
+        self.stopped, shared = self.context.broadcast_object((stopped, dict(row)))
+        row.clear()
+        row |= shared

@@ -247,6 +247,21 @@ def test_several_trainings_in_one_process(tmp_path):
         assert len(first) == number + 1
 
 
+def overwriting(out: Path) -> None:
+    def overwrite(_: iz.Net, row: dict[str, float]) -> None:
+        row["loss"], row["extra"] = 1.0, 2.0  # no epoch is better than the first
+
+    history = iz.fit(tiny(), [noise(6)], epochs=6, monitor="loss", patience_epochs=2, callbacks=[overwrite])
+    (out / os.environ["RANK"]).write_text(json.dumps(history.epochs))
+
+
+def test_ranks_stop_together_by_a_column_that_a_callback_writes(tmp_path):
+    assert launch(overwriting, tmp_path, world=2) == [0, 0]
+    first, second = (json.loads((tmp_path / rank).read_text()) for rank in "01")
+    assert first == second
+    assert [row["extra"] for row in first] == [2.0] * 3
+
+
 class Draws(TensorDataset):
     """A data set whose images are drawn from the random generators of torch, Python and NumPy."""
 
