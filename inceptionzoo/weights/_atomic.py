@@ -42,9 +42,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 os.replace(temporary, target)
         if os.name != "posix":  # Windows cannot rename an open file
             os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
+            raise type(error)(error.errno, error.strerror, str(path)) from error  # it names no file, or the temporary one
         raise
     _sync_folder(target.parent)
 
