@@ -241,7 +241,8 @@ class Backbone(Attributes, Generic[Out]):
 
     def _reference(self) -> Tensor:
         """Return a tensor with the device and dtype of the stages' weights, those of torch if there are none."""
-        return next(self.features.parameters(), torch.empty(0))
+        parameter = next(self.features.parameters(), None)
+        return torch.empty(0) if parameter is None else parameter
 
     def no_weight_decay(self) -> set[str]:
         """Return an empty set. timm itself excludes biases and normalisation from weight decay."""

@@ -99,7 +99,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for argument in fields(self):
-            if isinstance(value := getattr(self, argument.name), numpy.generic):
+            if isinstance(value := getattr(self, argument.name), numpy.number) and not isinstance(value, float):
                 value = value.item()
                 object.__setattr__(self, argument.name, value)
             if check := argument.metadata["check"]:

@@ -80,9 +80,9 @@ def rank_layouts(
     """Return how each layout fits a source's names (`theirs`) to the model's keys (`ours`), the best first.
 
     This library's layout comes before others that fit as well. Batch counters may be absent; with `new_head` classifiers or the
-    whole head too. Batch counters and auxiliary heads that the model lacks are dropped. So are `removed`, the keys of stages
-    that the model lacks, and the head or the classifier if the model has none, or has other layers there and `new_head` keeps
-    them.
+    whole head too. Auxiliary heads that the model lacks are dropped, and batch counters that its normalisation lacks. So are
+    `removed`, the keys of stages that the model lacks, and the head or the classifier if the model has none, or has other
+    layers there and `new_head` keeps them.
     """
     ours, theirs, removed = list(ours), dict.fromkeys(theirs), list(removed)
     matches = []
@@ -173,7 +173,7 @@ def _match(
 
 
 def _is_dropped(key: str, prefixes: tuple[str, ...], names: set[str]) -> bool:
-    return key in names or key.startswith(prefixes) or is_batch_counter(key) or key.rpartition(".")[2] in PROFILED
+    return key in names or key.startswith(prefixes) or key.rpartition(".")[2] in PROFILED
 
 
 def _names_to_drop(
@@ -183,7 +183,8 @@ def _names_to_drop(
 
     `other_head` says that the source's head has none of the model's names, and that the model keeps its own.
     """
-    names = {layout.theirs(key) for key in removed}
+    counters = [key.replace(".running_var", BATCH_COUNTER) for key in ours if key.endswith(".running_var")]
+    names = {layout.theirs(key) for key in (*removed, *counters)}
     prefixes = [theirs for ours, theirs in layout.prefixes if ours.startswith("aux.")] or ["aux."]
     if other_head or not any(key.startswith("head.") for key in ours):
         prefixes += _head_prefixes(layout)
