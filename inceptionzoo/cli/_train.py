@@ -17,7 +17,7 @@ from ..errors import ArgumentError
 from ..evaluation import Result, evaluate
 from ..nn import Net, with_aux
 from ..train import History, estimate_memory, fit
-from ..weights import atomic_write, load_weights
+from ..weights import atomic_write_text, load_weights
 from ..zoo import check_takes_images, create_model, save_pretrained
 from ._checks import check_device_of_values
 from ._evaluate import describe_result, print_result, write_plots
@@ -120,8 +120,7 @@ def write_record(options: argparse.Namespace, record: dict[str, Any]) -> None:
     out = Path(options.out)
     if options.overwrite:
         (out / "last.safetensors").unlink(missing_ok=True)
-    with atomic_write(out / RECORD) as stream:
-        stream.write(json.dumps(record, indent=2).encode())
+    atomic_write_text(out / RECORD, json.dumps(record, indent=2))
 
 
 def prepare_images(model: Net, images: LabelledImages) -> tuple[LabelledImages, ResizedImages, UnreadableImages]:

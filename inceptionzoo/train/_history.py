@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 
 from ..errors import check_path
-from ..weights import atomic_write
+from ..weights import atomic_write_text
 
 Row = dict[str, float]
 COLUMNS = ("epoch", "lr", "loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc")  # then own metrics, then seconds
@@ -70,14 +70,12 @@ class History:
         writer = csv.DictWriter(text, names or COLUMNS)
         writer.writeheader()
         writer.writerows(self.epochs)
-        with atomic_write(check_path("path", path)) as stream:
-            stream.write(text.getvalue().encode())
+        atomic_write_text(check_path("path", path), text.getvalue())
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `monitor` and the rows to a JSON file, which is replaced as a whole; values that are not finite become null."""
         rows = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in self.epochs]
-        with atomic_write(check_path("path", path)) as stream:
-            stream.write((json.dumps({"monitor": self.monitor, "epochs": rows}, indent=1) + "\n").encode())
+        atomic_write_text(check_path("path", path), json.dumps({"monitor": self.monitor, "epochs": rows}, indent=1) + "\n")
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Plot loss, accuracy, AUC and learning rate against the epoch, and save the image."""

@@ -3,7 +3,7 @@
 from ..nn import Report
 from ._adaptation import as_dense
 from ._arguments import other_arguments
-from ._atomic import atomic_write, try_lock
+from ._atomic import atomic_write, atomic_write_text, try_lock
 from ._checksum import Checksum
 from ._export import export_weights, exported_state_dict
 from ._hub_config import PREFIX, HubConfig, parse_class_names, problem_type, read_config
@@ -32,6 +32,7 @@ __all__ = [
     "as_dense",
     "as_published",
     "atomic_write",
+    "atomic_write_text",
     "check_safetensors_path",
     "checked_state",
     "describe_model",

@@ -32,7 +32,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     try:
         temporary, stream = _create_temporary(target)
     except OSError as error:  # it would name the temporary file
-        raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise _naming(path, error) from error
     try:
         with stream:
             yield stream
@@ -46,9 +46,20 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
-            raise type(error)(error.errno, error.strerror, str(path)) from error  # it names no file, or the temporary one
+            raise _naming(path, error) from error  # it names no file, or the temporary one
         raise
     _sync_folder(target.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write a text, in UTF-8, by `atomic_write`."""
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def _naming(path: Path, error: OSError) -> OSError:
+    """Return the error with `path` as the name of its file."""
+    return type(error)(error.errno, error.strerror, str(path))
 
 
 def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, DownloadError, ZooError, check_path
 from ..nn import Net, private_torch, require_net
-from ..weights import atomic_write, describe_model, save_weights
+from ..weights import atomic_write_text, describe_model, save_weights
 from ..weights.download import CONFIG, WEIGHTS
 from ._card_file import CARD, is_edited, kept_message, with_digest, without_digest
 from ._model_card import PLACEHOLDER, model_card, model_config
@@ -56,11 +56,11 @@ def save_pretrained(
     card = model_card(
         model, class_names=names, metrics=metrics or {}, license=license, datasets=datasets, description=description
     )
-    _write_text(target / CONFIG, json.dumps(model_config(model, names), indent=2) + "\n")
+    atomic_write_text(target / CONFIG, json.dumps(model_config(model, names), indent=2) + "\n")
     if (target / CARD).is_file() and is_edited((target / CARD).read_text("utf-8", errors="replace")):
         warnings.warn(kept_message(str(target)), stacklevel=2)
     else:
-        _write_text(target / CARD, with_digest(card))
+        atomic_write_text(target / CARD, with_digest(card))
 
 
 def push_to_hub(
@@ -121,11 +121,6 @@ def _is_card_edited(api: HfApi, repo_id: str, revision: str | None) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = api.hf_hub_download(repo_id, CARD, revision=revision, local_dir=folder)
         return is_edited(Path(path).read_text("utf-8", errors="replace"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as stream:
-        stream.write(text.encode())
 
 
 def _check_card(license: object, datasets: Sequence[object], description: object) -> None:

@@ -12,7 +12,7 @@ from ..errors import ArgumentError, check_choice, check_path, check_size
 from ..nn import Net
 from ..spec import AXES, GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
 from ..spec.drawing import layer_page, network_page, to_svg
-from ..weights import atomic_write
+from ..weights import atomic_write_text
 from ._registry import find_entry_and_tag, resolve_tag
 
 Detail = Literal["forms", "full"]
@@ -42,8 +42,7 @@ class Drawing:
             ArgumentError: the path does not end in .svg.
             OSError: the file cannot be written.
         """
-        with atomic_write(_check_svg_path(path)) as stream:
-            stream.write(self.svg.encode())
+        atomic_write_text(_check_svg_path(path), self.svg)
 
 
 def summary(model: str | Net | Network, *, input_size: tuple[int, ...] | None = None) -> Summary:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import DownloadError, RefusedError
-from .. import Checksum, atomic_write
+from .. import Checksum, atomic_write_text
 from ._cache import Folder, Reader, hub_folder, is_offline, read_cached, temporary_folder
 from ._http import REFUSALS, download
 from ._reference import LOCAL, HubReference, parse_reference
@@ -161,8 +161,7 @@ def _find_commit(reference: HubReference, cache: Path, name: str, newest: bool) 
     if commit != last:
         with suppress(OSError):  # a cache that is read-only; huggingface_hub suppresses it too
             record.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(record) as stream:
-                stream.write(commit.encode())
+            atomic_write_text(record, commit)
     return commit
 
 
