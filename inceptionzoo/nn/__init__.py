@@ -5,7 +5,7 @@ from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, MapStages, ResidualBlock, Steps
 from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
 from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
-from ._device import check_device, check_has_values, default_accelerator, placeholder_device, warn_if_emulated
+from ._device import check_device, check_has_values, default_accelerator, is_sharded, placeholder_device, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, ClassifierHead, check_head
 from ._layers import BATCH_NORMS, training_batch_norms
@@ -59,6 +59,7 @@ __all__ = [
     "default_task",
     "describe_changes",
     "is_relu",
+    "is_sharded",
     "is_tracing",
     "list_changes",
     "name_counts",

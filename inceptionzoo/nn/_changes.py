@@ -16,7 +16,7 @@ from ..spec import out_channels
 from ._backbone import Backbone
 from ._blocks import Steps
 from ._build import build_aux_head, build_layer
-from ._device import placeholder_device
+from ._device import is_sharded, placeholder_device
 from ._feature_net import FeatureNet
 from ._heads import ClassifierHead
 from ._layers import BATCH_NORMS
@@ -50,7 +50,7 @@ def describe_changes(model: Backbone[Any]) -> list[Change]:
     pruning), a hook, or a method that was replaced. The values of tensors, `requires_grad`, the training mode, the momentum of
     batch normalisation and the number of classes may be any.
     """
-    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):  # by fully_shard or parallelize_module
+    if is_sharded(model):
         return [Change("", "has sharded parameters (DTensor)", remedy=UNSHARD)]
     record, expected = model.fused_record, parts(_reference(model))
     if record is None:

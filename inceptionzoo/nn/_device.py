@@ -46,6 +46,11 @@ def default_accelerator() -> torch.device | None:
     return torch.device(device.type, int(rank) % torch.accelerator.device_count())
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether a parameter is a DTensor, as after `fully_shard` or `parallelize_module`."""
+    return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
+
+
 def check_has_values(model: nn.Module) -> None:
     """Check that every parameter and buffer of a model has values.
 

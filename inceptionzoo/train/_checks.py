@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ArgumentError
 from ..evaluation import Batches, check_loader, length_or_none, reads_once
-from ..nn import Net, check_has_values, require_net
+from ..nn import Net, check_has_values, is_sharded, require_net
 from ..weights import find_invalid_values
 
 
@@ -20,7 +20,7 @@ def check_model(name: str, model: object) -> None:
     check_has_values(model)
     if model.fused:
         raise ArgumentError(f"{name} is fused, which is for evaluation only; train the model that it was made from")
-    if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+    if is_sharded(model):
         raise ArgumentError(
             f"{name} has sharded parameters (DTensor), which fit does not train; pass it without fully_shard, or write the "
             "loop with Losses and recipe"
