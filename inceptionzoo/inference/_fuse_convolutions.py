@@ -80,21 +80,18 @@ def _replace_convolutions(module: nn.Module) -> list[ConvAct]:
 
 def _fused_conv(chain: nn.Module, conv: Any, following: list[str]) -> ConvAct:
     """Return a convolution with the normalisation and the ReLU that follow it in a chain, which become nn.Identity."""
-    act: nn.Module = nn.Identity()
     for name in following:
         layer = getattr(chain, name)
         if private_torch.is_hooked(layer):
             break
         if is_affine(layer):
             conv = conv_like(conv, *scaled(conv, *norm_affine(layer)))
-        elif is_relu(layer):
-            act = nn.ReLU()
-        elif type(layer) is not nn.Identity:
+        elif not (is_relu(layer) or type(layer) is nn.Identity):
             break
         setattr(chain, name, nn.Identity())
         if is_relu(layer):
-            break
-    return ConvAct(conv, act)
+            return ConvAct(conv, nn.ReLU())
+    return ConvAct(conv, nn.Identity())
 
 
 def _check_outputs(fused: nn.Module, inputs: tuple[Any, ...], expected: list[Tensor]) -> None:
