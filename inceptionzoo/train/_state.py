@@ -28,6 +28,7 @@ FIRST = ("model", "optimizer", "scheduler", "scaler", "average", "loader")  # st
 VAL = "val."  # begins the names of what belongs to the validation data
 Loaders = Mapping[str, Iterable[Any]]  # the loaders by the beginning of their names in the file: "" and `VAL`
 STEPPED = frozenset({"optimizer", "scheduler", "frozen"})  # keys of the fingerprint whose values a training changes
+ENDS = "epochs", "patience_epochs"  # keys of the fingerprint that say when a training ends, which may differ when it is resumed
 ADDED = ("classes", "dtype", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
@@ -170,7 +171,7 @@ def _show(key: str, fingerprint: Mapping[str, Any]) -> str:
 
 
 def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
-    """Return the state in a file. The number of epochs may differ from that in the fingerprint.
+    """Return the state in a file. When the training ends may differ from the fingerprint.
 
     Raises:
         FileError: the file does not hold a training, or is damaged.
@@ -184,7 +185,7 @@ def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
     if header.get("kind") != KIND:
         raise FileError(f"{path} does not hold a training; remove it, or pass another folder as out")
     saved, current = header["asked"], json.loads(json.dumps(dict(fingerprint)))
-    ignored = ("epochs", *(() if "frozen" in header else ADDED))
+    ignored = (*ENDS, *(() if "frozen" in header else ADDED))
     keys = [key for key in dict.fromkeys((*current, *saved)) if key not in ignored]
     if changed := [key for key in keys if saved.get(key) != current.get(key)]:
         text = "; ".join(f"{key} was {_show(key, saved)}, is {_show(key, current)}" for key in changed[:3])

@@ -147,6 +147,16 @@ def test_more_epochs_continue_a_training(tiny, tmp_path, options):
     assert {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
 
 
+def test_a_larger_patience_continues_a_training_that_has_stopped(tiny, tmp_path):
+    values = iter([0.0, 0.9, 0.5, 0.0, 0.4, 0.3, 0.0])  # a 0 for the trial before each training
+    options = {"epochs": 9, "metrics": {"own": lambda result: next(values)}, "monitor": "own", "out": tmp_path}
+    assert len(iz.fit(tiny, loader(), loader(), patience_epochs=1, **options).epochs) == 2
+    history = iz.fit(tiny, loader(), loader(), patience_epochs=3, **options)
+    assert [row["val_own"] for row in history.epochs] == [0.9, 0.5, 0.4, 0.3]
+    with pytest.warns(UserWarning, match="holds this training, and it is complete"):
+        iz.fit(tiny, loader(), loader(), patience_epochs=1, **options)
+
+
 def test_a_callback_that_raises_stop_iteration_ends_the_training(tiny, tmp_path):
     called = []
 
