@@ -26,6 +26,13 @@ def test_soft_labels_count_by_their_largest_class():
     assert result.loss == pytest.approx(F.cross_entropy(logits, SOFT).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_fractions_above_one_half_count_as_1(task):
+    targets = torch.tensor([[0.0], [0.5], [0.51], [1.0]])
+    result = iz.evaluate(Score(), batches(noise(4, 1), targets), task=task)
+    assert result.targets.flatten().tolist() == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.bool])
 def test_one_logit(shape, dtype, tmp_path):
