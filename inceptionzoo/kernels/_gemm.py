@@ -29,14 +29,16 @@ LONG_STRIP = 32  # register blocks
 def choose_block(rows: int, columns: int) -> RegisterBlock:
     """Return the register block for y of this size; y needs at least 8 columns.
 
-    The block has nearly as many rows as fit the registers: the number of rows with which the overlapping blocks compute the
-    fewest rows twice. Its columns do not depend on `rows`, so that a packed weight serves every number of rows.
+    The block has nearly as many rows as fit the registers, or an equal share of the rows for the fewest blocks: the number with
+    which the overlapping blocks compute the fewest rows twice. Its columns do not depend on `rows`, so that a packed weight
+    serves every number of rows.
     """
     max_width = max_vector_width()
     vector_width = max_width if columns >= max_width else 8
     vectors = 2 if columns >= 2 * vector_width else 1
     max_rows = min(rows, 14 if max_width == 16 else 6)  # 32 or 16 registers hold 2 vectors a row, 2 of the weight, 1 of x
-    candidates = range(max_rows, max_rows * 2 // 3, -1)
+    equal_share = -(-rows // -(-rows // max_rows))
+    candidates = *range(max_rows, max_rows * 2 // 3, -1), equal_share
     return RegisterBlock(min(candidates, key=lambda count: -(-rows // count) * count), vectors, vector_width)
 
 

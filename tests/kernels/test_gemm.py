@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import distance, noise
 
+from inceptionzoo.kernels import _gemm
 from inceptionzoo.kernels._gemm import GROUP_BYTES, LONG_STRIP, Gemm, choose_block, choose_fetches, choose_groups, pack_weight
 from inceptionzoo.kernels._gemm_kernel import CACHE_LINE, RegisterBlock, step_bytes
 from inceptionzoo.kernels._jit import launch
@@ -69,6 +70,16 @@ def test_matrices_that_share_one_weight(columns):
     addresses = signal.data_ptr(), y.data_ptr(), bias.data_ptr()
     launch(*gemm.make_launch(*addresses, rows, (60, rows * columns), sharing=3))
     assert distance(y, signal.unfold(1, 8, 2) @ weight[0] + bias) < 1e-5
+
+
+@pytest.mark.parametrize(("vector_width", "most"), [(8, 6), (16, 14)])
+def test_equal_blocks_would_not_compute_fewer_rows_twice(monkeypatch, vector_width, most):
+    monkeypatch.setattr(_gemm, "max_vector_width", lambda: vector_width)
+    for rows in range(1, 200):
+        block, blocks = choose_block.__wrapped__(rows, 64), -(-rows // most)
+        assert block.rows <= most
+        assert -(-rows // block.rows) * block.rows <= blocks * -(-rows // blocks)
+    assert choose_block.__wrapped__(16, 64).rows == {6: 6, 14: 8}[most]
 
 
 def test_register_blocks_fit():
