@@ -153,7 +153,7 @@ def fit(
     """
     arguments = locals()  # the fields of FitConfig are the parameters of this function
     config = FitConfig(**{**arguments, "model": private_torch.uncompiled(model)})
-    with distributed_context() as context, kept_memory_format(config.model):
+    with distributed_context() as context, kept_memory_format(config.model, config.own_optimizer):
         task, class_names = config.model.task, config.model.class_names
         trainer = None
         try:

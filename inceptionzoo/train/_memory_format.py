@@ -1,4 +1,8 @@
-"""Restore the memory format of a model's parameters after training in channels_last."""
+"""Restore the memory format of a model's parameters after training in channels_last, and keep that of an optimizer's state.
+
+torch's fused optimizers read a parameter, its gradient and its state in the order of memory, and do not check that the order is
+the same. With other strides they compute wrong values.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,20 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def match_memory_format(optimizer: Optimizer) -> None:
+    """Give the tensors of the optimizer's state the strides of their parameters."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = _with_strides(value, parameter.stride())
 
 
 @contextmanager
-def kept_memory_format(model: nn.Module) -> Iterator[None]:
-    """Give the parameters, and their gradients, the strides after the block that the parameters had before it.
+def kept_memory_format(model: nn.Module, optimizer: Optimizer | None) -> Iterator[None]:
+    """Restore the strides of the parameters after the block, also in their gradients and in the state of the optimizer.
 
     The strides of sides of length one are restored too: torch chooses the algorithm of a 1x1 convolution by them.
     """
@@ -23,6 +36,8 @@ def kept_memory_format(model: nn.Module) -> Iterator[None]:
             parameter.data = _with_strides(parameter.data, stride)
             if parameter.grad is not None:
                 parameter.grad = _with_strides(parameter.grad, stride)
+        if optimizer is not None:
+            match_memory_format(optimizer)
 
 
 def _with_strides(x: Tensor, stride: tuple[int, ...]) -> Tensor:

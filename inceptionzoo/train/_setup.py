@@ -15,6 +15,7 @@ from ._average import MovingAverage
 from ._config import FitConfig
 from ._history import History
 from ._losses import AUTOCAST_DTYPES, Losses
+from ._memory_format import match_memory_format
 from ._recipe import make_grad_scaler, recipe
 from ._resume import resume
 from ._schedule import Schedule, metric_column
@@ -54,6 +55,7 @@ def make_trainer(config: FitConfig, context: DistributedContext, *, compiled: An
     copy_class_names(model, config.train, config.resolved_task)
     trainer = Trainer(config, fingerprint, make_stepper(config, compiled), train, val, History(cast("str", config.monitor)))
     resume(trainer, state)
+    match_memory_format(trainer.stepper.optimizer)
     return trainer
 
 

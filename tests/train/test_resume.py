@@ -52,13 +52,24 @@ def stop_after(epoch: int) -> object:
 
 @one_thread()
 @pytest.mark.parametrize(
-    "options", [{}, {"precision": "bf16"}, {"checkpoint": True}, {"optimizer": AdamW}, {"optimizer": "adamw"}], ids=str
+    "options",
+    [
+        {},
+        {"precision": "bf16"},
+        {"checkpoint": True},
+        {"optimizer": AdamW},
+        {"optimizer": partial(AdamW, fused=True)},
+        {"optimizer": partial(SGD, momentum=0.9, fused=True)},
+        {"optimizer": "adamw"},
+    ],
+    ids=str,
 )
 def test_resuming_gives_the_same_bits(tiny, tmp_path, options):
     def run(out: Path, **more: object) -> tuple[iz.History, iz.Net]:
         torch.manual_seed(3)
         model = iz.create_model("tiny")
-        arguments = {"optimizer": AdamW(model.parameters(), lr=0.01)} if options.get("optimizer") is AdamW else options
+        make = options.get("optimizer")
+        arguments = {"optimizer": make(model.parameters(), lr=0.01)} if callable(make) else options
         generator = torch.Generator().manual_seed(1)
         return iz.fit(model, loader(generator), loader(), epochs=3, out=out, **arguments, **more), model
 
