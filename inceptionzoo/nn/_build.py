@@ -33,7 +33,7 @@ from ..spec import (
 )
 from ._blocks import Branches, ConvNormAct, ResidualBlock, Steps, use_masked_relu
 from ._heads import AuxHead, ClassifierHead, check_head
-from ._layers import make_act, make_norm, make_pool
+from ._layers import make_act, make_norm, make_pool, own_module
 from ._net import Net
 from ._private_torch import uncompiled
 from ._require_net import require_net
@@ -106,10 +106,7 @@ def build_layer(layer: Layer, in_channels: int, style: Style) -> nn.Module:
         case Residual():
             return _residual(layer, in_channels, style)
         case Op():
-            module = layer.make(in_channels)
-            if not isinstance(module, nn.Module):
-                raise SpecError(f"{layer}: make({in_channels}) must return an nn.Module, not {module!r}")
-            return module
+            return own_module("Op: make", layer.make, in_channels)
     assert_never(layer)
 
 

@@ -69,7 +69,7 @@ def make_conv(in_channels: int, conv: Conv, style: Style) -> Any:
 def make_norm(style: Style, channels: int) -> nn.Module | None:
     """Return the style's normalisation, or None; "group" has up to 32 groups of at least 4 channels each."""
     if callable(style.norm):
-        return _own_module("norm", style.norm, channels)
+        return own_module("norm", style.norm, channels)
     if style.norm == "group":
         return nn.GroupNorm(1 if channels % 4 else math.gcd(channels // 4, 32), channels, eps=style.eps)
     if style.norm == "layer":
@@ -77,8 +77,8 @@ def make_norm(style: Style, channels: int) -> nn.Module | None:
     return STYLE_BATCH_NORMS[style.spatial_dims](channels, eps=style.eps) if style.norm else None
 
 
-def _own_module(name: str, make: Callable[..., Any], *arguments: int) -> nn.Module:
-    """Return the module that a callable of a style makes.
+def own_module(name: str, make: Callable[..., Any], *arguments: int) -> nn.Module:
+    """Return the module that a callable of the user's makes.
 
     Raises:
         SpecError: it cannot be called so, or returns something else.
@@ -96,7 +96,7 @@ def _own_module(name: str, make: Callable[..., Any], *arguments: int) -> nn.Modu
 def make_act(style: Style) -> nn.Module:
     """Return the style's activation. It is never in place; see `activate`."""
     if callable(style.act):
-        return _own_module("act", style.act)
+        return own_module("act", style.act)
     return ACTS[style.act]()
 
 

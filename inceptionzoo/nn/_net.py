@@ -4,7 +4,7 @@ Annotations are evaluated here, because torch.jit.script of a traced model needs
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -222,15 +222,15 @@ class Net(Backbone[Tensor]):
             self.entry, self.arguments, self.class_names, self._task = None, {}, None, None
         return kept_indices
 
-    def set_input_size(self, img_size: int | tuple[int, ...]) -> None:
+    def set_input_size(self, img_size: int | Sequence[int]) -> None:
         """Set the image size of `transforms` and `predict` in pixels, an int or (height, width).
 
         Raises:
-            ArgumentError: the size is not an int or a tuple of one int per dimension.
+            ArgumentError: the size is not an int, or a tuple or list of one int per dimension.
             InputError: the size is smaller than the network accepts.
         """
         dims = self.network.spatial_dims
-        sides = img_size if isinstance(img_size, tuple) else (img_size,) * dims
+        sides = img_size if isinstance(img_size, tuple | list) else (img_size,) * dims
         if len(sides) != dims:
             raise ArgumentError(f"img_size={img_size!r} must be an int or ({', '.join(AXES[dims])})")
         sides = tuple(check_int("img_size", plain_int(side), 1) for side in sides)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import SpecError, check_flag, check_int, check_number
+from ..errors import SpecError, ZooError, check_flag, check_int, check_number
 from ._geometry import AXES, Size, as_tuple
 
 
@@ -22,6 +22,12 @@ def check_numbers(spec: object, **fields: object) -> None:
     """Check that every field is a finite number of at least 0."""
     for name, value in fields.items():
         check_number(f"{type(spec).__name__}: {name}", value, error=SpecError)
+
+
+def check_factory(name: str, value: object, *, error: type[ZooError] = SpecError) -> None:
+    """Check that a callable that makes modules is not itself a module."""
+    if hasattr(value, "named_parameters") and not isinstance(value, type):
+        raise error(f"{name}={value!r} is one module, and each layer needs its own; pass its class")
 
 
 def check_one_of(spec: object, name: str, value: object, choices: tuple[str, ...]) -> None:

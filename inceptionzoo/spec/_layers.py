@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from ..errors import SpecError, check_rate
 from ._basic_layers import Act, Conv, Depthwise, Norm, Pool
-from ._checks import check_flags, check_numbers, check_positive, check_sizes
+from ._checks import check_factory, check_flags, check_numbers, check_positive, check_sizes
 from ._geometry import Size
 
 
@@ -89,6 +89,7 @@ class Op:
         check_sizes(self, stride=self.stride)
         if not callable(self.make):
             raise SpecError(f"{self}: make must be callable with the number of input channels")
+        check_factory("Op: make", self.make)
         counts = self.cost if isinstance(self.cost, tuple) else (self.cost,)
         if self.cost is not None and (len(counts) != 2 or any(type(count) is not int or count < 0 for count in counts)):
             raise SpecError(f"Op: cost={self.cost!r} must be (parameters, multiply-adds per output position), or None")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from ..errors import ArgumentError, SpecError, check_choice, check_flag, check_int, check_number, check_rate, check_text
-from ._checks import check_sizes
+from ._checks import check_factory, check_sizes
 from ._geometry import AXES, Size, as_tuple, is_one
-from ._layers import Layer, check_layer
+from ._layers import LAYERS, Layer, check_layer
 from ._taps import PRE
 from ._walk import leaves
 
@@ -57,8 +57,8 @@ class Style:
         for name, value, choices in (("norm", self.norm, NORMS), ("act", self.act, ACTIVATIONS)):
             if not callable(value):
                 check_choice(name, value, choices)
-            elif hasattr(value, "named_parameters") and not isinstance(value, type):
-                raise ArgumentError(f"{name}={value!r} is one module, and each layer needs its own; pass its class")
+            else:
+                check_factory(name, value, error=ArgumentError)
         check_number("eps", self.eps)
         if not self.eps:
             raise ArgumentError(f"eps={self.eps!r} must be above 0")
@@ -210,6 +210,9 @@ def network(
     named = [item for part in (*parts, stages) for item in part.items()]
     if not named:
         raise SpecError("network() needs at least one stage, as in network(conv1=Conv(64, 7, 2))")
+    for name in (item.name for item in fields(Style)):
+        if name in stages and not isinstance(stages[name], LAYERS):
+            raise SpecError(f"network: {name}={stages[name]!r} is a field of Style and no stage; pass style=Style({name}=...)")
     style = Style() if style is None else style
     if not isinstance(style, Style):
         raise SpecError(f"network: style={style!r} must be a Style, for example Style()")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import SupportsIndex
 
-from ..errors import ArgumentError, suggestion
+from ..errors import ArgumentError, plain_int, suggestion
 from ._basic_layers import Act, Conv
 from ._layers import Chain, Concat, Layer, Op, Residual
 
@@ -24,6 +24,7 @@ def resolve_taps(argument: str, indices: Indices, levels: list[str], stages: Map
     """
     if indices is None:
         return levels
+    indices = plain_int(indices)
     if isinstance(indices, int):
         if isinstance(indices, bool) or not 1 <= indices <= len(levels):
             raise ArgumentError(f"{argument}={indices!r} must be in 1..{len(levels)}, the number of levels")

@@ -72,8 +72,10 @@ def test_a_convolution_overrides_the_style():
 
 def test_invalid_arguments_are_refused():
     for spec, channels, options, text in (
-        (Op(lambda _: None, 8), 3, {}, r"make\(3\) must return an nn.Module, not None"),
-        (Op(lambda channels: channels, 8), 5, {}, r"make\(5\) must return an nn.Module, not 5"),
+        (Op(lambda _: None, 8), 3, {}, "Op: make='<lambda>', called with 3, must return a module, not None"),
+        (Op(lambda channels: channels, 8), 5, {}, "called with 5, must return a module, not 5"),
+        (Op(lambda: nn.ReLU(), 8), 5, {}, "called with 5, must return a module: .* takes 0 positional arguments"),
+        (Op(nn.Conv2d, 8), 5, {}, "make='Conv2d', called with 5, must return a module: .* missing 2 required"),
         (Conv(8, groups=4), 6, {}, "groups must divide the input's 6 channels"),
         (Residual(Conv(8), project=False), 3, {}, "the body gives 8 channels and the shortcut 3; set project=True"),
         (ROW, 0, {}, "in_channels=0 must be an int from 1 to 2147483647"),

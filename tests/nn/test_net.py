@@ -58,6 +58,13 @@ def test_errors_of_images_name_the_remedy(tiny, case, features_only):
         assert text in str(error.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float64, torch.complex64])
+def test_images_that_autocast_leaves_as_they_are(tiny, dtype):
+    text = f"images of {dtype} must be of torch.float32"
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(iz.InputError, match=text):
+        tiny(noise(2, 3, 8, 8).to(dtype))
+
+
 def test_errors_of_clips_name_the_remedy():
     pool = iz.Pool("avg", (2, 3, 3), 1, "valid")
     model = iz.build(iz.network(stem=iz.Conv(4, 3), pool=pool, spatial_dims=3)).eval()
@@ -169,6 +176,11 @@ def test_input_size_and_class_names():
     assert model.data.input_size == (3, 96, 96)
     model.set_input_size((64, 128))
     assert model.data.input_size == (3, 64, 128)
+    model.set_input_size([128, 64])  # as in a file of settings
+    assert model.data.input_size == (3, 128, 64)
+    for size in ([96], [96, 96, 96]):
+        with pytest.raises(iz.ArgumentError, match=r"must be an int or \(height, width\)"):
+            model.set_input_size(size)
     with pytest.raises(iz.InputError, match="img_size=8: images of 8x8 px are too small: the smallest side is 15 px"):
         model.set_input_size(8)
     with pytest.raises(iz.ArgumentError, match="img_size='96'"):
@@ -449,5 +461,8 @@ def test_integers_of_numpy(tiny):
     assert tiny.data.input_size == (3, 16, 16)
     tiny.set_input_size((numpy.int32(8), 12))
     assert tiny.data.input_size == (3, 8, 12)
+    for one in (numpy.int64(1), torch.tensor(1)):
+        assert tiny.tap_names(one) == tiny.tap_names(1)
+        assert len(iz.create_model("tiny", features_only=True, out_indices=one).feature_info) == 1
     with pytest.raises(iz.ArgumentError, match="class_names=None must be 2 different strings"):
         tiny.set_class_names(None)
