@@ -19,7 +19,7 @@ def match_memory_format(optimizer: Optimizer) -> None:
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = _with_strides(value, parameter.stride())
+                state[name] = with_strides(value, parameter.stride())
 
 
 @contextmanager
@@ -33,13 +33,13 @@ def kept_memory_format(model: nn.Module, optimizer: Optimizer | None) -> Iterato
         yield
     finally:
         for parameter, stride in strides:
-            parameter.data = _with_strides(parameter.data, stride)
+            parameter.data = with_strides(parameter.data, stride)
             if parameter.grad is not None:
-                parameter.grad = _with_strides(parameter.grad, stride)
+                parameter.grad = with_strides(parameter.grad, stride)
         if optimizer is not None:
             match_memory_format(optimizer)
 
 
-def _with_strides(x: Tensor, stride: tuple[int, ...]) -> Tensor:
+def with_strides(x: Tensor, stride: tuple[int, ...]) -> Tensor:
     """Return x, or a copy with these strides if it has others."""
     return x if x.stride() == stride else torch.empty_strided(x.shape, stride, dtype=x.dtype, device=x.device).copy_(x)

@@ -13,6 +13,7 @@ from ..evaluation import DistributedContext, ShardedLoader, loss_dtype, make_los
 from ..nn import to_channels_last, warn_if_emulated
 from ._average import MovingAverage
 from ._config import FitConfig
+from ._fused import use_fused
 from ._history import History
 from ._losses import AUTOCAST_DTYPES, Losses
 from ._memory_format import match_memory_format
@@ -77,9 +78,12 @@ def _make_folder(folder: Path) -> None:
 def make_stepper(config: FitConfig, compiled: Any) -> Stepper:
     """Build the loss, the optimizer, the schedule, the gradient scaler and the average of a training."""
     model, task, optimizer, scheduler = config.model, config.resolved_task, config.own_optimizer, config.scheduler
+    parameter = next(model.parameters())
     if optimizer is None:
         optimizer, scheduler = recipe(model, config.epochs, **config.recipe_options)
-    weight, parameter = None, next(model.parameters())
+        if parameter.device.type == "cpu":
+            use_fused(optimizer)
+    weight = None
     if config.class_weights is not None:
         dtype = loss_dtype(parameter.dtype)
         weight = torch.as_tensor(config.class_weights).to(parameter.device, dtype)

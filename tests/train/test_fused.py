@@ -1,0 +1,52 @@
+"""`fit` steps its own optimizers by torch's fused kernels, with the values of the others."""
+
+import pytest
+import torch
+from helpers import distance, noise, one_thread
+
+import inceptionzoo as iz
+from inceptionzoo.train import _setup
+
+TARGETS = torch.arange(8) % 2
+BATCHES = list(zip(noise(8, 3, 16, 16).split(4), TARGETS.split(4), strict=True))
+
+
+def weights(model: iz.Net) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@one_thread()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"freeze_epochs": 1},
+        {"momentum": 0.0},
+        {"layer_decay": 0.5},
+        {"clip_grad_norm": 0.1},
+        {"optimizer": "adamw"},
+        {"optimizer": "adamw", "freeze_epochs": 1},
+    ],
+    ids=str,
+)
+def test_the_weights_are_those_of_the_other_form(make, monkeypatch, options):
+    fused, seen = make("plain"), []
+    called = _setup.use_fused
+    monkeypatch.setattr(_setup, "use_fused", lambda optimizer: (called(optimizer), seen.append(optimizer)))
+    iz.fit(fused, BATCHES, epochs=3, **options)
+    assert all(group["fused"] for group in seen[0].param_groups)
+    monkeypatch.setattr(_setup, "use_fused", lambda optimizer: None)
+    other = make("plain")
+    iz.fit(other, BATCHES, epochs=3, **options)
+    assert distance(weights(fused), weights(other)) < 1e-5
+    assert distance(weights(fused), weights(make("plain"))) > 1e-3
+
+
+@one_thread()
+def test_a_hook_may_give_gradients_other_strides(make):
+    plain, hooked = make("plain"), make("plain")
+    for parameter in hooked.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda one: setattr(one, "grad", one.grad.contiguous()))
+    for model in (plain, hooked):
+        iz.fit(model, BATCHES, epochs=2)
+    assert weights(plain).equal(weights(hooked))
