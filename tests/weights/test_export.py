@@ -111,6 +111,7 @@ def test_vggs_dense_layers_take_the_other_librarys_shape(head):
         ("googlenet", "torchvision", {"output_stride": 8}, "stages"),
         ("googlenet", "torchvision", {"spatial_dims": 3}, "spatial_dims: 2 and 3"),
         ("googlenet", "torchvision", {"global_pool": "catavgmax"}, "has global_pool='avg', not 'catavgmax'; use save_weights"),
+        ("googlenet", "torchvision", {"global_pool": "max"}, "has global_pool='avg', not 'max'; use save_weights"),
         ("inception_v3", "torchvision", {"norm_layer": "groupnorm"}, "style.norm: 'batch' and 'group'"),
         ("vgg11", "torchvision", {"head": "pool"}, "whose head has 2 hidden layers, not 0; use save_weights"),
         ("vgg11_bn_cifar", "pytorch-cifar", {"head": "mlp"}, "whose head has 0 hidden layers, not 2"),
