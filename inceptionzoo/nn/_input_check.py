@@ -22,19 +22,19 @@ FOREIGN = "builtins", "numpy", "PIL"  # modules of types that are given in place
 class InputCheck:
     """Check that a network can process a batch of images. Accepted image sizes are cached.
 
-    `min_input_size` is the side in pixels of the smallest square image. With `aux`, the auxiliary heads are checked too.
+    `min_input_size` is the side in pixels of the smallest square image, with `aux` of one that the auxiliary heads accept too.
     """
 
     def __init__(self, network: Network, *, in_chans: int, aux: bool = False) -> None:
         self.network, self.in_chans, self.aux = network, in_chans, aux
         self.expected = f"(n, {in_chans}, {', '.join(AXES[network.spatial_dims])})"
         self.min_input_size = min_input_size(network, in_channels=in_chans, aux=aux)
-        self._normalized_positions: dict[tuple[tuple[int, ...], bool], int | None] = {}  # by (size, head); see `Cost.normed`
+        self._normalized_positions: dict[tuple[tuple[int, ...], bool, bool], int | None] = {}  # see `Cost.normed`
 
-    def __call__(self, x: Tensor, model: nn.Module, *, head: bool) -> None:
+    def __call__(self, x: Tensor, model: nn.Module, *, head: bool, aux: bool = False) -> None:
         """Check the images x: (n, in_chans, h, w). Do nothing while `model` is traced, exported or compiled.
 
-        `head` says whether the images pass the head, which may have batch normalisation too.
+        `head` and `aux` say whether the images pass the head and the auxiliary heads.
 
         Raises:
             InputError: the images are no tensor, have another dtype than the model, another rank or number of channels, or a
@@ -43,39 +43,41 @@ class InputCheck:
         if is_tracing():
             return
         if isinstance(x, Tensor):
-            self._check_shape(x, head)
+            normed = self._check_shape(x, head=head, aux=aux)
             self._check_dtype(x, model)
-            self._check_batch_norm(x, model, head)
+            self._check_batch_norm(x, model, normed)
         elif type(x).__module__.partition(".")[0] in FOREIGN:  # a tracer has other types
             raise InputError(f"images of type {type(x).__name__} must be a Tensor of shape {self.expected}")
 
-    def _check_shape(self, x: Tensor, head: bool) -> None:
+    def _check_shape(self, x: Tensor, *, head: bool, aux: bool) -> int | None:
         rank = self.network.spatial_dims + 2
         if x.ndim != rank or x.shape[1] != self.in_chans:
             raise InputError(f"images of shape {tuple(x.shape)} must have shape {self.expected}{self._reshape_hint(x, rank)}")
-        self.check_size(tuple(x.shape[2:]), head=head)
+        return self.check_size(tuple(x.shape[2:]), head=head, aux=aux)
 
-    def check_size(self, size: tuple[int, ...], *, head: bool = True) -> None:
-        """Check that the network accepts images of this size.
+    def check_size(self, size: tuple[int, ...], *, head: bool = True, aux: bool = True) -> int | None:
+        """Check that the network accepts images of this size; return `Cost.normed`.
 
         Raises:
             InputError: it does not.
         """
-        if (size, head) in self._normalized_positions:
-            return
-        sides, smallest = format_size(size), self.min_input_size
+        aux = aux and self.aux
+        if (size, head, aux) in self._normalized_positions:
+            return self._normalized_positions[size, head, aux]
         network = self.network if head else replace(self.network, head=Head())
         try:
-            cost = network_cost(network, Shape(self.in_chans, *size), 1, aux=self.aux)
+            cost = network_cost(network, Shape(self.in_chans, *size), 1, aux=aux)
         except (InputError, SpecError) as error:
+            sides, smallest = format_size(size), min_input_size(self.network, in_channels=self.in_chans, aux=aux)
             if min(size) < smallest and len(size) < 3:  # the least number of frames is another one
-                heads = " with auxiliary heads" if self.aux else ""
+                heads = " with auxiliary heads" if aux else ""
                 raise InputError(
                     f"images of {sides} px are too small: the smallest side is {smallest} px{heads}; resize them"
                 ) from error
             remedy = "resize them" if len(size) < 3 else "use larger volumes, or clips of more frames"
             raise InputError(f"images of {sides} px do not fit: {error}; {remedy}") from error
-        self._normalized_positions[size, head] = cost.normed
+        self._normalized_positions[size, head, aux] = cost.normed
+        return cost.normed
 
     def _reshape_hint(self, x: Tensor, rank: int) -> str:
         if x.ndim == rank - 1 and x.shape[0] == self.in_chans:
@@ -99,12 +101,11 @@ class InputCheck:
         remedy = "normalise them, as transforms(model) does" if not x.is_floating_point() else f"use images.to({dtype})"
         raise InputError(f"images of {x.dtype} must be of {dtype}, as the model's weights; {remedy}")
 
-    def _check_batch_norm(self, x: Tensor, model: nn.Module, head: bool) -> None:
-        size = tuple(x.shape[2:])
-        single_value = model.training and len(x) == 1 and self._normalized_positions[size, head] == 1
-        if single_value and training_batch_norms(model):
+    def _check_batch_norm(self, x: Tensor, model: nn.Module, normed: int | None) -> None:
+        if model.training and len(x) == 1 and normed == 1 and training_batch_norms(model):
+            sides = format_size(tuple(x.shape[2:]))
             raise InputError(
-                f"one image of {format_size(size)} px gives batch normalisation a single value per channel in training; "
+                f"one image of {sides} px gives batch normalisation a single value per channel in training; "
                 "use two images or more (drop_last=True drops a last batch of one), larger images, or model.eval()"
             )
 

@@ -155,7 +155,7 @@ class Net(Backbone[Tensor]):
         Raises:
             InputError: the images are no tensor, or have another dtype, rank, number of channels, or a size that does not fit.
         """
-        self._input_check(x, self, head=True)
+        self._input_check(x, self, head=True, aux=True)
         aux_logits = {}
         for name, stage in self.features.named_children():
             x = self.run_stage(stage, x)

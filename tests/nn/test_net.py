@@ -77,8 +77,14 @@ def test_errors_of_clips_name_the_remedy():
 
 def test_the_smallest_side_with_auxiliary_heads_is_named_as_such():
     model = iz.with_aux(iz.create_model("inception_v3", device="meta"))
-    with pytest.raises(iz.InputError, match="the smallest side is 299 px with auxiliary heads; resize them"):
-        model(torch.empty(2, 3, 150, 150, device="meta"))
+    images, small = (torch.empty(2, 3, side, side, device="meta") for side in (150, 74))
+    for call in (model.forward_aux, lambda _: model.set_input_size(150)):
+        with pytest.raises(iz.InputError, match="the smallest side is 299 px with auxiliary heads; resize them"):
+            call(images)
+    assert model(images).shape == (2, 1000)  # `forward` runs no auxiliary head
+    assert model.forward_features(images).shape == (2, 2048, 3, 3)
+    with pytest.raises(iz.InputError, match="the smallest side is 75 px; resize them"):
+        model(small)
 
 
 class Cast(nn.Module):
