@@ -29,6 +29,7 @@ from ..evaluation import (
 )
 from ..nn import Net, training_batch_norms
 from ._average import MovingAverage
+from ._fused import prepare_fused_step
 from ._history import Row
 from ._losses import Losses
 from ._progress import Progress
@@ -88,6 +89,7 @@ class Stepper:
             self.scaler.unscale_(self.optimizer)
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm)
+        prepare_fused_step(self.optimizer)
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()

@@ -1,8 +1,9 @@
-"""`fit` steps its own optimizers by torch's fused kernels, with the values of the others."""
+"""Fused optimizers of torch, which `fit` uses by default, give the weights of the others."""
 
 import pytest
 import torch
 from helpers import distance, noise, one_thread
+from torch.optim import SGD
 
 import inceptionzoo as iz
 from inceptionzoo.train import _setup
@@ -40,6 +41,18 @@ def test_the_weights_are_those_of_the_other_form(make, monkeypatch, options):
     iz.fit(other, BATCHES, epochs=3, **options)
     assert distance(weights(fused), weights(other)) < 1e-5
     assert distance(weights(fused), weights(make("plain"))) > 1e-3
+
+
+@one_thread()
+def test_a_fused_optimizer_of_the_callers_may_get_gradients_later(make):
+    """torch's fused SGD fails if it has stepped some parameters before and others not."""
+    results = []
+    for fused in (False, True):
+        model = make("plain")
+        optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3, fused=fused)
+        iz.fit(model, BATCHES, epochs=2, optimizer=optimizer, freeze_epochs=1)
+        results.append(weights(model))
+    assert distance(*results) < 1e-5
 
 
 @one_thread()
