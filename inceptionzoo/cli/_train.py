@@ -34,7 +34,7 @@ from ._training_images import (
 )
 
 RECORD = "command.json"
-RECORDED = "model", "weights", "pretrained", "size", "augment", "balance", "aux"  # options that `fit` does not compare itself
+RECORDED = "model", "weights", "pretrained", "size", "augment", "balance", "aux", "drop_rate"  # options of the model and images
 
 
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def describe_plan(options: argparse.Namespace, model: Net, images: LabelledImage
         "held_out": images.counts(images.val),
         "epochs": options.epochs,
         "steps": steps * options.epochs,
-        "memory": estimate_memory(model, options.batch, states=states).total,
+        "memory": estimate_memory(model, min(options.batch, len(images.train)), states=states).total,
         "out": options.out,
     }
 

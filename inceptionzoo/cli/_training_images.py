@@ -55,7 +55,7 @@ class LabelledImages:
     def digest(self) -> str:
         """Return a hash of the names, sizes and classes of the images. It does not depend on where their folder is."""
         rows = [
-            [part, os.path.relpath(path, self.folder.root), os.path.getsize(path), target]
+            [part, os.path.relpath(path, self.folder.root), _size(path), target]
             for part, samples in (("train", self.train), ("val", self.val))
             for path, target in samples
         ]
@@ -80,6 +80,11 @@ class LabelledImages:
         for what, part in {"to train on": self.train, "held out": self.val}.items():
             if missing := [name for name, count in self.counts(part).items() if not count]:
                 raise ArgumentError(f"class {missing[0]!r} has no image {what}; add images or remove its folder")
+
+
+def _size(path: str) -> int | None:
+    """Return the bytes of a file, or None for a link to a file that does not exist."""
+    return os.path.getsize(path) if os.path.exists(path) else None
 
 
 def find_labelled_images(folder: Path) -> LabelledImages:

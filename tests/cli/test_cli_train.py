@@ -91,6 +91,8 @@ def test_a_dry_run_writes_nothing(cli, folder):
     assert (plan["steps"], plan["input_size"]) == (8, [3, 16, 16])
     assert plan["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert plan["memory"] == iz.train.estimate_memory(model, 4, states=3).total
+    large = json.loads(cli("train", folder, *QUICK, "--dry-run", "--json", "--batch", "1000")[1])
+    assert (large["steps"], large["memory"]) == (2, iz.train.estimate_memory(iz.create_model("tiny"), 16).total)
     assert not Path("run").exists()
     assert "memory of a step: about 0 MiB" in cli("train", folder, *QUICK, "--dry-run")[1]
 
@@ -123,6 +125,7 @@ def test_another_training_is_refused_before_an_image_is_read(cli, split, monkeyp
     for arguments, text in (
         (("train", "other", *command[2:]), "--out run holds a training of other images; pass another --out, or --overwrite"),
         ((*command, "--augment"), "--out run holds a training with another --augment"),
+        ((*command, "--drop-rate", "0.5"), "--out run holds a training with another --drop-rate"),
         (command[:-2], "--out run holds a training with another --weights"),
         (("train", split, *QUICK[:-1], "start.safetensors"), "--out start.safetensors is a file, and must be a folder"),
     ):
@@ -248,7 +251,8 @@ def test_random_weights_get_the_statistics_of_the_images(cli, split):
 
 def test_unreadable_images_are_left_out(cli, split):
     Path("split/train/cat/0.png").write_bytes(b"no image")
-    Path("split/val/dog/0.png").write_bytes(b"no image")
+    Path("split/val/dog/0.png").unlink()
+    Path("split/val/dog/0.png").symlink_to("none.png")
     code, out, err = cli("train", split, *QUICK, "--json")
     assert code == 3
     assert [row["path"] for row in json.loads(out)["unreadable"]] == ["split/train/cat/0.png", "split/val/dog/0.png"]
