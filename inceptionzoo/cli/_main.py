@@ -51,20 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0 for success, 1 for an error, 3 if images were left out that could not be read, 130 for Ctrl-C, and 141 for a closed
     pipe. Invalid arguments end the process with exit code 2, as argparse does. `arguments` defaults to `sys.argv[1:]`.
     """
-    parser = build_parser()
-    if "_ARGCOMPLETE" in os.environ:
-        _complete(parser)
-    options = parser.parse_args(arguments)
+    _open_closed_streams()
     _print_any_file_name()
     try:
+        parser = build_parser()
+        if "_ARGCOMPLETE" in os.environ:
+            _complete(parser)
+        options = parser.parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning  # type: ignore[assignment]  # it takes what Python's takes, and ignores it
             _import_modules([*options.imports, *options.later_imports])
             result = options.run(options)
         if options.json:
             print(json.dumps(_as_json(result), indent=2, allow_nan=False))
-        if sys.stdout is not None:  # None if it was closed before the start
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader, for example `head`, has what it wants
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
         return BROKEN_PIPE
@@ -74,6 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return _exit_code(result)
+
+
+def _open_closed_streams() -> None:
+    """Let stdout and stderr discard what is written to them, if they were closed before the start: they are None then."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # it stays open
 
 
 def _print_any_file_name() -> None:

@@ -143,9 +143,9 @@ def _add_bench_arguments(command: argparse.ArgumentParser) -> None:
     job.add_argument("--start", action="store_const", const="start", dest="job", help=text)
     text = "time each layer of the fused network"
     job.add_argument("--layers", action="store_const", const="layers", dest="job", help=text)
-    command.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images in a batch (default: 1 8)")
-    command.add_argument("--size", type=int, help="side of the images in pixels (default: the model's own)")
-    command.add_argument("--rounds", type=int, default=9, help="number of timings; the median is shown (default: 9)")
+    command.add_argument("--batch", type=positive_int, nargs="+", default=[1, 8], help="images in a batch (default: 1 8)")
+    command.add_argument("--size", type=positive_int, help="side of the images in pixels (default: the model's own)")
+    command.add_argument("--rounds", type=positive_int, default=9, help="number of timings; the median is shown (default: 9)")
     command.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     command.add_argument(
         "--precision", choices=tuple(PRECISIONS), default="fp32", help="data type of the computation (default: fp32)"

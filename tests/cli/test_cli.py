@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import inceptionzoo as iz
-from inceptionzoo.cli import _parser
+from inceptionzoo.cli import _main, _parser
 from inceptionzoo.weights import exported_state_dict
 
 
@@ -127,15 +128,21 @@ def test_a_folder_that_cannot_be_written_is_named(cli, tmp_path, monkeypatch):
     assert (code, err) == (1, f"inceptionzoo: [Errno 13] Permission denied: '{tmp_path / 'a.svg'}'\n")
 
 
-def test_a_closed_stdout_is_no_error():
-    done = subprocess.run(["bash", "-c", f"{sys.executable} -m inceptionzoo list >&-"], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 3)])
+def test_a_closed_stream_is_no_error(tmp_path, tiny, closed, code):
+    iz.save_weights(iz.create_model("tiny", num_classes=2), tmp_path / "tiny.safetensors")
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    images = "a.png" if closed == ">&-" else "a.png none.png"  # the second is reported on stderr
+    command = f"{sys.executable} -m inceptionzoo predict tiny.safetensors {images} {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, cwd=tmp_path, env=with_modules(tmp_path))
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert done.stdout.startswith(b"" if closed == ">&-" else b"a.png: ")
 
 
 def test_messages_name_options(cli, tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
     assert "pass --architecture NAME" in cli("convert", tmp_path / "a.pth", tmp_path / "b.safetensors")[2]
-    assert "--batch 0" in cli("bench", "googlenet", "--batch", "0")[2]
+    assert "--batch 4000000000 must be" in cli("bench", "googlenet", "--batch", "4000000000")[2]
 
 
 def test_two_jobs_of_bench_are_refused(cli):
@@ -166,11 +173,12 @@ def test_an_empty_path_is_not_the_current_folder(cli, capsys, command):
         ("--workers", "-1", "an int of at least 0"), ("--seed", "-1", "an int from 0 to 2**63 - 1"),
         ("--ema", "1", "a number of at least 0 and below 1"), ("--drop-rate", "nan", "a number of at least 0 and below 1"),
         ("--lr", "abc", "a finite number of at least 0"), ("--lr", "inf", "a finite number of at least 0"),
+        ("--rounds", "0", "an int of at least 1"),
     ],
 )  # fmt: skip
 def test_a_number_outside_its_range_names_the_range(cli, capsys, option, value, form):
     with pytest.raises(SystemExit, match="2"):
-        cli("train", "pets", f"{option}={value}")
+        cli(*(("bench",) if option == "--rounds" else ("train", "pets")), f"{option}={value}")
     assert f"argument {option}: {value!r} must be {form}" in capsys.readouterr().err
 
 
@@ -271,11 +279,16 @@ def restore_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def with_modules(folder: Path) -> dict[str, str]:
+    """Return an environment in which Python imports this library and, before others, the modules in a folder."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(iz.__file__).parents[1])])}
+
+
 def run_module(folder: Path, *arguments: str) -> tuple[int, bytes, bytes]:
     """Run `python -m inceptionzoo` with modules that are in a folder; return its exit status, stdout and stderr."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(iz.__file__).parents[1])])}
     command = [sys.executable, "-m", "inceptionzoo", *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120, preexec_fn=restore_sigint)
+    options = {"env": with_modules(folder), "timeout": 120, "preexec_fn": restore_sigint}
+    done = subprocess.run(command, capture_output=True, check=False, **options)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -285,6 +298,14 @@ def test_an_interrupt_ends_the_process_without_a_traceback(tmp_path):
     assert run_module(tmp_path, "list", "--import", "interrupts") == (-signal.SIGINT, b"", b"")
     (tmp_path / "torch.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
     assert run_module(tmp_path, "list") == (-signal.SIGINT, b"", b"")
+
+
+def test_an_interrupt_while_the_options_are_read(cli, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_main, "build_parser", interrupt)
+    assert cli("list") == (130, "", "")
 
 
 def test_ctrl_c_is_pythons_own_in_other_programs():
