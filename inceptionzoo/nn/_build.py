@@ -186,7 +186,7 @@ def with_aux(model: Net) -> Net:
     """Return the model with its auxiliary heads, for training. It shares all other modules with `model`.
 
     `forward` still returns only the logits of the main head. `forward_aux` also returns those of the auxiliary heads, and `fit`
-    adds their losses. The auxiliary heads start with random weights.
+    adds their losses. The auxiliary heads start with random weights; a model that has them already is returned as it is.
 
     Raises:
         ArgumentError: the network has no auxiliary heads, the model is fused, or it has no classes.
@@ -196,7 +196,7 @@ def with_aux(model: Net) -> Net:
         raise ArgumentError(
             "with_aux: num_classes=0 leaves the heads nothing to predict; call reset_classifier(num_classes) first"
         )
-    return attach_aux_heads(model)
+    return model if model.aux else attach_aux_heads(model)
 
 
 def attach_aux_heads(model: Net) -> Net:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..errors import ArgumentError, check_choice, check_path, check_size
-from ..nn import Net
+from ..nn import FeatureNet, Net, describe_changes, is_sharded, list_changes
 from ..spec import AXES, GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
 from ..spec.drawing import layer_page, network_page, to_svg
 from ..weights import atomic_write_text
@@ -45,20 +46,23 @@ class Drawing:
         atomic_write_text(_check_svg_path(path), self.svg)
 
 
-def summary(model: str | Net | Network, *, input_size: tuple[int, ...] | None = None) -> Summary:
+def summary(model: str | Net | FeatureNet | Network, *, input_size: tuple[int, ...] | None = None) -> Summary:
     """Print a model as a table, like the one in its paper, and return the table.
 
     Each stage has a row with its output shape, depth, branch widths and cost. The column `weights` counts the weights of
     convolutions and dense layers only, as the GoogLeNet paper does; `params` also counts biases and normalisation. The branch
     "96 > 128" has a layer of 96 channels, then one of 128.
 
-    `model` is the name of a model or of its weights ("name.tag"), a model or a network. `input_size` is (channels, height,
-    width); the default is the model's own, or (3, 224, 224) for a network.
+    `model` is the name of a model or of its weights ("name.tag"), a model, a feature network or a network. `input_size` is
+    (channels, height, width); the default is the model's own, or (3, 224, 224) for a network.
 
     Raises:
         UnknownModelError: no model has this name.
         ArgumentError: `model` has another type, or `input_size` is invalid.
         InputError: the input is too small.
+
+    Warns:
+        UserWarning: parts of the model were replaced. The table shows the network that was built.
     """
     subject = _resolve(model, input_size, "summary takes a name, a model or a network")
     table = summarize(subject.title, subject.network, subject.shape, subject.num_classes, subject.pool)
@@ -67,7 +71,7 @@ def summary(model: str | Net | Network, *, input_size: tuple[int, ...] | None = 
 
 
 def draw(
-    model: str | Net | Network | Layer,
+    model: str | Net | FeatureNet | Network | Layer,
     path: str | os.PathLike[str] | None = None,
     *,
     input_size: tuple[int, ...] | None = None,
@@ -78,16 +82,19 @@ def draw(
     A table lists the stages: name, layers, output (height x width x channels), parameters and multiply-adds. Blocks and
     auxiliary heads are drawn next to it, as in the figures of the papers.
 
-    `model` is the name of a model, a model, a network, or a layer such as `inception(64, 96, 128, 16, 32, 32)`. `path`
-    must end in .svg. `input_size` is (channels, height, width); the default is that of `summary`, and a layer needs none.
-    `detail="forms"` draws blocks that differ only in their widths once, with a table of the widths. `detail="full"` draws
-    each of them.
+    `model` is the name of a model, a model, a feature network, a network, or a layer such as
+    `inception(64, 96, 128, 16, 32, 32)`. `path` must end in .svg. `input_size` is (channels, height, width); the default is
+    that of `summary`, and a layer needs none. `detail="forms"` draws blocks that differ only in their widths once, with a
+    table of the widths. `detail="full"` draws each of them.
 
     Raises:
         UnknownModelError: no model has this name.
         ArgumentError: `model` has another type, `path` does not end in .svg, or another argument is invalid.
         InputError: the input is too small.
         OSError: the file cannot be written.
+
+    Warns:
+        UserWarning: parts of the model were replaced. The drawing shows the network that was built.
     """
     check_choice("detail", detail, DETAILS)
     if path is not None:
@@ -123,7 +130,7 @@ class _Subject:
     shape: Shape  # of the input
 
 
-def _resolve(model: str | Net | Network, input_size: tuple[int, ...] | None, accepted: str) -> _Subject:
+def _resolve(model: str | Net | FeatureNet | Network, input_size: tuple[int, ...] | None, accepted: str) -> _Subject:
     """Return the network of a name, a model or a network.
 
     Raises:
@@ -133,15 +140,25 @@ def _resolve(model: str | Net | Network, input_size: tuple[int, ...] | None, acc
     if isinstance(model, Network):
         shape = _as_shape(input_size, model) or Shape(3, *(224,) * model.spatial_dims)
         return _Subject("network", model, 1000, "avg", shape)
-    if isinstance(model, Net):
+    if isinstance(model, Net | FeatureNet):
+        _warn_of_changes(model)
         title = model.entry.name if model.entry else "network"
         shape = _as_shape(input_size, model.network) or Shape(model.in_chans, *model.data.size)
-        return _Subject(title, model.network, model.num_classes, model.global_pool, shape)
+        num_classes, pool = (model.num_classes, model.global_pool) if isinstance(model, Net) else (0, "")
+        return _Subject(title, model.network, num_classes, pool, shape)
     if isinstance(model, str):
         entry, tag = find_entry_and_tag(model)
         network, num_classes, data = resolve_tag(entry, tag)
         return _Subject(model, network, num_classes, "avg", _as_shape(input_size, network) or Shape(*data.input_size))
     raise ArgumentError(f"model of type {type(model).__name__}: {accepted}")
+
+
+def _warn_of_changes(model: Net | FeatureNet) -> None:
+    """Warn, for the caller of `summary` or `draw`, if the specification does not describe the model."""
+    changes = [change for change in describe_changes(model) if change.kind != "hook"]
+    if changes and not is_sharded(model):
+        text = f"the model was changed: {list_changes(changes)}; shown is the network that was built, and its cost"
+        warnings.warn(text, stacklevel=4)
 
 
 def _as_shape(input_size: tuple[int, ...] | None, network: Network | None = None) -> Shape | None:

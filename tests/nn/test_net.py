@@ -222,6 +222,11 @@ def test_auxiliary_heads(name):
         model.forward_aux(torch.randn(2, 3, smallest - 1, smallest - 1))
 
 
+def test_with_aux_keeps_the_heads_that_a_model_has(tiny):
+    model = iz.with_aux(tiny)
+    assert iz.with_aux(model) is model
+
+
 def test_with_aux_refuses_models_without_auxiliary_heads_or_classes():
     with pytest.raises(iz.ArgumentError, match="vgg11 has no auxiliary heads"):
         iz.with_aux(iz.create_model("vgg11", device="meta"))

@@ -111,3 +111,24 @@ def test_the_kernel_of_a_chain_may_be_in_a_chain_inside_it():
     net = iz.network(a=iz.chain(iz.Conv(4), pair), b=iz.chain(iz.chain(iz.Act(), iz.Norm()), iz.Act()), spatial_dims=3)
     assert [row.patch for row in iz.summary(net, input_size=(3, 8, 16, 16)).rows] == ["1x3x3/1x2x2", "", "pool"]
     assert {row.name: row.patch for row in iz.summary("s3d").rows}["conv2"] == "1x3x3/1"
+
+
+def test_an_encoder_has_a_table_and_a_drawing():
+    encoder = iz.create_model("googlenet", features_only=True, out_indices=(1, 2), in_chans=1, device="meta")
+    table = iz.summary(encoder)
+    assert (table.title, table.rows[-2].name, table.input_size) == ("googlenet", "inception3b", (1, 224, 224))
+    assert table.total.cost.params == sum(parameter.numel() for parameter in encoder.parameters())
+    assert "features" in str(iz.draw(encoder))
+
+
+def test_a_table_says_that_the_model_has_other_parts():
+    model = iz.create_model("googlenet", num_classes=2, device="meta")
+    model.features.conv1.register_forward_hook(lambda *_: None)
+    iz.summary(model)
+    model.head.fc = torch.nn.Sequential(torch.nn.Linear(1024, 512), torch.nn.Linear(512, 2))
+    for show in (iz.summary, iz.draw):
+        with pytest.warns(
+            UserWarning, match="head.fc is of type Sequential, not Linear; shown is the network that was built"
+        ) as seen:
+            show(model)
+        assert seen[0].filename == __file__
