@@ -194,6 +194,7 @@ class Backbone(Attributes, Generic[Out]):
         self.removed += tuple(f"features.{key}" for key in removed.state_dict())
         if self.fused_record is not None:
             self.fused_record = self.fused_record.without([f"features.{name}" for name, _ in stages[end:]])
+        features.training = self.features.training
         self.features = features
         self.features.memory_saving = self.memory_saving  # type: ignore[assignment]  # torch expects a tensor or module
         self.features.training_ops = self.training_ops  # type: ignore[assignment]

@@ -81,7 +81,7 @@ class FeatureNet(Backbone[list[Tensor]]):
         self.fused, record = model.fused, model.fused_record
         self.fused_record = None if record is None else record.without(["head"])
         self.copy_settings(model)
-        self.training = not model.fused  # not `self.train()`: it would change the mode of the model's stages
+        self.training = model.training  # not `self.train()`: the stages keep their modes
         self.taps = self.tap_names(out_indices, argument="out_indices")
         indices = self.level_indices(self.taps)
         rows = model.stage_info(self.taps)

@@ -208,8 +208,7 @@ def test_a_feature_network_keeps_its_models_mode():
     """A feature network shares its stages with the model it was built from."""
     model = iz.create_model("googlenet", num_classes=5).eval()
     features = iz.FeatureNet(model)
-    assert not any(module.training for module in model.modules())
-    assert features.training
+    assert not any(module.training for module in (*model.modules(), *features.modules()))
     assert not iz.FeatureNet(iz.fuse(model)).training
 
 

@@ -274,6 +274,15 @@ def test_a_feature_network_has_only_the_stages_that_it_needs():
     assert net.feature_info.reduction() == [2, 4]
 
 
+@pytest.mark.parametrize("mode", [True, False])
+def test_networks_made_of_a_model_keep_its_mode(tiny, mode):
+    tiny.train(mode)
+    encoder = iz.FeatureNet(tiny, ["stem"])
+    tiny.prune_intermediate_layers(["stem"])
+    for net in (encoder, tiny):
+        assert {part.training for part in net.modules()} == {mode}
+
+
 def saved_values(call: object) -> int:
     """Return how many values autograd saves for the backward pass of `call()`."""
     sizes: list[int] = []
