@@ -150,8 +150,8 @@ def check_text(name: str, value: object, *, error: type[ZooError] = ArgumentErro
 
 
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:
-    """Return `value` as a `Path`."""
-    if not isinstance(value, str | os.PathLike):
+    """Return `value` as a `Path`. Check that it is not "", which would be the current folder."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ArgumentError(f"{name}={value!r} must be a path, for example 'folder/name'")
     return Path(value)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import ArgumentError, FileError
+from ..errors import ArgumentError, FileError, check_path
 from ..spec import DataConfig
 from ._checksum import Checksum
 from ._keras import KERAS, is_keras_file, read_keras
@@ -73,7 +73,7 @@ def read_weights(
         raise ArgumentError(f"weights of type {type(source).__name__} must be a path or a state dict{_remedy(source)}")
     if isinstance(source, str) and is_reference(source):
         return open_repository(source, cache_dir, name=WEIGHTS).read(WEIGHTS, read_weight_file)
-    path = Path(source)
+    path = check_path("weights", source)
     if not path.is_file():
         raise FileError(f"{source} is {_what_is_there(path)}")
     return read_weight_file(path)

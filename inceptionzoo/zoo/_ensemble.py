@@ -61,7 +61,7 @@ class Ensemble(nn.Module):
             device, or the weights are invalid.
     """
 
-    def __init__(self, members: Iterable[Net], weights: Sequence[float] | None = None) -> None:
+    def __init__(self, members: Iterable[Net], weights: Sequence[float] | Tensor | None = None) -> None:
         super().__init__()
         nets = list(members) if isinstance(members, Iterable) else [members]
         check_members(nets)
@@ -127,13 +127,14 @@ class Ensemble(nn.Module):
             logits.append(member(images))
         return torch.stack(logits)
 
-    def set_weights(self, weights: Sequence[float]) -> None:
+    def set_weights(self, weights: Sequence[float] | Tensor) -> None:
         """Set the weight of each member in the mean. The weights are scaled to a sum of 1.
 
         Raises:
             ArgumentError: the number of weights is not the number of members, a weight is not a number of at least 0, or
                 all weights are 0.
         """
+        weights = weights.tolist() if isinstance(weights, Tensor) else weights
         values = list(weights) if isinstance(weights, Iterable) else None
         if values is None or len(values) != len(self.members):
             raise ArgumentError(f"weights={weights!r} must be {len(self.members)} numbers, one for each member")

@@ -70,6 +70,9 @@ def find_entry_and_tag(name: str) -> tuple[Entry, str | None]:
     base, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
     if is_reference(name):
         raise UnknownModelError(f"unknown model {name!r}: it is a repository, not a name; create_model({name!r}) loads it")
+    if isinstance(name, str) and "://" in name:
+        remedy = "create_model('hf-hub:OWNER/NAME') loads a repository of the Hub, create_model(NAME, weights=FILE) a file"
+        raise UnknownModelError(f"unknown model {name!r}: it is a URL, from which nothing is loaded; {remedy}")
     if isinstance(name, str) and ("/" in name or "\\" in name or Path(name).suffix in WEIGHT_ENDINGS):
         remedy = f"load_model({name!r}) loads a file of this library, create_model(NAME, weights={name!r}) any file of weights"
         if Path(name).suffix not in WEIGHT_ENDINGS:

@@ -225,6 +225,14 @@ def test_a_path_in_place_of_a_name_is_refused_with_the_way_to_load_it(call, name
     assert str(error.value).startswith(f"unknown model {name!r}, which looks like a path: load_model({name!r}) loads")
 
 
+@pytest.mark.parametrize("name", ["https://huggingface.co/timm/inception_v3.tv_in1k", "https://example.org/a.pth"])
+def test_a_url_in_place_of_a_name(name):
+    remedy = "it is a URL, from which nothing is loaded; create_model('hf-hub:OWNER/NAME') loads a repository of the Hub, "
+    with pytest.raises(iz.UnknownModelError) as error:
+        iz.create_model(name)
+    assert str(error.value).startswith(f"unknown model {name!r}: {remedy}")
+
+
 @pytest.mark.parametrize("name", ["timm/inception_v3.tv_in1k", "hf_hub:timm/inception_v3.tv_in1k"])
 def test_a_repository_without_its_prefix_is_refused_with_it(name):
     remedy = r"create_model\('hf-hub:timm/inception_v3.tv_in1k'\) a repository of the Hub, create_model\('local-dir:timm/"

@@ -132,6 +132,13 @@ def test_export_and_compile(members):
         torch.testing.assert_close(torch.compile(ensemble, backend="eager", fullgraph=True)(x), ensemble(x))
 
 
+def test_weights_may_be_those_of_another_ensemble(members):
+    first = iz.Ensemble(members, [3, 2, 1])
+    assert torch.equal(iz.Ensemble(members, first.weights).weights, first.weights)
+    first.set_weights(torch.tensor([0, 0, 2]))
+    assert first.weights.tolist() == [0, 0, 1]
+
+
 def test_fit_weights_prefers_the_best_member(members):
     """The one trained member gets the largest weight."""
     loader = [(images + 3 * torch.eye(3)[targets][:, :, None, None], targets) for images, targets in batches()]
@@ -237,6 +244,8 @@ def test_an_ensemble_beats_the_mean_of_its_members():
         ),
         (lambda members: iz.Ensemble(members, [1, 2]), r"weights=\[1, 2\] must be 3 numbers, one for each member"),
         (lambda members: iz.Ensemble(members, 0.5), "weights=0.5 must be 3 numbers, one for each member"),
+        (lambda members: iz.Ensemble(members, torch.tensor(0.5)), "weights=0.5 must be 3 numbers, one for each member"),
+        (lambda members: iz.Ensemble(members, torch.ones(3, 1)), r"weights=\[1.0\] must be a finite number"),
         (lambda members: iz.Ensemble(members, [1, 2, -1]), "weights=-1"),
         (lambda members: iz.Ensemble(members, [0, 0, 0]), "must not all be 0"),
     ],
