@@ -18,7 +18,7 @@ def match_memory_format(optimizer: Optimizer) -> None:
     """Give the tensors of the optimizer's state the strides of their parameters."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if type(value) is Tensor and value.shape == parameter.shape:  # no quantised subclass
                 state[name] = with_strides(value, parameter.stride())
 
 
