@@ -55,6 +55,8 @@ def test_same_padding_aligns_the_skip_connections(page):
     )
     with pytest.raises(RuntimeError, match="size of tensor"):
         valid(images)
+    with pytest.raises(RuntimeError, match="divisible by 32"):  # of the library, for every encoder
+        same(torch.randn(1, 3, 97, 129))
     assert [x.shape[2] for x in valid.encoder(images)[1:]] != [48, 24, 12, 6, 3]
     assert [x.shape[2] for x in same.encoder(images)[1:]] == [48, 24, 12, 6, 3]
     assert same(images).shape == (1, 1, 96, 128)

@@ -27,6 +27,9 @@ def test_a_folder_is_read_and_written(page):
     assert (again.class_names, again.data) == (("benign", "malignant"), model.data)
     probabilities = {answer["label"]: answer["score"] for answer in names["answers"]}
     assert probabilities == pytest.approx(dict(iz.predict(again, image)))
+    with torch.inference_mode():
+        maps = names["backbone"](pixels).feature_maps
+    assert [tuple(level.shape[1:]) for level in maps] == [(192, 16, 16), (480, 8, 8), (832, 4, 4), (1024, 2, 2)]
 
 
 @one_thread()
