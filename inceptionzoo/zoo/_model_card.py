@@ -47,7 +47,7 @@ def model_card(
     datasets: Sequence[str],
     description: str,
 ) -> str:
-    """Return the contents of README.md."""
+    """Return the contents of README.md. A "?" stands for what UTF-8 cannot hold: part of the name of a file or folder."""
     entry = _entry(model)
     sections = [
         f"---\n{_front_matter(model, license, datasets)}\n---",
@@ -59,7 +59,8 @@ def model_card(
         "## Data\n\n" + "\n".join(f"- {name}" for name in datasets) if datasets else "",
         _usage(model),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    card = "\n\n".join(section for section in sections if section) + "\n"
+    return card.encode(errors="replace").decode()
 
 
 def _front_matter(model: Net, license: str | None, datasets: Sequence[str]) -> str:

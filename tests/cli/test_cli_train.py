@@ -264,6 +264,12 @@ def test_unreadable_images_are_left_out(cli, split):
     assert (code, "class 'cat' has no image held out; add images or remove its folder" in err) == (1, True)
 
 
+def test_a_folder_whose_name_is_not_utf8(cli):
+    folder = write_images(Path(os.fsdecode(b"p\xe9ts")), {"cat": 6, "dog": 6})
+    assert cli("train", folder, *QUICK)[0] == 0
+    assert "Trained on the 8 images of p?ts/, 2 epochs" in Path("run/model/README.md").read_text("utf-8")
+
+
 def test_an_unreadable_image_does_not_use_up_a_class(cli):
     """The first of four images is held out, unless it cannot be read."""
     folder = write_images(Path("pets"), {"cat": 4, "dog": 4})

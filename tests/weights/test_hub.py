@@ -400,9 +400,9 @@ def test_the_card_fits_the_model(register, tmp_path, options, pipeline, facts, u
 
 
 def test_any_name_keeps_the_layout_of_the_card(tiny, tmp_path):
-    iz.save_pretrained(tiny, tmp_path, class_names=["one\nline", "two", "three"], metrics={"recall | mole\n": 0.5})
+    iz.save_pretrained(tiny, tmp_path, class_names=["one\nline", "two", "thr\udce9e"], metrics={"recall | mole\n": 0.5})
     card = (tmp_path / "README.md").read_text()
-    assert "3 classes: one line, two, three\n" in card
+    assert "3 classes: one line, two, thr?e\n" in card
     assert "| recall \\| mole | 0.5 |\n" in card
 
 
