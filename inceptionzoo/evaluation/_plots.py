@@ -34,8 +34,11 @@ def save_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def _literal(name: str) -> str:
-    """Return a name as matplotlib's text: a "$" begins no formula, and a "_" at the start does not hide it from the legend."""
-    text = name.replace("$", r"\$")
+    """Return a name as matplotlib's text: a "$" begins no formula, and a "_" at the start does not hide it from the legend.
+
+    A "?" stands for what UTF-8 cannot hold, which matplotlib refuses: part of the name of a folder.
+    """
+    text = name.encode(errors="replace").decode().replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 

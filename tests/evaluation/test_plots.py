@@ -81,9 +81,9 @@ def test_the_legend_has_up_to_ten_curves(figures, classes, shown, plot, measure)
 
 def test_names_are_shown_as_they_are(figures, tmp_path):
     """A "$" begins no formula, and matplotlib leaves out of the legend what begins with "_"."""
-    found = result(3, ("_background", "$5 to $10", "$a^$b"))
+    found = result(3, ("_background", "$5 to $10", "$a^$\udce9"))
     found.plot_roc("unused.png"), found.plot_precision_recall("unused.png"), found.plot("unused.png")
-    escaped = [" _background", r"\$5 to \$10", r"\$a^\$b"]
+    escaped = [" _background", r"\$5 to \$10", r"\$a^\$?"]
     for figure in figures[:2]:
         assert [text.split(" (")[0] for text in texts(figure.axes[0])] == escaped
     confusion = figures[2].axes[0]
