@@ -96,7 +96,8 @@ def check_out(options: argparse.Namespace, images: LabelledImages) -> None:
     """Check the folder --out, before the images are read.
 
     Raises:
-        ArgumentError: it holds another training, is no folder, or lies where it would count as a class the next time.
+        ArgumentError: it holds another training, or one whose record is damaged; is no folder; or lies where it would count as
+            a class the next time.
     """
     out, root = Path(options.out), Path(images.folder.root)
     if out.exists() and not out.is_dir():
@@ -105,11 +106,18 @@ def check_out(options: argparse.Namespace, images: LabelledImages) -> None:
         raise ArgumentError(f"--out {out} is inside {root}, whose folders are the classes; pass a folder outside as --out")
     path = out / RECORD
     if path.is_file() and (out / "history.json").is_file() and not options.overwrite:
-        before = json.loads(path.read_text("utf-8"))
+        before = _read_record(path)
         record = describe_training(options, images)
         if changed := [name for name, value in record.items() if before.get(name) != value]:
             what = "of other images" if changed[0] == "images" else f"with another --{changed[0].replace('_', '-')}"
             raise ArgumentError(f"--out {out} holds a training {what}; pass another --out, or --overwrite")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{path} does not describe a training: {error}; pass another --out, or --overwrite") from error
 
 
 def write_record(options: argparse.Namespace, record: dict[str, Any]) -> None:

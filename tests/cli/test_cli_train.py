@@ -131,6 +131,9 @@ def test_another_training_is_refused_before_an_image_is_read(cli, split, monkeyp
     ):
         code, _, err = cli(*arguments)
         assert (code, text in err) == (1, True), err
+    for text in ("{", "7", '"é"'):
+        Path("run/command.json").write_text(text, "latin-1")
+        assert "run/command.json does not describe a training: " in cli(*command)[2]
     assert Path("run/model/model.safetensors").read_bytes() == saved
     monkeypatch.undo()
 
