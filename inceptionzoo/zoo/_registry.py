@@ -23,6 +23,8 @@ from ..weights import WEIGHT_ENDINGS
 from ..weights.download import is_reference
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
+# Names in other libraries that are not close to ours, in lower case and without separators
+OTHER_NAMES = {"inceptionv1": "googlenet", "bninception": "bn_inception", "facenet": "inception_resnet_v1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,8 @@ def find_entry(name: str) -> Entry:
     """
     check_text("name", name)
     if name not in REGISTRY:
-        raise UnknownModelError(f"unknown model {name!r}{suggestion(name, REGISTRY)} See list_models()")
+        known_as = OTHER_NAMES.get(name.lower().replace("_", "").replace("-", ""), name)
+        raise UnknownModelError(f"unknown model {name!r}{suggestion(known_as, REGISTRY)} See list_models()")
     return REGISTRY[name]
 
 

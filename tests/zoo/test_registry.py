@@ -57,6 +57,14 @@ def test_misspelt_names_suggest_the_model(name):
     assert suggested / total >= 0.95
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("inception_v1", "googlenet"), ("BNInception", "bn_inception"), ("facenet", "inception_resnet_v1")]
+)
+def test_names_of_other_libraries_suggest_the_model(theirs, ours):
+    with pytest.raises(iz.UnknownModelError, match=f"unknown model '{theirs}'; did you mean '{ours}'"):
+        iz.create_model(theirs)
+
+
 def test_no_suggestion_without_a_close_name():
     with pytest.raises(iz.UnknownModelError, match=r"^unknown model 'zzz'. See list_models\(\)$"):
         iz.model_info("zzz")
