@@ -28,7 +28,7 @@ FIRST = ("model", "optimizer", "scheduler", "scaler", "average", "loader")  # st
 VAL = "val."  # begins the names of what belongs to the validation data
 Loaders = Mapping[str, Iterable[Any]]  # the loaders by the beginning of their names in the file: "" and `VAL`
 STEPPED = frozenset({"optimizer", "scheduler", "frozen"})  # keys of the fingerprint whose values a training changes
-ENDS = "epochs", "patience_epochs"  # keys of the fingerprint that say when a training ends, which may differ when it is resumed
+ENDS = "epochs", "patience_epochs"  # keys of the fingerprint that may differ: they only say when the training ends
 ADDED = ("classes", "dtype", "frozen", "loss_settings")  # keys of the fingerprint that files of version 0.1 do not have
 
 
@@ -171,7 +171,7 @@ def _show(key: str, fingerprint: Mapping[str, Any]) -> str:
 
 
 def read_state(path: Path, fingerprint: Mapping[str, Any]) -> State:
-    """Return the state in a file. When the training ends may differ from the fingerprint.
+    """Return the state in a file. The arguments that say when the training ends may differ from those in the file.
 
     Raises:
         FileError: the file does not hold a training, or is damaged.
