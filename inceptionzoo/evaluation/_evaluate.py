@@ -19,7 +19,7 @@ from ._distributed import DistributedContext
 from ._epoch import EpochMetrics
 from ._image_check import describe_difference
 from ._loss import Loss, check_logits, check_loss_value, make_loss, make_task, task_of, weight_in_mean
-from ._modes import eval_mode
+from ._modes import eval_mode, without_gradients
 from ._own_loss import check_loss, weights_of_classes
 from ._probabilities import warn_of_probabilities
 from ._result import Result
@@ -115,7 +115,7 @@ def evaluate_shards(
         for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
-            with torch.inference_mode():
+            with without_gradients(model):
                 logits = _as_logits(model(images))
             if current is None:
                 current = _begin(model, logits, loader, task, loss, name)

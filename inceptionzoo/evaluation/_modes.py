@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 
 import torch
 from torch import nn
+
+from ..nn import is_sharded
 
 
 @contextmanager
@@ -16,8 +18,13 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
     Several threads may use one model: the modes are restored when the last one leaves.
     """
-    with eval_mode(model), torch.inference_mode():
+    with eval_mode(model), without_gradients(model):
         yield
+
+
+def without_gradients(model: nn.Module) -> AbstractContextManager[None]:
+    """Return torch's inference mode, or `no_grad` for a sharded model: its hooks do not run in inference mode."""
+    return torch.no_grad() if is_sharded(model) else torch.inference_mode()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from threading import Event, Thread
 import numpy
 import pytest
 import torch
-from helpers import tiny_network
+from helpers import distance, noise, tiny_network
 from PIL import Image
 from scores import Score
 from sklearn import metrics
@@ -65,6 +65,15 @@ def test_two_threads_can_use_one_model():
     assert modes == [False] * 3
     assert all(module.training for module in model.modules())
     assert int(model[0].num_batches_tracked) == 0  # no statistics were learnt
+
+
+def test_a_sharded_model(sharded):
+    images = noise(4, 3, 8, 8).clamp(-2, 2)
+    with torch.no_grad():
+        expected = sharded(images).softmax(1)
+    result = iz.evaluate(sharded, [(images, torch.arange(4) % 3)])
+    assert distance(result.probabilities, expected) < 1e-6
+    assert dict(iz.predict(sharded, images[0]))["1"] == pytest.approx(float(expected[0, 1]), rel=1e-5)
 
 
 def test_a_loader_may_keep_its_batches_for_training():
