@@ -23,10 +23,10 @@ def prepare_fused_step(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         if not group.get("fused"):
             continue
+        has_buffers = group.get("momentum") and not group.get("dampening")  # with dampening, the first buffer would be another
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
             parameter.grad = with_strides(parameter.grad, parameter.stride())
-            state = optimizer.state[parameter]
-            if group.get("momentum") and not group.get("dampening") and state.get("momentum_buffer") is None:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
+            if has_buffers and optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
