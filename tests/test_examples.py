@@ -59,7 +59,7 @@ def test_memory(tmp_path):
     assert lines[0] == "vgg11_bn_cifar, 64 px, a step of 4 images"
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["plain", "checkpoint, bf16"]
     for line in lines[4:]:
-        assert float(line.split("|")[3]) > 35  # MiB; the gradients of the weights alone need that much
+        assert float(line.split("|")[3]) > 70  # MiB; the gradients and the optimizer's state alone need that much
         assert float(line.split("|")[4]) > 0
 
 
