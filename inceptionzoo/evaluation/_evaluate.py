@@ -111,11 +111,12 @@ def evaluate_shards(
     """
     parameter, current, checksums = next(model.parameters()), None, []
     loss_mode = eval_mode(loss) if isinstance(loss, nn.Module) else nullcontext()
+    forward_mode = without_gradients(model)  # once for all batches, because it looks at every parameter
     with eval_mode(model), loss_mode, torch.no_grad():  # not inference mode: the loader and the loss may keep their tensors
         for shard in loader if shards is None else shards:
             check_images(shard.images, shard.targets)
             images, targets = move_batch(shard.images, shard.targets, parameter)
-            with without_gradients(model):
+            with forward_mode:
                 logits = _as_logits(model(images))
             if current is None:
                 current = _begin(model, logits, loader, task, loss, name)
