@@ -4,7 +4,7 @@ from . import _private_torch as private_torch
 from ._backbone import Backbone, Indices
 from ._blocks import Branches, ConvNormAct, MapStages, ResidualBlock, Steps
 from ._build import attach_aux_heads, build, build_layer, build_network, with_aux
-from ._changes import check_unchanged, describe_changes, list_changes, warn_of_hooks
+from ._changes import changed_parts, check_unchanged, describe_changes, list_changes, warn_of_hooks
 from ._device import check_device, check_has_values, default_accelerator, is_sharded, placeholder_device, warn_if_emulated
 from ._feature_net import FeatureInfo, FeatureNet
 from ._heads import AuxHead, ClassifierHead, check_head
@@ -48,6 +48,7 @@ __all__ = [
     "build",
     "build_layer",
     "build_network",
+    "changed_parts",
     "check_class_names",
     "check_device",
     "check_has_values",

@@ -59,14 +59,18 @@ def describe_changes(model: Backbone[Any]) -> list[Change]:
     return [*record.changes, *_changes("", model, expected)]
 
 
+def changed_parts(model: Backbone[Any]) -> list[Change]:
+    """Return the changes of `describe_changes` that are no hooks: those of the specification."""
+    return [change for change in describe_changes(model) if change.kind != "hook"]
+
+
 def check_unchanged(model: Net, problem: str) -> None:
     """Check that the model's specification still describes it; hooks are ignored.
 
     Raises:
         ArgumentError: it does not. The message begins with `problem` and names the parts.
     """
-    changes = [change for change in describe_changes(model) if change.kind != "hook"]
-    if changes:
+    if changes := changed_parts(model):
         remedy = next((change.remedy for change in changes if change.remedy), UNDO)
         raise ArgumentError(f"{problem}: {list_changes(changes)}; its name and arguments build no such model; {remedy}")
 

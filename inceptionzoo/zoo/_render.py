@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ArgumentError, check_choice, check_path, check_size
-from ..nn import FeatureNet, Net, describe_changes, is_sharded, list_changes
+from ..nn import FeatureNet, Net, changed_parts, is_sharded, list_changes
 from ..spec import AXES, GlobalPool, Layer, Network, Shape, Summary, summarize, supports_colour
 from ..spec.drawing import layer_page, network_page, to_svg
 from ..weights import atomic_write_text
@@ -155,8 +155,7 @@ def _resolve(model: str | Net | FeatureNet | Network, input_size: tuple[int, ...
 
 def _warn_of_changes(model: Net | FeatureNet) -> None:
     """Warn, for the caller of `summary` or `draw`, if the specification does not describe the model."""
-    changes = [change for change in describe_changes(model) if change.kind != "hook"]
-    if changes and not is_sharded(model):
+    if not is_sharded(model) and (changes := changed_parts(model)):
         text = f"the model was changed: {list_changes(changes)}; shown is the network that was built, and its cost"
         warnings.warn(text, stacklevel=4)
 
