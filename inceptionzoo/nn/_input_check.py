@@ -94,8 +94,8 @@ class InputCheck:
         first = _first_leaf(model)
         if type(first) not in CONVOLUTIONS or x.dtype == first.weight.dtype:
             return
-        is_autocast = x.is_floating_point() and x.dtype != torch.float64  # autocast leaves the others as they are
-        if (is_autocast and torch.is_autocast_enabled(x.device.type)) or any(map(private_torch.is_hooked, model.modules())):
+        is_castable = x.is_floating_point() and x.dtype != torch.float64  # autocast leaves the others as they are
+        if (is_castable and torch.is_autocast_enabled(x.device.type)) or any(map(private_torch.is_hooked, model.modules())):
             return
         dtype = first.weight.dtype
         remedy = "normalise them, as transforms(model) does" if not x.is_floating_point() else f"use images.to({dtype})"
