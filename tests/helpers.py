@@ -131,6 +131,11 @@ def measure(module: nn.Module, run: Callable[[], object]) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in module.parameters()), macs
 
 
+def weights(model: nn.Module) -> Tensor:
+    """Return the values of all parameters of a model as one vector."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
 def distance(ours: Tensor, theirs: Tensor) -> float:
     """Return the largest absolute difference, divided by the largest absolute value of `theirs`."""
     assert ours.shape == theirs.shape

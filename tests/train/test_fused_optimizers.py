@@ -1,19 +1,18 @@
 """Fused optimizers of torch, which `fit` uses by default, give the weights of the others."""
 
+from functools import partial
+
 import pytest
 import torch
-from helpers import distance, noise, one_thread
-from torch.optim import SGD
+from helpers import distance, noise, one_thread, weights
+from torch import nn
+from torch.optim import SGD, AdamW
 
 import inceptionzoo as iz
 from inceptionzoo.train import _setup
 
 TARGETS = torch.arange(8) % 2
 BATCHES = list(zip(noise(8, 3, 16, 16).split(4), TARGETS.split(4), strict=True))
-
-
-def weights(model: iz.Net) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 @one_thread()
@@ -41,6 +40,28 @@ def test_the_weights_are_those_of_the_other_form(make, monkeypatch, options):
     iz.fit(other, BATCHES, epochs=3, **options)
     assert distance(weights(fused), weights(other)) < 1e-5
     assert distance(weights(fused), weights(make("plain"))) > 1e-3
+
+
+@one_thread()
+@pytest.mark.parametrize("kind", [partial(SGD, lr=0.5, momentum=0.9), partial(AdamW, lr=0.01)], ids=["SGD", "AdamW"])
+def test_fused_optimizers_are_stepped_before_and_after(make, kind):
+    """torch's fused optimizers read parameters and their state in the order of memory."""
+
+    def train(*, fused: bool) -> torch.Tensor:
+        model = make()
+        optimizer, (images, targets) = kind(model.parameters(), fused=fused), BATCHES[0]
+
+        def step() -> None:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model.train()(images), targets).backward()
+            optimizer.step()
+
+        step()
+        iz.fit(model, BATCHES, epochs=1, optimizer=optimizer)
+        step()
+        return weights(model)
+
+    assert distance(train(fused=True), train(fused=False)) < 1e-4
 
 
 @one_thread()

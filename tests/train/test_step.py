@@ -2,13 +2,11 @@
 
 import copy
 import math
-from functools import partial
 
 import pytest
 import torch
-from helpers import distance, noise, one_thread
+from helpers import distance, noise, one_thread, weights
 from torch import nn
-from torch.optim import SGD, AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import inceptionzoo as iz
@@ -20,10 +18,6 @@ def batches(size: int, count: int = 24) -> list[tuple[torch.Tensor, torch.Tensor
     targets = torch.arange(count) % 2
     images = noise(count, 3, 16, 16) + targets[:, None, None, None]
     return list(zip(images.split(size), targets.split(size), strict=True))
-
-
-def weights(model: nn.Module) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 @one_thread()
@@ -190,26 +184,6 @@ def test_the_memory_format_is_restored(make, tmp_path):
     kept = make().to(memory_format=torch.channels_last)
     iz.fit(kept, batches(8), epochs=1)
     assert kept.is_channels_last
-
-
-@one_thread()
-@pytest.mark.parametrize("kind", [partial(SGD, lr=0.5, momentum=0.9), partial(AdamW, lr=0.01)], ids=["SGD", "AdamW"])
-def test_fused_optimizers_are_stepped_before_and_after(make, kind):
-    """torch's fused optimizers read parameters and their state in the order of memory."""
-
-    def train(*, fused: bool) -> torch.Tensor:
-        model = make()
-        optimizer, (images, targets) = kind(model.parameters(), fused=fused), batches(8)[0]
-        for epochs in (0, 1, 0):
-            if epochs:
-                iz.fit(model, batches(8), epochs=1, optimizer=optimizer)
-            else:
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model.train()(images), targets).backward()
-                optimizer.step()
-        return weights(model)
-
-    assert distance(train(fused=True), train(fused=False)) < 1e-4
 
 
 def test_training_runs_in_channels_last(make):
